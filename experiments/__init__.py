@@ -1,0 +1,1 @@
+"""Experiments: scripts that a person reads top to bottom, run as `python -m experiments.NAME`."""

@@ -1,0 +1,1 @@
+"""What the experiments share: data, text, the training loop, checkpoints, metrics, plots."""

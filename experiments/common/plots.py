@@ -1,0 +1,102 @@
+"""Plots written to PNG files, without a display."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+
+def plot_learning_curves(path: Path, runs: dict[str, Sequence[dict[str, Any]]], metric: str):
+    """Draws the training loss and one validation metric over epochs.
+
+    Args:
+      path: the PNG to write.
+      runs: for each training its records, as in metrics.jsonl.
+      metric: the record's field to draw beside `train_loss`; its best epoch is marked.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    for name, records in runs.items():
+        epochs = [record["epoch"] for record in records]
+        for axis, field in zip(axes, ("train_loss", metric), strict=True):
+            axis.plot(epochs, [record[field] for record in records], label=name)
+        best = max(records, key=lambda record: record[metric])
+        axes[1].plot(best["epoch"], best[metric], "o", color=axes[1].lines[-1].get_color())
+    for axis, field in zip(axes, ("train_loss", metric), strict=True):
+        axis.set(xlabel="epoch", ylabel=field.replace("_", " "))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+    axes[0].legend()
+    _save(figure, path)
+
+
+def plot_confusion(path: Path, matrices: dict[str, np.ndarray], classes: Sequence[str]):
+    """Draws confusion matrices side by side: counts, shaded by the share of the true class.
+
+    Args:
+      path: the PNG to write.
+      matrices: for each classifier [C, C]; rows are the true class, columns the predicted one.
+      classes: the C names.
+    """
+    figure, axes = plt.subplots(
+        1,
+        len(matrices),
+        figsize=(3.4 * len(matrices), 3.5),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
+        share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            text = f"{count}\n{share[row, column]:.0%}"
+            axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        axis.set_xticks(range(len(classes)), classes)
+        axis.set_yticks(range(len(classes)), classes)
+        axis.set(title=name, xlabel="predicted")
+    axes[0, 0].set_ylabel("true")
+    _save(figure, path)
+
+
+def plot_attention(
+    path: Path,
+    sentences: Sequence[tuple[str, Sequence[str], np.ndarray]],
+    shown: int = 30,
+):
+    """Draws sentences word by word, each word shaded by its attention weight.
+
+    Args:
+      path: the PNG to write.
+      sentences: (what to print before it, its tokens [T], their weights [T]).
+      shown: at most so many tokens of a sentence.
+    """
+    figure, axis = plt.subplots(figsize=(11, 0.55 * len(sentences) + 0.3), layout="constrained")
+    axis.set(xlim=(0, 1), ylim=(len(sentences), 0))
+    axis.axis("off")
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    figure.draw_without_rendering()
+    width = axis.get_window_extent(renderer).width
+    for row, (heading, tokens, weights) in enumerate(sentences):
+        axis.text(0, row + 0.5, heading, va="center", fontsize=9, fontweight="bold")
+        left = 0.2
+        for token, weight in list(zip(tokens, weights, strict=True))[:shown]:
+            colour = plt.get_cmap("Oranges")(0.9 * float(weight) / float(np.max(weights)))
+            box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
+            label = token.replace("$", r"\$")
+            text = axis.text(left, row + 0.5, label, va="center", fontsize=9, bbox=box)
+            left += text.get_window_extent(renderer).width / width + 0.008
+            if left > 1:
+                text.remove()
+                break
+    _save(figure, path)
+
+
+def _save(figure, path: Path) -> None:
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,151 @@
+"""Training as pure functions of a state: no Python runs between two batches.
+
+A `Training` is a pair of pure functions. `init(key)` makes a `TrainState`; `epoch(state)` shuffles
+the examples, takes one optimizer step a batch in a `lax.scan`, evaluates, and keeps the best
+parameters so far. Everything that the rest of a training depends on lies in the state, its random
+key included, so saving the state and going on later gives the same numbers to the last bit.
+
+The same `Training` serves two callers: `train`, itself pure (it can be jitted, and vmapped over keys
+and hyperparameters), and `experiments.common.loop.run`, which shows progress and saves checkpoints.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+PyTree = Any
+Metrics = dict[str, Array]  # scalars
+
+
+class TrainState(NamedTuple):
+    """All that the rest of a training depends on."""
+
+    params: PyTree
+    optimizer_state: optax.OptState
+    key: Array  # [] typed random key
+    epoch: Array  # [] int32: epochs done
+    best_params: PyTree  # those of the epoch with the highest score
+    best_score: Array  # [] float32
+    epochs_since_best: Array  # [] int32
+
+
+class Training(NamedTuple):
+    """One training, see the module's docstring. `patience` and `epochs` say when it ends."""
+
+    init: Callable[[Array], TrainState]  # key
+    epoch: Callable[[TrainState], tuple[TrainState, Metrics]]
+    epochs: int  # at most so many
+    patience: int  # stop after so many epochs in a row without a better score
+
+    def finished(self, state: TrainState) -> Array:
+        """[] bool: the last epoch is done, or early stopping has come."""
+        return (state.epoch >= self.epochs) | (state.epochs_since_best >= self.patience)
+
+
+def make_training(
+    *,
+    init_params: Callable[[Array], PyTree],
+    loss: Callable[[PyTree, PyTree, Array], Array],
+    evaluate: Callable[[PyTree], Metrics],
+    score: str,
+    optimizer: optax.GradientTransformation,
+    examples: PyTree,
+    batch_size: int,
+    epochs: int,
+    patience: int,
+) -> Training:
+    """Builds a `Training` from its parts.
+
+    Args:
+      init_params: key -> parameters.
+      loss: (parameters, batch, key) -> [] mean loss of a batch; the key draws dropout.
+      evaluate: parameters -> metrics on the validation set.
+      score: which of these metrics chooses the best epoch; higher is better.
+      optimizer: the Optax optimizer, its learning-rate schedule included.
+      examples: the training set, a pytree of arrays [N, ...]. What does not fill a batch at the end
+        of an epoch is left out; it is another remainder every epoch.
+      batch_size: B.
+      epochs: at most so many.
+      patience: stop after so many epochs in a row without a better score.
+
+    Raises:
+      ValueError: there are fewer examples than one batch.
+    """
+    num_examples = jax.tree.leaves(examples)[0].shape[0]
+    num_batches = num_examples // batch_size
+    if num_batches == 0:
+        raise ValueError(
+            f"{num_examples} training examples do not fill a batch of {batch_size}: "
+            "lower `batch_size`."
+        )
+
+    def init(key: Array) -> TrainState:
+        params_key, key = jax.random.split(key)
+        params = init_params(params_key)
+        return TrainState(
+            params=params,
+            optimizer_state=optimizer.init(params),
+            key=key,
+            epoch=jnp.int32(0),
+            best_params=params,
+            best_score=jnp.float32(-jnp.inf),
+            epochs_since_best=jnp.int32(0),
+        )
+
+    def step(carry, inputs):
+        params, optimizer_state = carry
+        indices, key = inputs
+        batch = jax.tree.map(lambda array: array[indices], examples)
+        value, gradient = jax.value_and_grad(loss)(params, batch, key)
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+        return (optax.apply_updates(params, updates), optimizer_state), value
+
+    def epoch(state: TrainState) -> tuple[TrainState, Metrics]:
+        key, order_key, dropout_key = jax.random.split(state.key, 3)
+        order = jax.random.permutation(order_key, num_examples)[: num_batches * batch_size]
+        batches = (
+            order.reshape(num_batches, batch_size),
+            jax.random.split(dropout_key, num_batches),
+        )
+        (params, optimizer_state), losses = jax.lax.scan(
+            step, (state.params, state.optimizer_state), batches
+        )
+        metrics = evaluate(params)
+        better = metrics[score] > state.best_score
+        state = TrainState(
+            params=params,
+            optimizer_state=optimizer_state,
+            key=key,
+            epoch=state.epoch + 1,
+            best_params=_where(better, params, state.best_params),
+            best_score=jnp.where(better, metrics[score], state.best_score),
+            epochs_since_best=jnp.where(better, 0, state.epochs_since_best + 1),
+        )
+        return state, {"train_loss": losses.mean(), **metrics}
+
+    return Training(init, epoch, epochs, patience)
+
+
+def train(training: Training, key: Array) -> tuple[TrainState, Metrics]:
+    """Runs a whole training as one pure function.
+
+    Returns: the final state, and the metrics of every epoch, each [epochs]. After early stopping
+    the state no longer changes and the metrics are NaN.
+    """
+
+    def advance(state: TrainState, _) -> tuple[TrainState, Metrics]:
+        def idle(state: TrainState) -> tuple[TrainState, Metrics]:
+            shapes = jax.eval_shape(training.epoch, state)[1]
+            return state, jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), shapes)
+
+        return jax.lax.cond(training.finished(state), idle, training.epoch, state)
+
+    return jax.lax.scan(advance, training.init(key), length=training.epochs)
+
+
+def _where(condition: Array, new: PyTree, old: PyTree) -> PyTree:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
