@@ -1,0 +1,52 @@
+"""grujax: gated recurrent units for JAX.
+
+Axis legend, used in the whole package:
+
+    T   time                            xs [T, B, I]   inputs, time-major as in `jax.lax.scan`
+    B   batch: any number of leading    hs [T, B, H]   the state after each step
+        batch axes, none included       h  [B, H]      one state
+    I   input size                      gates lie in the order r (reset), z (update),
+    H   hidden size                     n (candidate)
+
+The Flax views (`grujax.linen`, `grujax.nnx`) are batch-major, `[B, T, I]`, as Flax is.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from grujax.cell import GRUGates, gru_cell, gru_gates
+from grujax.layers import bidirectional_gru, stacked_gru
+from grujax.params import GRUParams, init_gru
+from grujax.sequence import gru, scan_cell
+
+if TYPE_CHECKING:
+    from grujax import linen, nnx
+
+__version__ = "0.1.0"
+
+# Imported at first use, so that `import grujax` costs no more than `import jax`.
+_SUBMODULES = ("linen", "nnx")
+
+__all__ = [
+    "GRUGates",
+    "GRUParams",
+    "bidirectional_gru",
+    "gru",
+    "gru_cell",
+    "gru_gates",
+    "init_gru",
+    "linen",
+    "nnx",
+    "scan_cell",
+    "stacked_gru",
+]
+
+
+def __getattr__(name: str):
+    if name in _SUBMODULES:
+        return importlib.import_module(f"grujax.{name}")
+    raise AttributeError(f"module 'grujax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES})

@@ -1,0 +1,41 @@
+"""How the recurrence runs over time: one file each, all with the same signature.
+
+    run(params, xs, h0, exists, starts, reverse) -> (h_last, hs)
+
+    params  GRUParams, in the dtype of the result, as everything else
+    xs      [T, B, I], zero where a step does not exist
+    h0      [B, H]
+    exists  [T, B] bool, or None where every step exists
+    starts  [T, B] bool, or None: where true, the state is set to h0 before x_t is consumed, in
+            the direction of the scan
+    reverse walk from T − 1 to 0
+
+`hs [T, B, H]` is zero where a step does not exist, and `h_last [B, H]` is the state at the end of
+the walk. `grujax.sequence` makes these arguments from the public ones.
+"""
+
+from collections.abc import Callable
+
+from jax import Array
+
+from grujax.implementations import plain, scan
+from grujax.params import GRUParams
+
+Run = Callable[
+    [GRUParams, Array, Array, Array | None, Array | None, bool],
+    tuple[Array, Array],
+]
+
+_RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run}
+
+
+def choose(implementation: str | None) -> Run:
+    """The `run` of the implementation with this name; of the best one where the name is None."""
+    if implementation is None:
+        return scan.run
+    if implementation not in _RUN:
+        names = ", ".join(f'"{name}"' for name in _RUN)
+        raise ValueError(
+            f"`implementation` must be None or one of {names}, got {implementation!r}."
+        )
+    return _RUN[implementation]

@@ -1,0 +1,211 @@
+"""GRU layers put together: two directions, and stacks. Pure functions, time-major."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from grujax.params import GRUParams
+from grujax.sequence import existing_steps, gru
+
+# One layer of a stack: one direction, or (forward, backward).
+Layer = GRUParams | tuple[GRUParams, GRUParams]
+Merge = str | Callable[[Array, Array], Array]
+
+_MERGE: dict[str, Callable[[Array, Array], Array]] = {
+    "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
+    "sum": lambda forward, backward: forward + backward,
+    "mean": lambda forward, backward: (forward + backward) / 2,
+    "mul": lambda forward, backward: forward * backward,
+}
+
+
+def bidirectional_gru(
+    params: tuple[GRUParams, GRUParams],
+    xs: ArrayLike,
+    h0: tuple[ArrayLike | None, ArrayLike | None] | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    merge: Merge = "concat",
+    implementation: str | None = None,
+) -> tuple[tuple[Array, Array], Array]:
+    """Two GRUs over the same sequence, one in each direction (Schuster & Paliwal 1997).
+
+    Args:
+        params: `(forward, backward)`, each `GRUParams`.
+        xs: `[T, B, I]`.
+        h0: `(forward, backward)`, each as in `gru`; zeros if None.
+        lengths: `[B]`, see `gru`. The backward direction starts at each row's own last step.
+        resets: `[T, B]` bool, see `gru`. No direction crosses a segment's boundary.
+        merge: how the two directions' `hs` become one: "concat" (forward first), "sum", "mean",
+            "mul", or a function of both. What a function makes of the padding is set to zero.
+        implementation: see `gru`.
+
+    Returns:
+        `((h_last_forward, h_last_backward), hs)`: `[B, H]` each, and `[T, B, 2H]` for "concat",
+        else what `merge` returns. The backward `h_last` is the state after step 0.
+
+    Raises:
+        ValueError: as `gru`, and for an unknown `merge` or directions whose sizes do not fit.
+    """
+    combine = _merge_function(merge)
+    forward, backward = _pair("params", params)
+    h0_forward, h0_backward = (None, None) if h0 is None else _pair("h0", h0)
+    if merge in ("sum", "mean", "mul") and forward.hidden_size != backward.hidden_size:
+        raise ValueError(
+            f'`merge="{merge}"` needs directions of one hidden size, got {forward.hidden_size} '
+            f"forward and {backward.hidden_size} backward."
+        )
+
+    run = partial(gru, lengths=lengths, resets=resets, implementation=implementation)
+    last_forward, hs_forward = run(forward, xs, h0_forward)
+    last_backward, hs_backward = run(backward, xs, h0_backward, reverse=True)
+    hs = combine(hs_forward, hs_backward)
+    if callable(merge) and lengths is not None:
+        hs = jnp.where(existing_steps(hs.shape[0], lengths)[..., None], hs, 0)
+    return (last_forward, last_backward), hs
+
+
+def stacked_gru(
+    layers: Sequence[Layer],
+    xs: ArrayLike,
+    h0: Sequence[Any] | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    dropout: ArrayLike = 0.0,
+    residual: bool = False,
+    key: Array | None = None,
+    merge: Merge = "concat",
+    implementation: str | None = None,
+) -> tuple[list, Array]:
+    """GRU layers one above the other, each of one or two directions.
+
+    Args:
+        layers: a sequence; each item a `GRUParams`, or a pair (forward, backward).
+        xs: `[T, B, I]`.
+        h0: a sequence with the structure of the returned `h_last`; an item may be None.
+        lengths: `[B]`, see `gru`.
+        resets: `[T, B]` bool, see `gru`.
+        dropout: the rate at which the inputs of every layer but the first are dropped. Acts only
+            with a `key`; without one the stack is in evaluation mode. May be traced.
+        residual: add the input of every layer but the first to its output (Wu et al. 2016, GNMT).
+        key: a JAX random key for dropout.
+        merge: for layers of two directions, see `bidirectional_gru`.
+        implementation: see `gru`.
+
+    Returns:
+        `(h_last, hs)`: a list with the `h_last` of each layer, a pair where it has two directions,
+        and the top layer's `hs`.
+
+    Raises:
+        ValueError: as `gru`; and for no layers, a rate outside [0, 1), an `h0` of another length,
+            or a residual between unequal widths.
+    """
+    _check_stack(layers, h0, dropout)
+    run: Callable[..., Any] = partial(
+        _run_layer, lengths=lengths, resets=resets, merge=merge, implementation=implementation
+    )
+    last, hs = run(layers[0], xs, None if h0 is None else h0[0])
+    h_last = [last]
+    for index, layer in enumerate(layers[1:], start=1):
+        inputs = hs
+        if key is not None:
+            inputs = _drop(jax.random.fold_in(key, index), hs, dropout)
+        last, outputs = run(layer, inputs, None if h0 is None else h0[index])
+        h_last.append(last)
+        hs = _add_residual(index, hs, outputs) if residual else outputs
+    return h_last, hs
+
+
+def _run_layer(
+    layer: Layer,
+    xs: ArrayLike,
+    h0: Any,
+    *,
+    lengths: ArrayLike | None,
+    resets: ArrayLike | None,
+    merge: Merge,
+    implementation: str | None,
+) -> tuple[Any, Array]:
+    """One layer of a stack, of one direction or two."""
+    if isinstance(layer, GRUParams):
+        return gru(layer, xs, h0, lengths=lengths, resets=resets, implementation=implementation)
+    return bidirectional_gru(
+        layer,
+        xs,
+        h0,
+        lengths=lengths,
+        resets=resets,
+        merge=merge,
+        implementation=implementation,
+    )
+
+
+def output_size(hidden_size: int, bidirectional: bool, merge: Merge) -> int:
+    """The width of a layer's `hs`, which is the input size of the layer above it."""
+    if not bidirectional:
+        return hidden_size
+    hs = jax.ShapeDtypeStruct((1, hidden_size), jnp.float32)
+    return jax.eval_shape(_merge_function(merge), hs, hs).shape[-1]
+
+
+def _merge_function(merge: Merge) -> Callable[[Array, Array], Array]:
+    if callable(merge):
+        return merge
+    if merge not in _MERGE:
+        names = ", ".join(f'"{name}"' for name in _MERGE)
+        raise ValueError(f"`merge` must be a function or one of {names}, got {merge!r}.")
+    return _MERGE[merge]
+
+
+def _drop(key: Array, xs: Array, rate: ArrayLike) -> Array:
+    """Inverted dropout: entries are zeroed with probability `rate`, the rest scaled to match."""
+    if isinstance(rate, (int, float)) and rate == 0:
+        return xs
+    keep = jax.random.bernoulli(key, 1 - rate, xs.shape)
+    return jnp.where(keep, xs / (1 - rate), 0).astype(xs.dtype)
+
+
+def _add_residual(index: int, xs: Array, hs: Array) -> Array:
+    if xs.shape != hs.shape:
+        raise ValueError(
+            f"`residual` needs equal widths, but layer {index} maps {xs.shape[-1]} to "
+            f"{hs.shape[-1]}."
+        )
+    return xs + hs
+
+
+def _pair(name: str, value) -> tuple:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"`{name}` must be a pair (forward, backward), got {_describe(value)}.")
+    return tuple(value)
+
+
+def _check_stack(layers: Sequence[Layer], h0: Sequence | None, dropout: ArrayLike) -> None:
+    if not isinstance(layers, (tuple, list)) or not layers:
+        raise ValueError(
+            f"`layers` must be a non-empty list of GRUParams or pairs of them, "
+            f"got {_describe(layers)}."
+        )
+    if h0 is not None and (not isinstance(h0, (tuple, list)) or len(h0) != len(layers)):
+        raise ValueError(
+            f"`h0` must have the structure of the stack's h_last, a list of {len(layers)}, "
+            f"got {_describe(h0)}."
+        )
+    if isinstance(dropout, (int, float)) and not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must lie in [0, 1), got {dropout}.")
+
+
+def _describe(value) -> str:
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {len(value)}"
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ if shape is None else f"an array of shape {list(shape)}"
