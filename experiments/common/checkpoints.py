@@ -61,7 +61,7 @@ class Checkpoints:
                 restored = self._manager.restore(epoch, args=arguments)
                 if _checksums(restored["state"]) != restored["checksums"]:
                     raise ValueError("an array's checksum is wrong")
-            except Exception as error:  # noqa: BLE001  (any layer of the storage may raise)
+            except Exception as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
                 warnings.warn(
                     f"The checkpoint {self._directory / str(epoch)} is damaged ({reason}): "

@@ -27,7 +27,7 @@ from experiments.common.training import Training, TrainState
 METRICS, TIMES, SETTINGS = "metrics.jsonl", "times.jsonl", "settings.json"
 
 
-class SettingsMismatch(ValueError):
+class SettingsMismatchError(ValueError):
     """The run directory was begun with other settings."""
 
 
@@ -50,7 +50,7 @@ def run(
     Returns: the final state (`best_params` are those to use).
 
     Raises:
-      SettingsMismatch: `directory` was begun with other settings.
+      SettingsMismatchError: `directory` was begun with other settings.
       KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
     """
     directory = Path(directory)
@@ -112,7 +112,7 @@ def claim_directory(directory: Path, settings: dict[str, Any]) -> None:
     """Writes settings.json, or checks that the one which is there says the same.
 
     Raises:
-      SettingsMismatch: it says something else; the message names the differences.
+      SettingsMismatchError: it says something else; the message names the differences.
     """
     path = directory / SETTINGS
     settings = json.loads(json.dumps(settings))
@@ -124,12 +124,17 @@ def claim_directory(directory: Path, settings: dict[str, Any]) -> None:
                 for name in sorted(found.keys() | settings.keys())
                 if found.get(name) != settings.get(name)
             )
-            raise SettingsMismatch(
+            raise SettingsMismatchError(
                 f"{directory} was begun with other settings ({differences}). "
                 "Choose another directory, or delete this one to begin anew."
             )
         return
     directory.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(SETTINGS + ".new")
-    temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path, (json.dumps(settings, indent=2) + "\n").encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_bytes(content)
     temporary.replace(path)

@@ -1,6 +1,6 @@
 """Plots written to PNG files, without a display."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 
-def plot_learning_curves(path: Path, runs: dict[str, Sequence[dict[str, Any]]], metric: str):
+def plot_learning_curves(path: Path, runs: Mapping[str, Sequence[dict[str, Any]]], metric: str):
     """Draws the training loss and one validation metric over epochs.
 
     Args:

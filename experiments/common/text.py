@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 PADDING, UNKNOWN = 0, 1  # the first two ids of every vocabulary
+NUM_SUBWORDS = 6
 
 _TOKEN = re.compile(
     r"https?://\S+"  # addresses
@@ -38,14 +39,19 @@ def word_form(token: str) -> str:
     return re.sub(r"(.)\1{2,}", r"\1\1", token.lower().replace("’", "'"))
 
 
-def build_vocabulary(sentences: Iterable[Sequence[str]], min_count: int = 1) -> dict[str, int]:
-    """Maps every word seen at least `min_count` times to an id from 2 on, most frequent first."""
+def word_forms(text: str) -> list[str]:
+    """Returns the forms of all tokens of a text."""
+    return [word_form(token) for token in tokenize(text)]
+
+
+def build_vocabulary(sentences: Iterable[Sequence[str]], min_count: int = 1) -> list[str]:
+    """Returns every word seen at least `min_count` times, most frequent first.
+
+    The word at position i has the id i + 2: `PADDING` and `UNKNOWN` come before.
+    """
     counts = Counter(word for sentence in sentences for word in sentence)
-    kept = sorted(
-        (word for word, count in counts.items() if count >= min_count),
-        key=lambda word: (-counts[word], word),
-    )
-    return {word: number for number, word in enumerate(kept, start=UNKNOWN + 1)}
+    kept = [word for word, count in counts.items() if count >= min_count]
+    return sorted(kept, key=lambda word: (-counts[word], word))
 
 
 def hash_id(string: str, buckets: int) -> int:
@@ -53,15 +59,18 @@ def hash_id(string: str, buckets: int) -> int:
     return zlib.crc32(string.encode()) % buckets + 1
 
 
-def subword_ids(word: str, buckets: int, limit: int = 16) -> np.ndarray:
-    """Hashes a word's character 3-, 4- and 5-grams, as fastText does (Bojanowski et al. 2017).
+def subword_ids(word: str, buckets: int) -> list[int]:
+    """Hashes the beginnings and ends of a word, by which unseen words resemble seen ones.
 
-    Returns: int32 [limit], ids from 1 to `buckets`, padded with 0.
+    These are its first 3, 4, 5 and 6 letters and its last 3 and 4: what is left of fastText's
+    character n-grams (Bojanowski et al. 2017) when training has to be quick.
+
+    Returns: ids from 1 to `buckets`, `NUM_SUBWORDS` of them, filled up with `PADDING`.
     """
-    marked = f"<{word}>"
-    grams = [marked[i : i + n] for n in (3, 4, 5) for i in range(len(marked) - n + 1)]
-    grams = [word] if word.startswith("<") and word.endswith(">") else grams or [marked]
-    return pad([[hash_id(gram, buckets) for gram in grams]], limit)[0]
+    starts = [f"{word[:n]}-" for n in (3, 4, 5, 6) if len(word) >= n - 1]
+    ends = [f"-{word[-n:]}" for n in (3, 4) if len(word) >= n]
+    ids = [hash_id(part, buckets) for part in starts + ends] or [hash_id(word, buckets)]
+    return ids + [PADDING] * (NUM_SUBWORDS - len(ids))
 
 
 def pad(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
@@ -70,3 +79,31 @@ def pad(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
     for i, row in enumerate(rows):
         padded[i, : min(len(row), length)] = row[:length]
     return padded
+
+
+def encode_words(
+    sentences: Sequence[Sequence[str]], vocabulary: Sequence[str], length: int, buckets: int
+) -> dict[str, np.ndarray]:
+    """Turns N tokenized sentences into arrays, T = `length`; what is longer is cut off.
+
+    Returns:
+      words: int32 [N, T], ids of the tokens' forms; `PADDING` past the end.
+      subwords: int32 [N, T, NUM_SUBWORDS], see `subword_ids`.
+      case: float32 [N, T, 2]: the token is all capitals; it begins with a capital.
+      lengths: int32 [N].
+    """
+    ids = {word: number for number, word in enumerate(vocabulary, start=UNKNOWN + 1)}
+    forms = [[word_form(token) for token in tokens[:length]] for tokens in sentences]
+    known = {form: subword_ids(form, buckets) for tokens in forms for form in tokens}
+    subwords = np.zeros((len(sentences), length, NUM_SUBWORDS), np.int32)
+    case = np.zeros((len(sentences), length, 2), np.float32)
+    for i, tokens in enumerate(sentences):
+        for t, token in enumerate(tokens[:length]):
+            subwords[i, t] = known[forms[i][t]]
+            case[i, t] = token.isupper() and len(token) > 1, token[0].isupper()
+    return {
+        "words": pad([[ids.get(form, UNKNOWN) for form in row] for row in forms], length),
+        "subwords": subwords,
+        "case": case,
+        "lengths": np.array([len(row) for row in forms], np.int32),
+    }

@@ -5,8 +5,9 @@ the examples, takes one optimizer step a batch in a `lax.scan`, evaluates, and k
 parameters so far. Everything that the rest of a training depends on lies in the state, its random
 key included, so saving the state and going on later gives the same numbers to the last bit.
 
-The same `Training` serves two callers: `train`, itself pure (it can be jitted, and vmapped over keys
-and hyperparameters), and `experiments.common.loop.run`, which shows progress and saves checkpoints.
+The same `Training` serves two callers: `train`, itself pure (it can be jitted, and vmapped over
+keys and hyperparameters), and `experiments.common.loop.run`, which shows progress and saves
+checkpoints.
 """
 
 from collections.abc import Callable
@@ -145,6 +146,42 @@ def train(training: Training, key: Array) -> tuple[TrainState, Metrics]:
         return jax.lax.cond(training.finished(state), idle, training.epoch, state)
 
     return jax.lax.scan(advance, training.init(key), length=training.epochs)
+
+
+def adamw_warmup_cosine(
+    learning_rate: float | Array,
+    weight_decay: float | Array,
+    max_gradient_norm: float,
+    num_examples: int,
+    batch_size: int,
+    epochs: int,
+) -> optax.GradientTransformation:
+    """AdamW with clipping: one epoch of linear warm-up, then a cosine down to 2% of the peak."""
+    num_batches = num_examples // batch_size
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, num_batches, num_batches * epochs, 0.02 * learning_rate
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(max_gradient_norm),
+        optax.adamw(schedule, weight_decay=weight_decay),
+    )
+
+
+def map_batches(function: Callable[[PyTree], PyTree], inputs: PyTree, batch_size: int) -> PyTree:
+    """Applies `function` to a pytree of arrays [N, ...], `batch_size` examples at a time.
+
+    `function` must treat each example alone: the last batch is filled with zeros, whose results
+    are cut off. Returns: what `function` returns, each array [N, ...].
+    """
+    num_examples = jax.tree.leaves(inputs)[0].shape[0]
+    num_batches = -(-num_examples // batch_size)
+
+    def batched(array: Array) -> Array:
+        padding = [(0, num_batches * batch_size - num_examples)] + [(0, 0)] * (array.ndim - 1)
+        return jnp.pad(array, padding).reshape(num_batches, batch_size, *array.shape[1:])
+
+    outputs = jax.lax.map(function, jax.tree.map(batched, inputs))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], outputs)
 
 
 def _where(condition: Array, new: PyTree, old: PyTree) -> PyTree:
