@@ -117,5 +117,12 @@ def promote(params: GRUParams, h: Array, x: Array) -> tuple[GRUParams, Array, Ar
     check_params(params)
     x = as_floating("x", x, params.input_size, "input size")
     h = as_floating("h", h, params.hidden_size, "hidden size")
+    try:
+        jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            f"`h` has shape {list(h.shape)} and `x` has shape {list(x.shape)}: their batch axes "
+            "do not fit."
+        ) from None
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
     return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, h, x))

@@ -127,12 +127,25 @@ def check_params(params: GRUParams) -> None:
             "b_hn": (hidden_size,),
         }
         if shapes == expected:
+            _check_floating(params)
             return
     raise ValueError(
         "`params` must have the shapes w_x [3, I, H], w_h [3, H, H], b_x [3, H], b_hn [H], got "
         + ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
         + ". Stacked parameters, of several models, are for `jax.vmap`."
     )
+
+
+def _check_floating(params: GRUParams) -> None:
+    dtypes = {
+        name: jnp.result_type(getattr(params, name)) for name in ("w_x", "w_h", "b_x", "b_hn")
+    }
+    if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes.values()):
+        raise ValueError(
+            "`params` must have a floating dtype, got "
+            + ", ".join(f"{name} {dtype.name}" for name, dtype in dtypes.items())
+            + "."
+        )
 
 
 def as_floating(name: str, value: ArrayLike, size: int, size_name: str) -> Array:

@@ -200,8 +200,11 @@ def _check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Ar
         raise ValueError(
             f"`lengths` has shape {list(array.shape)} but the batch axes of `xs` are {list(batch)}."
         )
-    if not isinstance(array, jax.core.Tracer) and array.size:
-        shortest, longest = np.min(array), np.max(array)
+    # Under jit, `array` is traced even where `lengths` is a constant.
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(lengths))
+    if not traced and array.size:
+        values = np.asarray(lengths)  # a jnp.min would be traced too
+        shortest, longest = values.min(), values.max()
         if shortest < 0 or longest > steps:
             raise ValueError(
                 f"`lengths` must lie in [0, T] with T = {steps} steps in `xs`, got values from "

@@ -1,0 +1,235 @@
+"""What the tests share: the implementations, one table of cases, tolerances, and the reference.
+
+The reference is a transcription of the textbook equations, row by row and step by step in Python:
+
+    r  = σ(Wr·[h, x] + br)
+    z  = σ(Wz·[h, x] + bz)
+    h̃  = tanh(W·[r ∘ h, x] + b)                  reset before the product (Cho et al. 2014)
+    h̃  = tanh(Wx·x + b + r ∘ (Wh·h + bh))        reset after it (cuDNN)
+    h' = (1 − z) ∘ h + z ∘ h̃
+
+Its z is 1 − z of the package, so the update gate's weights and bias change their sign. It is
+written against NumPy; handed `jax.numpy` as its module, it gives the reference gradients.
+"""
+
+import zlib
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import grujax
+
+# Every implementation keeps the contract for time in these dtypes; the first is the most exact.
+IMPLEMENTATIONS = {
+    "plain": ("float64", "float32", "bfloat16"),
+    "scan": ("float64", "float32", "bfloat16"),
+}
+
+# Relative to the largest entry of the array.
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 4e-2}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shape, and what of lengths, resets and initial state is given."""
+
+    name: str
+    steps: int = 7
+    batch: tuple[int, ...] = (3,)
+    lengths: tuple[int, ...] | None = None  # in the order of the flattened batch
+    resets: bool = False
+    h0: str = "random"  # "random", "zeros" for None, or "learned" for [H]
+    input_size: int = 4
+    hidden_size: int = 5
+    small: bool = False  # an edge where the two reset forms are the same code
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CASES = [
+    Case("bare", h0="zeros"),
+    Case("lengths", lengths=(4, 0, 7)),
+    Case("resets", resets=True),
+    Case("lengths and resets", lengths=(5, 0, 7), resets=True),
+    Case("unbatched", batch=(), lengths=(5,), resets=True),
+    Case("two batch axes", batch=(2, 2), lengths=(5, 0, 7, 1), resets=True),
+    Case("one step", steps=1, lengths=(1, 0, 1), resets=True, small=True),
+    Case("no steps", steps=0, lengths=(0, 0, 0), resets=True, small=True),
+    Case("no rows", batch=(0,), lengths=(), resets=True, small=True),
+    Case("long", steps=67, batch=(2,), lengths=(67, 34), resets=True, h0="learned"),
+    Case("size one", steps=4, batch=(2,), lengths=(4, 2), input_size=1, hidden_size=1, small=True),
+]
+BOTH = next(case for case in CASES if case.name == "lengths and resets")
+
+
+class Inputs(NamedTuple):
+    """The arguments of `gru`, and a cotangent for each of its results."""
+
+    params: Any
+    xs: Any
+    h0: Any
+    lengths: Any
+    resets: Any
+    h_last_bar: Any
+    hs_bar: Any
+
+
+@dataclass
+class Draw:
+    """Random NumPy arrays of one dtype, the same in every run."""
+
+    seed: str
+    dtype: Any = "float64"
+    rng: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = np.random.default_rng(zlib.crc32(self.seed.encode()))
+
+    def normal(self, *shape: int, scale: float = 1.0) -> np.ndarray:
+        return (scale * self.rng.normal(size=shape)).astype(jnp.dtype(self.dtype))
+
+    def bools(self, *shape: int, rate: float = 0.4) -> np.ndarray:
+        return self.rng.random(shape) < rate
+
+    def params(self, input_size: int, hidden_size: int, reset_after: bool = True):
+        """Random weights and random biases: zero biases would hide a lost or swapped one."""
+        return grujax.GRUParams(
+            w_x=self.normal(3, input_size, hidden_size, scale=0.6),
+            w_h=self.normal(3, hidden_size, hidden_size, scale=0.6),
+            b_x=self.normal(3, hidden_size, scale=0.5),
+            b_hn=self.normal(hidden_size, scale=0.5),
+            reset_after=reset_after,
+        )
+
+
+def inputs_of(case: Case, reset_after: bool = True, dtype: Any = "float64") -> Inputs:
+    draw = Draw(case.name, dtype)
+    I, H, T, batch = case.input_size, case.hidden_size, case.steps, case.batch  # noqa: E741
+    shapes: dict[str, tuple[int, ...]] = {"random": (*batch, H), "learned": (H,)}
+    return Inputs(
+        params=draw.params(I, H, reset_after),
+        xs=draw.normal(T, *batch, I),
+        h0=None if case.h0 == "zeros" else draw.normal(*shapes[case.h0]),
+        lengths=None if case.lengths is None else np.reshape(np.int32(case.lengths), batch),
+        resets=draw.bools(T, *batch) if case.resets else None,
+        h_last_bar=draw.normal(*batch, H),
+        hs_bar=draw.normal(T, *batch, H),
+    )
+
+
+@partial(jax.jit, static_argnames=("reverse", "implementation"))
+def outputs_and_gradients(inputs: Inputs, reverse: bool, implementation: str | None):
+    """`(h_last, hs)` and the gradients of (params, xs, h0), compiled, all arguments traced."""
+
+    def run(params, xs, h0):
+        return grujax.gru(
+            params,
+            xs,
+            h0,
+            lengths=inputs.lengths,
+            resets=inputs.resets,
+            reverse=reverse,
+            implementation=implementation,
+        )
+
+    outputs, pull_back = jax.vjp(run, inputs.params, inputs.xs, inputs.h0)
+    return outputs, pull_back((inputs.h_last_bar, inputs.hs_bar))
+
+
+def reference_outputs(inputs: Inputs, reverse: bool):
+    return reference_gru(
+        inputs.params, inputs.xs, inputs.h0, inputs.lengths, inputs.resets, reverse
+    )
+
+
+def reference_gradients(inputs: Inputs, reverse: bool):
+    """The gradients of (params, xs, h0), by JAX through the reference, step by step."""
+
+    def run(params, xs, h0):
+        return reference_gru(params, xs, h0, inputs.lengths, inputs.resets, reverse, numpy=jnp)
+
+    primals = jax.tree.map(jnp.asarray, (inputs.params, inputs.xs, inputs.h0))
+    _, pull_back = jax.vjp(run, *primals)
+    return pull_back((jnp.asarray(inputs.h_last_bar), jnp.asarray(inputs.hs_bar)))
+
+
+def reference_gru(params, xs, h0, lengths, resets, reverse=False, numpy=np):
+    """`(h_last, hs)`: each row of the batch by itself, a Python loop over its existing steps."""
+    weights = textbook_weights(params, numpy)
+    hidden_size, dtype = params.b_hn.shape[-1], xs.dtype
+    steps, batch = xs.shape[0], xs.shape[1:-1]
+    zero = numpy.zeros(hidden_size, dtype)
+    h0 = zero if h0 is None else h0
+    h0 = numpy.broadcast_to(h0, (*batch, hidden_size))
+    last, rows = [], []
+    for row in np.ndindex(*batch):
+        length = steps if lengths is None else int(lengths[row])
+        outputs = [zero] * steps
+        h = h0[row]
+        for t in reversed(range(length)) if reverse else range(length):
+            boundary = t + 1 if reverse else t
+            if resets is not None and boundary < length and resets[(boundary, *row)]:
+                h = h0[row]
+            h = textbook_step(weights, h, xs[(t, *row)], params.reset_after, numpy)
+            outputs[t] = h
+        last.append(h)
+        rows.append(numpy.stack(outputs) if steps else numpy.zeros((0, hidden_size), dtype))
+    if not rows:
+        return h0, numpy.zeros((steps, *batch, hidden_size), dtype)
+    hs = numpy.moveaxis(numpy.stack(rows), 0, 1)
+    return (
+        numpy.stack(last).reshape(*batch, hidden_size),
+        hs.reshape(steps, *batch, hidden_size),
+    )
+
+
+def textbook_weights(params, numpy=np):
+    """Weights over [h, x] and biases, gates r, z, h̃, and the bias of h̃'s recurrent product."""
+    signs = (1, -1, 1)  # the textbook's z is 1 − z: σ(−a) = 1 − σ(a)
+    weights = [
+        sign * numpy.concatenate([params.w_h[gate], params.w_x[gate]])
+        for gate, sign in enumerate(signs)
+    ]
+    biases = [sign * params.b_x[gate] for gate, sign in enumerate(signs)]
+    return weights, biases, params.b_hn
+
+
+def textbook_step(weights, h, x, reset_after, numpy=np):
+    (w_r, w_z, w_n), (b_r, b_z, b_n), b_hn = weights
+    hx = numpy.concatenate([h, x])
+    r = 1 / (1 + numpy.exp(-(hx @ w_r + b_r)))
+    z = 1 / (1 + numpy.exp(-(hx @ w_z + b_z)))
+    if reset_after:
+        H = h.shape[-1]
+        candidate = numpy.tanh(x @ w_n[H:] + b_n + r * (h @ w_n[:H] + b_hn))
+    else:
+        candidate = numpy.tanh(numpy.concatenate([r * h, x]) @ w_n + b_n + b_hn)
+    return (1 - z) * h + z * candidate
+
+
+def assert_close(got, want, dtype: str, tolerance: float | None = None) -> None:
+    """Equal trees and shapes, and each array within the tolerance of its largest entry."""
+    got_leaves, got_tree = jax.tree.flatten(got)
+    want_leaves, want_tree = jax.tree.flatten(want)
+    assert got_tree == want_tree
+    for a, b in zip(got_leaves, want_leaves, strict=True):
+        a, b = np.asarray(a, "float64"), np.asarray(b, "float64")
+        assert a.shape == b.shape
+        scale = np.max(np.abs(b), initial=0.0) or 1.0
+        np.testing.assert_allclose(
+            a, b, rtol=0, atol=scale * (TOLERANCE[dtype] if tolerance is None else tolerance)
+        )
+
+
+def assert_equal(got, want) -> None:
+    """Equal trees, dtypes, and every bit of every array, but for the sign of zero."""
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
