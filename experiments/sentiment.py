@@ -13,7 +13,6 @@ Words alone, and words with VADER's lexicon, are separate rows: VADER was develo
 People agree with each other at 76% (one rater against the rest), so 75 is about the ceiling.
 """
 
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,10 +28,11 @@ import tyro
 from jax import Array
 
 from experiments.common import loop, plots, text, training, vader
-from experiments.common.data import DataError
-from experiments.common.metrics import read_records, validation_metrics
+from experiments.common.command import run_command
+from experiments.common.metrics import validation_metrics
 from experiments.common.models import load_model, save_model
-from experiments.common.report import Answers, comparison_table, confusion
+from experiments.common.modules import AttentionPooling, WordEmbedding
+from experiments.common.report import Answers, write_report
 from experiments.common.splits import Split, stratified_group_splits
 from grujax.linen import StackedGRU
 
@@ -59,13 +59,13 @@ class Settings:
     max_tokens: int = 40  # the rest of a sentence is cut off; 3% of them are longer
     subword_buckets: int = 16384  # into which beginnings and ends of words are hashed
     batch_size: int = 64
-    epochs: int = 8  # at most
-    patience: int = 4  # epochs without a better validation score
+    epochs: int = 6  # at most
+    patience: int = 3  # epochs without a better validation score
     learning_rate: float = 2e-3  # the peak, after one epoch of warm-up; then a cosine
     weight_decay: float = 0.02
     max_gradient_norm: float = 1.0
     dropout: float = 0.5  # of embeddings, GRU outputs and the pooled vector
-    token_dropout: float = 0.2  # words read as unknown; half as many tokens are blanked
+    token_dropout: float = 0.25  # words read as unknown; half as many tokens are blanked
     label_width: float = 0.35  # sd, in rating units, of the noise that softens the labels
     rating_weight: float = 0.3  # of the squared error of the predicted mean rating
     film_weight: float = 0.3  # of that error on 10,605 rated film snippets; 0 leaves them out
@@ -99,9 +99,11 @@ class Data(NamedTuple):
 
 def prepare(sentences: vader.Sentences, split: Split, lexicon: bool, settings: Settings) -> Data:
     """Makes the vocabulary and the arrays; film snippets train the rating, never the classes."""
-    texts, ratings, labels, domains, _ = sentences
+    texts, ratings, labels, domains, groups = sentences
     film = domains == "films"
-    known = np.concatenate([split.train, np.flatnonzero(film & (settings.film_weight > 0))])
+    unseen = groups[np.concatenate([split.validation, split.test])]
+    used = film & ~np.isin(groups, unseen) & (settings.film_weight > 0)
+    known = np.concatenate([split.train, np.flatnonzero(used)])
     vocabulary = text.build_vocabulary(map(text.word_forms, texts[known]), min_count=2)
     train = encode(texts[known], vocabulary, lexicon, settings)
     train["target"] = vader.soft_labels(ratings[known], settings.label_width)
@@ -121,40 +123,28 @@ class Classifier(nn.Module):
     def __call__(self, inputs: dict[str, Array], train: bool) -> tuple[Array, Array, Array]:
         """Returns: class logits [B, 3], mean rating [B], attention [B, T] (sums to 1)."""
         s = self.settings
-        words, subwords, lengths = inputs["words"], inputs["subwords"], inputs["lengths"]
-        if train:
-            unknown = jax.random.bernoulli(self.make_rng("dropout"), s.token_dropout, words.shape)
-            words = jnp.where(unknown, text.UNKNOWN, words)
-        init = nn.initializers.normal(0.1)
-        xs = nn.Embed(self.num_words + 2, s.embedding_size, embedding_init=init)(words)
-        grams = nn.Embed(s.subword_buckets + 1, s.embedding_size, embedding_init=init)(subwords)
-        real = (subwords != text.PADDING)[..., None]
-        xs += 2 * jnp.sum(grams * real, -2) / jnp.maximum(real.sum(-2), 1)
+        embed = WordEmbedding(self.num_words, s.subword_buckets, s.embedding_size, s.token_dropout)
+        xs = embed(inputs["words"], inputs["subwords"], train)
         xs = nn.Dropout(s.dropout, broadcast_dims=(1,))(xs, not train)
-        xs = jnp.concatenate([xs, inputs["token_features"]], -1)
-        kept = nn.Dropout(s.token_dropout / 2)(jnp.ones((*words.shape, 1)), not train) > 0
-        xs *= kept
-
+        xs = jnp.concatenate([xs, inputs["token_features"]], -1)  # [B, T, I]
+        xs *= nn.Dropout(s.token_dropout / 2)(jnp.ones((*xs.shape[:2], 1)), not train) > 0
         gru = StackedGRU(
             s.hidden_size, num_layers=s.num_layers, bidirectional=True, dropout=s.dropout
         )
-        _, hs = gru(xs, lengths=lengths, deterministic=not train)  # [B, T, 2H]
+        _, hs = gru(xs, lengths=inputs["lengths"], deterministic=not train)  # [B, T, 2H]
         hs = nn.Dropout(s.dropout)(hs, not train)
-        energy = nn.Dense(1)(nn.tanh(nn.Dense(s.hidden_size)(hs)))[..., 0]
-        exists = jnp.arange(s.max_tokens) < lengths[:, None]
-        attention = nn.softmax(jnp.where(exists, energy, -1e9))
-        pooled = nn.Dropout(s.dropout)(jnp.einsum("bt,bth->bh", attention, hs), not train)
+        pooled, attention = AttentionPooling(s.hidden_size)(hs, inputs["lengths"])
+        pooled = nn.Dropout(s.dropout)(pooled, not train)
         pooled = jnp.concatenate([pooled, inputs["sentence_features"]], -1)
         return nn.Dense(3)(pooled), nn.Dense(1)(pooled)[:, 0], attention
 
 
 def probabilities(model: Classifier, params: Any, inputs: dict[str, Any]) -> Array:
     """Class probabilities [N, 3] of N encoded sentences."""
-
-    def logits(batch):
-        return model.apply(params, batch, train=False)[0]
-
-    return nn.softmax(training.map_batches(logits, inputs, batch_size=128))
+    logits, _, _ = training.map_batches(
+        partial(model.apply, params, train=False), inputs, batch_size=128
+    )
+    return nn.softmax(logits)
 
 
 def classifier_training(
@@ -173,7 +163,8 @@ def classifier_training(
     )
 
     def loss(params, batch, key):
-        logits, rating, _ = model.apply(params, batch, train=True, rngs={"dropout": key})
+        outputs: Any = model.apply(params, batch, train=True, rngs={"dropout": key})
+        logits, rating, _ = outputs
         has_class = 1 - batch["film"]
         cross_entropy = has_class * optax.softmax_cross_entropy(logits, batch["target"])
         weight = jnp.where(batch["film"], settings.film_weight, settings.rating_weight)
@@ -198,13 +189,9 @@ def classifier_training(
 
 
 def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
-    """Returns the pure `train`: a key and hyperparameters -> metrics of every epoch, each [E]."""
+    """Returns the pure `train(key, learning_rate, weight_decay)` -> metrics of each epoch [E]."""
 
-    def train(
-        key: Array,
-        learning_rate: Any = settings.learning_rate,
-        weight_decay: Any = settings.weight_decay,
-    ) -> training.Metrics:
+    def train(key, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay):
         plan = classifier_training(settings, data, learning_rate, weight_decay)
         return training.train(plan, key)[1]
 
@@ -212,36 +199,28 @@ def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics
 
 
 def train_and_test(
-    directory: Path, settings: Settings, sentences: vader.Sentences, split: Split, which: dict
+    out: Path, settings: Settings, sentences: vader.Sentences, split: Split, which: dict[str, Any]
 ) -> np.ndarray:
     """Trains, or finds the finished training, and saves the model. Returns: probabilities [N, 3].
 
     `which` training it is: "lexicon" (bool), "fold" and "seed".
     """
-    data = prepare(sentences, split, which["lexicon"], settings)
+    lexicon, fold, seed = which["lexicon"], which["fold"], which["seed"]
+    directory = out / f"{'lexicon' if lexicon else 'words'}-fold{fold}-seed{seed}"
+    data = prepare(sentences, split, lexicon, settings)
     plan = classifier_training(settings, data, settings.learning_rate, settings.weight_decay)
     record = {"settings": asdict(settings), **which}
-    state = loop.run(plan, jax.random.key(which["seed"]), directory, record, directory.name)
+    state = loop.run(plan, jax.random.key(seed), directory, record, directory.name)
     save_model(directory / MODEL, state.best_params, record, data.vocabulary)
-    inputs = encode(sentences.texts[split.test], data.vocabulary, which["lexicon"], settings)
+    inputs = encode(sentences.texts[split.test], data.vocabulary, lexicon, settings)
     model = Classifier(settings, len(data.vocabulary))
     return np.asarray(jax.jit(partial(probabilities, model))(state.best_params, inputs))
 
 
-def predict(out: Path, sentence: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Asks the saved model. Returns: tokens [T], probabilities [3], attention [T]."""
-    params, record, vocabulary = load_model(out / "lexicon-fold0-seed0" / MODEL, COMMAND)
-    settings = Settings(**record["settings"])
-    inputs = encode([sentence], vocabulary, record["lexicon"], settings)
-    logits, _, attention = Classifier(settings, len(vocabulary)).apply(params, inputs, train=False)
-    tokens = text.tokenize(sentence)[: settings.max_tokens]
-    return tokens, np.asarray(nn.softmax(logits)[0]), np.asarray(attention)[0, : len(tokens)]
-
-
 def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
-    """Trains on each fold, compares on its test set, and writes tables and plots to `out`."""
-    minutes = 2 * folds * seeds * MINUTES
-    print(f"Training {2 * folds * seeds} models: about {minutes:.0f} minutes on 2 CPU cores.")
+    """Trains on each fold and compares the classifiers on its test set."""
+    models = 2 * folds * seeds
+    print(f"Training {models} models: about {MINUTES * models:.0f} minutes on 2 CPU cores.")
     sentences = vader.read_sentences((*DOMAINS, "films"))
     rated = np.flatnonzero(sentences.domains != "films")
     labels, groups = sentences.labels[rated], sentences.groups[rated]
@@ -249,38 +228,35 @@ def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
     rows: dict[str, list[Answers]] = {}
     for fold, local in enumerate(splits[:folds]):
         split = Split(*(rated[part] for part in local))
-        known = np.concatenate([split.train, split.validation])
-        compared = vader.baselines(
-            sentences.texts[known], sentences.labels[known], sentences.texts[split.test]
-        )
-        answers = {name: [predictions] for name, predictions in compared.items()}
-        for lexicon, name in enumerate(("GRU, words alone", "GRU with VADER's lexicon")):
+        answers = vader.baselines(sentences, split)
+        for lexicon, name in ((False, "GRU, words alone"), (True, "GRU with VADER's lexicon")):
             chances = []
             for seed in range(seeds):
-                directory = out / f"{('words', 'lexicon')[lexicon]}-fold{fold}-seed{seed}"
-                which = {"lexicon": bool(lexicon), "fold": fold, "seed": seed}
-                chances.append(train_and_test(directory, settings, sentences, split, which))
-            answers[name] = [chance.argmax(-1) for chance in chances]
+                which = {"lexicon": lexicon, "fold": fold, "seed": seed}
+                chances.append(train_and_test(out, settings, sentences, split, which))
             if seeds > 1:
-                average = np.mean(chances, 0).argmax(-1)
-                answers[f"{name}, {seeds} seeds averaged"] = [average]
+                answers[f"{name}, {seeds} seeds averaged"] = [np.mean(chances, 0).argmax(-1)]
+            answers[name] = [chance.argmax(-1) for chance in chances]
         truth, domains = sentences.labels[split.test], sentences.domains[split.test]
         for name, predictions in answers.items():
             rows.setdefault(name, []).extend(Answers(truth, p, domains) for p in predictions)
+    print(f"\nOn the test sentences of {folds} of {NUM_FOLDS} folds:")
+    write_report(rows, DOMAINS, vader.CLASSES, out)
+    plots.plot_attention(
+        out / "attention.png", [ask(out, sentence) for sentence in EXAMPLES], vader.CLASSES
+    )
+    print(f'Try: {COMMAND} --predict "{EXAMPLES[0]}"')
 
-    print(f"\nTest sentences of {folds} of {NUM_FOLDS} folds:")
-    print(comparison_table(rows, DOMAINS, 3, out / "results.json"))
-    matrices = {name: confusion(row, 3) for name, row in rows.items() if "averaged" not in name}
-    for name in ("GRU, words alone", "GRU with VADER's lexicon"):
-        print(f"\n{name}: rows true, columns predicted ({', '.join(vader.CLASSES)})")
-        print(matrices[name])
-    plots.plot_confusion(out / "confusion.png", matrices, vader.CLASSES)
-    records = {path.parent.name: read_records(path) for path in sorted(out.glob("*/metrics.jsonl"))}
-    plots.plot_learning_curves(out / "learning_curves.png", records, "validation_score")
-    examples = [predict(out, sentence) for sentence in EXAMPLES]
-    shown = [(vader.CLASSES[p.argmax()], tokens, weights) for tokens, p, weights in examples]
-    plots.plot_attention(out / "attention.png", shown)
-    print(f'\nPlots are in {out}. Try: {COMMAND} --predict "{EXAMPLES[0]}"')
+
+def ask(out: Path, sentence: str) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Asks the saved model. Returns: class probabilities [3], tokens [T], attention [T]."""
+    params, record, vocabulary = load_model(out / "lexicon-fold0-seed0" / MODEL, COMMAND)
+    settings = Settings(**record["settings"])
+    inputs = encode([sentence], vocabulary, record["lexicon"], settings)
+    model = Classifier(settings, len(vocabulary))
+    logits, _, attention = map(np.asarray, model.apply(params, inputs, train=False))
+    tokens = text.tokenize(sentence)[: settings.max_tokens]
+    return np.asarray(nn.softmax(logits)[0]), tokens, np.asarray(attention)[0, : len(tokens)]
 
 
 @dataclass(frozen=True)
@@ -298,17 +274,12 @@ def main(command: Command) -> None:
     """Runs the command."""
     if command.predict is None:
         return experiment(command.settings, command.folds, command.seeds, command.out)
-    tokens, chances, attention = predict(command.out, command.predict)
-    print(vader.CLASSES[chances.argmax()], "·", end="")
-    print(*(f" {name} {p:.0%}" for name, p in zip(vader.CLASSES, chances, strict=True)))
+    chances, tokens, attention = ask(command.out, command.predict)
+    print(vader.CLASSES[chances.argmax()])
+    print(*(f"{name} {p:.0%}" for name, p in zip(vader.CLASSES, chances, strict=True)), sep="  ")
     attended = sorted(zip(attention, tokens, strict=True), reverse=True)[:5]
-    print("attended to", *(f"· {token} {weight:.0%}" for weight, token in attended))
+    print("attended to:", *(f"{token} {weight:.0%}" for weight, token in attended), sep="  ")
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Command, description=__doc__))
-    except (DataError, FileNotFoundError, loop.SettingsMismatchError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run_command(main, Command, __doc__)

@@ -88,7 +88,7 @@ def run(
                 bar.update()
     except KeyboardInterrupt:
         print(
-            f"\n{label}: stopped. {epoch} epochs are saved in {directory}; "
+            f"\n{label}: stopped. Every finished epoch is saved in {directory}; "
             "the same command continues from there.",
             file=sys.stderr,
         )

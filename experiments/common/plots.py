@@ -1,5 +1,6 @@
 """Plots written to PNG files, without a display."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,34 +60,36 @@ def plot_confusion(path: Path, matrices: dict[str, np.ndarray], classes: Sequenc
             axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
         axis.set_xticks(range(len(classes)), classes)
         axis.set_yticks(range(len(classes)), classes)
-        axis.set(title=name, xlabel="predicted")
+        axis.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=10)
+        axis.set_xlabel("predicted")
     axes[0, 0].set_ylabel("true")
     _save(figure, path)
 
 
 def plot_attention(
     path: Path,
-    sentences: Sequence[tuple[str, Sequence[str], np.ndarray]],
-    shown: int = 30,
+    sentences: Sequence[tuple[np.ndarray, Sequence[str], np.ndarray]],
+    classes: Sequence[str],
 ):
     """Draws sentences word by word, each word shaded by its attention weight.
 
     Args:
       path: the PNG to write.
-      sentences: (what to print before it, its tokens [T], their weights [T]).
-      shown: at most so many tokens of a sentence.
+      sentences: (class probabilities [C], tokens [T], attention weights [T]) of each.
+      classes: the C names.
     """
-    figure, axis = plt.subplots(figsize=(11, 0.55 * len(sentences) + 0.3), layout="constrained")
+    figure, axis = plt.subplots(figsize=(9, 0.5 * len(sentences) + 0.3), layout="constrained")
     axis.set(xlim=(0, 1), ylim=(len(sentences), 0))
     axis.axis("off")
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     figure.draw_without_rendering()
     width = axis.get_window_extent(renderer).width
-    for row, (heading, tokens, weights) in enumerate(sentences):
+    for row, (chances, tokens, weights) in enumerate(sentences):
+        heading = f"{classes[int(chances.argmax())]} {chances.max():.0%}"
         axis.text(0, row + 0.5, heading, va="center", fontsize=9, fontweight="bold")
-        left = 0.2
-        for token, weight in list(zip(tokens, weights, strict=True))[:shown]:
-            colour = plt.get_cmap("Oranges")(0.9 * float(weight) / float(np.max(weights)))
+        left = 0.17
+        for token, weight in zip(tokens, weights, strict=True):
+            colour = plt.get_cmap("Oranges")(0.65 * float(weight) / float(np.max(weights)))
             box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
             label = token.replace("$", r"\$")
             text = axis.text(left, row + 0.5, label, va="center", fontsize=9, bbox=box)

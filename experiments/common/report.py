@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common.metrics import score_classifier
+from experiments.common import plots
+from experiments.common.metrics import read_records, score_classifier
 
 
 class Answers(NamedTuple):
@@ -48,6 +49,25 @@ def comparison_table(
     path.write_text(json.dumps(means, indent=2) + "\n", encoding="utf-8")
     table = [[n, *map(mean_and_deviation, row.values())] for n, row in cells.items()]
     return format_table(["% right", *columns], table)
+
+
+def write_report(
+    rows: dict[str, list[Answers]], parts: Sequence[str], classes: Sequence[str], directory: Path
+) -> None:
+    """Prints the comparison and writes it beside the trainings in `directory`.
+
+    Writes results.json, confusion.png (all classifiers but the first, which answers without
+    looking) and learning_curves.png (of every training in a folder of `directory`).
+    """
+    print(f"\n{comparison_table(rows, parts, len(classes), directory / 'results.json')}")
+    matrices = {name: confusion(answers, len(classes)) for name, answers in rows.items()}
+    name, matrix = list(matrices.items())[-1]
+    print(f"\n{name}: rows true, columns predicted ({', '.join(classes)})\n{matrix}")
+    plots.plot_confusion(directory / "confusion.png", dict(list(matrices.items())[1:]), classes)
+    paths = sorted(directory.glob("*/metrics.jsonl"))
+    records = {path.parent.name: read_records(path) for path in paths}
+    plots.plot_learning_curves(directory / "learning_curves.png", records, "validation_score")
+    print(f"\nresults.json, plots and models are in {directory}.")
 
 
 def confusion(answers: Sequence[Answers], num_classes: int) -> np.ndarray:

@@ -181,7 +181,11 @@ def map_batches(function: Callable[[PyTree], PyTree], inputs: PyTree, batch_size
         return jnp.pad(array, padding).reshape(num_batches, batch_size, *array.shape[1:])
 
     outputs = jax.lax.map(function, jax.tree.map(batched, inputs))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_examples], outputs)
+
+    def unbatched(array: Array) -> Array:
+        return array.reshape(num_batches * batch_size, *array.shape[2:])[:num_examples]
+
+    return jax.tree.map(unbatched, outputs)
 
 
 def _where(condition: Array, new: PyTree, old: PyTree) -> PyTree:

@@ -14,7 +14,7 @@ from vaderSentiment.vaderSentiment import BOOSTER_DICT, NEGATE, SentimentIntensi
 
 from experiments.common.classical import tfidf_logistic_regression
 from experiments.common.data import Archive, fetch, read_member
-from experiments.common.splits import merge_groups
+from experiments.common.splits import Split, merge_groups
 from experiments.common.text import tokenize, word_form
 
 ARCHIVE = Archive(
@@ -113,20 +113,19 @@ def predict(scores: np.ndarray) -> np.ndarray:
     return np.where(compound >= 0.05, 2, np.where(compound <= -0.05, 0, 1))
 
 
-def baselines(
-    texts: np.ndarray, labels: np.ndarray, test_texts: np.ndarray
-) -> dict[str, np.ndarray]:
-    """What is to be beaten: predictions [M] of classifiers without a neural network.
+def baselines(sentences: Sentences, split: Split) -> dict[str, list[np.ndarray]]:
+    """What is to be beaten: predictions for the test set [N] without a neural network.
 
-    Args:
-      texts, labels: N known texts and their classes [N], for training and validation alike.
-      test_texts: M texts.
+    Those that learn do so from the training and validation sets together.
     """
+    known = np.concatenate([split.train, split.validation])
+    texts, test_texts = sentences.texts[known], sentences.texts[split.test]
+    labels = sentences.labels[known]
     scores, test_scores = sentence_features(texts), sentence_features(test_texts)
     regression = partial(tfidf_logistic_regression, texts, labels, test_texts)
     return {
-        "majority class": np.full(len(test_texts), np.bincount(labels).argmax()),
-        "VADER's rule": predict(test_scores),
-        "TF-IDF + logistic regression": regression(),
-        "TF-IDF + VADER's scores + logistic regression": regression(scores, test_scores),
+        "majority class": [np.full(len(test_texts), np.bincount(labels).argmax())],
+        "VADER's rule": [predict(test_scores)],
+        "TF-IDF + logistic regression": [regression()],
+        "TF-IDF + VADER's scores + logistic regression": [regression(scores, test_scores)],
     }
