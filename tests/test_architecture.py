@@ -1,0 +1,148 @@
+"""The package's rules about imports, read from the imports."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import grujax
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "grujax"
+
+# Each file or folder imports only what stands above it in this list; one line, one level.
+LEVELS = [
+    {"params"},
+    {"cell"},
+    {"kernels"},
+    {"implementations"},
+    {"sequence"},
+    {"layers"},
+    {"baselines", "attention"},
+    {"convert", "analysis", "sweep"},
+    {"batch_major"},
+    {"linen", "nnx"},
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+CORE = {"params", "cell", "kernels", "implementations", "sequence", "layers", "batch_major"}
+PUBLIC = {"linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports_of(path: Path) -> list[tuple[str, str]]:
+    """(module, name) of every import in a file, wherever it stands; name is "" for a module."""
+    found = []
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found += [(node.module or "", alias.name) for alias in node.names]
+        elif not is_type_checking(node):
+            pending += ast.iter_child_nodes(node)
+    return found
+
+
+def own_part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_parts(path: Path) -> set[str]:
+    """The files and folders of the package that a file imports."""
+    parts = set()
+    for module, name in imports_of(path):
+        if module == "grujax":
+            assert name, f"{path} imports the whole package"
+            parts.add(name)
+        elif module.startswith("grujax."):
+            parts.add(module.split(".")[1])
+    return parts
+
+
+SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_a_file_imports_only_what_stands_below_it(path):
+    part = own_part(path)
+    assert part in LEVEL, f"give {part} its level in LEVELS"
+    for imported in imported_parts(path):
+        if imported == part:
+            assert path.parent != PACKAGE, f"{part} imports itself"
+            continue
+        assert LEVEL[imported] < LEVEL[part], f"{part} imports {imported}"
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if own_part(path) in CORE], ids=name_of)
+def test_the_core_needs_jax_alone(path):
+    roots = {module.split(".")[0] for module, _ in imports_of(path)}
+    allowed = {"grujax", "jax", "numpy", *sys.stdlib_module_names}
+    assert roots <= allowed
+
+
+@pytest.mark.parametrize(("view", "framework"), [("linen", "flax.linen"), ("nnx", "flax.nnx")])
+def test_a_flax_view_imports_its_own_half_of_flax(view, framework):
+    modules = {
+        f"{module}.{name}" if module == "flax" else module
+        for module, name in imports_of(PACKAGE / f"{view}.py")
+    }
+    flax = {module for module in modules if module.startswith("flax")}
+    assert all(module.startswith(framework) for module in flax)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_experiments_use_public_names_only(path):
+    for module, name in imports_of(path):
+        if module == "grujax":
+            assert name == "" or name in grujax.__all__
+        elif module.startswith("grujax."):
+            _, part, *inner = module.split(".")
+            assert part in PUBLIC
+            assert not any(word.startswith("_") for word in (*inner, name))
+
+
+def test_importing_grujax_loads_no_framework():
+    code = (
+        "import sys, grujax;"
+        "print([m for m in ('flax', 'optax', 'orbax', 'torch', 'keras') if m in sys.modules])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+def test_submodules_resolve_at_first_use():
+    code = "import grujax; print(grujax.linen.GRU.__name__, grujax.nnx.GRU.__name__)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["GRU", "GRU"]
+
+
+@pytest.mark.parametrize("name", grujax.__all__)
+def test_every_public_name_has_a_docstring(name):
+    assert name in dir(grujax)
+    thing = getattr(grujax, name)
+    assert thing.__doc__
+    for attribute, member in vars(thing).items():
+        if not attribute.startswith("_") and inspect.isroutine(member):
+            assert member.__doc__ or inspect.isclass(thing), f"{name}.{attribute}"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'grujax' has no attribute 'lstm'"):
+        grujax.lstm  # noqa: B018
