@@ -1,4 +1,4 @@
-"""Sentiment of real sentences: a bidirectional GRU with attention, in three classes.
+"""Sentiment of real sentences in three classes: a bidirectional GRU with attention.
 
 13,098 sentences (tweets, Amazon reviews, New York Times editorials), each rated by twenty people or
 more, from the archive of Hutto and Gilbert 2014, "VADER". The mean rating, cut at -0.5 and 0.5,
@@ -32,19 +32,17 @@ from experiments.common.command import run_command
 from experiments.common.metrics import validation_metrics
 from experiments.common.models import load_model, save_model
 from experiments.common.modules import AttentionPooling, WordEmbedding
-from experiments.common.report import Answers, write_report
-from experiments.common.splits import Split, stratified_group_splits
+from experiments.common.report import Answers, describe_answer, write_report
+from experiments.common.splits import Split
 from grujax.linen import StackedGRU
 
 COMMAND = "python -m experiments.sentiment"
 MODEL = "model.msgpack"
-DOMAINS = ("tweets", "Amazon", "NYT")
 NUM_FOLDS = 5
 MINUTES = 1.5  # of training per model on 2 CPU cores
 EXAMPLES = (
     "the battery died after two days",
     "not bad at all, I would buy it again",
-    "The council meets on Tuesday.",
     "I can't believe how GREAT this is :)",
 )
 
@@ -71,22 +69,9 @@ class Settings:
     film_weight: float = 0.3  # of that error on 10,605 rated film snippets; 0 leaves them out
 
 
-def encode(
-    texts: Iterable[str], vocabulary: list[str], lexicon: bool, settings: Settings
-) -> dict[str, np.ndarray]:
-    """Turns N texts into the classifier's inputs, T = `max_tokens`, see `text.encode_words`.
-
-    `token_features` [N, T, 2 or 6] and `sentence_features` [N, 0 or 4] hold VADER's, if `lexicon`.
-    """
-    tokens = [text.tokenize(t) for t in texts]
-    inputs = text.encode_words(tokens, vocabulary, settings.max_tokens, settings.subword_buckets)
-    features = [inputs.pop("case")]
-    if lexicon:
-        features.append(vader.token_features(tokens, settings.max_tokens))
-    inputs["token_features"] = np.concatenate(features, -1)
-    scores = vader.sentence_features(texts)
-    inputs["sentence_features"] = scores if lexicon else scores[:, :0]
-    return inputs
+def encode(texts: Iterable[str], vocabulary: list[str], lexicon: bool, settings: Settings):
+    """Turns texts into the classifier's inputs, see `vader.encode`."""
+    return vader.encode(texts, vocabulary, lexicon, settings.max_tokens, settings.subword_buckets)
 
 
 class Data(NamedTuple):
@@ -100,7 +85,7 @@ class Data(NamedTuple):
 def prepare(sentences: vader.Sentences, split: Split, lexicon: bool, settings: Settings) -> Data:
     """Makes the vocabulary and the arrays; film snippets train the rating, never the classes."""
     texts, ratings, labels, domains, groups = sentences
-    film = domains == "films"
+    film = domains == vader.FILMS
     unseen = groups[np.concatenate([split.validation, split.test])]
     used = film & ~np.isin(groups, unseen) & (settings.film_weight > 0)
     known = np.concatenate([split.train, np.flatnonzero(used)])
@@ -122,29 +107,25 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, inputs: dict[str, Array], train: bool) -> tuple[Array, Array, Array]:
         """Returns: class logits [B, 3], mean rating [B], attention [B, T] (sums to 1)."""
-        s = self.settings
+        s, rate = self.settings, self.settings.dropout
         embed = WordEmbedding(self.num_words, s.subword_buckets, s.embedding_size, s.token_dropout)
         xs = embed(inputs["words"], inputs["subwords"], train)
-        xs = nn.Dropout(s.dropout, broadcast_dims=(1,))(xs, not train)
+        xs = nn.Dropout(rate, broadcast_dims=(1,))(xs, not train)
         xs = jnp.concatenate([xs, inputs["token_features"]], -1)  # [B, T, I]
         xs *= nn.Dropout(s.token_dropout / 2)(jnp.ones((*xs.shape[:2], 1)), not train) > 0
-        gru = StackedGRU(
-            s.hidden_size, num_layers=s.num_layers, bidirectional=True, dropout=s.dropout
-        )
+        gru = StackedGRU(s.hidden_size, num_layers=s.num_layers, bidirectional=True, dropout=rate)
         _, hs = gru(xs, lengths=inputs["lengths"], deterministic=not train)  # [B, T, 2H]
-        hs = nn.Dropout(s.dropout)(hs, not train)
+        hs = nn.Dropout(rate)(hs, not train)
         pooled, attention = AttentionPooling(s.hidden_size)(hs, inputs["lengths"])
-        pooled = nn.Dropout(s.dropout)(pooled, not train)
+        pooled = nn.Dropout(rate)(pooled, not train)
         pooled = jnp.concatenate([pooled, inputs["sentence_features"]], -1)
         return nn.Dense(3)(pooled), nn.Dense(1)(pooled)[:, 0], attention
 
 
 def probabilities(model: Classifier, params: Any, inputs: dict[str, Any]) -> Array:
     """Class probabilities [N, 3] of N encoded sentences."""
-    logits, _, _ = training.map_batches(
-        partial(model.apply, params, train=False), inputs, batch_size=128
-    )
-    return nn.softmax(logits)
+    classify = partial(model.apply, params, train=False)
+    return nn.softmax(training.map_batches(classify, inputs, batch_size=128)[0])
 
 
 def classifier_training(
@@ -153,13 +134,9 @@ def classifier_training(
     """Builds the training of one classifier; the two hyperparameters may be traced."""
     model = Classifier(settings, len(data.vocabulary))
     examples = {name: jnp.asarray(array) for name, array in data.train.items()}
+    num_batches = len(examples["words"]) // settings.batch_size
     optimizer = training.adamw_warmup_cosine(
-        learning_rate,
-        weight_decay,
-        settings.max_gradient_norm,
-        len(examples["words"]),
-        settings.batch_size,
-        settings.epochs,
+        learning_rate, weight_decay, settings.max_gradient_norm, num_batches, settings.epochs
     )
 
     def loss(params, batch, key):
@@ -220,28 +197,23 @@ def train_and_test(
 def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
     """Trains on each fold and compares the classifiers on its test set."""
     models = 2 * folds * seeds
-    print(f"Training {models} models: about {MINUTES * models:.0f} minutes on 2 CPU cores.")
-    sentences = vader.read_sentences((*DOMAINS, "films"))
-    rated = np.flatnonzero(sentences.domains != "films")
-    labels, groups = sentences.labels[rated], sentences.groups[rated]
-    splits = stratified_group_splits(labels, groups, NUM_FOLDS, validation_parts=8, seed=0)
+    print(f"Training {models} models: about {MINUTES * models:.0f} minutes on 2 idle CPU cores.")
+    sentences = vader.read_sentences()
+    splits = vader.split_rated(sentences, NUM_FOLDS, validation_parts=8, seed=0)
     rows: dict[str, list[Answers]] = {}
-    for fold, local in enumerate(splits[:folds]):
-        split = Split(*(rated[part] for part in local))
+    for fold, split in enumerate(splits[:folds]):
         answers = vader.baselines(sentences, split)
         for lexicon, name in ((False, "GRU, words alone"), (True, "GRU with VADER's lexicon")):
-            chances = []
-            for seed in range(seeds):
-                which = {"lexicon": lexicon, "fold": fold, "seed": seed}
-                chances.append(train_and_test(out, settings, sentences, split, which))
+            kinds = [{"lexicon": lexicon, "fold": fold, "seed": seed} for seed in range(seeds)]
+            chances = [train_and_test(out, settings, sentences, split, which) for which in kinds]
+            answers[name] = [chance.argmax(-1) for chance in chances]
             if seeds > 1:
                 answers[f"{name}, {seeds} seeds averaged"] = [np.mean(chances, 0).argmax(-1)]
-            answers[name] = [chance.argmax(-1) for chance in chances]
         truth, domains = sentences.labels[split.test], sentences.domains[split.test]
         for name, predictions in answers.items():
             rows.setdefault(name, []).extend(Answers(truth, p, domains) for p in predictions)
     print(f"\nOn the test sentences of {folds} of {NUM_FOLDS} folds:")
-    write_report(rows, DOMAINS, vader.CLASSES, out)
+    write_report(rows, vader.RATED, vader.CLASSES, out)
     plots.plot_attention(
         out / "attention.png", [ask(out, sentence) for sentence in EXAMPLES], vader.CLASSES
     )
@@ -274,11 +246,7 @@ def main(command: Command) -> None:
     """Runs the command."""
     if command.predict is None:
         return experiment(command.settings, command.folds, command.seeds, command.out)
-    chances, tokens, attention = ask(command.out, command.predict)
-    print(vader.CLASSES[chances.argmax()])
-    print(*(f"{name} {p:.0%}" for name, p in zip(vader.CLASSES, chances, strict=True)), sep="  ")
-    attended = sorted(zip(attention, tokens, strict=True), reverse=True)[:5]
-    print("attended to:", *(f"{token} {weight:.0%}" for weight, token in attended), sep="  ")
+    print(describe_answer(vader.CLASSES, *ask(command.out, command.predict)))
 
 
 if __name__ == "__main__":

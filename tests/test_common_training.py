@@ -66,9 +66,10 @@ def stop_after(epochs: int, monkeypatch, directory: Path) -> None:
         if epoch == epochs:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(loop.Checkpoints, "save", save_and_stop)
-        run(directory)
+        with pytest.raises(KeyboardInterrupt):
+            run(directory)
 
 
 def test_the_pure_training_and_the_loop_give_the_same_metrics(reference):

@@ -76,6 +76,27 @@ def confusion(answers: Sequence[Answers], num_classes: int) -> np.ndarray:
     return np.sum([np.asarray(score.confusion) for score in scores], axis=0)
 
 
+def describe_answer(
+    classes: Sequence[str], probabilities: np.ndarray, tokens: Sequence[str], attention: np.ndarray
+) -> str:
+    """Says what a classifier answers to one text, and the five tokens it attended to most.
+
+    Args:
+      classes: the C names.
+      probabilities: [C].
+      tokens: [T].
+      attention: [T], the weight of each token.
+    """
+    chances = zip(classes, probabilities, strict=True)
+    attended = sorted(zip(attention, tokens, strict=True), reverse=True)[:5]
+    lines = [
+        classes[int(probabilities.argmax())],
+        "  ".join(f"{name} {chance:.0%}" for name, chance in chances),
+        "attended to:  " + "  ".join(f"{token} {weight:.0%}" for weight, token in attended),
+    ]
+    return "\n".join(lines)
+
+
 def mean_and_deviation(values: Sequence[float]) -> str:
     """Formats fractions as a percentage: "65.1", or "65.1 ±0.8" (sample sd) for several."""
     percent = 100 * np.asarray(values)

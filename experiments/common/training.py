@@ -152,18 +152,22 @@ def adamw_warmup_cosine(
     learning_rate: float | Array,
     weight_decay: float | Array,
     max_gradient_norm: float,
-    num_examples: int,
-    batch_size: int,
+    num_batches: int,
     epochs: int,
 ) -> optax.GradientTransformation:
-    """AdamW with clipping: one epoch of linear warm-up, then a cosine down to 2% of the peak."""
-    num_batches = num_examples // batch_size
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, num_batches, num_batches * epochs, 0.02 * learning_rate
-    )
+    """AdamW with clipping: one epoch of linear warm-up, then a cosine down to 2% of the peak.
+
+    Args:
+      learning_rate: the peak; may be traced.
+      weight_decay: may be traced.
+      max_gradient_norm: longer gradients are scaled down to this norm.
+      num_batches: optimizer steps in an epoch.
+      epochs: all of them, the first one included.
+    """
+    shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, num_batches, num_batches * epochs, 0.02)
     return optax.chain(
         optax.clip_by_global_norm(max_gradient_norm),
-        optax.adamw(schedule, weight_decay=weight_decay),
+        optax.adamw(lambda step: learning_rate * shape(step), weight_decay=weight_decay),
     )
 
 

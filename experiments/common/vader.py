@@ -14,8 +14,8 @@ from vaderSentiment.vaderSentiment import BOOSTER_DICT, NEGATE, SentimentIntensi
 
 from experiments.common.classical import tfidf_logistic_regression
 from experiments.common.data import Archive, fetch, read_member
-from experiments.common.splits import Split, merge_groups
-from experiments.common.text import tokenize, word_form
+from experiments.common.splits import Split, merge_groups, stratified_group_splits
+from experiments.common.text import encode_words, tokenize, word_form
 
 ARCHIVE = Archive(
     "vaderSentiment==3.3.2",
@@ -26,11 +26,13 @@ MEMBERS = (
     "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz",
     "hutto_ICWSM_2014/{}_GroundTruth.txt",  # lines: document_sentence, mean rating, text
 )
-DOMAINS = {
+RATED = ("tweets", "Amazon", "NYT")  # the 13,098 sentences of the task
+FILMS = "films"  # 10,605 more snippets, of which only 5% are neutral
+FILES = {
     "tweets": "tweets",
     "Amazon": "amazonReviewSnippets",
     "NYT": "nytEditorialSnippets",
-    "films": "movieReviewSnippets",
+    FILMS: "movieReviewSnippets",
 }
 CLASSES = ("negative", "neutral", "positive")
 _ANALYZER = SentimentIntensityAnalyzer()
@@ -46,14 +48,13 @@ class Sentences(NamedTuple):
     groups: np.ndarray  # int [N]: same document or same text
 
 
-def read_sentences(domains: Sequence[str]) -> Sentences:
-    """Reads the sentences of some of the `DOMAINS` from the archive."""
+def read_sentences() -> Sentences:
+    """Reads the sentences of all four collections from the archive."""
     path = fetch(ARCHIVE)
     rows = []
-    for domain in domains:
-        member = read_member(path, MEMBERS[0], MEMBERS[1].format(DOMAINS[domain]))
-        lines = member.decode("utf-8-sig").splitlines()
-        rows += [(domain, *line.split("\t")) for line in lines if line.strip()]
+    for domain, name in FILES.items():
+        lines = read_member(path, MEMBERS[0], MEMBERS[1].format(name)).decode("utf-8-sig")
+        rows += [(domain, *line.split("\t")) for line in lines.splitlines() if line.strip()]
     texts = [row[3] for row in rows]
     ratings = np.array([float(row[2]) for row in rows])
     documents = [(row[0], row[1].split("_")[0]) for row in rows]
@@ -64,6 +65,16 @@ def read_sentences(domains: Sequence[str]) -> Sentences:
         domains=np.array([row[0] for row in rows]),
         groups=merge_groups(documents, [_plain(text) for text in texts]),
     )
+
+
+def split_rated(
+    sentences: Sentences, num_folds: int, validation_parts: int, seed: int
+) -> list[Split]:
+    """Splits all but the film snippets, see `stratified_group_splits`."""
+    rated = np.flatnonzero(sentences.domains != FILMS)
+    labels, groups = sentences.labels[rated], sentences.groups[rated]
+    splits = stratified_group_splits(labels, groups, num_folds, validation_parts, seed)
+    return [Split(*(rated[part] for part in split)) for split in splits]
 
 
 def _plain(text: str) -> str:
@@ -99,6 +110,26 @@ def token_features(sentences: Sequence[Sequence[str]], length: int) -> np.ndarra
             booster = BOOSTER_DICT.get(word, 0.0) * 3
             features[i, t] = valence / 2, word in _ANALYZER.lexicon, negation, booster
     return features
+
+
+def encode(
+    texts: Iterable[str], vocabulary: Sequence[str], lexicon: bool, length: int, buckets: int
+) -> dict[str, np.ndarray]:
+    """Turns N texts into a classifier's inputs.
+
+    Returns: the arrays of `text.encode_words`, T = `length`, `case` renamed and extended:
+      token_features: [N, T, 2], or with `lexicon` [N, T, 6]: also `token_features`.
+      sentence_features: [N, 0], or with `lexicon` [N, 4]: `sentence_features`.
+    """
+    tokens = [tokenize(text) for text in texts]
+    inputs = encode_words(tokens, vocabulary, length, buckets)
+    features, scores = [inputs.pop("case")], np.zeros((len(tokens), 0), np.float32)
+    if lexicon:
+        features.append(token_features(tokens, length))
+        scores = sentence_features(texts)
+    inputs["token_features"] = np.concatenate(features, -1)
+    inputs["sentence_features"] = scores
+    return inputs
 
 
 def predict(scores: np.ndarray) -> np.ndarray:
