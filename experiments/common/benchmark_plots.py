@@ -21,7 +21,7 @@ AXES = {"steps": "T", "batch": "B", "hidden_size": "H"}
 
 def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
     """Draws time against T, B and H through `base`, on log axes: forward above, training below."""
-    figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained", sharey="row")
+    figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained", sharey="row")
     libraries = list(dict.fromkeys(m.library for p in points for m in p.all_libraries()))
     libraries = [name for name in libraries if not name.endswith("unmasked")]
     for row, mode in zip(axes, MODES, strict=True):
@@ -57,7 +57,8 @@ def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
             axis.set_title(f"{mode}: {', '.join(fixed)}, I = {base.input_size}", fontsize=10)
             axis.grid(alpha=0.3, which="both")
         row[0].set_ylabel("time, ms (median and quartiles)")
-    axes[0, 0].legend(fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
     _save(figure, path)
 
 
@@ -95,10 +96,11 @@ def _heat_map(axis, points: Sequence[Point], rows: Sequence[tuple[int, int]]) ->
         place = rows.index((p.setting.steps, p.setting.batch)), columns.index(p.setting.hidden_size)
         ratios[place] = p.ratio
     axis.set_facecolor("0.9")
-    image = axis.imshow(ratios, cmap="RdYlGn", norm=LogNorm(1 / 4, 4), aspect="auto")
+    image = axis.imshow(ratios, cmap="RdBu", norm=LogNorm(1 / 4, 4), aspect="auto")
     for (i, j), ratio in np.ndenumerate(ratios):
         if np.isfinite(ratio):
-            axis.text(j, i, f"{ratio:.2f}", ha="center", va="center", fontsize=8)
+            colour = "white" if abs(np.log(ratio)) > np.log(2.7) else "black"
+            axis.text(j, i, f"{ratio:.2f}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(columns)), [f"H {h}" for h in columns], fontsize=8)
     axis.set_yticks(range(len(rows)), [f"T {t}, B {b}" for t, b in rows], fontsize=8)
     bar = axis.figure.colorbar(image, ax=axis, ticks=[0.25, 0.5, 1, 2, 4])

@@ -90,11 +90,12 @@ def _summary(points: Sequence[Point]) -> str:
     for mode in MODES:
         chosen = [p for p in points if p.mode == mode]
         grid = [p for p in chosen if p.is_on_grid and p.peers]
+        slower = [f"{p} ({p.ratio:.2f})" for p in chosen if p.ratio < 1]
         lines += [
             f"{mode}, fastest peer / grujax:",
             f"  H ≤ 256: {_mean([p.ratio for p in grid if p.setting.hidden_size <= 256])}",
             f"  whole grid: {_mean([p.ratio for p in grid])}{_worst(grid)}",
-            f"  below 1, beside the grid too: {_name(p for p in chosen if p.ratio < 1)}",
+            f"  below 1, beside the grid too: {_list(slower)}",
             f"  compile time / flax.linen's: {_against_linen(grid, 'compile_s')}",
             f"  roofline, B ≥ 16 and H ≥ 128: {_roofline(grid)}",
         ]
@@ -114,18 +115,19 @@ def _summary(points: Sequence[Point]) -> str:
 def _temporaries(points: Sequence[Point]) -> list[str]:
     training = [p for p in points if p.mode == "training" and p.is_on_grid]
     large = [p for p in training if _is_large(p.setting)]
-    # More than flax.linen's and three times the parameters, where a quarter is not asked for.
     more = []
     for p in training:
         theirs, s = p.peers.get("flax.linen"), p.setting
-        parameters = 4e-6 * ((s.input_size + s.hidden_size + 1) * 3 + 1) * s.hidden_size
-        if theirs and not _is_large(s):
-            allowed = (theirs.temporaries_mb or 0) + 3 * parameters
-            more += [p] if (p.ours.temporaries_mb or 0) > allowed else []
+        if not theirs or _is_large(s):
+            continue
+        ours_mb, theirs_mb = p.ours.temporaries_mb or 0, theirs.temporaries_mb or 0
+        parameters_mb = 4e-6 * ((s.input_size + s.hidden_size + 1) * 3 + 1) * s.hidden_size
+        if ours_mb > theirs_mb + 3 * parameters_mb:
+            more.append(f"{p} ({ours_mb:.2f} against {theirs_mb:.2f} MB)")
     return [
         "temporaries of the training step / flax.linen's:",
         f"  T ≥ 256, B ≥ 16, H ≤ 256: {_against_linen(large, 'temporaries_mb')}",
-        f"  elsewhere above flax.linen's + 3 × parameters: {_name(more)}",
+        f"  elsewhere above flax.linen's + 3 × parameters: {_list(more)}",
     ]
 
 
@@ -169,6 +171,5 @@ def _mean(ratios: Sequence[float]) -> str:
     return f"geometric mean {np.exp(np.mean(np.log(ratios))):.2f} over {len(ratios)}"
 
 
-def _name(points: Iterable[Point]) -> str:
-    names = [f"{p} ({p.ratio:.2f})" for p in points]
+def _list(names: Sequence[str]) -> str:
     return ", ".join(names) if names else "none"
