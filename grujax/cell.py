@@ -9,10 +9,6 @@
 `reset_after=True` is the form of cuDNN, PyTorch, Keras and Flax; `reset_after=False` that of
 Cho et al. 2014. Textbooks that write `h' = (1 − z) ∘ h + z ∘ n` call 1 − z what is z here. In this
 form z = 1 carries the state bit for bit.
-
-The input's part of a gate, `x·Wx + b`, does not depend on the state: `project_inputs` computes it
-for any number of steps at once, and `gates_from_projection` adds the recurrent part. Both are used
-by the cell and by the implementations that run it over time.
 """
 
 from __future__ import annotations
@@ -80,18 +76,7 @@ def gru_gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
 
 
 def _gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
-    return gates_from_projection(params, h, project_inputs(params, x))
-
-
-def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
-    """The inputs' part of the three gates, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`."""
-    x_r, x_z, x_n = (matmul(xs, w) + b for w, b in zip(params.w_x, params.b_x, strict=True))
-    return x_r, x_z, x_n
-
-
-def gates_from_projection(params: GRUParams, h: Array, x: tuple[Array, Array, Array]) -> GRUGates:
-    """The gates from the state `h [B, H]` and the projected input of the step, three `[B, H]`."""
-    x_r, x_z, x_n = x
+    x_r, x_z, x_n = project_inputs(params, x)
     w_hr, w_hz, w_hn = params.w_h
     reset = jax.nn.sigmoid(x_r + matmul(h, w_hr))
     update = jax.nn.sigmoid(x_z + matmul(h, w_hz))
@@ -100,6 +85,12 @@ def gates_from_projection(params: GRUParams, h: Array, x: tuple[Array, Array, Ar
     else:
         candidate = jnp.tanh(x_n + matmul((reset * h).astype(h.dtype), w_hn) + params.b_hn)
     return GRUGates(reset, update, candidate)
+
+
+def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
+    """The inputs' part of the three gates, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`."""
+    x_r, x_z, x_n = (matmul(xs, w) + b for w, b in zip(params.w_x, params.b_x, strict=True))
+    return x_r, x_z, x_n
 
 
 def update_state(gates: GRUGates, h: Array) -> Array:
