@@ -1,0 +1,36 @@
+"""Every Python block of the README runs, top to bottom in one namespace; its commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_python_blocks_run():
+    namespace: dict = {}
+    code = blocks("python")
+    assert len(code) >= 4
+    for block in code:
+        exec(compile(block, "README.md", "exec"), namespace)
+
+
+def test_first_example_is_short():
+    lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
+    assert len(lines) <= 8
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake (\w+)", README))))
+def test_make_targets_exist(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m experiments\.(\w+)", README))))
+def test_experiments_exist(name):
+    assert (ROOT / "experiments" / f"{name}.py").exists()
