@@ -1,3 +1,6 @@
+import importlib
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +8,7 @@ import pytest
 from helpers import BOTH, IMPLEMENTATIONS, Draw, assert_close, assert_equal, inputs_of
 
 import grujax
+from grujax import implementations
 
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
@@ -38,6 +42,7 @@ def test_h0_broadcasts_against_the_batch_and_its_gradient_sums(shape):
     full, sum_back = jax.vjp(lambda h0: jnp.broadcast_to(h0, (2, 3, H)), h0)
     assert_close(loss(h0), loss(full), "float32")
     (want,) = sum_back(jax.grad(loss)(full))
+    assert np.all(want)
     assert_close(jax.grad(loss)(h0), want, "float32")
 
 
@@ -181,10 +186,13 @@ def test_concrete_lengths_are_checked_under_jit():
         run(INPUTS.xs)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_an_implementation_can_be_forced(implementation):
-    h_last, _ = grujax.gru(INPUTS.params, INPUTS.xs, implementation=implementation)
-    assert h_last.shape == (B, H)
+def test_a_name_forces_its_implementation_and_every_one_is_in_the_table():
+    for name in IMPLEMENTATIONS:
+        module = importlib.import_module(f"grujax.implementations.{name}")
+        assert implementations.choose(name) is module.run
+    with pytest.raises(ValueError, match="`implementation` must be") as error:
+        implementations.choose("none of them")
+    assert set(re.findall(r'"(\w+)"', str(error.value))) == set(IMPLEMENTATIONS)
 
 
 # --- scan_cell ----------------------------------------------------------------------------------
