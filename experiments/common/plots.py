@@ -21,7 +21,7 @@ def plot_learning_curves(path: Path, runs: Mapping[str, Sequence[dict[str, Any]]
       runs: for each training its records, as in metrics.jsonl.
       metric: the record's field to draw beside `train_loss`; its best epoch is marked.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(10.5, 3.5), layout="constrained")
     for name, records in runs.items():
         epochs = [record["epoch"] for record in records]
         for axis, field in zip(axes, ("train_loss", metric), strict=True):
@@ -32,7 +32,7 @@ def plot_learning_curves(path: Path, runs: Mapping[str, Sequence[dict[str, Any]]
         axis.set(xlabel="epoch", ylabel=field.replace("_", " "))
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    axes[0].legend()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     _save(figure, path)
 
 
