@@ -47,12 +47,13 @@ class Chunks(NamedTuple):
 
 
 def cut_time(steps: int, batch: int, reverse: bool) -> Chunks:
-    """The chunk length: about 2,048 rows a matmul, at least 16 steps, at most max(32, T/16).
+    """The chunk length: about 2,048 rows a matmul, and at least 16 steps.
 
-    With fewer rows the matmuls are too small for all cores; with more a chunk leaves the caches,
-    and its temporaries add up to more than a fraction of `hs`.
+    With fewer rows the matmuls are too small for all cores; with more a chunk leaves the caches.
+    At most T/16, so that a chunk's temporaries stay below `hs`, or 32 where T is below 256.
     """
-    longest = max(16, min(2048 // batch, max(32, steps // 16)))
+    most = 32 if steps < 256 else steps // 16
+    longest = max(16, min(2048 // batch, most))
     number = -(-steps // longest)
     length = -(-steps // number)
     return Chunks(steps, number, length, steps - (number - 1) * length, reverse)

@@ -59,7 +59,9 @@ def run(
     reverse: bool,
 ) -> tuple[Array, Array]:
     batch = h0.shape[:-1]
-    if xs.shape[0] == 0 or 0 in batch:
+    sizes = (xs.shape[0], *batch)
+    # Time cannot be cut into chunks where there is none, or where `jax.export` leaves it symbolic.
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
         return plain.run(params, xs, h0, exists, starts, reverse)
 
     def flatten(array: Array, axis: int, end: int) -> Array:
