@@ -75,6 +75,21 @@ def test_outputs_and_gradients_equal_the_textbooks(x64, case, reset_after, rever
     assert_close(got, reference(case, reset_after, reverse), dtype)
 
 
+@every_own_gradient
+@both_directions
+@both_forms
+def test_hundreds_of_steps_with_few_resets_agree_with_plain(
+    x64, reset_after, reverse, implementation
+):
+    """However an implementation cuts time, no cut may show."""
+    dtype = best_dtype(implementation)
+    case = Case("hundreds", steps=257, batch=(4,), lengths=(257, 129, 40, 256))
+    inputs = inputs_of(case, reset_after, dtype)
+    inputs = inputs._replace(resets=Draw("rare").bools(257, 4, rate=0.05))
+    got = outputs_and_gradients(inputs, reverse, implementation)
+    assert_close(got, outputs_and_gradients(inputs, reverse, "plain"), dtype)
+
+
 @every_implementation
 @form_and_direction
 def test_float32_agrees_to_1e_5(reset_after, reverse, implementation):
