@@ -89,6 +89,7 @@ def command(out: Path, **changes) -> sentiment.Command:
     return sentiment.Command(**{"settings": SETTINGS, "out": out, **changes})
 
 
+@pytest.mark.slow
 def test_the_whole_experiment(archive, tmp_path, capsys):
     sentiment.main(command(tmp_path, seeds=2))
     printed = capsys.readouterr().out
@@ -146,6 +147,7 @@ def test_predict_without_a_model_names_the_command(tmp_path):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_kill_9_and_resume_gives_bit_identical_metrics(archive, tmp_path):
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     program = (
