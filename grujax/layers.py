@@ -200,7 +200,7 @@ def _check_stack(layers: Sequence[Layer], h0: Sequence | None, dropout: ArrayLik
             f"`h0` must have the structure of the stack's h_last, a list of {len(layers)}, "
             f"got {_describe(h0)}."
         )
-    if isinstance(dropout, (int, float)) and not 0 <= dropout < 1:
+    if not isinstance(dropout, jax.core.Tracer) and not 0 <= float(dropout) < 1:  # type: ignore[arg-type]
         raise ValueError(f"`dropout` must lie in [0, 1), got {dropout}.")
 
 

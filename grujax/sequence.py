@@ -107,7 +107,7 @@ def scan_cell(
             axes are the batch axes; its structure, shapes and dtypes do not change.
         params: handed to the cell as it is.
         xs: `[T, B, F]`, or a pytree of arrays with these leading axes `[T, B, ...]`. The cell sees
-            zeros in the padding.
+            zeros in the padding, so its gradient there must be finite.
         state0: the initial state, a pytree of `[B, ...]`; also what `resets` go back to.
         lengths: `[B]` integers, see `gru`.
         resets: `[T, B]` bool, see `gru`.

@@ -290,6 +290,7 @@ def test_a_stack_trains_under_jit_and_vmap_over_models():
             rf"`h0` must have the structure.*a list of 3, got an array of shape \[3, {B}, {H}\]",
         ),
         ({"dropout": 1.0}, r"`dropout` must lie in \[0, 1\), got 1.0"),
+        ({"dropout": np.float32(1.5)}, r"`dropout` must lie in \[0, 1\), got 1.5"),
         ({"dropout": -0.1}, r"`dropout` must lie in \[0, 1\), got -0.1"),
         (
             {"layers": [SQUARE[0], DRAW.params(H, 2)], "residual": True},

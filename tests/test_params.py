@@ -107,3 +107,8 @@ def test_bad_arguments(arguments, message):
     sizes = {"input_size": 4, "hidden_size": 5}
     with pytest.raises(ValueError, match=message):
         grujax.init_gru(jax.random.key(0), **{**sizes, **arguments})
+
+
+def test_sizes_may_be_numpy_integers():
+    params = grujax.init_gru(jax.random.key(0), np.int64(2), np.int32(3))
+    assert params.w_x.shape == (3, 2, 3)
