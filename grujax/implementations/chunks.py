@@ -65,7 +65,6 @@ class Chunk(NamedTuple):
     projected: tuple[Array, Array, Array]  # the inputs' part of each gate, [K, B, H]
     exists: Array | None  # [K, B] bool
     starts: Array | None  # [K, B] bool
-    takes_part: Array | None  # [K, 1] bool
 
 
 def prepare_chunk(
@@ -84,7 +83,7 @@ def prepare_chunk(
     x_r, x_z, x_n = project_inputs(params, x)
     if exists is not None:
         x_z = jnp.where(exists[..., None], x_z, jnp.inf)
-    return Chunk((x_r, x_z, x_n), exists, starts, takes_part)
+    return Chunk((x_r, x_z, x_n), exists, starts)
 
 
 def slice_steps(begin: Array, length: int, arrays: Any) -> Any:
