@@ -15,6 +15,7 @@ def run_batch_major(
     run: Callable[..., tuple[Any, Array]],
     xs: ArrayLike,
     h0: Any,
+    *,
     lengths: ArrayLike | None,
     resets: ArrayLike | None,
 ) -> tuple[Any, Array]:
@@ -43,6 +44,16 @@ def run_batch_major(
         resets = jnp.moveaxis(resets, -1, 0)
     h_last, hs = run(jnp.moveaxis(xs, -2, 0), h0, lengths=lengths, resets=resets)
     return h_last, jnp.moveaxis(hs, 0, -2)
+
+
+def or_learned(h0: Any, learned: Any) -> Any:
+    """The initial states of layers and directions: as given, but the learned one for None."""
+    if h0 is None:
+        return learned
+    pairs = (tuple, list)
+    if isinstance(learned, pairs) and isinstance(h0, pairs) and len(h0) == len(learned):
+        return type(h0)(or_learned(*both) for both in zip(h0, learned, strict=True))
+    return h0
 
 
 def cast(dtype: DTypeLike | None, *trees: Any) -> Any:

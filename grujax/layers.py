@@ -12,6 +12,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.params import GRUParams
+from grujax.regularisers import check_rate
+from grujax.regularisers import dropout as drop
 from grujax.sequence import existing_steps, gru
 
 # One layer of a stack: one direction, or (forward, backward).
@@ -34,6 +36,10 @@ def bidirectional_gru(
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
     merge: Merge = "concat",
+    zoneout: ArrayLike = 0.0,
+    recurrent_dropout: ArrayLike = 0.0,
+    key: Array | None = None,
+    stop_gradient_every: int | None = None,
     implementation: str | None = None,
 ) -> tuple[tuple[Array, Array], Array]:
     """Two GRUs over the same sequence, one in each direction (Schuster & Paliwal 1997).
@@ -46,6 +52,10 @@ def bidirectional_gru(
         resets: `[T, B]` bool, see `gru`. No direction crosses a segment's boundary.
         merge: how the two directions' `hs` become one: "concat" (forward first), "sum", "mean",
             "mul", or a function of both. What a function makes of the padding is set to zero.
+        zoneout: see `gru`.
+        recurrent_dropout: see `gru`.
+        key: a JAX random key, from which each direction draws masks of its own.
+        stop_gradient_every: see `gru`.
         implementation: see `gru`.
 
     Returns:
@@ -64,9 +74,18 @@ def bidirectional_gru(
             f"forward and {backward.hidden_size} backward."
         )
 
-    run = partial(gru, lengths=lengths, resets=resets, implementation=implementation)
-    last_forward, hs_forward = run(forward, xs, h0_forward)
-    last_backward, hs_backward = run(backward, xs, h0_backward, reverse=True)
+    run = partial(
+        gru,
+        lengths=lengths,
+        resets=resets,
+        zoneout=zoneout,
+        recurrent_dropout=recurrent_dropout,
+        stop_gradient_every=stop_gradient_every,
+        implementation=implementation,
+    )
+    keys = (None, None) if key is None else jax.random.split(key)
+    last_forward, hs_forward = run(forward, xs, h0_forward, key=keys[0])
+    last_backward, hs_backward = run(backward, xs, h0_backward, key=keys[1], reverse=True)
     hs = combine(hs_forward, hs_backward)
     if callable(merge) and lengths is not None:
         hs = jnp.where(existing_steps(hs.shape[0], lengths)[..., None], hs, 0)
@@ -80,10 +99,14 @@ def stacked_gru(
     *,
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
+    reset_state: Sequence[Any] | None = None,
     dropout: ArrayLike = 0.0,
     residual: bool = False,
+    zoneout: ArrayLike = 0.0,
+    recurrent_dropout: ArrayLike = 0.0,
     key: Array | None = None,
     merge: Merge = "concat",
+    stop_gradient_every: int | None = None,
     implementation: str | None = None,
 ) -> tuple[list, Array]:
     """GRU layers one above the other, each of one or two directions.
@@ -94,11 +117,15 @@ def stacked_gru(
         h0: a sequence with the structure of the returned `h_last`; an item may be None.
         lengths: `[B]`, see `gru`.
         resets: `[T, B]` bool, see `gru`.
+        reset_state: a sequence as `h0`, see `gru`; for layers of one direction.
         dropout: the rate at which the inputs of every layer but the first are dropped. Acts only
             with a `key`; without one the stack is in evaluation mode. May be traced.
         residual: add the input of every layer but the first to its output (Wu et al. 2016, GNMT).
-        key: a JAX random key for dropout.
+        zoneout: see `gru`; in every layer.
+        recurrent_dropout: see `gru`; in every layer.
+        key: a JAX random key, from which every layer draws masks of its own.
         merge: for layers of two directions, see `bidirectional_gru`.
+        stop_gradient_every: see `gru`; in every layer.
         implementation: see `gru`.
 
     Returns:
@@ -109,44 +136,39 @@ def stacked_gru(
         ValueError: as `gru`; and for no layers, a rate outside [0, 1), an `h0` of another length,
             or a residual between unequal widths.
     """
-    _check_stack(layers, h0, dropout)
-    run: Callable[..., Any] = partial(
-        _run_layer, lengths=lengths, resets=resets, merge=merge, implementation=implementation
-    )
-    last, hs = run(layers[0], xs, None if h0 is None else h0[0])
-    h_last = [last]
-    for index, layer in enumerate(layers[1:], start=1):
-        inputs = hs
+    _check_stack(layers, h0, reset_state)
+    check_rate("dropout", dropout)
+    shared: dict[str, Any] = {
+        "lengths": lengths,
+        "resets": resets,
+        "zoneout": zoneout,
+        "recurrent_dropout": recurrent_dropout,
+        "stop_gradient_every": stop_gradient_every,
+        "implementation": implementation,
+    }
+    h_last: list[Any] = []
+    hs: Any = xs
+    for index, layer in enumerate(layers):
+        inputs, layer_key = hs, None
         if key is not None:
-            inputs = _drop(jax.random.fold_in(key, index), hs, dropout)
-        last, outputs = run(layer, inputs, None if h0 is None else h0[index])
+            layer_key = jax.random.fold_in(key, len(layers) + index)
+            if index > 0:
+                inputs = drop(jax.random.fold_in(key, index), hs, dropout)
+        state = None if h0 is None else h0[index]
+        after_reset = None if reset_state is None else reset_state[index]
+        last: Any
+        if isinstance(layer, GRUParams):
+            last, outputs = gru(
+                layer, inputs, state, reset_state=after_reset, key=layer_key, **shared
+            )
+        else:
+            _check_directions(after_reset)
+            last, outputs = bidirectional_gru(
+                layer, inputs, state, merge=merge, key=layer_key, **shared
+            )
         h_last.append(last)
-        hs = _add_residual(index, hs, outputs) if residual else outputs
+        hs = _add_residual(index, hs, outputs) if residual and index > 0 else outputs
     return h_last, hs
-
-
-def _run_layer(
-    layer: Layer,
-    xs: ArrayLike,
-    h0: Any,
-    *,
-    lengths: ArrayLike | None,
-    resets: ArrayLike | None,
-    merge: Merge,
-    implementation: str | None,
-) -> tuple[Any, Array]:
-    """One layer of a stack, of one direction or two."""
-    if isinstance(layer, GRUParams):
-        return gru(layer, xs, h0, lengths=lengths, resets=resets, implementation=implementation)
-    return bidirectional_gru(
-        layer,
-        xs,
-        h0,
-        lengths=lengths,
-        resets=resets,
-        merge=merge,
-        implementation=implementation,
-    )
 
 
 def output_size(hidden_size: int, bidirectional: bool, merge: Merge) -> int:
@@ -166,14 +188,6 @@ def _merge_function(merge: Merge) -> Callable[[Array, Array], Array]:
     return _MERGE[merge]
 
 
-def _drop(key: Array, xs: Array, rate: ArrayLike) -> Array:
-    """Inverted dropout: entries are zeroed with probability `rate`, the rest scaled to match."""
-    if isinstance(rate, (int, float)) and rate == 0:
-        return xs
-    keep = jax.random.bernoulli(key, 1 - rate, xs.shape)
-    return jnp.where(keep, xs / (1 - rate), 0).astype(xs.dtype)
-
-
 def _add_residual(index: int, xs: Array, hs: Array) -> Array:
     if xs.shape != hs.shape:
         raise ValueError(
@@ -189,19 +203,28 @@ def _pair(name: str, value) -> tuple:
     return tuple(value)
 
 
-def _check_stack(layers: Sequence[Layer], h0: Sequence | None, dropout: ArrayLike) -> None:
+def _check_stack(layers: Sequence[Layer], h0: Any, reset_state: Any) -> None:
     if not isinstance(layers, (tuple, list)) or not layers:
         raise ValueError(
             f"`layers` must be a non-empty list of GRUParams or pairs of them, "
             f"got {_describe(layers)}."
         )
-    if h0 is not None and (not isinstance(h0, (tuple, list)) or len(h0) != len(layers)):
+    for name, states in (("h0", h0), ("reset_state", reset_state)):
+        if states is None:
+            continue
+        if not isinstance(states, (tuple, list)) or len(states) != len(layers):
+            raise ValueError(
+                f"`{name}` must have the structure of the stack's h_last, a list of "
+                f"{len(layers)}, got {_describe(states)}."
+            )
+
+
+def _check_directions(reset_state: Any) -> None:
+    if reset_state is not None:
         raise ValueError(
-            f"`h0` must have the structure of the stack's h_last, a list of {len(layers)}, "
-            f"got {_describe(h0)}."
+            "`reset_state` is for layers of one direction: a backward direction begins at each "
+            "row's own last step, from `h0`."
         )
-    if not isinstance(dropout, jax.core.Tracer) and not 0 <= float(dropout) < 1:  # type: ignore[arg-type]
-        raise ValueError(f"`dropout` must lie in [0, 1), got {dropout}.")
 
 
 def _describe(value) -> str:

@@ -22,10 +22,11 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.batch_major import cast, run_batch_major
+from grujax.batch_major import cast, or_learned, run_batch_major
 from grujax.cell import gru_cell
 from grujax.layers import Layer, Merge, bidirectional_gru, output_size, stacked_gru
 from grujax.params import GRUParams, Initializer, draw
+from grujax.regularisers import is_off
 from grujax.sequence import gru
 
 
@@ -136,14 +137,53 @@ class GRUCell(_GRUModule, nn.RNNCellBase):
         return 1
 
 
-class GRU(_GRUModule):
+class _GRULayer(_GRUModule):
+    """The fields that every module over time has.
+
+    With `zoneout`, or a dropout, say in every call, or in the constructor, whether it is
+    `deterministic`, and give `apply` an rng for the collection "dropout" when it is not.
+
+    Attributes:
+        zoneout: the rate, see `grujax.gru`; its expectation where deterministic.
+        recurrent_dropout: the rate, see `grujax.gru`.
+        learned_h0: whether the initial state is a parameter, `h0 [H]` beside `cell`, zero at first;
+            it is used where a call gives none.
+        deterministic: whether the module is in evaluation mode.
+        stop_gradient_every: see `grujax.gru`.
+        implementation: see `grujax.gru`.
+    """
+
+    zoneout: float = 0.0
+    recurrent_dropout: float = 0.0
+    learned_h0: bool = False
+    deterministic: bool | None = None
+    stop_gradient_every: int | None = None
+    implementation: str | None = None
+
+    def _options(self, deterministic: bool | None, *other_rates: float) -> dict[str, Any]:
+        """What the functional core takes beside parameters and data."""
+        rates = (self.zoneout, self.recurrent_dropout, *other_rates)
+        key = None
+        if not all(is_off(rate) for rate in rates) and not nn.merge_param(
+            "deterministic", self.deterministic, deterministic
+        ):
+            key = self.make_rng("dropout")
+        return {
+            "zoneout": self.zoneout,
+            "recurrent_dropout": self.recurrent_dropout,
+            "key": key,
+            "stop_gradient_every": self.stop_gradient_every,
+            "implementation": self.implementation,
+        }
+
+
+class GRU(_GRULayer):
     """A GRU over time: `(xs [B, T, I], h0, lengths=, resets=) -> (h_last [B, H], hs [B, T, H])`.
 
     Arguments and results are those of `grujax.gru`, batch-major: `resets` is `[B, T]`.
 
     Attributes:
         reverse: walk from each row's last existing step to the first.
-        implementation: see `grujax.gru`.
 
     Example:
         >>> import jax
@@ -156,7 +196,6 @@ class GRU(_GRUModule):
     """
 
     reverse: bool = False
-    implementation: str | None = None
 
     def __call__(
         self,
@@ -165,27 +204,37 @@ class GRU(_GRUModule):
         *,
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
+        reset_state: ArrayLike | None = None,
+        deterministic: bool | None = None,
     ) -> tuple[Array, Array]:
-        params, xs, h0 = cast(self.dtype, self.gru_params(jnp.shape(xs)[-1]), xs, h0)
-        run = partial(gru, params, reverse=self.reverse, implementation=self.implementation)
-        return run_batch_major(run, xs, h0, lengths, resets)
+        params, learned = self.params_and_h0(jnp.shape(xs)[-1])
+        states = or_learned(h0, learned), reset_state
+        params, xs, (h0, reset_state) = cast(self.dtype, params, xs, states)
+        options = self._options(deterministic)
+        run = partial(gru, params, reset_state=reset_state, reverse=self.reverse, **options)
+        return run_batch_major(run, xs, h0, lengths=lengths, resets=resets)
 
-    @nn.compact
     def gru_params(self, input_size: int) -> GRUParams:
         """The functional parameters for this input size."""
-        return GRUCell(**self._shared_fields(), name="cell").gru_params(input_size)
+        return self.params_and_h0(input_size)[0]
+
+    @nn.compact
+    def params_and_h0(self, input_size: int) -> tuple[GRUParams, Array | None]:
+        """The functional parameters, and the learned initial state `[H]` or None."""
+        params = GRUCell(**self._shared_fields(), name="cell").gru_params(input_size)
+        if not self.learned_h0:
+            return params, None
+        return params, self.param("h0", initializers.zeros, (self.features,), self.param_dtype)
 
 
-class BidirectionalGRU(_GRUModule):
+class BidirectionalGRU(_GRULayer):
     """Two GRUs, one in each direction: see `grujax.bidirectional_gru`, batch-major.
 
     Attributes:
         merge: "concat", "sum", "mean", "mul", or a function of both directions' `hs`.
-        implementation: see `grujax.gru`.
     """
 
     merge: Merge = "concat"
-    implementation: str | None = None
 
     def __call__(
         self,
@@ -194,27 +243,30 @@ class BidirectionalGRU(_GRUModule):
         *,
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
+        deterministic: bool | None = None,
     ) -> tuple[tuple[Array, Array], Array]:
-        params, xs, h0 = cast(self.dtype, self.gru_params(jnp.shape(xs)[-1]), xs, h0)
-        run = partial(
-            bidirectional_gru, params, merge=self.merge, implementation=self.implementation
-        )
-        return run_batch_major(run, xs, h0, lengths, resets)
+        params, learned = self.params_and_h0(jnp.shape(xs)[-1])
+        params, xs, states = cast(self.dtype, params, xs, or_learned(h0, learned))
+        run = partial(bidirectional_gru, params, merge=self.merge, **self._options(deterministic))
+        return run_batch_major(run, xs, states, lengths=lengths, resets=resets)
 
-    @nn.compact
     def gru_params(self, input_size: int) -> tuple[GRUParams, GRUParams]:
         """The functional parameters, (forward, backward), for this input size."""
-        shared = self._shared_fields()
-        forward = GRU(**shared, name="forward_rnn").gru_params(input_size)
-        backward = GRU(**shared, name="backward_rnn").gru_params(input_size)
-        return forward, backward
+        return self.params_and_h0(input_size)[0]
+
+    @nn.compact
+    def params_and_h0(
+        self, input_size: int
+    ) -> tuple[tuple[GRUParams, GRUParams], tuple[Array | None, Array | None]]:
+        """The functional parameters and the learned initial states, (forward, backward)."""
+        fields = {**self._shared_fields(), "learned_h0": self.learned_h0}
+        forward, h0_forward = GRU(**fields, name="forward_rnn").params_and_h0(input_size)
+        backward, h0_backward = GRU(**fields, name="backward_rnn").params_and_h0(input_size)
+        return (forward, backward), (h0_forward, h0_backward)
 
 
-class StackedGRU(_GRUModule):
+class StackedGRU(_GRULayer):
     """GRU layers one above the other: see `grujax.stacked_gru`, batch-major.
-
-    With `dropout`, say in every call, or in the constructor, whether it is `deterministic`, and
-    give `apply` an rng for the collection "dropout" when it is not.
 
     Attributes:
         num_layers: the number of layers, each of `features` units.
@@ -222,8 +274,6 @@ class StackedGRU(_GRUModule):
         merge: how these become one, see `BidirectionalGRU`.
         dropout: the rate at which the inputs of every layer but the first are dropped.
         residual: add the input of every layer but the first to its output.
-        deterministic: whether dropout is off.
-        implementation: see `grujax.gru`.
     """
 
     num_layers: int = 1
@@ -231,8 +281,6 @@ class StackedGRU(_GRUModule):
     merge: Merge = "concat"
     dropout: float = 0.0
     residual: bool = False
-    deterministic: bool | None = None
-    implementation: str | None = None
 
     def __call__(
         self,
@@ -241,32 +289,38 @@ class StackedGRU(_GRUModule):
         *,
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
+        reset_state: Any = None,
         deterministic: bool | None = None,
     ) -> tuple[list, Array]:
-        layers, xs, h0 = cast(self.dtype, self.gru_params(jnp.shape(xs)[-1]), xs, h0)
-        key = None
-        if self.dropout > 0 and not nn.merge_param(
-            "deterministic", self.deterministic, deterministic
-        ):
-            key = self.make_rng("dropout")
+        layers, learned = self.params_and_h0(jnp.shape(xs)[-1])
+        states = or_learned(h0, learned), reset_state
+        layers, xs, (h0, reset_state) = cast(self.dtype, layers, xs, states)
         run = partial(
             stacked_gru,
             layers,
+            reset_state=reset_state,
             dropout=self.dropout,
             residual=self.residual,
-            key=key,
             merge=self.merge,
-            implementation=self.implementation,
+            **self._options(deterministic, self.dropout),
         )
-        return run_batch_major(run, xs, h0, lengths, resets)
+        return run_batch_major(run, xs, h0, lengths=lengths, resets=resets)
 
-    @nn.compact
     def gru_params(self, input_size: int) -> list[Layer]:
         """The functional parameters, a list of layers, for this input size."""
+        return self.params_and_h0(input_size)[0]
+
+    @nn.compact
+    def params_and_h0(self, input_size: int) -> tuple[list[Layer], list[Any]]:
+        """The functional parameters and the learned initial states, a list of layers each."""
+        fields = {**self._shared_fields(), "learned_h0": self.learned_h0}
+        layer = BidirectionalGRU if self.bidirectional else GRU
         layers: list[Layer] = []
+        states: list[Any] = []
         for index in range(self.num_layers):
-            name = f"layers_{index}"
-            module = BidirectionalGRU if self.bidirectional else GRU
-            layers.append(module(**self._shared_fields(), name=name).gru_params(input_size))
+            module = layer(**fields, name=f"layers_{index}")
+            params, h0 = module.params_and_h0(input_size)
+            layers.append(params)
+            states.append(h0)
             input_size = output_size(self.features, self.bidirectional, self.merge)
-        return layers
+        return layers, states

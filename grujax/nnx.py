@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any, TypedDict, Unpack
+from typing import cast as cast_type
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +22,11 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.batch_major import cast, run_batch_major
+from grujax.batch_major import cast, or_learned, run_batch_major
 from grujax.cell import gru_cell
 from grujax.layers import Layer, Merge, bidirectional_gru, output_size, stacked_gru
 from grujax.params import GRUParams, Initializer, draw
+from grujax.regularisers import is_off
 from grujax.sequence import gru
 
 
@@ -38,6 +40,21 @@ class CellOptions(TypedDict, total=False):
     kernel_init: Initializer
     recurrent_kernel_init: Initializer
     bias_init: Initializer
+
+
+class LayerOptions(TypedDict, total=False):
+    """What every module over time takes, see `GRU`."""
+
+    zoneout: float
+    recurrent_dropout: float
+    learned_h0: bool
+    deterministic: bool
+    stop_gradient_every: int | None
+    implementation: str | None
+
+
+class Options(CellOptions, LayerOptions, total=False):
+    """What every module over time takes, for itself and for its cells."""
 
 
 class GRUCell(nnx.RNNCellBase):
@@ -137,18 +154,52 @@ class GRUCell(nnx.RNNCellBase):
         return 1
 
 
-class GRU(nnx.Module):
+class _GRULayer(nnx.Module):
+    """What the modules over time have in common: `LayerOptions`."""
+
+    def _set_options(self, rngs: nnx.Rngs, options: Options, *other_rates: float) -> None:
+        self.dtype = options.get("dtype")
+        self.zoneout = options.get("zoneout", 0.0)
+        self.recurrent_dropout = options.get("recurrent_dropout", 0.0)
+        self.deterministic = options.get("deterministic", False)
+        self.stop_gradient_every = options.get("stop_gradient_every")
+        self.implementation = options.get("implementation")
+        rates = (self.zoneout, self.recurrent_dropout, *other_rates)
+        draws = not all(is_off(rate) for rate in rates)
+        self.rngs = rngs.dropout.fork() if draws else nnx.data(None)
+
+    def _options(self, deterministic: bool | None) -> dict[str, Any]:
+        """What the functional core takes beside parameters and data."""
+        deterministic = self.deterministic if deterministic is None else deterministic
+        return {
+            "zoneout": self.zoneout,
+            "recurrent_dropout": self.recurrent_dropout,
+            "key": None if deterministic or self.rngs is None else self.rngs(),
+            "stop_gradient_every": self.stop_gradient_every,
+            "implementation": self.implementation,
+        }
+
+
+class GRU(_GRULayer):
     """A GRU over time: `(xs [B, T, I], h0, lengths=, resets=) -> (h_last [B, H], hs [B, T, H])`.
 
-    Arguments and results are those of `grujax.gru`, batch-major: `resets` is `[B, T]`.
+    Arguments and results are those of `grujax.gru`, batch-major: `resets` is `[B, T]`. As with
+    `nnx.Dropout`, zoneout and recurrent dropout are in training mode after construction and
+    `train()`, in evaluation mode after `eval()`.
 
     Args:
         in_features: I, the input size.
         features: H, the hidden size.
         reverse: walk from each row's last existing step to the first.
-        implementation: see `grujax.gru`.
-        rngs: the source of random keys for the parameters.
-        cell_options: see `GRUCell`.
+        rngs: the source of random keys for the parameters, and, as a stream "dropout", for
+            zoneout and recurrent dropout.
+        options: those of `GRUCell` for the cell, and
+
+            - `zoneout`, `recurrent_dropout`: the rates, see `grujax.gru`.
+            - `learned_h0`: whether the initial state is a parameter, `h0 [H]` beside `cell`, zero
+              at first; it is used where a call gives none.
+            - `deterministic`: whether in evaluation mode; `train()` and `eval()` set it.
+            - `stop_gradient_every`, `implementation`: see `grujax.gru`.
 
     Example:
         >>> layer = GRU(8, 16, rngs=nnx.Rngs(0))
@@ -163,13 +214,15 @@ class GRU(nnx.Module):
         features: int,
         *,
         reverse: bool = False,
-        implementation: str | None = None,
         rngs: nnx.Rngs,
-        **cell_options: Unpack[CellOptions],
+        **options: Unpack[Options],
     ):
-        self.cell = GRUCell(in_features, features, rngs=rngs, **cell_options)
+        self.cell = GRUCell(in_features, features, rngs=rngs, **_cell_options(options))
+        self.h0: nnx.Param[Array] | None = nnx.data(None)
+        if options.get("learned_h0", False):
+            self.h0 = nnx.Param(jnp.zeros(features, self.cell.param_dtype))
         self.reverse = reverse
-        self.implementation = implementation
+        self._set_options(rngs, options)
 
     def __call__(
         self,
@@ -178,26 +231,33 @@ class GRU(nnx.Module):
         *,
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
+        reset_state: ArrayLike | None = None,
+        deterministic: bool | None = None,
     ) -> tuple[Array, Array]:
-        params, xs, h0 = cast(self.cell.dtype, self.gru_params(), xs, h0)
-        run = partial(gru, params, reverse=self.reverse, implementation=self.implementation)
-        return run_batch_major(run, xs, h0, lengths, resets)
+        states = or_learned(h0, self.learned_h0()), reset_state
+        params, xs, (h0, reset_state) = cast(self.dtype, self.gru_params(), xs, states)
+        options = self._options(deterministic)
+        run = partial(gru, params, reset_state=reset_state, reverse=self.reverse, **options)
+        return run_batch_major(run, xs, h0, lengths=lengths, resets=resets)
 
     def gru_params(self) -> GRUParams:
         """The functional parameters."""
         return self.cell.gru_params()
 
+    def learned_h0(self) -> Array | None:
+        """The learned initial state `[H]`, or None."""
+        return None if self.h0 is None else jnp.asarray(self.h0)
 
-class BidirectionalGRU(nnx.Module):
+
+class BidirectionalGRU(_GRULayer):
     """Two GRUs, one in each direction: see `grujax.bidirectional_gru`, batch-major.
 
     Args:
         in_features: I, the input size.
         features: H, the hidden size of each direction.
         merge: "concat", "sum", "mean", "mul", or a function of both directions' `hs`.
-        implementation: see `grujax.gru`.
-        rngs: the source of random keys for the parameters.
-        cell_options: see `GRUCell`.
+        rngs: see `GRU`.
+        options: see `GRU`.
     """
 
     def __init__(
@@ -206,14 +266,14 @@ class BidirectionalGRU(nnx.Module):
         features: int,
         *,
         merge: Merge = "concat",
-        implementation: str | None = None,
         rngs: nnx.Rngs,
-        **cell_options: Unpack[CellOptions],
+        **options: Unpack[Options],
     ):
-        self.forward_rnn = GRU(in_features, features, rngs=rngs, **cell_options)
-        self.backward_rnn = GRU(in_features, features, rngs=rngs, **cell_options)
+        inner = _inner_options(options)
+        self.forward_rnn = GRU(in_features, features, rngs=rngs, **inner)
+        self.backward_rnn = GRU(in_features, features, rngs=rngs, **inner)
         self.merge = merge
-        self.implementation = implementation
+        self._set_options(rngs, options)
 
     def __call__(
         self,
@@ -222,22 +282,24 @@ class BidirectionalGRU(nnx.Module):
         *,
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
+        deterministic: bool | None = None,
     ) -> tuple[tuple[Array, Array], Array]:
-        params, xs, h0 = cast(self.forward_rnn.cell.dtype, self.gru_params(), xs, h0)
-        run = partial(
-            bidirectional_gru, params, merge=self.merge, implementation=self.implementation
-        )
-        return run_batch_major(run, xs, h0, lengths, resets)
+        states = or_learned(h0, self.learned_h0())
+        params, xs, states = cast(self.dtype, self.gru_params(), xs, states)
+        run = partial(bidirectional_gru, params, merge=self.merge, **self._options(deterministic))
+        return run_batch_major(run, xs, states, lengths=lengths, resets=resets)
 
     def gru_params(self) -> tuple[GRUParams, GRUParams]:
         """The functional parameters, (forward, backward)."""
         return self.forward_rnn.gru_params(), self.backward_rnn.gru_params()
 
+    def learned_h0(self) -> tuple[Array | None, Array | None]:
+        """The learned initial states, (forward, backward), or None each."""
+        return self.forward_rnn.learned_h0(), self.backward_rnn.learned_h0()
 
-class StackedGRU(nnx.Module):
+
+class StackedGRU(_GRULayer):
     """GRU layers one above the other: see `grujax.stacked_gru`, batch-major.
-
-    As with `nnx.Dropout`, dropout acts after construction and `train()`, and not after `eval()`.
 
     Args:
         in_features: I, the input size.
@@ -247,10 +309,8 @@ class StackedGRU(nnx.Module):
         merge: how these become one, see `BidirectionalGRU`.
         dropout: the rate at which the inputs of every layer but the first are dropped.
         residual: add the input of every layer but the first to its output.
-        deterministic: whether dropout is off; `train()` and `eval()` set it.
-        implementation: see `grujax.gru`.
-        rngs: the source of random keys for the parameters, and, as a stream "dropout", for dropout.
-        cell_options: see `GRUCell`.
+        rngs: see `GRU`.
+        options: see `GRU`.
     """
 
     def __init__(
@@ -263,24 +323,19 @@ class StackedGRU(nnx.Module):
         merge: Merge = "concat",
         dropout: float = 0.0,
         residual: bool = False,
-        deterministic: bool = False,
-        implementation: str | None = None,
         rngs: nnx.Rngs,
-        **cell_options: Unpack[CellOptions],
+        **options: Unpack[Options],
     ):
         layers: list[GRU | BidirectionalGRU] = []
         layer = BidirectionalGRU if bidirectional else GRU
         for _ in range(num_layers):
-            layers.append(layer(in_features, features, rngs=rngs, **cell_options))
+            layers.append(layer(in_features, features, rngs=rngs, **_inner_options(options)))
             in_features = output_size(features, bidirectional, merge)
         self.layers = nnx.List(layers)
         self.merge = merge
         self.dropout = dropout
         self.residual = residual
-        self.deterministic = deterministic
-        self.implementation = implementation
-        self.dtype = cell_options.get("dtype")
-        self.rngs = rngs.dropout.fork() if dropout > 0 else nnx.data(None)
+        self._set_options(rngs, options, dropout)
 
     def __call__(
         self,
@@ -289,24 +344,43 @@ class StackedGRU(nnx.Module):
         *,
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
+        reset_state: Any = None,
         deterministic: bool | None = None,
     ) -> tuple[list, Array]:
-        layers, xs, h0 = cast(self.dtype, self.gru_params(), xs, h0)
-        deterministic = self.deterministic if deterministic is None else deterministic
+        states = or_learned(h0, self.learned_h0()), reset_state
+        layers, xs, (h0, reset_state) = cast(self.dtype, self.gru_params(), xs, states)
         run = partial(
             stacked_gru,
             layers,
+            reset_state=reset_state,
             dropout=self.dropout,
             residual=self.residual,
-            key=None if deterministic or self.rngs is None else self.rngs(),
             merge=self.merge,
-            implementation=self.implementation,
+            **self._options(deterministic),
         )
-        return run_batch_major(run, xs, h0, lengths, resets)
+        return run_batch_major(run, xs, h0, lengths=lengths, resets=resets)
 
     def gru_params(self) -> list[Layer]:
         """The functional parameters, a list of layers."""
         return [layer.gru_params() for layer in self.layers]
+
+    def learned_h0(self) -> list[Any]:
+        """The learned initial state of each layer, or None; a pair where it has two directions."""
+        return [layer.learned_h0() for layer in self.layers]
+
+
+def _cell_options(options: Options) -> CellOptions:
+    return cast_type(
+        CellOptions,
+        {name: value for name, value in options.items() if name in CellOptions.__annotations__},
+    )
+
+
+def _inner_options(options: Options) -> Options:
+    """What the layers inside a module are made with: it runs and regularises them itself."""
+    inner = Options(**_cell_options(options))
+    inner["learned_h0"] = options.get("learned_h0", False)
+    return inner
 
 
 def _draw_gates(

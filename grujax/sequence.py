@@ -11,6 +11,16 @@
 set to `h0` before x_t is consumed. In reverse too, the state crosses no segment's boundary, and
 each row starts at its own last existing step. `hs[t]` belongs to `xs[t]` in both directions and is
 zero past the row's end; `h_last` is the state after the last step of the walk.
+
+Truncated backpropagation through time (Williams & Peng 1990). Where gradients shall reach back at
+most k steps, `stop_gradient_every=k` cuts them inside one call. Where the parameters are updated
+between segments, or a sequence never ends, the state is carried by hand:
+
+    h = initial
+    for segment in segments:                          # each [k, B, I]
+        h, hs = gru(params, segment, jax.lax.stop_gradient(h), resets=..., reset_state=initial)
+
+`reset_state` says what `resets` go back to, now that `h0` is what the segment before left behind.
 """
 
 from __future__ import annotations
@@ -21,13 +31,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
+from grujax.arguments import (
+    as_state,
+    check_lengths,
+    check_resets,
+    check_stop_gradient_every,
+    leading_axes,
+    like_state,
+)
+from grujax.implementations.masks import Masks, where_exists
 from grujax.implementations.plain import scan_masked, select
+from grujax.implementations.truncated import truncate
 from grujax.params import GRUParams, as_floating, check_params
+from grujax.regularisers import draw_masks
 
 
 def gru(
@@ -37,7 +57,12 @@ def gru(
     *,
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
+    reset_state: ArrayLike | None = None,
     reverse: bool = False,
+    zoneout: ArrayLike = 0.0,
+    recurrent_dropout: ArrayLike = 0.0,
+    key: Array | None = None,
+    stop_gradient_every: int | None = None,
     implementation: str | None = None,
 ) -> tuple[Array, Array]:
     """Runs a GRU over a sequence.
@@ -48,11 +73,26 @@ def gru(
         h0: the initial state, broadcast against `[B, H]` (a learned `[H]` works); zeros if None.
         lengths: `[B]` integers in [0, T]: step t of row b exists iff `t < lengths[b]`. What lies
             in the padding, NaN included, changes neither outputs nor gradients.
-        resets: `[T, B]` bool: where true, the state is set to `h0` before x_t is consumed, so
-            that a reset starts a new segment. No effect in the padding.
+        resets: `[T, B]` bool: where true, the state is set to `reset_state` before x_t is consumed,
+            so that a reset starts a new segment. No effect in the padding.
+        reset_state: what resets go back to, broadcast against `[B, H]`; `h0` if None. For a
+            sequence in pieces, where `h0` is the state that the piece before left behind. Not
+            with `reverse`, where no state comes in from another piece.
         reverse: walk each row from its own last existing step down to 0.
+        zoneout: the rate p, a number in [0, 1), at which each unit at each step keeps its state
+            (Krueger et al. 2017). With a `key` (training) `h_t = d ∘ h_{t−1} + (1 − d) ∘ h'` with
+            d ~ Bernoulli(p) drawn anew for every row, step and unit; without one (evaluation) the
+            expected update `p·h_{t−1} + (1 − p)·h'`. May be traced.
+        recurrent_dropout: the rate p, a number in [0, 1), of dropout on the state as the gates see
+            it (Gal & Ghahramani 2016): they see `m ∘ h_{t−1} / (1 − p)`, with one mask
+            m ~ Bernoulli(1 − p) for each row and unit, the same at all steps. The state carried
+            by the update gate is not masked. Nothing without a `key`. May be traced.
+        key: a JAX random key for zoneout and recurrent dropout; None: evaluation mode.
+        stop_gradient_every: truncated backpropagation through time: no gradient passes from step
+            k·i to step k·i − 1. Outputs do not change; gradients equal those of the segments
+            run one by one.
         implementation: how the recurrence runs; None picks the best. `"scan"` is the fast one and
-            `"plain"` the reference, `lax.scan` over `gru_cell`.
+            `"plain"` the reference, `lax.scan` over the equations of `gru_cell`.
 
     Returns:
         `(h_last, hs)`: `h_last [B, H]`, the state after the last step of the walk (`h0` where
@@ -61,8 +101,9 @@ def gru(
         `params`; matmuls accumulate, and gates are evaluated, in at least float32.
 
     Raises:
-        ValueError: if a shape, dtype or concrete length does not fit, or `implementation` is
+        ValueError: if a shape, dtype, rate or concrete length does not fit, or `implementation` is
             unknown. Lengths under `jit` cannot be checked: they act as if clipped to [0, T].
+        TypeError: by JAX, for forward-mode differentiation other than with `"plain"`.
 
     Example:
         >>> from grujax import init_gru
@@ -73,6 +114,8 @@ def gru(
 
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078; the equations are in `grujax.cell`.
+        Zoneout: https://arxiv.org/abs/1606.01305. Recurrent dropout:
+        https://arxiv.org/abs/1512.05287.
     """
     run = implementations.choose(implementation)
     check_params(params)
@@ -81,13 +124,21 @@ def gru(
         raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")
     steps, batch = inputs.shape[0], inputs.shape[1:-1]
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
-    state = _initial_state(h0, (*batch, params.hidden_size), dtype)
+    shape = (*batch, params.hidden_size)
+    state = jnp.zeros(shape, dtype) if h0 is None else as_state("h0", h0, shape, dtype)
+    after_reset = state
+    if reset_state is not None:
+        _check_direction(reverse)
+        after_reset = as_state("reset_state", reset_state, shape, dtype)
     exists, starts = _existing_steps(steps, batch, lengths, resets, reverse)
+    masks = Masks(exists, starts)
+    masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)
 
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
-    if exists is not None:
-        inputs = jnp.where(exists[..., None], inputs, 0)
-    return run(params, inputs, state, exists, starts, reverse)
+    inputs = where_exists(exists, inputs)
+    if stop_gradient_every is not None:
+        run = truncate(run, check_stop_gradient_every(stop_gradient_every))
+    return run(params, inputs, state, after_reset, masks, reverse)
 
 
 def scan_cell(
@@ -98,6 +149,7 @@ def scan_cell(
     *,
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
+    reset_state: Any = None,
     reverse: bool = False,
 ) -> tuple[Any, Any]:
     """Runs any recurrent cell over a sequence, under the same contract for time as `gru`.
@@ -108,9 +160,10 @@ def scan_cell(
         params: handed to the cell as it is.
         xs: `[T, B, F]`, or a pytree of arrays with these leading axes `[T, B, ...]`. The cell sees
             zeros in the padding, so its gradient there must be finite.
-        state0: the initial state, a pytree of `[B, ...]`; also what `resets` go back to.
+        state0: the initial state, a pytree of `[B, ...]`.
         lengths: `[B]` integers, see `gru`.
         resets: `[T, B]` bool, see `gru`.
+        reset_state: what resets go back to, as `state0`; `state0` if None. See `gru`.
         reverse: walk each row from its own last existing step down to 0.
 
     Returns:
@@ -118,7 +171,8 @@ def scan_cell(
         with a leading time axis, zero in the padding.
 
     Raises:
-        ValueError: if the leading axes, or the dtype of `lengths` or `resets`, do not fit.
+        ValueError: if the leading axes, or the dtype of `lengths` or `resets`, do not fit, or
+            `reset_state` has another structure than `state0`.
 
     Example:
         >>> def leaky(rate, state, x):
@@ -128,11 +182,15 @@ def scan_cell(
         [1.0, 1.5, 1.75]
     """
     xs, state0 = jax.tree.map(jnp.asarray, (xs, state0))
-    steps, batch = _leading_axes(xs, state0, lengths, resets)
+    steps, batch = leading_axes(xs, state0, lengths, resets)
     exists, starts = _existing_steps(steps, batch, lengths, resets, reverse)
+    after_reset = state0
+    if reset_state is not None:
+        _check_direction(reverse)
+        after_reset = like_state(reset_state, state0)
     if exists is not None:
         xs = select(exists, xs, jax.tree.map(jnp.zeros_like, xs))
-    return scan_masked(cell, params, xs, state0, exists, starts, reverse)
+    return scan_masked(cell, params, xs, state0, after_reset, exists, starts, reverse)
 
 
 def existing_steps(steps: int, lengths: ArrayLike) -> Array:
@@ -154,9 +212,9 @@ def _existing_steps(
     """
     exists = starts = None
     if lengths is not None:
-        exists = existing_steps(steps, _check_lengths(lengths, steps, batch))
+        exists = existing_steps(steps, check_lengths(lengths, steps, batch))
     if resets is not None:
-        starts = _check_resets(resets, steps, batch)
+        starts = check_resets(resets, steps, batch)
     if starts is not None and exists is not None:
         starts = starts & exists
     if reverse:
@@ -177,79 +235,9 @@ def _starts_in_reverse(exists: Array | None, starts: Array | None) -> Array | No
     return jnp.concatenate([boundary[1:], jnp.zeros_like(boundary[:1])])
 
 
-def _initial_state(h0: ArrayLike | None, shape: tuple[int, ...], dtype) -> Array:
-    if h0 is None:
-        return jnp.zeros(shape, dtype)
-    h0 = as_floating("h0", h0, shape[-1], "hidden size")
-    leading = (1,) * (len(shape) - h0.ndim) + h0.shape
-    if len(leading) != len(shape) or any(
-        got not in (1, want) for got, want in zip(leading, shape, strict=True)
-    ):
+def _check_direction(reverse: bool) -> None:
+    if reverse:
         raise ValueError(
-            f"`h0` has shape {list(h0.shape)} and does not broadcast against [B, H] = "
-            f"{list(shape)}, B from `xs` and H from `params`."
+            "`reset_state` is for a sequence in pieces, walked forward, and cannot be given with "
+            "`reverse=True`: there every row begins at its own last step, from `h0`."
         )
-    return jnp.broadcast_to(h0.astype(dtype), shape)
-
-
-def _check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
-    array = jnp.asarray(lengths)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise ValueError(f"`lengths` must be integers, got {array.dtype.name}.")
-    if array.shape != batch:
-        raise ValueError(
-            f"`lengths` has shape {list(array.shape)} but the batch axes of `xs` are {list(batch)}."
-        )
-    # Under jit, `array` is traced even where `lengths` is a constant.
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(lengths))
-    if not traced and array.size:
-        values = np.asarray(lengths)  # a jnp.min would be traced too
-        shortest, longest = values.min(), values.max()
-        if shortest < 0 or longest > steps:
-            raise ValueError(
-                f"`lengths` must lie in [0, T] with T = {steps} steps in `xs`, got values from "
-                f"{shortest} to {longest}."
-            )
-    return array
-
-
-def _check_resets(resets: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
-    array = jnp.asarray(resets)
-    if array.dtype != jnp.bool_:
-        raise ValueError(f"`resets` must be bool, got {array.dtype.name}.")
-    if array.shape != (steps, *batch):
-        raise ValueError(
-            f"`resets` has shape {list(array.shape)} but the time and batch axes of `xs` are "
-            f"{[steps, *batch]}."
-        )
-    return array
-
-
-def _leading_axes(
-    xs: Any, state0: Any, lengths: ArrayLike | None, resets: ArrayLike | None
-) -> tuple[int, tuple[int, ...]]:
-    """T and the batch axes of `scan_cell`'s arguments; checks that all leaves have them."""
-    leaves = jax.tree.leaves(xs)
-    if not leaves or any(leaf.ndim == 0 for leaf in leaves):
-        raise ValueError("`xs` must hold at least one array, and each must have a time axis.")
-    steps = leaves[0].shape[0]
-    batch: tuple[
-        int, ...
-    ] = ()  # without lengths or resets no axis is special, and none needs a name
-    if lengths is not None:
-        batch = jnp.shape(lengths)
-    elif resets is not None:
-        batch = jnp.shape(resets)[1:]
-    for leaf in leaves:
-        if leaf.shape[: 1 + len(batch)] != (steps, *batch):
-            raise ValueError(
-                f"`xs` holds an array of shape {list(leaf.shape)}, expected the leading axes "
-                f"[T, B] = {[steps, *batch]} of its first array and of `lengths` or `resets`."
-            )
-    for leaf in jax.tree.leaves(state0):
-        if leaf.shape[: len(batch)] != batch:
-            raise ValueError(
-                f"`state0` holds an array of shape {list(leaf.shape)}, expected the leading axes "
-                f"B = {list(batch)} of `lengths` or `resets`."
-            )
-    return steps, batch

@@ -19,6 +19,7 @@ LEVELS = [
     {"cell"},
     {"kernels"},
     {"implementations"},
+    {"arguments", "regularisers"},
     {"sequence"},
     {"layers"},
     {"baselines", "attention"},
@@ -27,7 +28,17 @@ LEVELS = [
     {"linen", "nnx"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-CORE = {"params", "cell", "kernels", "implementations", "sequence", "layers", "batch_major"}
+CORE = {
+    "params",
+    "cell",
+    "kernels",
+    "implementations",
+    "arguments",
+    "regularisers",
+    "sequence",
+    "layers",
+    "batch_major",
+}
 PUBLIC = {"linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
 
 

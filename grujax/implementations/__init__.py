@@ -1,14 +1,13 @@
 """How the recurrence runs over time: one file each, all with the same signature.
 
-    run(params, xs, h0, exists, starts, reverse) -> (h_last, hs)
+    run(params, xs, h0, reset_state, masks, reverse) -> (h_last, hs)
 
-    params  GRUParams, in the dtype of the result, as everything else
-    xs      [T, B, I], zero where a step does not exist
-    h0      [B, H]
-    exists  [T, B] bool, or None where every step exists
-    starts  [T, B] bool, or None: where true, the state is set to h0 before x_t is consumed, in
-            the direction of the scan
-    reverse walk from T − 1 to 0
+    params       GRUParams, in the dtype of the result, as everything else
+    xs           [T, B, I], zero where a step does not exist
+    h0           [B, H]
+    reset_state  [B, H], what the state is set to where `masks.starts`
+    masks        which steps exist, which start afresh, which units keep their state: `Masks`
+    reverse      walk from T − 1 to 0
 
 `hs [T, B, H]` is zero where a step does not exist, and `h_last [B, H]` is the state at the end of
 the walk. `grujax.sequence` makes these arguments from the public ones.
@@ -19,12 +18,10 @@ from collections.abc import Callable
 from jax import Array
 
 from grujax.implementations import plain, scan
+from grujax.implementations.masks import Masks
 from grujax.params import GRUParams
 
-Run = Callable[
-    [GRUParams, Array, Array, Array | None, Array | None, bool],
-    tuple[Array, Array],
-]
+Run = Callable[[GRUParams, Array, Array, Array, Masks, bool], tuple[Array, Array]]
 
 _RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run}
 

@@ -24,7 +24,7 @@ def over_models(run: Callable[..., Any], model_of: Callable[..., Any]) -> Callab
         axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, in_batched)
         side_by_side = jax.vmap(run, in_axes=axes, axis_size=axis_size)
         result = jax.eval_shape(side_by_side, *arguments)
-        if not any(jax.tree.leaves(model_of(in_batched))):
+        if not any(jax.tree.leaves(model_of(*in_batched))):
             return side_by_side(*arguments), jax.tree.map(lambda _: True, result)
 
         structure = jax.tree.structure(arguments)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from grujax.cell import project_inputs
+from grujax.implementations.gates import Projected
+from grujax.implementations.masks import Masks
 from grujax.params import GRUParams
 
 
@@ -50,9 +52,9 @@ def cut_time(steps: int, batch: int, reverse: bool) -> Chunks:
     """The chunk length: about 2,048 rows a matmul, and at least 16 steps.
 
     With fewer rows the matmuls are too small for all cores; with more a chunk leaves the caches.
-    At most T/16, so that a chunk's temporaries stay below `hs`, or 32 where T is below 256.
+    From T = 256 on at most T/16, so that a chunk's temporaries stay below `hs`.
     """
-    most = 32 if steps < 256 else steps // 16
+    most = steps if steps < 256 else steps // 16
     longest = max(16, min(2048 // batch, most))
     number = -(-steps // longest)
     length = -(-steps // number)
@@ -60,36 +62,45 @@ def cut_time(steps: int, batch: int, reverse: bool) -> Chunks:
 
 
 class Chunk(NamedTuple):
-    """What both passes need of one chunk, with steps that do not take part masked."""
+    """One chunk's part of the inputs, with steps that do not take part masked."""
 
-    projected: tuple[Array, Array, Array]  # the inputs' part of each gate, [K, B, H]
-    exists: Array | None  # [K, B] bool
-    starts: Array | None  # [K, B] bool
+    begin: Array  # []: the time of its first step
+    x: Array  # [K, B, I]
+    masks: Masks
+
+    def project_inputs(self, params: GRUParams) -> Projected:
+        """The inputs' part of each gate, +inf for the update gate where the state is kept."""
+        x_r, x_z, x_n = project_inputs(params, self.x)
+        for kept in (self.does_not_exist(), self.masks.keeps):
+            if kept is not None:
+                x_z = jnp.where(kept, jnp.inf, x_z)
+        return x_r, x_z, x_n
+
+    def does_not_exist(self) -> Array | None:
+        """`[K, B or 1, 1]` bool, or None."""
+        return None if self.masks.exists is None else ~self.masks.exists[..., None]
 
 
-def prepare_chunk(
-    chunks: Chunks,
-    index: Array,
-    params: GRUParams,
-    x: Array,
-    exists: Array | None,
-    starts: Array | None,
-) -> Chunk:
-    """Projects a chunk's inputs `x [K, B, I]`; masks what does not exist or take part."""
+def prepare_chunk(chunks: Chunks, index: Array, xs: Array, masks: Masks) -> Chunk:
+    begin = chunks.begin(index)
+    x, exists, starts, keeps = slice_steps(
+        begin, chunks.length, (xs, masks.exists, masks.starts, masks.keeps)
+    )
     takes_part = chunks.takes_part(index)
     if takes_part is not None:
         exists = takes_part if exists is None else exists & takes_part
         starts = None if starts is None else starts & takes_part
-    x_r, x_z, x_n = project_inputs(params, x)
-    if exists is not None:
-        x_z = jnp.where(exists[..., None], x_z, jnp.inf)
-    return Chunk((x_r, x_z, x_n), exists, starts)
+    return Chunk(begin, x, masks._replace(exists=exists, starts=starts, keeps=keeps))
 
 
 def slice_steps(begin: Array, length: int, arrays: Any) -> Any:
     return jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, begin, length), arrays)
 
 
-def pack_gates(gates: Array) -> Array:
-    """`[G, N, H] -> [N, G·H]`: several gates' matrices side by side, for one matmul."""
-    return jnp.concatenate(tuple(gates), axis=-1)
+def write_steps(begin: Array, arrays: Any, parts: Any) -> Any:
+    """`arrays [T, ...]` with a chunk's `parts [K, ...]` written into them, in their dtype."""
+
+    def write(array: Array, part: Array) -> Array:
+        return lax.dynamic_update_slice_in_dim(array, part.astype(array.dtype), begin, 0)
+
+    return jax.tree.map(write, arrays, parts)

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.cell import gru_cell
+from grujax.cell import gru_gates, update_state
+from grujax.implementations.masks import Masks, match
 from grujax.params import GRUParams
 
 
@@ -17,11 +18,19 @@ def run(
     params: GRUParams,
     xs: Array,  # [T, B, I]
     h0: Array,  # [B, H]
-    exists: Array | None,  # [T, B] bool
-    starts: Array | None,  # [T, B] bool
+    reset_state: Array,  # [B, H]
+    masks: Masks,
     reverse: bool,
 ) -> tuple[Array, Array]:
-    return scan_masked(gru_cell, params, xs, h0, exists, starts, reverse)
+    def cell(params: GRUParams, h: Array, inputs: tuple[Array, Array | None]) -> Array:
+        x, keeps = inputs
+        gates = gru_gates(params, masks.seen(h), x)
+        gates = gates._replace(update=masks.expected_update(gates.update))
+        new_h = update_state(gates, h)
+        return new_h if keeps is None else jnp.where(keeps, h, new_h)
+
+    inputs = (xs, masks.keeps)
+    return scan_masked(cell, params, inputs, h0, reset_state, masks.exists, masks.starts, reverse)
 
 
 def scan_masked(
@@ -29,6 +38,7 @@ def scan_masked(
     params: Any,
     xs: Any,  # a pytree of [T, B, ...]
     state0: Any,  # a pytree of [B, ...]
+    reset_state: Any,  # as state0
     exists: Array | None,  # [T, B] bool
     starts: Array | None,  # [T, B] bool
     reverse: bool,
@@ -38,7 +48,7 @@ def scan_masked(
     def step(state, inputs):
         x, exists_now, starts_now = inputs
         if starts_now is not None:
-            state = select(starts_now, state0, state)
+            state = select(starts_now, reset_state, state)
         new_state = cell(params, state, x)
         if exists_now is None:
             return new_state, new_state
@@ -50,9 +60,4 @@ def scan_masked(
 
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:
     """`where` over pytrees of `[*condition.shape, ...]`."""
-
-    def where(a: Array, b: Array) -> Array:
-        trailing = (1,) * (a.ndim - condition.ndim)
-        return jnp.where(condition.reshape(condition.shape + trailing), a, b)
-
-    return jax.tree.map(where, if_true, if_false)
+    return jax.tree.map(lambda a, b: jnp.where(match(condition, a), a, b), if_true, if_false)

@@ -4,20 +4,21 @@ Forward. Time is cut into chunks of K steps. A chunk's input projections are thr
 operand per gate (slicing a packed `[.., 3H]` projection inside the loop would defeat XLA's CPU
 vectoriser); a step then is one matmul with the packed recurrent weights, and the gates.
 
-A step that does not exist gets +inf as the update gate's projection. Then z = σ(∞) = 1 exactly, so
-the state is carried bit for bit, and z·(1 − z) = 1 − z = 0, so no gradient reaches the gates.
+A step that does not exist gets +inf as the update gate's projection, and so does a unit that
+zoneout keeps. Then z = σ(∞) = 1 exactly, so the state is carried bit for bit, and
+z·(1 − z) = 1 − z = 0, so no gradient reaches the gates.
 
-Gradient. Nothing but `hs` is kept from the forward pass. With λ = ∂L/∂h', complete, h the state
-before the step and c = h·Whn + bhn, the chain rule through h' = z∘h + (1 − z)∘n gives the gradients
-with respect to the gates' pre-activations, for reset_after=True:
+Gradient. With λ = ∂L/∂h', complete, h the state before the step and c = h·Whn + bhn, the chain
+rule through h' = z∘h + (1 − z)∘n gives the gradients with respect to the gates' pre-activations,
+for reset_after=True:
 
     δn = λ ∘ (1 − z) ∘ (1 − n²)             δc = δn ∘ r
     δz = λ ∘ (h − n) ∘ z ∘ (1 − z)          δr = δc ∘ c ∘ (1 − r)
     ∂L/∂h = λ ∘ z + [δr δz δc]·[Whr Whz Whn]ᵀ
 
-Every factor behind λ is known once a chunk's gates are recomputed, by one parallel matmul from the
-kept states. The sequential part of the backward pass is thus one matmul and a few products a step;
-the gradients of the weights, biases and inputs are matmuls over the whole chunk afterwards:
+Every factor behind λ is known before the walk. The sequential part of the backward pass is thus one
+matmul and a few products a step; the gradients of the weights, biases and inputs are matmuls over
+the whole chunk afterwards:
 
     ∂L/∂Wx = xᵀ·[δr δz δn]     ∂L/∂Wh = hᵀ·[δr δz δc]     ∂L/∂x = [δr δz δn]·Wxᵀ
 
@@ -26,9 +27,18 @@ For reset_after=False the candidate's path has a matmul of its own, q = δn·Whn
     δr = q ∘ h ∘ r ∘ (1 − r)                ∂L/∂h = λ ∘ z + q ∘ r + [δr δz]·[Whr Whz]ᵀ
     ∂L/∂Whn = (r ∘ h)ᵀ·δn
 
-Memory, in numbers kept beside inputs, outputs and parameters: T·B·H between the two passes (`hs`,
-an output already), and about 12·K·B·H, for a chunk, while one of them runs. Autodiff of a scan
-keeps about 10·T·B·H.
+Recurrent dropout shows the gates s = m∘h instead of h: s takes h's place in the products with Wh
+and in c, and what these send back is multiplied by m. Zoneout's expectation replaces z by
+u = z + p(1 − z) in h', in 1 − z and in λ ∘ z, and multiplies δz by ∂u/∂z = 1 − p.
+
+Memory. Long sequences, T ≥ 256 with B ≥ 16, keep nothing but `hs`; the gates of a chunk are
+recomputed from the states by one parallel matmul. Short ones, and thin ones, keep the gates: there
+the matmul costs more than the memory. In numbers beside inputs, outputs and parameters:
+
+    kept between the two passes     T·B·H (`hs`, an output already), and 4·T·B·H for the gates
+    while a pass runs               about 12·K·B·H, for a chunk
+
+Autodiff of a scan keeps about 10·T·B·H.
 
 Gradients of the gradient are taken by JAX, through the plain implementation.
 """
@@ -42,11 +52,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from grujax.cell import GRUGates, matmul, update_state
+from grujax.cell import GRUGates, update_state
 from grujax.implementations import plain
 from grujax.implementations.batching import over_models
-from grujax.implementations.chunks import cut_time, pack_gates, prepare_chunk, slice_steps
-from grujax.implementations.scan_gradient import Kept, backward
+from grujax.implementations.chunks import cut_time, prepare_chunk, write_steps
+from grujax.implementations.gates import Gates, gates_of
+from grujax.implementations.masks import Masks, where_exists
+from grujax.implementations.scan_gradient import Inputs, Kept, backward
 from grujax.params import GRUParams
 
 
@@ -54,148 +66,130 @@ def run(
     params: GRUParams,
     xs: Array,  # [T, *B, I]
     h0: Array,  # [*B, H]
-    exists: Array | None,  # [T, *B] bool
-    starts: Array | None,  # [T, *B] bool
+    reset_state: Array,  # [*B, H]
+    masks: Masks,
     reverse: bool,
 ) -> tuple[Array, Array]:
     batch = h0.shape[:-1]
     sizes = (xs.shape[0], *batch)
     # Time cannot be cut into chunks where there is none, or where `jax.export` leaves it symbolic.
     if not all(isinstance(size, int) and size > 0 for size in sizes):
-        return plain.run(params, xs, h0, exists, starts, reverse)
+        return plain.run(params, xs, h0, reset_state, masks, reverse)
 
-    def flatten(array: Array, axis: int, end: int) -> Array:
-        return array.reshape(*array.shape[:axis], -1, *array.shape[end:])
+    def flatten(array: Any, axis: int) -> Any:
+        """All batch axes as one."""
+        if array is None:
+            return None
+        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch) :])
 
-    depth = len(batch)
-    flat_xs, exists, starts = jax.tree.map(
-        lambda array: flatten(array, 1, 1 + depth), (xs, exists, starts)
+    flat_masks = Masks(
+        exists=flatten(masks.exists, 1),
+        starts=flatten(masks.starts, 1),
+        keeps=flatten(masks.keeps, 1),
+        zoneout=masks.zoneout,
+        scale=flatten(masks.scale, 0),
     )
-    h_last, hs = _recurrence(reverse, params, flat_xs, flatten(h0, 0, depth), exists, starts)
+    inputs = Inputs(params, flatten(xs, 1), flatten(h0, 0), flatten(reset_state, 0))
+    h_last, hs, _ = _recurrence(reverse, False, inputs, flat_masks)
     return h_last.reshape(h0.shape), hs.reshape(*xs.shape[:-1], h0.shape[-1])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _recurrence(
-    reverse: bool,
-    params: GRUParams,
-    xs: Array,  # [T, B, I], T and B at least 1
-    h0: Array,  # [B, H]
-    exists: Array | None,  # [T, B] bool
-    starts: Array | None,  # [T, B] bool
-) -> tuple[Array, Array]:
-    return _FORWARD[reverse](params, xs, h0, exists, starts)
+Outputs = tuple[Array, Array, Gates | None]  # h_last [B, H], hs [T, B, H], gates of [T, B, H]
 
 
-def _recurrence_fwd(reverse: bool, *inputs: Any) -> tuple[tuple[Array, Array], Kept]:
-    h_last, hs = _recurrence(reverse, *inputs)
-    params, xs, h0, exists, starts = inputs
-    return (h_last, hs), Kept(params, xs, h0, exists, starts, hs)
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _recurrence(reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks) -> Outputs:
+    """For one batch axis, T and B at least 1. The gates are kept for the gradient alone."""
+    return _FORWARD[reverse, keep_gates](inputs, masks)
 
 
-def _recurrence_bwd(reverse: bool, kept: Kept, cotangents: tuple[Array, Array]) -> tuple:
-    d_params, d_xs, d_h0 = _gradient(reverse, kept, cotangents)
-    return d_params, d_xs, d_h0, None, None
+def _recurrence_fwd(
+    reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks
+) -> tuple[Outputs, Kept]:
+    h_last, hs, gates = _recurrence(reverse, _pays_to_keep_gates(inputs), inputs, masks)
+    return (h_last, hs, gates if keep_gates else None), Kept(inputs, masks, hs, gates)
+
+
+def _recurrence_bwd(reverse: bool, _keep: bool, kept: Kept, cotangents: Outputs) -> tuple:
+    d_last, d_hs, _gates = cotangents
+    return _gradient(reverse, kept, d_last, d_hs), None
 
 
 _recurrence.defvjp(_recurrence_fwd, _recurrence_bwd)
 
 
+def _pays_to_keep_gates(inputs: Inputs) -> bool:
+    """See the module's docstring."""
+    steps, batch, _ = inputs.xs.shape
+    return steps < 256 or batch < 16
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _gradient(
-    reverse: bool, kept: Kept, cotangents: tuple[Array, Array]
-) -> tuple[GRUParams, Array, Array]:
-    return _BACKWARD[reverse](kept, *cotangents)
+def _gradient(reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inputs:
+    return _BACKWARD[reverse](kept, d_last, d_hs)
 
 
-def _gradient_fwd(reverse: bool, kept: Kept, cotangents: tuple[Array, Array]) -> tuple:
-    return _gradient(reverse, kept, cotangents), (kept, cotangents)
+def _gradient_fwd(reverse: bool, *arguments: Any) -> tuple[Inputs, Any]:
+    return _gradient(reverse, *arguments), arguments
 
 
-def _gradient_bwd(reverse: bool, residuals: tuple, second_cotangents: tuple) -> tuple:
-    kept, cotangents = residuals
+def _gradient_bwd(reverse: bool, arguments: Any, second_cotangents: Inputs) -> tuple:
+    kept, *cotangents = arguments
 
-    def gradient_of_plain(params, xs, h0, cotangents):
-        def forward(params, xs, h0):
-            return plain.run(params, xs, h0, kept.exists, kept.starts, reverse)
+    def gradient_of_plain(inputs: Inputs, *cotangents: Array) -> Inputs:
+        def forward(inputs: Inputs) -> tuple[Array, Array]:
+            return plain.run(*inputs, kept.masks, reverse)
 
-        return jax.vjp(forward, params, xs, h0)[1](cotangents)
+        return jax.vjp(forward, inputs)[1](tuple(cotangents))[0]
 
-    _, pullback = jax.vjp(gradient_of_plain, kept.params, kept.xs, kept.h0, cotangents)
-    d_params, d_xs, d_h0, d_cotangents = pullback(second_cotangents)
-    # `hs` is a function of the other inputs, through which the plain gradient has gone already.
-    return Kept(d_params, d_xs, d_h0, None, None, jnp.zeros_like(kept.hs)), d_cotangents
+    _, pull_back = jax.vjp(gradient_of_plain, kept.inputs, *cotangents)
+    d_inputs, *d_cotangents = pull_back(second_cotangents)
+    # `hs` and the gates are functions of the inputs, through which the plain gradient has gone.
+    nothing: Any = None
+    return Kept(d_inputs, masks=nothing, hs=nothing, gates=nothing), *d_cotangents
 
 
 _gradient.defvjp(_gradient_fwd, _gradient_bwd)
 
 
-def _forward(
-    params: GRUParams,
-    xs: Array,  # [T, B, I]
-    h0: Array,  # [B, H]
-    exists: Array | None,  # [T, B] bool
-    starts: Array | None,  # [T, B] bool
-    *,
-    reverse: bool,
-) -> tuple[Array, Array]:
-    """`(h_last, hs)`; `hs` is zero where a step does not exist."""
+def _forward(inputs: Inputs, masks: Masks, *, reverse: bool, keep_gates: bool) -> Outputs:
+    params, xs, h0, reset_state = inputs
     steps, batch, _ = xs.shape
     chunks = cut_time(steps, batch, reverse)
-    advance = _advance_after(params) if params.reset_after else _advance_before(params)
+    evaluate = gates_of(params)
 
-    def step(h, inputs):
-        projected, exists_now, starts_now = inputs
+    def step(h, at_step):
+        projected, exists_now, starts_now = at_step
         if starts_now is not None:
-            h = jnp.where(starts_now[:, None], h0, h)
-        h = advance(h, projected)
-        return h, h if exists_now is None else jnp.where(exists_now[:, None], h, 0)
+            h = jnp.where(starts_now[:, None], reset_state, h)
+        gates = evaluate(masks.seen(h), projected)
+        update = masks.expected_update(gates.update)
+        h = update_state(GRUGates(gates.reset, update, gates.candidate), h)
+        return h, (where_exists(exists_now, h), gates if keep_gates else None)
 
     def body(index, carry):
-        h, hs = carry
-        begin = chunks.begin(index)
-        x, exists_here, starts_here = slice_steps(begin, chunks.length, (xs, exists, starts))
-        chunk = prepare_chunk(chunks, index, params, x, exists_here, starts_here)
-        inputs = (chunk.projected, chunk.exists, chunk.starts)
-        h, hs_here = lax.scan(step, h, inputs, reverse=reverse)
-        return h, lax.dynamic_update_slice_in_dim(hs, hs_here, begin, 0)
+        h, outputs = carry
+        chunk = prepare_chunk(chunks, index, xs, masks)
+        at_steps = (chunk.project_inputs(params), chunk.masks.exists, chunk.masks.starts)
+        h, outputs_here = lax.scan(step, h, at_steps, reverse=reverse)
+        return h, write_steps(chunk.begin, outputs, outputs_here)
 
-    return chunks.walk(body, (h0, jnp.zeros((steps, *h0.shape), h0.dtype)))
-
-
-def _advance_after(params: GRUParams):
-    """One step with reset_after=True and a projected input: one matmul, packed over the gates."""
-    w_h = pack_gates(params.w_h)
-
-    def advance(h: Array, projected: tuple[Array, Array, Array]) -> Array:
-        x_r, x_z, x_n = projected
-        h_r, h_z, h_n = jnp.split(matmul(h, w_h), 3, axis=-1)
-        reset, update = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
-        candidate = jnp.tanh(x_n + reset * (h_n + params.b_hn))
-        return update_state(GRUGates(reset, update, candidate), h)
-
-    return advance
-
-
-def _advance_before(params: GRUParams):
-    """One step with reset_after=False and a projected input."""
-    w_rz, w_hn = pack_gates(params.w_h[:2]), params.w_h[2]
-
-    def advance(h: Array, projected: tuple[Array, Array, Array]) -> Array:
-        x_r, x_z, x_n = projected
-        h_r, h_z = jnp.split(matmul(h, w_rz), 2, axis=-1)
-        reset, update = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
-        candidate = jnp.tanh(x_n + matmul((reset * h).astype(h.dtype), w_hn) + params.b_hn)
-        return update_state(GRUGates(reset, update, candidate), h)
-
-    return advance
+    gates = None
+    if keep_gates:
+        gates = jax.eval_shape(evaluate, h0, (h0, h0, h0))
+    outputs = jax.tree.map(lambda a: jnp.zeros((steps, *a.shape), a.dtype), (h0, gates))
+    h_last, (hs, gates) = chunks.walk(body, (h0, outputs))
+    return h_last, hs, gates
 
 
 _FORWARD = {
-    reverse: over_models(partial(_forward, reverse=reverse), lambda arguments: arguments[0])
+    (reverse, keep_gates): over_models(
+        partial(_forward, reverse=reverse, keep_gates=keep_gates), lambda inputs, _: inputs.params
+    )
     for reverse in (False, True)
+    for keep_gates in (False, True)
 }
 _BACKWARD = {
-    reverse: over_models(partial(backward, reverse=reverse), lambda arguments: arguments[0].params)
+    reverse: over_models(partial(backward, reverse=reverse), lambda kept, *_: kept.inputs.params)
     for reverse in (False, True)
 }

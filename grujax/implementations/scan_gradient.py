@@ -10,19 +10,35 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from grujax.cell import matmul
-from grujax.implementations.chunks import Chunk, cut_time, pack_gates, prepare_chunk, slice_steps
+from grujax.implementations.chunks import (
+    Chunk,
+    Chunks,
+    cut_time,
+    prepare_chunk,
+    slice_steps,
+    write_steps,
+)
+from grujax.implementations.gates import Gates, gates_of, pack_gates
+from grujax.implementations.masks import Masks, where_exists
 from grujax.params import GRUParams
+
+
+class Inputs(NamedTuple):
+    """What the recurrence is differentiated by; the gradient is one of these too."""
+
+    params: GRUParams
+    xs: Array  # [T, B, I]
+    h0: Array  # [B, H]
+    reset_state: Array  # [B, H]
 
 
 class Kept(NamedTuple):
     """What the forward pass keeps for the backward pass."""
 
-    params: GRUParams
-    xs: Array  # [T, B, I]
-    h0: Array  # [B, H]
-    exists: Array | None  # [T, B] bool
-    starts: Array | None  # [T, B] bool
+    inputs: Inputs
+    masks: Masks
     hs: Array  # [T, B, H]
+    gates: Gates | None  # of [T, B, H]; recomputed chunk by chunk where None
 
 
 def backward(
@@ -31,40 +47,40 @@ def backward(
     d_hs: Array,  # [T, B, H]
     *,
     reverse: bool,
-) -> tuple[GRUParams, Array, Array]:
-    """The gradients of the parameters, `xs` and `h0`; walks time against the forward pass."""
-    params, xs, h0, exists, starts, hs = kept
+) -> Inputs:
+    """The gradient with respect to the inputs; walks time against the forward pass."""
+    inputs, masks, hs, _ = kept
+    params, xs, h0, reset_state = inputs
     steps, batch, _ = xs.shape
     chunks = cut_time(steps, batch, not reverse)
     dtype = jnp.promote_types(hs.dtype, jnp.float32)
     factory = _differentiate_after if params.reset_after else _differentiate_before
-    differentiate = factory(params, dtype, reverse)
+    differentiate = factory(params, masks, dtype, reverse)
+    gates_of_chunk = _gates_of_chunk(kept, chunks)
     w_x_t = [w.T for w in params.w_x.astype(dtype)]  # three [H, I]
 
     def body(index, carry):
-        adjoint, d_h0, d_xs, sums = carry
-        begin = chunks.begin(index)
-        x, h_after, d_here, exists_here, starts_here = slice_steps(
-            begin, chunks.length, (xs, hs, d_hs, exists, starts)
-        )
-        chunk = prepare_chunk(chunks, index, params, x, exists_here, starts_here)
-        h = _states_before(h_after, hs, h0, begin, reverse)
-        if chunk.starts is not None:
-            h = jnp.where(chunk.starts[..., None], h0, h)
-        if chunk.exists is not None:
-            d_here = jnp.where(chunk.exists[..., None], d_here, 0)
+        adjoint, d_reset, d_xs, sums = carry
+        chunk = prepare_chunk(chunks, index, xs, masks)
+        exists, starts = chunk.masks.exists, chunk.masks.starts
+        h_after, d_here = slice_steps(chunk.begin, chunks.length, (hs, d_hs))
+        h = _states_before(h_after, hs, h0, chunk.begin, reverse)
+        if starts is not None:
+            h = jnp.where(starts[..., None], reset_state, h)
+        seen = masks.seen(h)
+        gates = gates_of_chunk(index, chunk, seen)
+        d_here = where_exists(exists, d_here).astype(dtype)
 
-        (adjoint, d_h0), gates = differentiate(chunk, h, d_here.astype(dtype), (adjoint, d_h0))
-        sums = jax.tree.map(jnp.add, sums, _sums_over_chunk(x.astype(dtype), gates))
-        d_r, d_z, d_n = (matmul(d, w_t) for d, w_t in zip(gates.d_x, w_x_t, strict=True))
-        d_x = d_r + d_z + d_n
-        d_xs = lax.dynamic_update_slice_in_dim(d_xs, d_x.astype(d_xs.dtype), begin, 0)
-        return adjoint, d_h0, d_xs, sums
+        states = _States(h, seen, d_here, starts)
+        (adjoint, d_reset), of_gates = differentiate(gates, states, (adjoint, d_reset))
+        sums = jax.tree.map(jnp.add, sums, _sums_over_chunk(chunk.x.astype(dtype), of_gates))
+        d_r, d_z, d_n = (matmul(d, w_t) for d, w_t in zip(of_gates.d_x, w_x_t, strict=True))
+        return adjoint, d_reset, write_steps(chunk.begin, d_xs, d_r + d_z + d_n), sums
 
     zeros = jax.tree.map(lambda w: jnp.zeros(w.shape, dtype), params)
     sums = _Sums(tuple(zeros.w_x), tuple(zeros.w_h), tuple(zeros.b_x), zeros.b_hn)
     start = (d_last.astype(dtype), jnp.zeros(h0.shape, dtype), jnp.zeros_like(xs), sums)
-    adjoint, d_h0, d_xs, sums = chunks.walk(body, start)
+    d_h0, d_reset, d_xs, sums = chunks.walk(body, start)
     d_params = GRUParams(
         w_x=jnp.stack(sums.w_x),
         w_h=jnp.stack(sums.w_h),
@@ -72,8 +88,17 @@ def backward(
         b_hn=sums.b_hn,
         reset_after=params.reset_after,
     )
-    d_params = jax.tree.map(lambda d, w: d.astype(w.dtype), d_params, params)
-    return d_params, d_xs, (adjoint + d_h0).astype(h0.dtype)
+    gradient = Inputs(d_params, d_xs, d_h0, d_reset)
+    return jax.tree.map(lambda d, of: d.astype(of.dtype), gradient, inputs)
+
+
+class _States(NamedTuple):
+    """A chunk's states before its steps, and what comes in from behind them."""
+
+    h: Array  # [K, B, H]
+    seen: Array  # [K, B, H], the same as the gates see them
+    d_hs: Array  # [K, B, H]
+    starts: Array | None  # [K, B] bool
 
 
 class _GateGradients(NamedTuple):
@@ -84,9 +109,9 @@ class _GateGradients(NamedTuple):
     h: tuple[Array, Array, Array]  # what Wh was multiplied with: h, h, and h or r ∘ h
 
 
-# (chunk, h [K, B, H], d_hs [K, B, H], (adjoint, d_h0)) -> (adjoint, d_h0), gate gradients
+# (gates, states, (adjoint, d_reset)) -> (adjoint, d_reset), gate gradients
 _Differentiate = Callable[
-    [Chunk, Array, Array, tuple[Array, Array]], tuple[tuple[Array, Array], _GateGradients]
+    [Gates, _States, tuple[Array, Array]], tuple[tuple[Array, Array], _GateGradients]
 ]
 
 
@@ -113,31 +138,46 @@ def _sums_over_chunk(x: Array, gates: _GateGradients) -> _Sums:
     )
 
 
-def _differentiate_after(params: GRUParams, dtype: Any, reverse: bool) -> _Differentiate:
-    """The adjoint through one chunk with reset_after=True; see the derivation above."""
+def _gates_of_chunk(kept: Kept, chunks: Chunks) -> Callable[[Array, Chunk, Array], Gates]:
+    """The function `(index, chunk, seen) -> Gates` of `[K, B, H]`, kept or recomputed."""
+    evaluate = gates_of(kept.inputs.params)
+
+    def recomputed(index: Array, chunk: Chunk, seen: Array) -> Gates:
+        return evaluate(seen, chunk.project_inputs(kept.inputs.params))
+
+    def sliced(index: Array, chunk: Chunk, seen: Array) -> Gates:
+        gates = slice_steps(chunk.begin, chunks.length, kept.gates)
+        takes_part = chunks.takes_part(index)
+        if takes_part is None:
+            return gates
+        return gates._replace(update=jnp.where(takes_part[..., None], gates.update, 1))
+
+    return recomputed if kept.gates is None else sliced
+
+
+def _differentiate_after(
+    params: GRUParams, masks: Masks, dtype: Any, reverse: bool
+) -> _Differentiate:
+    """The adjoint through one chunk with reset_after=True; see the derivation."""
     w_h_t = pack_gates(params.w_h).T.astype(dtype)  # [3H, H]
 
-    def differentiate(chunk, h, d_hs, carry):
-        x_r, x_z, x_n = chunk.projected
-        h_r, h_z, h_n = (matmul(h, w) for w in params.w_h)
-        r, z, c = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z), h_n + params.b_hn
-        n = jnp.tanh(x_n + r * c)
-        # δn = λ ∘ to_n, and so on.
-        to_n, to_z = (1 - z) * (1 - n * n), (h - n) * z * (1 - z)
+    def differentiate(gates, states, carry):
+        r, c = gates.reset, gates.product
+        u, to_n, to_z = _update_factors(gates, states.h, masks)
         to_c = to_n * r
         to_r = to_c * c * (1 - r)
 
         def step(carry, inputs):
-            adjoint, d_h0 = carry
-            d_h, z, to_r, to_z, to_c, starts_now = inputs
+            adjoint, d_reset = carry
+            d_h, u, to_r, to_z, to_c, starts_now = inputs
             adjoint = adjoint + d_h
             d_gates = jnp.concatenate([adjoint * to_r, adjoint * to_z, adjoint * to_c], axis=-1)
-            d_before = adjoint * z + matmul(d_gates, w_h_t)
-            return _pass_on(d_before, d_h0, starts_now), adjoint
+            d_before = adjoint * u + _of_state(matmul(d_gates, w_h_t), masks)
+            return _pass_on(d_before, d_reset, starts_now), adjoint
 
-        inputs = (d_hs, z, to_r, to_z, to_c, chunk.starts)
+        inputs = (states.d_hs, u, to_r, to_z, to_c, states.starts)
         carry, adjoints = lax.scan(step, carry, inputs, reverse=not reverse)
-        d_r, d_z, h = adjoints * to_r, adjoints * to_z, h.astype(dtype)
+        d_r, d_z, h = adjoints * to_r, adjoints * to_z, states.seen.astype(dtype)
         return carry, _GateGradients(
             d_x=(d_r, d_z, adjoints * to_n), d_h=(d_r, d_z, adjoints * to_c), h=(h, h, h)
         )
@@ -145,45 +185,55 @@ def _differentiate_after(params: GRUParams, dtype: Any, reverse: bool) -> _Diffe
     return differentiate
 
 
-def _differentiate_before(params: GRUParams, dtype: Any, reverse: bool) -> _Differentiate:
-    """The adjoint through one chunk with reset_after=False; see the derivation above."""
-    w_hr, w_hz, w_hn = params.w_h
+def _differentiate_before(
+    params: GRUParams, masks: Masks, dtype: Any, reverse: bool
+) -> _Differentiate:
+    """The adjoint through one chunk with reset_after=False; see the derivation."""
     w_rz_t = pack_gates(params.w_h[:2]).T.astype(dtype)  # [2H, H]
-    w_hn_t = w_hn.T.astype(dtype)
+    w_hn_t = params.w_h[2].T.astype(dtype)
 
-    def differentiate(chunk, h, d_hs, carry):
-        x_r, x_z, x_n = chunk.projected
-        r, z = jax.nn.sigmoid(x_r + matmul(h, w_hr)), jax.nn.sigmoid(x_z + matmul(h, w_hz))
-        r_h = (r * h).astype(h.dtype)
-        n = jnp.tanh(x_n + matmul(r_h, w_hn) + params.b_hn)
-        # δn = λ ∘ to_n, δz = λ ∘ to_z, δr = q ∘ to_r
-        to_n, to_z = (1 - z) * (1 - n * n), (h - n) * z * (1 - z)
+    def differentiate(gates, states, carry):
+        r, h = gates.reset, states.seen
+        u, to_n, to_z = _update_factors(gates, states.h, masks)
         to_r = h * r * (1 - r)
 
         def step(carry, inputs):
-            adjoint, d_h0 = carry
-            d_h, r, z, to_r, to_z, to_n, starts_now = inputs
+            adjoint, d_reset = carry
+            d_h, r, u, to_r, to_z, to_n, starts_now = inputs
             adjoint = adjoint + d_h
             q = matmul(adjoint * to_n, w_hn_t)
             d_gates = jnp.concatenate([q * to_r, adjoint * to_z], axis=-1)
-            d_before = adjoint * z + q * r + matmul(d_gates, w_rz_t)
-            return _pass_on(d_before, d_h0, starts_now), (adjoint, q)
+            d_before = adjoint * u + _of_state(q * r + matmul(d_gates, w_rz_t), masks)
+            return _pass_on(d_before, d_reset, starts_now), (adjoint, q)
 
-        inputs = (d_hs, r, z, to_r, to_z, to_n, chunk.starts)
+        inputs = (states.d_hs, r, u, to_r, to_z, to_n, states.starts)
         carry, (adjoints, q) = lax.scan(step, carry, inputs, reverse=not reverse)
-        gates = (q * to_r, adjoints * to_z, adjoints * to_n)
-        h, r_h = h.astype(dtype), r_h.astype(dtype)
-        return carry, _GateGradients(d_x=gates, d_h=gates, h=(h, h, r_h))
+        d_gates = (q * to_r, adjoints * to_z, adjoints * to_n)
+        r_h = (r * h).astype(h.dtype).astype(dtype)
+        h = h.astype(dtype)
+        return carry, _GateGradients(d_x=d_gates, d_h=d_gates, h=(h, h, r_h))
 
     return differentiate
 
 
-def _pass_on(d_before: Array, d_h0: Array, starts_now: Array | None) -> tuple[Array, Array]:
-    """Hands a state's gradient to the step before, or to `h0` where the state was set to it."""
+def _update_factors(gates: Gates, h: Array, masks: Masks) -> tuple[Array, Array, Array]:
+    """`u`, and what `λ` is multiplied with to give `δn` and `δz`."""
+    _, z, n, _ = gates
+    u = masks.expected_update(z)
+    to_n, to_z = (1 - u) * (1 - n * n), (h - n) * z * (1 - z)
+    return u, to_n, to_z if masks.zoneout is None else (1 - masks.zoneout) * to_z
+
+
+def _of_state(d_seen: Array, masks: Masks) -> Array:
+    return d_seen if masks.scale is None else masks.scale * d_seen
+
+
+def _pass_on(d_before: Array, d_reset: Array, starts_now: Array | None) -> tuple[Array, Array]:
+    """Hands a state's gradient to the step before, or to what the state was set to."""
     if starts_now is None:
-        return d_before, d_h0
-    to_h0 = starts_now[:, None]
-    return jnp.where(to_h0, 0, d_before), d_h0 + jnp.where(to_h0, d_before, 0)
+        return d_before, d_reset
+    was_set = starts_now[:, None]
+    return jnp.where(was_set, 0, d_before), d_reset + jnp.where(was_set, d_before, 0)
 
 
 def _states_before(h_after: Array, hs: Array, h0: Array, begin: Array, reverse: bool) -> Array:

@@ -1,0 +1,122 @@
+"""The arguments of a sequence, checked at the door."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from grujax.params import as_floating
+
+
+def as_state(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """`value` as a state of this shape `[B, H]` and dtype; raises ValueError if it does not fit."""
+    state = as_floating(name, value, shape[-1], "hidden size")
+    leading = (1,) * (len(shape) - state.ndim) + state.shape
+    if len(leading) != len(shape) or any(
+        got not in (1, want) for got, want in zip(leading, shape, strict=True)
+    ):
+        raise ValueError(
+            f"`{name}` has shape {list(state.shape)} and does not broadcast against [B, H] = "
+            f"{list(shape)}, B from `xs` and H from `params`."
+        )
+    return jnp.broadcast_to(state.astype(dtype), shape)
+
+
+def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
+    """`lengths` as an array; raises ValueError unless they fit `xs`, if concrete in value too."""
+    array = jnp.asarray(lengths)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ValueError(f"`lengths` must be integers, got {array.dtype.name}.")
+    if array.shape != batch:
+        raise ValueError(
+            f"`lengths` has shape {list(array.shape)} but the batch axes of `xs` are {list(batch)}."
+        )
+    # Under jit, `array` is traced even where `lengths` is a constant.
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(lengths))
+    if not traced and array.size:
+        values = np.asarray(lengths)  # a jnp.min would be traced too
+        shortest, longest = values.min(), values.max()
+        if shortest < 0 or longest > steps:
+            raise ValueError(
+                f"`lengths` must lie in [0, T] with T = {steps} steps in `xs`, got values from "
+                f"{shortest} to {longest}."
+            )
+    return array
+
+
+def check_resets(resets: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
+    """`resets` as an array; raises ValueError unless they are bool and fit `xs`."""
+    array = jnp.asarray(resets)
+    if array.dtype != jnp.bool_:
+        raise ValueError(f"`resets` must be bool, got {array.dtype.name}.")
+    if array.shape != (steps, *batch):
+        raise ValueError(
+            f"`resets` has shape {list(array.shape)} but the time and batch axes of `xs` are "
+            f"{[steps, *batch]}."
+        )
+    return array
+
+
+def leading_axes(
+    xs: Any, state0: Any, lengths: ArrayLike | None, resets: ArrayLike | None
+) -> tuple[int, tuple[int, ...]]:
+    """T and the batch axes of `scan_cell`'s arguments; checks that all leaves have them."""
+    leaves = jax.tree.leaves(xs)
+    if not leaves or any(leaf.ndim == 0 for leaf in leaves):
+        raise ValueError("`xs` must hold at least one array, and each must have a time axis.")
+    steps = leaves[0].shape[0]
+    batch: tuple[
+        int, ...
+    ] = ()  # without lengths or resets no axis is special, and none needs a name
+    if lengths is not None:
+        batch = jnp.shape(lengths)
+    elif resets is not None:
+        batch = jnp.shape(resets)[1:]
+    for leaf in leaves:
+        if leaf.shape[: 1 + len(batch)] != (steps, *batch):
+            raise ValueError(
+                f"`xs` holds an array of shape {list(leaf.shape)}, expected the leading axes "
+                f"[T, B] = {[steps, *batch]} of its first array and of `lengths` or `resets`."
+            )
+    for leaf in jax.tree.leaves(state0):
+        if leaf.shape[: len(batch)] != batch:
+            raise ValueError(
+                f"`state0` holds an array of shape {list(leaf.shape)}, expected the leading axes "
+                f"B = {list(batch)} of `lengths` or `resets`."
+            )
+    return steps, batch
+
+
+def like_state(value: Any, state0: Any) -> Any:
+    """`value` in the shapes and dtypes of `state0`; raises ValueError if it does not fit."""
+    value = jax.tree.map(jnp.asarray, value)
+    structure: Any = jax.tree.structure(state0)
+    if jax.tree.structure(value) != structure:
+        raise ValueError(
+            f"`reset_state` must have the structure of `state0`, {structure}, got "
+            f"{jax.tree.structure(value)}."
+        )
+
+    def broadcast(array: Array, like: Array) -> Array:
+        try:
+            return jnp.broadcast_to(array, like.shape).astype(like.dtype)
+        except ValueError:
+            raise ValueError(
+                f"`reset_state` holds an array of shape {list(array.shape)}, which does not "
+                f"broadcast against {list(like.shape)} in `state0`."
+            ) from None
+
+    return jax.tree.map(broadcast, value, state0)
+
+
+def check_stop_gradient_every(every: Any) -> int:
+    """Raises ValueError unless `every` is a positive integer."""
+    if not isinstance(every, Integral) or isinstance(every, bool) or every < 1:
+        raise ValueError(f"`stop_gradient_every` must be a positive integer, got {every!r}.")
+    return int(every)
