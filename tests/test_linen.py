@@ -1,5 +1,7 @@
 """The Linen modules: Flax's parameter trees, and the functions beneath them."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -251,6 +253,90 @@ def test_dropout_acts_when_not_deterministic():
     assert not np.array_equal(run(1)[1], run(2)[1])
     fixed = module.clone(deterministic=True)
     assert_equal(fixed.apply(variables, XS), clean)
+
+
+MODULES = ["GRU", "BidirectionalGRU", "StackedGRU"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("rate", ["zoneout", "recurrent_dropout"])
+def test_regularisers_act_when_not_deterministic(name, rate):
+    make = partial(getattr(linen, name), H)
+    variables = make().init(KEY, XS)
+    module, rngs = make(**{rate: 0.5}), {"dropout": jax.random.key(1)}
+    with pytest.raises(ValueError, match="deterministic"):
+        module.apply(variables, XS)
+    noisy = module.apply(variables, XS, deterministic=False, rngs=rngs)
+    assert_equal(module.apply(variables, XS, deterministic=False, rngs=rngs), noisy)
+    evaluated = module.apply(variables, XS, deterministic=True)
+    assert not np.array_equal(noisy[1], evaluated[1])
+    function = {
+        "GRU": grujax.gru,
+        "BidirectionalGRU": grujax.bidirectional_gru,
+        "StackedGRU": grujax.stacked_gru,
+    }[name]
+    params = module.apply(variables, I, method="gru_params")
+    _, want = function(params, XS.swapaxes(0, 1), **{rate: 0.5})
+    assert_equal(evaluated[1], want.swapaxes(0, 1))
+
+
+def test_a_rate_may_be_traced():
+    variables = linen.GRU(H).init(KEY, XS)
+
+    @jax.vmap
+    def run(rate):
+        module = linen.GRU(H, zoneout=rate, deterministic=True)
+        return module.apply(variables, XS)[1]
+
+    got = run(jnp.array([0.0, 0.5]))
+    assert_close(got[0], linen.GRU(H).apply(variables, XS)[1], "float32")
+    want = linen.GRU(H, zoneout=0.5, deterministic=True).apply(variables, XS)[1]
+    assert_close(got[1], want, "float32")
+
+
+# --- a learned initial state, truncation, pieces ------------------------------------------------
+
+
+def test_a_learned_h0_is_a_parameter_and_the_state_that_calls_begin_with():
+    module = linen.StackedGRU(H, num_layers=2, bidirectional=True, learned_h0=True)
+    variables = module.init(KEY, XS)
+    params = variables["params"]["layers_1"]["backward_rnn"]
+    assert set(params) == {"cell", "h0"}
+    assert params["h0"].shape == (H,)
+    without = linen.StackedGRU(H, num_layers=2, bidirectional=True)
+    assert_equal(module.apply(variables, XS), without.apply(variables, XS))  # zero at first
+
+    h0 = {"layers_0": {}, "layers_1": {}}
+    for seed, (layer, direction) in enumerate(
+        (layer, direction) for layer in h0 for direction in ("forward_rnn", "backward_rnn")
+    ):
+        h0[layer][direction] = jax.random.normal(jax.random.key(seed), (H,))
+        variables["params"][layer][direction]["h0"] = h0[layer][direction]
+    states = [tuple(layer.values()) for layer in h0.values()]
+    got = module.apply(variables, XS, lengths=LENGTHS, resets=RESETS)
+    want = without.apply(variables, XS, states, lengths=LENGTHS, resets=RESETS)
+    assert_equal(got, want)
+    given = [(None, jnp.zeros(H)), None]  # a given state goes before, where there is one
+    want = without.apply(variables, XS, [(states[0][0], jnp.zeros(H)), states[1]])
+    assert_equal(module.apply(variables, XS, given), want)
+    gradient = jax.grad(lambda v: jnp.sum(module.apply(v, XS)[1]))(variables)
+    assert np.any(gradient["params"]["layers_0"]["forward_rnn"]["h0"])
+
+
+def test_truncation_and_pieces_reach_the_function():
+    module = linen.GRU(H, stop_gradient_every=2)
+    variables = module.init(KEY, XS)
+
+    def loss(module, xs):
+        return jnp.sum(module.apply(variables, xs)[0])
+
+    assert not np.any(jax.grad(partial(loss, module))(XS)[:, :4])
+    assert np.all(jax.grad(partial(loss, linen.GRU(H)))(XS)[:, :4])
+    initial = jnp.ones(H)
+    want = module.apply(variables, XS, initial, resets=RESETS)
+    h, first = module.apply(variables, XS[:, :4], initial, resets=RESETS[:, :4])
+    h, second = module.apply(variables, XS[:, 4:], h, resets=RESETS[:, 4:], reset_state=initial)
+    assert_close((h, jnp.concatenate([first, second], axis=1)), want, "float32")
 
 
 # --- training and checkpoints -------------------------------------------------------------------

@@ -246,6 +246,59 @@ def test_dropout_is_reproducible_by_its_stream():
     assert not np.array_equal(run(1)[1], run(2)[1])
 
 
+@pytest.mark.parametrize("name", ["GRU", "BidirectionalGRU", "StackedGRU"])
+@pytest.mark.parametrize("rate", ["zoneout", "recurrent_dropout"])
+def test_regularisers_act_in_training_and_not_in_evaluation(name, rate):
+    module = getattr(nnx, name)(I, H, **{rate: 0.5}, rngs=rngs())
+    first, second = module(XS)[1], module(XS)[1]
+    assert not np.array_equal(first, second)
+    module.eval()
+    evaluated = module(XS)[1]
+    function = {
+        "GRU": grujax.gru,
+        "BidirectionalGRU": grujax.bidirectional_gru,
+        "StackedGRU": grujax.stacked_gru,
+    }[name]
+    want = function(module.gru_params(), XS.swapaxes(0, 1), **{rate: 0.5})[1]
+    assert_equal(evaluated, want.swapaxes(0, 1))
+    assert_equal(module(XS, deterministic=True)[1], evaluated)
+    module.train()
+    assert not np.array_equal(module(XS)[1], evaluated)
+
+
+# --- a learned initial state, truncation, pieces ------------------------------------------------
+
+
+def test_a_learned_h0_is_a_parameter_and_the_state_that_calls_begin_with():
+    module = nnx.StackedGRU(I, H, num_layers=2, bidirectional=True, learned_h0=True, rngs=rngs())
+    assert set(parameters(module)["layers"][1]["backward_rnn"]) == {"cell", "h0"}
+    without = nnx.StackedGRU(I, H, num_layers=2, bidirectional=True, rngs=rngs())
+    assert_equal(module(XS), without(XS))  # zero at first
+    randomise(module)
+    layers, states = module.gru_params(), module.learned_h0()
+    assert all(np.all(leaf != 0) for leaf in jax.tree.leaves(states))
+    last, hs = module(XS, lengths=LENGTHS, resets=RESETS)
+    want = grujax.stacked_gru(
+        layers, XS.swapaxes(0, 1), states, lengths=LENGTHS, resets=RESETS.swapaxes(0, 1)
+    )
+    assert_equal((last, hs.swapaxes(0, 1)), want)
+    given = [(None, jnp.zeros(H)), None]  # a given state goes before, where there is one
+    want = grujax.stacked_gru(layers, XS.swapaxes(0, 1), [(states[0][0], jnp.zeros(H)), states[1]])
+    assert_equal(module(XS, given)[0], want[0])
+
+
+def test_truncation_and_pieces_reach_the_function():
+    module = nnx.GRU(I, H, stop_gradient_every=2, rngs=rngs())
+    gradient = jax.grad(lambda xs: jnp.sum(module(xs)[0]))(XS)
+    assert not np.any(gradient[:, :4])
+    assert np.all(gradient[:, 4:])
+    initial = jnp.ones(H)
+    want = module(XS, initial, resets=RESETS)
+    h, first = module(XS[:, :4], initial, resets=RESETS[:, :4])
+    h, second = module(XS[:, 4:], h, resets=RESETS[:, 4:], reset_state=initial)
+    assert_close((h, jnp.concatenate([first, second], axis=1)), want, "float32")
+
+
 # --- training and checkpoints -------------------------------------------------------------------
 
 

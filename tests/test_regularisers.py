@@ -185,7 +185,7 @@ def test_zoneout_keeps_this_share_of_units_bit_for_bit(dtype, implementation):
     before = np.concatenate([h0[None], hs[:-1]])
     assert_equal(hs[keeps], before[keeps])
     if dtype == "float32":
-        assert not np.any(hs[~keeps] == before[~keeps])
+        assert np.mean(hs[~keeps] == before[~keeps]) < 0.01  # saturated units
 
 
 def test_zoneouts_evaluation_is_the_expectation_of_its_training(x64):
