@@ -16,7 +16,7 @@ PACKAGE = ROOT / "grujax"
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
     {"params"},
-    {"cell"},
+    {"cell", "initializers"},
     {"kernels"},
     {"implementations"},
     {"sequence"},
@@ -27,8 +27,17 @@ LEVELS = [
     {"linen", "nnx"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-CORE = {"params", "cell", "kernels", "implementations", "sequence", "layers", "batch_major"}
-PUBLIC = {"linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
+CORE = {
+    "params",
+    "initializers",
+    "cell",
+    "kernels",
+    "implementations",
+    "sequence",
+    "layers",
+    "batch_major",
+}
+PUBLIC = {"initializers", "linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
 
 
 def is_type_checking(node: ast.AST) -> bool:
