@@ -123,15 +123,20 @@ def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array
     """
     check_arrays(params, LayerNormGRUParams, _AXES)
     params, (h,), x = promote_operands(params, {"h": h}, x)
-    gates = zip(params.w_x, params.w_h, strict=True)
-    joint = jnp.stack([matmul(x, w_x) + matmul(h, w_h) for w_x, w_h in gates])  # [3, B, H]
-    over = (0, -1)
-    mean = joint.mean(over, keepdims=True)
-    variance = jnp.square(joint - mean).mean(over, keepdims=True)
-    normalised = (joint - mean) * jax.lax.rsqrt(variance + _EPSILON)
+    weights = zip(params.w_x, params.w_h, strict=True)
+    joint = [matmul(x, w_x) + matmul(h, w_h) for w_x, w_h in weights]  # three [B, H]
     a_r, a_z, a_n = (
         scale * gate + offset
-        for scale, gate, offset in zip(params.scale, normalised, params.offset, strict=True)
+        for scale, gate, offset in zip(params.scale, _normalise(joint), params.offset, strict=True)
     )
     reset, update = jax.nn.sigmoid(a_r), jax.nn.sigmoid(a_z)
     return update_state(GRUGates(reset, update, jnp.tanh(reset * a_n)), h)
+
+
+def _normalise(gates: list[Array]) -> list[Array]:
+    """Zero mean and unit variance over all gates' units together; [B, H] each."""
+    size = sum(gate.shape[-1] for gate in gates)
+    mean = sum(gate.sum(-1, keepdims=True) for gate in gates) / size
+    centred = [gate - mean for gate in gates]
+    variance = sum(jnp.square(gate).sum(-1, keepdims=True) for gate in centred) / size
+    return [gate * jax.lax.rsqrt(variance + _EPSILON) for gate in centred]
