@@ -107,7 +107,7 @@ def init_gru(
 
 
 def count_parameters(params: Any) -> int:
-    """The number of parameters: of a `GRUParams`, of any other cell's, of any pytree.
+    """The number of parameters: of a `GRUParams`, of any other cell's, of any pytree of arrays.
 
     Example:
         >>> count_parameters(init_gru(jax.random.key(0), input_size=8, hidden_size=16))

@@ -109,13 +109,18 @@ class Draw:
         )
 
 
+def one_array(array: Callable[[], Any]) -> Any:
+    """The state of a cell whose state is one array, from what draws one."""
+    return array()
+
+
 class CellCase(NamedTuple):
     """A recurrent cell other than the GRU, over time, and the reference for one step of it."""
 
     draw_params: Callable[[Draw, int, int], Any]  # (draw, I, H) -> random weights and biases
     run: Callable[..., Any]  # the arguments of `gru` -> (state_last, states)
     reference: Callable[..., Any]  # (params, state of one row, x [I], numpy) -> state
-    make_state: Callable[[Callable[[], Any]], Any] = lambda array: array()
+    make_state: Callable[[Callable[[], Any]], Any] = one_array
 
 
 def inputs_of(
@@ -125,7 +130,7 @@ def inputs_of(
     draw = Draw(case.name, dtype)
     I, H, T, batch = case.input_size, case.hidden_size, case.steps, case.batch  # noqa: E741
     shapes: dict[str, tuple[int, ...]] = {"random": (*batch, H), "learned": (H,)}
-    state = cell.make_state if cell else CellCase._field_defaults["make_state"]
+    state = cell.make_state if cell else one_array
     return Inputs(
         params=cell.draw_params(draw, I, H) if cell else draw.params(I, H, reset_after),
         xs=draw.normal(T, *batch, I),

@@ -135,11 +135,14 @@ def test_importing_grujax_loads_no_framework():
 
 
 def test_submodules_resolve_at_first_use():
-    code = "import grujax; print(grujax.linen.GRU.__name__, grujax.nnx.GRU.__name__)"
+    code = (
+        "import grujax; print(grujax.linen.GRU.__name__, grujax.nnx.GRU.__name__,"
+        "grujax.baselines.lstm_cell.__name__, grujax.initializers.chrono.__name__)"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert run.stdout.split() == ["GRU", "GRU"]
+    assert run.stdout.split() == ["GRU", "GRU", "lstm_cell", "chrono"]
 
 
 @pytest.mark.parametrize("name", grujax.__all__)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from baseline_cells import draw_layer_norm_gru, draw_lstm, draw_min_gru, draw_rnn, lstm_state
-from helpers import Draw, assert_close, assert_equal
+from helpers import Draw, assert_close, assert_equal, one_array
 from jax.nn import initializers
 
 import grujax
@@ -63,7 +63,7 @@ def test_agrees_with_torch(kind):
     torch, module = torch_module(kind)
     params_type = {"RNN": baselines.RNNParams, "LSTM": baselines.LSTMParams}[kind]
     cell = {"RNN": baselines.rnn_cell, "LSTM": baselines.lstm_cell}[kind]
-    make_state = lstm_state if kind == "LSTM" else lambda array: array()
+    make_state = lstm_state if kind == "LSTM" else one_array
     draw = Draw("data", "float32")
     xs, state0 = draw.normal(T, B, I), make_state(lambda: draw.normal(B, H))
     last_bar, outputs_bar = make_state(lambda: draw.normal(B, H)), draw.normal(T, B, H)
@@ -160,10 +160,10 @@ def test_the_layer_normalised_gru_agrees_with_flaxs_dense_and_layer_norm():
 # --- one step -----------------------------------------------------------------------------------
 
 CELLS = {  # name: (cell, parameters, state)
-    "rnn": (baselines.rnn_cell, draw_rnn, lambda array: array()),
+    "rnn": (baselines.rnn_cell, draw_rnn, one_array),
     "lstm": (baselines.lstm_cell, draw_lstm, lstm_state),
-    "layer_norm_gru": (baselines.layer_norm_gru_cell, draw_layer_norm_gru, lambda array: array()),
-    "min_gru": (baselines.min_gru_cell, draw_min_gru, lambda array: array()),
+    "layer_norm_gru": (baselines.layer_norm_gru_cell, draw_layer_norm_gru, one_array),
+    "min_gru": (baselines.min_gru_cell, draw_min_gru, one_array),
 }
 every_cell = pytest.mark.parametrize("name", CELLS)
 
