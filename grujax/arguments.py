@@ -120,3 +120,12 @@ def check_stop_gradient_every(every: Any) -> int:
     if not isinstance(every, Integral) or isinstance(every, bool) or every < 1:
         raise ValueError(f"`stop_gradient_every` must be a positive integer, got {every!r}.")
     return int(every)
+
+
+def check_direction(reverse: bool) -> None:
+    """Raises ValueError if `reset_state` was given in reverse."""
+    if reverse:
+        raise ValueError(
+            "`reset_state` is for a sequence in pieces, walked forward, and cannot be given with "
+            "`reverse=True`: there every row begins at its own last step, from `h0`."
+        )

@@ -37,6 +37,7 @@ from jax.typing import ArrayLike
 from grujax import implementations
 from grujax.arguments import (
     as_state,
+    check_direction,
     check_lengths,
     check_resets,
     check_stop_gradient_every,
@@ -128,9 +129,9 @@ def gru(
     state = jnp.zeros(shape, dtype) if h0 is None else as_state("h0", h0, shape, dtype)
     after_reset = state
     if reset_state is not None:
-        _check_direction(reverse)
+        check_direction(reverse)
         after_reset = as_state("reset_state", reset_state, shape, dtype)
-    exists, starts = _existing_steps(steps, batch, lengths, resets, reverse)
+    exists, starts = steps_of_walk(steps, batch, lengths, resets, reverse)
     masks = Masks(exists, starts)
     masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)
 
@@ -183,10 +184,10 @@ def scan_cell(
     """
     xs, state0 = jax.tree.map(jnp.asarray, (xs, state0))
     steps, batch = leading_axes(xs, state0, lengths, resets)
-    exists, starts = _existing_steps(steps, batch, lengths, resets, reverse)
+    exists, starts = steps_of_walk(steps, batch, lengths, resets, reverse)
     after_reset = state0
     if reset_state is not None:
-        _check_direction(reverse)
+        check_direction(reverse)
         after_reset = like_state(reset_state, state0)
     if exists is not None:
         xs = select(exists, xs, jax.tree.map(jnp.zeros_like, xs))
@@ -199,7 +200,7 @@ def existing_steps(steps: int, lengths: ArrayLike) -> Array:
     return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths
 
 
-def _existing_steps(
+def steps_of_walk(
     steps: int,
     batch: tuple[int, ...],
     lengths: ArrayLike | None,
@@ -233,11 +234,3 @@ def _starts_in_reverse(exists: Array | None, starts: Array | None) -> Array | No
         return None
     boundary = reduce(jnp.logical_or, boundaries)
     return jnp.concatenate([boundary[1:], jnp.zeros_like(boundary[:1])])
-
-
-def _check_direction(reverse: bool) -> None:
-    if reverse:
-        raise ValueError(
-            "`reset_state` is for a sequence in pieces, walked forward, and cannot be given with "
-            "`reverse=True`: there every row begins at its own last step, from `h0`."
-        )

@@ -40,12 +40,7 @@ CORE = {
     "layers",
     "batch_major",
 }
-    "initializers",
-    "cell",
-    "kernels",
-    "implementations",
-    "arguments",
-    "regularisers",
+PUBLIC = {"initializers", "linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
 
 
 def is_type_checking(node: ast.AST) -> bool:

@@ -26,9 +26,11 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
+from grujax.arguments import as_state, check_direction
 from grujax.cell import matmul, promote_operands
+from grujax.implementations.masks import where_exists
 from grujax.params import Initializer, as_floating, check_arrays, check_sizes, draw_gates
-from grujax.sequence import _existing_steps, _initial_state
+from grujax.sequence import steps_of_walk
 
 _AXES = {"w_x": (2, "I", "H"), "b": (2, "H")}
 
@@ -127,6 +129,7 @@ def min_gru(
     *,
     lengths: ArrayLike | None = None,
     resets: ArrayLike | None = None,
+    reset_state: ArrayLike | None = None,
     reverse: bool = False,
 ) -> tuple[Array, Array]:
     """Runs a minimal GRU over a sequence, in parallel over time.
@@ -140,6 +143,7 @@ def min_gru(
         h0: the initial state, broadcast against `[B, H]`; zeros if None.
         lengths: `[B]` integers, see `grujax.gru`.
         resets: `[T, B]` bool, see `grujax.gru`.
+        reset_state: what resets go back to; `h0` if None. See `grujax.gru`.
         reverse: walk each row from its own last existing step down to 0.
 
     Returns:
@@ -163,18 +167,21 @@ def min_gru(
         raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")
     steps, batch = inputs.shape[0], inputs.shape[1:-1]
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
-    state = _initial_state(h0, (*batch, params.hidden_size), dtype)
-    exists, starts = _existing_steps(steps, batch, lengths, resets, reverse)
+    shape = (*batch, params.hidden_size)
+    state = jnp.zeros(shape, dtype) if h0 is None else as_state("h0", h0, shape, dtype)
+    after_reset = state
+    if reset_state is not None:
+        check_direction(reverse)
+        after_reset = as_state("reset_state", reset_state, shape, dtype)
+    exists, starts = steps_of_walk(steps, batch, lengths, resets, reverse)
     if steps == 0:
         return state, jnp.zeros((0, *state.shape), dtype)
 
     params, inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, inputs))
-    if exists is not None:
-        inputs = jnp.where(exists[..., None], inputs, 0)
-    factor, addend = _linear_step(params, inputs)
+    factor, addend = _linear_step(params, where_exists(exists, inputs))
     if starts is not None:
         starts = starts[..., None]
-        addend = jnp.where(starts, factor * state + addend, addend)
+        addend = jnp.where(starts, factor * after_reset + addend, addend)
         factor = jnp.where(starts, 0, factor)
     if exists is not None:
         exists = exists[..., None]
