@@ -84,13 +84,15 @@ def to_nnx(params: GRUParams) -> Any:
             "no recurrent bias of the candidate; the largest entry is "
             f"{float(jnp.abs(params.b_hn).max()):.3g}. grujax.nnx.GRUCell has one."
         )
-    cell = nnx.GRUCell(
-        params.input_size, params.hidden_size, param_dtype=params.w_h.dtype, rngs=nnx.Rngs(0)
+    return nnx.GRUCell(
+        params.input_size,
+        params.hidden_size,
+        kernel_init=lambda *_: join_gates(params.w_x),
+        recurrent_kernel_init=lambda *_: join_gates(params.w_h),
+        bias_init=lambda *_: join_gates(params.b_x),
+        param_dtype=params.w_h.dtype,
+        rngs=nnx.Rngs(0),
     )
-    cell.dense_i.kernel.set_value(join_gates(params.w_x))
-    cell.dense_i.bias.set_value(join_gates(params.b_x))
-    cell.dense_h.kernel.set_value(join_gates(params.w_h))
-    return cell
 
 
 def _is_module(node: Any) -> bool:

@@ -26,7 +26,8 @@ def to_onnx(
 ) -> Any:
     """An ONNX model that computes `stacked_gru(layers, xs, h0, lengths=lengths)`.
 
-    T and B are symbolic: one file runs sequences and batches of every size. N below is the number
+    T and B are symbolic: one file runs sequences and batches of every size, but for an empty batch,
+    and T = 0 without `lengths`, on which onnxruntime itself ends the process. N below is the number
     of layers times that of directions; the states lie layer by layer, forward before backward.
 
         inputs     xs [T, B, I];  lengths int32 [B] and h0 [N, B, H] where asked for
@@ -114,27 +115,18 @@ def _nodes(
         xs = hs
     shape = f"hs_shape = Constant <value = int64[3] {{0, 0, {num_directions * hidden_size}}}> ()"
     states = ", ".join(f"h_last_{index}" for index in range(len(stack)))
-    if not with_initial_state:
+    if not (with_initial_state and with_lengths):
         return [shape, *nodes, f"h_last = Concat <axis = 0> ({states})"]
-    return [shape, *nodes, f"h_ran = Concat <axis = 0> ({states})", *_keep_h0(with_lengths)]
-
-
-def _keep_h0(with_lengths: bool) -> list[str]:
-    """Of a row without steps the last state is `h0`; onnxruntime's GRU node makes it zero."""
-    steps = ["steps = Cast <to = 7> (lengths)"]  # 7 is int64
-    if not with_lengths:
-        steps = [
-            "axis_0 = Constant <value = int64[1] {0}> ()",
-            "xs_shape = Shape (xs)",
-            "steps = Gather (xs_shape, axis_0)",
-        ]
     return [
-        *steps,
-        "zero = Constant <value = int64 {0}> ()",
+        shape,
+        *nodes,
+        f"h_ran = Concat <axis = 0> ({states})",
+        # Of a row without steps the last state is h0; onnxruntime's GRU node makes it zero.
+        "zero = Constant <value = int32 {0}> ()",
         "last_axis = Constant <value = int64[1] {-1}> ()",
-        "stands = Equal (steps, zero)",
-        "row_stands = Unsqueeze (stands, last_axis)",
-        "h_last = Where (row_stands, h0, h_ran)",
+        "empty = Equal (lengths, zero)",
+        "empty_rows = Unsqueeze (empty, last_axis)",
+        "h_last = Where (empty_rows, h0, h_ran)",
     ]
 
 
