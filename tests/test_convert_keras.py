@@ -116,3 +116,5 @@ def test_directions_that_differ():
         to_keras((draw.params(I, H), draw.params(I, H, reset_after=False)))
     with pytest.raises(ValueError, match=r"`kernel` .*\[3, 15\] forward and \[3, 12\] backward"):
         to_keras((draw.params(I, H), draw.params(I, 4)))
+    with pytest.raises(ValueError, match=r"`params` must be .* pair .*, got 1 items"):
+        to_keras([draw.params(I, H)])

@@ -67,9 +67,11 @@ def test_both_directions():
     assert_equal(to_linen(pair), variables)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["one way", "both ways"])
-def test_a_stack(bidirectional):
-    stack = grujax.linen.StackedGRU(H, num_layers=3, bidirectional=bidirectional)
+@pytest.mark.parametrize(
+    ("bidirectional", "merge"), [(False, "concat"), (True, "concat"), (True, "mean")]
+)
+def test_a_stack(bidirectional, merge):
+    stack = grujax.linen.StackedGRU(H, num_layers=3, bidirectional=bidirectional, merge=merge)
     variables = random_variables(stack, XS)
     layers = from_linen(variables)
     assert_equal(layers, stack.apply(variables, I, method="gru_params"))
@@ -109,3 +111,5 @@ def test_what_does_not_fit():
         to_linen(Draw("before", "float32").params(I, H, reset_after=False))
     with pytest.raises(ValueError, match=r"flax\.linen\.GRUCell .*`reset_after=True`"):
         to_linen([Draw("before", "float32").params(I, H, reset_after=False)])
+    with pytest.raises(ValueError, match=r"`params` must be .* pair .*, got 3 items"):
+        to_linen((Draw("three", "float32").params(I, H),) * 3)

@@ -136,6 +136,13 @@ def test_bfloat16_tensors_stay_bfloat16(torch):
     np.testing.assert_array_equal(np.asarray(params.w_x, "float32"), want)
 
 
+def test_float64_stays_float64_where_jax_has_it(x64):
+    state = {name: value.astype("float64") for name, value in random_state(2, True).items()}
+    layers = from_torch(state)
+    assert {leaf.dtype for leaf in jax.tree.leaves(layers)} == {np.dtype("float64")}
+    assert_equal(from_torch(to_torch(layers)), layers)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grujax.convert.packing import join_gates, read_array, split_gates
+from grujax.convert.packing import as_pair, join_gates, read_array, split_gates
 from grujax.layers import Layer
 from grujax.params import GRUParams, check_params
 
@@ -66,7 +66,7 @@ def to_keras(params: Layer) -> list[np.ndarray]:
     """
     if isinstance(params, GRUParams):
         return _write(params)
-    forward, backward = params
+    forward, backward = as_pair("params", params)
     weights = _write(forward), _write(backward)
     for name, one, other in zip(("kernel", "recurrent_kernel", "bias"), *weights, strict=True):
         if one.shape != other.shape:

@@ -6,12 +6,18 @@ without, and `hn` with one. These are the numbers of `GRUParams`, one for one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from grujax.convert.packing import GATES, check_form, check_names, directions_of, read_array
+from grujax.convert.packing import (
+    GATES,
+    as_pair,
+    check_form,
+    check_names,
+    read_array,
+)
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
@@ -45,7 +51,7 @@ def from_linen(variables: Mapping[str, Any]) -> Layer | list[Layer]:
     return _read(tree, "")
 
 
-def to_linen(params: Layer | Sequence[Layer]) -> dict[str, Any]:
+def to_linen(params: Layer | list[Layer]) -> dict[str, Any]:
     """The variables of a Linen GRU.
 
     Args:
@@ -63,10 +69,9 @@ def to_linen(params: Layer | Sequence[Layer]) -> dict[str, Any]:
     """
     if isinstance(params, GRUParams):
         return {"params": _write(params)}
-    if isinstance(params, tuple):
-        return {"params": _write_layer(params)}
-    directions_of(params)
-    return {"params": {f"layers_{i}": _write_layer(layer) for i, layer in enumerate(params)}}
+    if isinstance(params, list) and params:
+        return {"params": {f"layers_{i}": _write_layer(layer) for i, layer in enumerate(params)}}
+    return {"params": _write_layer(params)}
 
 
 def _read(tree: Mapping[str, Any], path: str) -> Any:
@@ -101,10 +106,11 @@ def _read_cell(tree: Mapping[str, Any], path: str) -> GRUParams:
     )
 
 
-def _write_layer(layer: Layer) -> dict[str, Any]:
+def _write_layer(layer: Any) -> dict[str, Any]:
     if isinstance(layer, GRUParams):
         return {"cell": _write(layer)}
-    return {name: _write_layer(params) for name, params in zip(_DIRECTIONS, layer, strict=True)}
+    pair = as_pair("params", layer)
+    return {name: _write_layer(params) for name, params in zip(_DIRECTIONS, pair, strict=True)}
 
 
 def _write(params: GRUParams) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.layers import Layer
 from grujax.params import GRUParams, check_params
 
 GATES = "rzn"  # the order in `GRUParams`
@@ -61,7 +60,9 @@ def check_names(what: str, got: Any, required: Sequence[str], optional: Sequence
 
 
 def quote(names: Sequence[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
+    """The names in a message; of many, the first ones."""
+    shown = ", ".join(f"`{name}`" for name in names[:8])
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
 
 
 def split_gates(packed: Array, order: str = GATES) -> Array:
@@ -115,19 +116,24 @@ def directions_of(layers: Any) -> list[tuple[GRUParams, ...]]:
     return stack
 
 
-def _directions(index: int, layer: Layer) -> tuple[GRUParams, ...]:
-    directions = (layer,) if isinstance(layer, GRUParams) else tuple(layer)
-    if not isinstance(layer, GRUParams) and len(directions) != 2:
-        raise ValueError(
-            f"`layers[{index}]` must be a GRUParams or a pair (forward, backward), got "
-            f"{len(directions)} items."
-        )
+def _directions(index: int, layer: Any) -> tuple[GRUParams, ...]:
+    directions = (layer,) if isinstance(layer, GRUParams) else as_pair(f"layers[{index}]", layer)
     for params in directions:
         check_params(params)
     if len({params.input_size for params in directions}) > 1:
         sizes = [params.input_size for params in directions]
         raise ValueError(f"The directions of `layers[{index}]` have input sizes {sizes}.")
     return directions
+
+
+def as_pair(name: str, value: Any) -> tuple[GRUParams, GRUParams]:
+    """`value` as a pair; raises ValueError unless it is one."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        got = f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__
+        raise ValueError(
+            f"`{name}` must be a GRUParams or a pair (forward, backward) of them, got {got}."
+        )
+    return value[0], value[1]
 
 
 def check_uniform(stack: list[tuple[GRUParams, ...]], framework: str) -> None:

@@ -62,14 +62,13 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "") -> list[Layer
     }
     num_layers, suffixes, biases = _check_names(found, prefix, list(state_dict))
     layers: list[Layer] = []
-    width: dict[str, int] = {}  # of the inputs, where they come from the layer below
+    width: dict[str, int] = {}  # of the inputs, known above the first layer
     for index in range(num_layers):
         directions = [
             _read_direction(found, prefix, f"_l{index}{suffix}", biases, width)
             for suffix in suffixes
         ]
-        hidden_size = directions[0].hidden_size
-        width = {"H": hidden_size, "I": hidden_size * len(suffixes)}
+        width = {"I": sum(params.hidden_size for params in directions)}
         layers.append(directions[0] if len(suffixes) == 1 else (directions[0], directions[1]))
     return layers
 
@@ -150,9 +149,9 @@ def _read_direction(
             f"{prefix}{name}{suffix}", _to_numpy(found[f"{name}{suffix}"]), axes, **sizes
         )
 
-    w_h = read("weight_hh", "3H H", **{letter: n for letter, n in width.items() if letter == "H"})
+    w_h = read("weight_hh", "3H H")
     hidden_size = w_h.shape[1]
-    w_x = read("weight_ih", "3H I", **{**width, "H": hidden_size})
+    w_x = read("weight_ih", "3H I", H=hidden_size, **width)
     b_x = b_h = jnp.zeros((3, hidden_size), w_h.dtype)
     if biases:
         b_x = split_gates(read("bias_ih", "3H", H=hidden_size))
