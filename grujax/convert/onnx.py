@@ -24,7 +24,7 @@ ORDER = "zrn"
 
 # Between the outputs of one GRU and the inputs of the next these only arrange axes, or act in
 # training alone.
-_ARRANGING = {"Squeeze", "Transpose", "Reshape", "Identity", "Dropout", "Unsqueeze", "Flatten"}
+_ARRANGING = {"Squeeze", "Transpose", "Reshape", "Identity", "Dropout", "Unsqueeze"}
 
 
 def from_onnx(W: Any, R: Any, B: Any = None, *, linear_before_reset: int = 0) -> Layer:  # noqa: N803
