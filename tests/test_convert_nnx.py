@@ -99,7 +99,7 @@ def test_what_is_not_read():
     state["dense_i"]["bias"] = jnp.ones(H)
     with pytest.raises(ValueError, match=r"`dense_i\.bias` has shape \[5\], expected \[3H\]"):
         from_nnx(state)
-    # An LSTM of three times the width has arrays of fitting names.
+    # An LSTM's arrays have the same names.
     with pytest.raises(
         ValueError, match=r"`dense_h\.kernel` has shape \[5, 20\], expected \[H, 3H\]"
     ):

@@ -29,7 +29,9 @@ def read_array(name: str, value: Any, axes: str, **sizes: int) -> Array:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"`{name}` must have a floating dtype, got {array.dtype.name}.")
     found, names = dict(sizes), axes.split()
-    if len(names) != array.ndim or not all(map(lambda *a: _fits(found, *a), names, array.shape)):
+    if len(names) != array.ndim or not all(
+        _fits(found, axis, size) for axis, size in zip(names, array.shape, strict=True)
+    ):
         known = " and ".join(f"{letter} = {size}" for letter, size in sizes.items())
         raise ValueError(
             f"`{name}` has shape {list(array.shape)}, expected [{', '.join(names)}]"
