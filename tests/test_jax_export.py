@@ -74,7 +74,7 @@ def test_a_file_runs_in_another_process_without_the_module(tmp_path):
 
 
 @pytest.mark.parametrize("implementation", ["plain", "scan"])
-def test_every_implementation_is_exported_for_every_platform(implementation):
+def test_plain_and_scan_are_exported_for_every_platform(implementation):
     apply, exported = exported_stack(implementation)
     xs, lengths = Draw("data", "float32").normal(3, 35, I), np.int32([35, 2, 0])
     again = export.deserialize(bytearray(exported.serialize()))
