@@ -20,18 +20,19 @@ from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
 if TYPE_CHECKING:
-    from grujax import baselines, initializers, linen, nnx
+    from grujax import baselines, convert, initializers, linen, nnx
 
 __version__ = "0.1.0"
 
 # Imported at first use, so that `import grujax` costs no more than `import jax`.
-_SUBMODULES = ("baselines", "initializers", "linen", "nnx")
+_SUBMODULES = ("baselines", "convert", "initializers", "linen", "nnx")
 
 __all__ = [
     "GRUGates",
     "GRUParams",
     "baselines",
     "bidirectional_gru",
+    "convert",
     "gru",
     "gru_cell",
     "gru_gates",

@@ -1,4 +1,5 @@
 import atexit
+import hashlib
 import shutil
 import tempfile
 
@@ -24,3 +25,19 @@ def x64():
     """float64 inside the test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def archive(tmp_path_factory, monkeypatch):
+    """A small archive of rated sentences in the place of the real one, for experiments on them."""
+    from vader_archive import make_archive
+
+    from experiments.common import vader
+
+    folder = tmp_path_factory.mktemp("data")
+    path = folder / vader.ARCHIVE.filename
+    make_archive(path)
+    small = vader.ARCHIVE._replace(sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(vader, "ARCHIVE", small)
+    monkeypatch.setenv("GRUJAX_DATA", str(folder))
+    return small

@@ -1,14 +1,10 @@
 """The sentiment experiment, from end to end on a small archive that the test makes."""
 
-import hashlib
-import io
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from dataclasses import replace
 from functools import partial
@@ -45,44 +41,6 @@ def compilation_cache(tmp_path_factory):
     for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache_module.reset_cache()
-
-
-def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    information = tarfile.TarInfo(name)
-    information.size = len(content)
-    archive.addfile(information, io.BytesIO(content))
-
-
-def make_archive(path: Path) -> None:
-    """Sentences of a good, a bad or no judgement, in the layout of the real archive."""
-    generator = random.Random(0)
-    judgements = {2.0: ["great", "love", "happy"], -2.0: ["awful", "broken", "hate"], 0.0: ["blue"]}
-    inner = io.BytesIO()
-    with tarfile.open(fileobj=inner, mode="w:gz") as opened:
-        for name in vader.FILES.values():
-            lines = []
-            for i in range(60):
-                rating = generator.choice(list(judgements))
-                filler = generator.choices(
-                    ["the", "a", "it", "phone", "was", "story", "of", "my", "day"], k=6
-                )
-                words = " ".join([*filler, generator.choice(judgements[rating])])
-                lines.append(f"{i // 3}_{i % 3}\t{rating}\t{words}")
-            add(opened, vader.MEMBERS[1].format(name), "\n".join(lines).encode())
-    with tarfile.open(path, "w:gz") as opened:
-        add(opened, vader.MEMBERS[0], inner.getvalue())
-
-
-@pytest.fixture
-def archive(tmp_path_factory, monkeypatch) -> data.Archive:
-    """The small archive in the place of the real one."""
-    folder = tmp_path_factory.mktemp("data")
-    path = folder / vader.ARCHIVE.filename
-    make_archive(path)
-    small = vader.ARCHIVE._replace(sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setattr(vader, "ARCHIVE", small)
-    monkeypatch.setenv("GRUJAX_DATA", str(folder))
-    return small
 
 
 def command(out: Path, **changes) -> sentiment.Command:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -9,8 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 
 import grujax
-from experiments.peers.problem import Problem, Program, join_gates
-from grujax import GRUParams
+from experiments.peers.problem import Problem, Program
+from grujax import GRUParams, convert
 
 # (weights, run) of one direction of one layer, where
 # run(weights, xs, h0, lengths, resets, reverse) -> (h_last, hs).
@@ -35,16 +36,11 @@ def grujax_direction(params: GRUParams, implementation: str) -> Direction:
 def linen_direction(params: GRUParams) -> Direction:
     from flax import linen
 
-    weights = {
-        **{f"i{g}": {"kernel": params.w_x[i], "bias": params.b_x[i]} for i, g in enumerate("rzn")},
-        **{f"h{g}": {"kernel": params.w_h[i]} for i, g in enumerate("rz")},
-        "hn": {"kernel": params.w_h[2], "bias": params.b_hn},
-    }
     rnn = linen.RNN(linen.GRUCell(params.hidden_size), time_major=True, return_carry=True)
 
     def run(weights, xs, h0, lengths, _, reverse):
         return rnn.apply(
-            {"params": {"cell": weights}},
+            {"params": {"cell": weights["params"]}},
             xs,
             initial_carry=h0,
             seq_lengths=lengths,
@@ -52,18 +48,14 @@ def linen_direction(params: GRUParams) -> Direction:
             keep_order=True,
         )
 
-    return weights, run
+    return convert.to_linen(params), run
 
 
 def nnx_direction(params: GRUParams) -> Direction:
     from flax import nnx
 
-    cell = nnx.GRUCell(params.input_size, params.hidden_size, rngs=nnx.Rngs(0))
-    cell.dense_i.kernel[...] = join_gates(params.w_x)
-    cell.dense_i.bias[...] = join_gates(params.b_x)
-    cell.dense_h.kernel[...] = join_gates(params.w_h)
+    cell = convert.to_nnx(replace(params, b_hn=jnp.zeros_like(params.b_hn)))
     graph, weights, rest = nnx.split(nnx.RNN(cell, time_major=True), nnx.Param, ...)
-    weights = jax.tree.map(lambda leaf: leaf.astype(params.w_h.dtype), weights)
 
     def run(weights, xs, h0, lengths, _, reverse):
         return nnx.merge(graph, weights, rest)(
@@ -81,15 +73,7 @@ def nnx_direction(params: GRUParams) -> Direction:
 def haiku_direction(params: GRUParams) -> Direction:
     import haiku
 
-    # Haiku's update gate z is our 1 − z, and it comes before the reset gate.
-    b_x = params.b_x.at[2].add(params.b_hn)
-    r, z, n = range(3)
-    weights = {
-        "gru": {
-            name: join_gates(jnp.stack([-gates[z], gates[r], gates[n]]))
-            for name, gates in (("w_i", params.w_x), ("w_h", params.w_h), ("b", b_x))
-        }
-    }
+    weights = {"gru": convert.to_haiku(replace(params, reset_after=False))}
 
     def unroll(xs, h0, resets, reverse):
         core = haiku.GRU(params.hidden_size)
@@ -107,20 +91,6 @@ def haiku_direction(params: GRUParams) -> Direction:
 
 
 def equinox_direction(params: GRUParams) -> Direction:
-    import equinox
-
-    cell = equinox.nn.GRUCell(params.input_size, params.hidden_size, key=jax.random.key(0))
-    cell = equinox.tree_at(
-        lambda cell: (cell.weight_ih, cell.weight_hh, cell.bias, cell.bias_n),
-        cell,
-        (
-            join_gates(params.w_x).T,
-            join_gates(params.w_h).T,
-            join_gates(params.b_x),
-            params.b_hn,
-        ),
-    )
-
     def run(cell, xs, h0, _, __, reverse):
         def step(h, x):
             h = jax.vmap(cell)(x, h)
@@ -128,17 +98,13 @@ def equinox_direction(params: GRUParams) -> Direction:
 
         return jax.lax.scan(step, h0, xs, reverse=reverse)
 
-    return cell, run
+    return convert.to_equinox(params), run
 
 
 def keras_direction(params: GRUParams) -> Direction:
     import keras
 
-    r, z, n = range(3)
-    order = jnp.array([z, r, n])
-    b_h = jnp.zeros_like(params.b_x).at[n].set(params.b_hn)
-    weights = [join_gates(gates[order]) for gates in (params.w_x, params.w_h)]
-    weights.append(jnp.stack([join_gates(bias[order]) for bias in (params.b_x, b_h)]))
+    weights = [jnp.asarray(array) for array in convert.to_keras(params)]
     layers = [
         keras.layers.GRU(
             params.hidden_size,

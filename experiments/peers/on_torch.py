@@ -1,17 +1,17 @@
 """PyTorch on the CPU, as it is used: eager, with autograd."""
 
-import jax.numpy as jnp
 import numpy as np
 import torch
 from jax import Array
 
-from experiments.peers.problem import Problem, Program, join_gates
+from experiments.peers.problem import Problem, Program
+from grujax import convert
 
 
 def compile_program(problem: Problem, mode: str) -> Program:
     """`torch.nn.GRU`, eager, with autograd."""
 
-    def tensor(array: Array) -> torch.Tensor:
+    def tensor(array: Array | np.ndarray) -> torch.Tensor:
         dtype = getattr(torch, array.dtype.name)
         return torch.from_numpy(np.array(array, np.float32)).to(dtype)
 
@@ -26,15 +26,8 @@ def compile_program(problem: Problem, mode: str) -> Program:
         bidirectional=len(problem.layers[0]) == 2,
         dtype=getattr(torch, first.w_h.dtype.name),
     )
-    with torch.no_grad():
-        for i, layer in enumerate(problem.layers):
-            for params, suffix in zip(layer, ("", "_reverse"), strict=False):
-                b_h = jnp.zeros_like(params.b_x).at[2].set(params.b_hn)
-                for name, gates in (("weight_ih", params.w_x), ("weight_hh", params.w_h)):
-                    matrix = tensor(join_gates(gates).T)
-                    getattr(module, f"{name}_l{i}{suffix}").copy_(matrix)
-                for name, gates in (("bias_ih", params.b_x), ("bias_hh", b_h)):
-                    getattr(module, f"{name}_l{i}{suffix}").copy_(tensor(join_gates(gates)))
+    layers = [tuple(layer) if len(layer) == 2 else layer[0] for layer in problem.layers]
+    module.load_state_dict({name: tensor(a) for name, a in convert.to_torch(layers).items()})
     xs, h0 = tensor(problem.xs).requires_grad_(), stack(problem.h0).requires_grad_()
     c, c_last = tensor(problem.c), stack(problem.c_last)
     lengths = None if problem.lengths is None else torch.from_numpy(np.array(problem.lengths))

@@ -86,8 +86,3 @@ def make_problem(setting: Setting, seed: int = 0) -> Problem:
         c=c,
         c_last=[[draw(batch, hidden) for _ in layer] for layer in sizes],
     )
-
-
-def join_gates(gates: Array) -> Array:
-    """[3, ..., H] -> [..., 3H]"""
-    return jnp.concatenate(list(gates), axis=-1)

@@ -1,0 +1,81 @@
+"""Equinox: `equinox.nn.GRUCell`.
+
+Equinox packs the gates r, z, n along the rows of `weight_ih [3H, I]` and `weight_hh [3H, H]`;
+`bias [3H]` and `bias_n [H]` are `b_x` and `b_hn`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from grujax.convert.packing import check_form, join_gates, read_array, require, split_gates
+from grujax.params import GRUParams
+
+_LEAVES = ("weight_ih", "weight_hh", "bias", "bias_n")
+
+
+def from_equinox(cell: Any) -> GRUParams:
+    """The parameters of an `equinox.nn.GRUCell`.
+
+    Args:
+        cell: the cell; with `use_bias=False` the biases are zero.
+
+    Returns:
+        `GRUParams` with `reset_after=True`.
+
+    Raises:
+        ValueError: if `cell` is no GRU cell, or a shape or dtype does not fit.
+
+    Example:
+        >>> import equinox
+        >>> from_equinox(equinox.nn.GRUCell(3, 5, key=jax.random.key(0))).w_x.shape
+        (3, 3, 5)
+    """
+    missing = [name for name in _LEAVES if not hasattr(cell, name)]
+    if missing:
+        raise ValueError(
+            f"`cell` must be an equinox.nn.GRUCell, got {type(cell).__name__} without "
+            f"`{missing[0]}`."
+        )
+    w_h = read_array("weight_hh", cell.weight_hh, "3H H")
+    hidden_size = w_h.shape[1]
+    w_x = read_array("weight_ih", cell.weight_ih, "3H I", H=hidden_size)
+    bias, bias_n = cell.bias, cell.bias_n
+    if not cell.use_bias:
+        bias = jnp.zeros(3 * hidden_size, w_h.dtype)
+        bias_n = jnp.zeros(hidden_size, w_h.dtype)
+    return GRUParams(
+        w_x=split_gates(w_x.T),
+        w_h=split_gates(w_h.T),
+        b_x=split_gates(read_array("bias", bias, "3H", H=hidden_size)),
+        b_hn=read_array("bias_n", bias_n, "H", H=hidden_size),
+    )
+
+
+def to_equinox(params: GRUParams) -> Any:
+    """An `equinox.nn.GRUCell` with these parameters.
+
+    Args:
+        params: `GRUParams` with `reset_after=True`.
+
+    Returns:
+        A new `equinox.nn.GRUCell`, called as `cell(x, h)` on one row.
+
+    Raises:
+        ValueError: if `reset_after` is False, which Equinox does not have, or a shape does not fit.
+        ImportError: if Equinox is not installed.
+    """
+    equinox = require("equinox")
+    params = check_form(params, True, "equinox.nn.GRUCell")
+    sizes = params.input_size, params.hidden_size
+    cell = equinox.filter_eval_shape(equinox.nn.GRUCell, *sizes, key=jax.random.key(0))
+    leaves = (
+        join_gates(params.w_x).T,
+        join_gates(params.w_h).T,
+        join_gates(params.b_x),
+        params.b_hn,
+    )
+    return equinox.tree_at(lambda cell: [getattr(cell, name) for name in _LEAVES], cell, leaves)

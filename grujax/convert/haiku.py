@@ -1,0 +1,79 @@
+"""Haiku: `haiku.GRU`, which is the textbook form (`reset_after=False`).
+
+Haiku packs the gates in the order z, r, n along the columns of `w_i [I, 3H]` and `w_h [H, 3H]`,
+and writes h' = (1 − z) ∘ h + z ∘ n: its update gate is 1 − z of ours. It has one bias, `b [3H]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from grujax.convert.packing import (
+    check_form,
+    check_names,
+    join_gates,
+    negate_update,
+    read_array,
+    split_gates,
+)
+from grujax.params import GRUParams
+
+_ORDER = "zrn"
+
+
+def from_haiku(module_params: Mapping[str, Any]) -> GRUParams:
+    """The parameters of a `haiku.GRU`.
+
+    Args:
+        module_params: the parameters of the module alone, `params["gru"]` as a rule: `w_i`, `w_h`
+            and `b`.
+
+    Returns:
+        `GRUParams` with `reset_after=False` and `b_hn` zero.
+
+    Raises:
+        ValueError: if a name, shape or dtype does not fit.
+
+    Example:
+        >>> import haiku, jax
+        >>> model = haiku.transform(lambda x, h: haiku.GRU(5)(x, h))
+        >>> params = model.init(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((2, 5)))
+        >>> from_haiku(params["gru"]).reset_after
+        False
+    """
+    check_names("`module_params` of one haiku.GRU", module_params, ["w_i", "w_h", "b"])
+    w_h = read_array("w_h", module_params["w_h"], "H 3H")
+    hidden_size = w_h.shape[0]
+    w_x = read_array("w_i", module_params["w_i"], "I 3H", H=hidden_size)
+    b = read_array("b", module_params["b"], "3H", H=hidden_size)
+    return GRUParams(
+        w_x=negate_update(split_gates(w_x, _ORDER)),
+        w_h=negate_update(split_gates(w_h, _ORDER)),
+        b_x=negate_update(split_gates(b, _ORDER)),
+        b_hn=jnp.zeros(hidden_size, b.dtype),
+        reset_after=False,
+    )
+
+
+def to_haiku(params: GRUParams) -> dict[str, Array]:
+    """The parameters of a `haiku.GRU`; the candidate's bias there is the sum of ours.
+
+    Args:
+        params: `GRUParams` with `reset_after=False`.
+
+    Returns:
+        `w_i [I, 3H]`, `w_h [H, 3H]` and `b [3H]`: what `params["gru"]` is, as a rule.
+
+    Raises:
+        ValueError: if `reset_after` is True, which Haiku does not have, or a shape does not fit.
+    """
+    params = check_form(params, False, "haiku.GRU")
+    b_x = params.b_x.at[2].add(params.b_hn)
+    return {
+        name: join_gates(negate_update(gates), _ORDER)
+        for name, gates in (("w_i", params.w_x), ("w_h", params.w_h), ("b", b_x))
+    }

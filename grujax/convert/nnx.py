@@ -1,0 +1,123 @@
+"""Flax NNX: `flax.nnx.GRUCell`, alone or in `nnx.RNN`.
+
+NNX packs the gates r, z, n along the columns of `dense_i [I, 3H]` and `dense_h [H, 3H]`. Its cell
+has no recurrent bias of the candidate, so a `b_hn` other than zero has no place there;
+`grujax.nnx.GRUCell` has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from grujax.convert.packing import check_form, join_gates, read_array, require, split_gates
+from grujax.params import GRUParams
+
+_ACTIVATIONS = {"gate_fn": jax.nn.sigmoid, "activation_fn": jnp.tanh}
+
+
+def from_nnx(cell_or_state: Any) -> GRUParams:
+    """The parameters of an NNX GRU cell.
+
+    Args:
+        cell_or_state: a `flax.nnx.GRUCell`, a `grujax.nnx.GRUCell`, or a module that holds one as
+            `cell`, as `nnx.RNN` does; or the state of one, `nnx.state(...)`, or that as a dict.
+
+    Returns:
+        `GRUParams`. A state does not tell the form: it is taken for Flax's, `reset_after=True`.
+
+    Raises:
+        ValueError: if there is no GRU, a shape does not fit, or the cell has activations other
+            than sigmoid and tanh.
+
+    Example:
+        >>> from flax import nnx
+        >>> from_nnx(nnx.GRUCell(3, 5, rngs=nnx.Rngs(0))).w_x.shape
+        (3, 3, 5)
+    """
+    cell = cell_or_state
+    while (inner := _get(cell, "cell")) is not None:
+        cell = inner
+    for name, expected in _ACTIVATIONS.items():
+        _check_activation(name, getattr(cell, name, expected), expected)
+    w_h = read_array("dense_h.kernel", _leaf(cell, "dense_h", "kernel"), "H 3H")
+    hidden_size = w_h.shape[0]
+    w_x = read_array("dense_i.kernel", _leaf(cell, "dense_i", "kernel"), "I 3H", H=hidden_size)
+    b_x = read_array("dense_i.bias", _leaf(cell, "dense_i", "bias"), "3H", H=hidden_size)
+    b_hn = _get(cell, "b_hn")
+    return GRUParams(
+        w_x=split_gates(w_x),
+        w_h=split_gates(w_h),
+        b_x=split_gates(b_x),
+        b_hn=jnp.zeros(hidden_size, b_x.dtype)
+        if b_hn is None
+        else read_array("b_hn", b_hn, "H", H=hidden_size),
+        reset_after=getattr(cell, "reset_after", True) if _is_module(cell) else True,
+    )
+
+
+def to_nnx(params: GRUParams) -> Any:
+    """A `flax.nnx.GRUCell` with these parameters.
+
+    Args:
+        params: `GRUParams` with `reset_after=True` and `b_hn` zero. For any others there is
+            `grujax.nnx.GRUCell`.
+
+    Returns:
+        A new `nnx.GRUCell`, to be used alone or in `nnx.RNN`. `nnx.state` gives its parameters,
+        `nnx.update` puts them into a model.
+
+    Raises:
+        ValueError: if `b_hn` is not zero or `reset_after` is False, which NNX cannot hold, or a
+            shape does not fit.
+        ImportError: if Flax is not installed.
+    """
+    nnx = require("flax.nnx")
+    params = check_form(params, True, "flax.nnx.GRUCell")
+    if np.any(np.asarray(params.b_hn) != 0):
+        raise ValueError(
+            f"`b_hn` of shape {list(params.b_hn.shape)} must be zero, because flax.nnx.GRUCell has "
+            "no recurrent bias of the candidate; the largest entry is "
+            f"{float(jnp.abs(params.b_hn).max()):.3g}. grujax.nnx.GRUCell has one."
+        )
+    return nnx.GRUCell(
+        params.input_size,
+        params.hidden_size,
+        kernel_init=lambda *_: join_gates(params.w_x),
+        recurrent_kernel_init=lambda *_: join_gates(params.w_h),
+        bias_init=lambda *_: join_gates(params.b_x),
+        param_dtype=params.w_h.dtype,
+        rngs=nnx.Rngs(0),
+    )
+
+
+def _is_module(node: Any) -> bool:
+    return not isinstance(node, Mapping)
+
+
+def _get(node: Any, name: str) -> Any:
+    """A part of a module, or of a state; None if there is none."""
+    return node.get(name) if isinstance(node, Mapping) else getattr(node, name, None)
+
+
+def _leaf(cell: Any, layer: str, name: str) -> Any:
+    leaf = _get(_get(cell, layer), name)
+    if leaf is None:
+        raise ValueError(
+            f"`cell_or_state` has no `{layer}.{name}`, expected a GRUCell, a module that holds one "
+            f"as `cell`, or the state of one; got {type(cell).__name__}."
+        )
+    return leaf
+
+
+def _check_activation(name: str, got: Any, expected: Any) -> None:
+    points = jnp.linspace(-3, 3, 7)
+    if not np.allclose(got(points), expected(points), atol=1e-6):
+        raise ValueError(
+            f"`{name}` of the cell must be {expected.__name__}, which is fixed in grujax, got "
+            f"{getattr(got, '__name__', got)!r}."
+        )
