@@ -113,3 +113,9 @@ def test_what_does_not_fit():
         to_linen([Draw("before", "float32").params(I, H, reset_after=False)])
     with pytest.raises(ValueError, match=r"`params` must be .* pair .*, got 3 items"):
         to_linen((Draw("three", "float32").params(I, H),) * 3)
+
+
+def test_a_learned_initial_state_is_refused():
+    variables = grujax.linen.GRU(5, learned_h0=True).init(jax.random.key(0), jnp.ones((2, 3, 4)))
+    with pytest.raises(ValueError, match="not of a GRU: `h0`"):
+        from_linen(variables)

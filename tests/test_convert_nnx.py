@@ -109,3 +109,11 @@ def test_what_is_not_read():
 def test_other_functions_of_the_same_values_are_the_same_activation():
     cell = nnx.GRUCell(I, H, gate_fn=lambda x: 1 / (1 + jnp.exp(-x)), rngs=nnx.Rngs(0))
     assert from_nnx(cell).input_size == I
+
+
+def test_a_learned_initial_state_is_refused():
+    module = grujax.nnx.GRU(4, 5, learned_h0=True, rngs=nnx.Rngs(0))
+    for given in (module, nnx.state(module)):
+        with pytest.raises(ValueError, match=r"`h0` of shape \[5\], a learned initial state"):
+            from_nnx(given)
+    assert from_nnx(module.cell).hidden_size == 5

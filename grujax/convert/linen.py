@@ -39,7 +39,8 @@ def from_linen(variables: Mapping[str, Any]) -> Layer | list[Layer]:
         `reset_after=False`, whose tree is the same, its own method `gru_params` knows the form.)
 
     Raises:
-        ValueError: if a name or shape does not belong to a GRU.
+        ValueError: if a name or shape does not belong to a GRU; also for a learned `h0`, which
+            `GRUParams` do not hold.
 
     Example:
         >>> import flax.linen as nn, jax
@@ -76,6 +77,7 @@ def to_linen(params: Layer | list[Layer]) -> dict[str, Any]:
 
 def _read(tree: Mapping[str, Any], path: str) -> Any:
     if "cell" in tree:
+        check_names(f"`variables` under `{path}`", tree, ["cell"])
         return _read(tree["cell"], f"{path}cell/")
     if "forward_rnn" in tree or "backward_rnn" in tree:
         check_names(f"`variables` under `{path}`", tree, _DIRECTIONS)

@@ -41,6 +41,12 @@ def from_nnx(cell_or_state: Any) -> GRUParams:
     """
     cell = cell_or_state
     while (inner := _get(cell, "cell")) is not None:
+        h0 = _get(cell, "h0")
+        if h0 is not None:
+            raise ValueError(
+                f"`h0` of shape {list(jnp.shape(h0))}, a learned initial state, has no place in "
+                "`GRUParams`: convert `cell` alone, and hand `h0` to `gru`."
+            )
         cell = inner
     for name, expected in _ACTIVATIONS.items():
         _check_activation(name, getattr(cell, name, expected), expected)
