@@ -20,12 +20,12 @@ from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
 if TYPE_CHECKING:
-    from grujax import linen, nnx
+    from grujax import linen, nnx, sweep
 
 __version__ = "0.1.0"
 
 # Imported at first use, so that `import grujax` costs no more than `import jax`.
-_SUBMODULES = ("linen", "nnx")
+_SUBMODULES = ("linen", "nnx", "sweep")
 
 __all__ = [
     "GRUGates",
@@ -39,6 +39,7 @@ __all__ = [
     "nnx",
     "scan_cell",
     "stacked_gru",
+    "sweep",
 ]
 
 
