@@ -3,6 +3,7 @@
     python -m experiments.benchmark --quick     12 points, under 3 minutes on two quiet cores
     python -m experiments.benchmark             about 110 points, under 40 minutes
     python -m experiments.benchmark --implementations scan plain      one more column
+    python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
 
 Each point is a setting (T steps, batch B, input size I, hidden size H) in two modes: the forward
 pass, and the training step: forward, then the gradients of all weights, inputs and the initial
@@ -26,8 +27,8 @@ inputs, the gradients of the weights. Both rates are measured in the same turns.
 what XLA's memory analysis says.
 
 Everything goes to runs/benchmark: quick.csv or full.csv (one row per point, library and mode), the
-report as text, and two plots. A run that was stopped goes on where it was; --fresh begins anew, as
-it must after any change of the code or of the machine.
+report as text, and two plots; cells.md is the README's table of cells. A run that was stopped goes
+on where it was; --fresh begins anew, as it must after any change of the code or of the machine.
 """
 
 import os
@@ -43,6 +44,7 @@ from tqdm import tqdm
 
 from experiments.common.benchmark_plots import plot_ratios, plot_times
 from experiments.common.benchmark_report import collect_points, format_report
+from experiments.common.cell_benchmark import report_cells
 from experiments.common.command import run_command
 from experiments.common.measurements import Measurement, read_csv, write_csv
 from experiments.common.timing import machine_runs, time_interleaved
@@ -70,6 +72,7 @@ class Settings:
     seconds: float = 5.0  # of timing at a point; with --quick, at most 1
     out: Path = Path("runs/benchmark")
     fresh: bool = False  # measure everything again
+    cells: bool = False  # the GRU beside LSTM, RNN and others (`experiments.common.cells`), at BASE
 
 
 def full_grid() -> list[Setting]:
@@ -174,6 +177,11 @@ def available_cores() -> int:
 def main(settings: Settings) -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_compilation_cache", False)  # or nothing would be compiled
+    if settings.cells:
+        settings.out.mkdir(parents=True, exist_ok=True)
+        print(describe_machine([]))
+        report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
+        return
     columns = [f"grujax {name}" for name in settings.implementations]
     for name in settings.libraries:
         reason = why_missing(name)

@@ -20,21 +20,23 @@ from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
 if TYPE_CHECKING:
-    from grujax import linen, nnx, sweep
+    from grujax import baselines, initializers, linen, nnx, sweep
 
 __version__ = "0.1.0"
 
 # Imported at first use, so that `import grujax` costs no more than `import jax`.
-_SUBMODULES = ("linen", "nnx", "sweep")
+_SUBMODULES = ("baselines", "initializers", "linen", "nnx", "sweep")
 
 __all__ = [
     "GRUGates",
     "GRUParams",
+    "baselines",
     "bidirectional_gru",
     "gru",
     "gru_cell",
     "gru_gates",
     "init_gru",
+    "initializers",
     "linen",
     "nnx",
     "scan_cell",

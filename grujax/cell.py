@@ -13,13 +13,27 @@ form z = 1 carries the state bit for bit.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from grujax.params import GRUParams, as_floating, check_params
+
+
+class CellParams(Protocol):
+    """What the parameters of every cell say of themselves."""
+
+    @property
+    def input_size(self) -> int: ...
+
+    @property
+    def hidden_size(self) -> int: ...
+
+
+Params = TypeVar("Params", bound=CellParams)
 
 
 class GRUGates(NamedTuple):
@@ -106,14 +120,24 @@ def matmul(x: Array, w: Array) -> Array:
 def promote(params: GRUParams, h: Array, x: Array) -> tuple[GRUParams, Array, Array]:
     """Checks the operands of a step and casts them to the dtype of its result."""
     check_params(params)
+    params, (h,), x = promote_operands(params, {"h": h}, x)
+    return params, h, x
+
+
+def promote_operands(
+    params: Params, states: Mapping[str, Array], x: Array
+) -> tuple[Params, list[Array], Array]:
+    """The same for any cell with checked parameters, whose `states` are `[B, H]` each."""
     x = as_floating("x", x, params.input_size, "input size")
-    h = as_floating("h", h, params.hidden_size, "hidden size")
-    try:
-        jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
-    except ValueError:
-        raise ValueError(
-            f"`h` has shape {list(h.shape)} and `x` has shape {list(x.shape)}: their batch axes "
-            "do not fit."
-        ) from None
+    for name, state in states.items():
+        state = as_floating(name, state, params.hidden_size, "hidden size")
+        try:
+            jnp.broadcast_shapes(state.shape[:-1], x.shape[:-1])
+        except ValueError:
+            raise ValueError(
+                f"`{name}` has shape {list(state.shape)} and `x` has shape {list(x.shape)}: their "
+                "batch axes do not fit."
+            ) from None
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, h, x))
+    operands = params, list(states.values()), x
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), operands)

@@ -60,6 +60,7 @@ class _GRUModule(nn.Module):
         kernel_init: for the input weights of each gate.
         recurrent_kernel_init: for the recurrent weights of each gate.
         bias_init: for the biases.
+        update_bias_init: for the update gate's bias alone; `bias_init` if None.
     """
 
     features: int
@@ -69,6 +70,7 @@ class _GRUModule(nn.Module):
     kernel_init: Initializer = initializers.lecun_normal()
     recurrent_kernel_init: Initializer = initializers.orthogonal()
     bias_init: Initializer = initializers.zeros
+    update_bias_init: Initializer | None = None
 
     def _shared_fields(self) -> dict[str, Any]:
         return {
@@ -79,6 +81,7 @@ class _GRUModule(nn.Module):
             "kernel_init": self.kernel_init,
             "recurrent_kernel_init": self.recurrent_kernel_init,
             "bias_init": self.bias_init,
+            "update_bias_init": self.update_bias_init,
         }
 
 
@@ -108,8 +111,11 @@ class GRUCell(_GRUModule, nn.RNNCellBase):
         """The functional parameters for this input size."""
 
         def dense(name: str, kernel_init: Initializer, use_bias: bool) -> _Dense:
+            bias_init = self.bias_init
+            if name == "iz" and self.update_bias_init is not None:
+                bias_init = self.update_bias_init
             return _Dense(
-                self.features, use_bias, kernel_init, self.bias_init, self.param_dtype, name=name
+                self.features, use_bias, kernel_init, bias_init, self.param_dtype, name=name
             )
 
         inputs = [dense(f"i{gate}", self.kernel_init, True)(input_size) for gate in "rzn"]

@@ -11,10 +11,10 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
@@ -24,7 +24,7 @@ from jax.typing import ArrayLike, DTypeLike
 from grujax.batch_major import cast, run_batch_major
 from grujax.cell import gru_cell
 from grujax.layers import Layer, Merge, bidirectional_gru, output_size, stacked_gru
-from grujax.params import GRUParams, Initializer, draw
+from grujax.params import GRUParams, Initializer, draw, draw_gates
 from grujax.sequence import gru
 
 
@@ -38,6 +38,7 @@ class CellOptions(TypedDict, total=False):
     kernel_init: Initializer
     recurrent_kernel_init: Initializer
     bias_init: Initializer
+    update_bias_init: Initializer | None
 
 
 class GRUCell(nnx.RNNCellBase):
@@ -55,6 +56,7 @@ class GRUCell(nnx.RNNCellBase):
         kernel_init: for the input weights of each gate.
         recurrent_kernel_init: for the recurrent weights of each gate.
         bias_init: for the biases of each gate, and `b_hn`.
+        update_bias_init: for the update gate's bias alone; `bias_init` if None.
         rngs: the source of random keys for the parameters.
 
     Example:
@@ -75,6 +77,7 @@ class GRUCell(nnx.RNNCellBase):
         kernel_init: Initializer = initializers.lecun_normal(),
         recurrent_kernel_init: Initializer = initializers.orthogonal(),
         bias_init: Initializer = initializers.zeros,
+        update_bias_init: Initializer | None = None,
         rngs: nnx.Rngs,
     ):
         self.in_features = in_features
@@ -86,8 +89,8 @@ class GRUCell(nnx.RNNCellBase):
             in_features,
             3 * features,
             param_dtype=param_dtype,
-            kernel_init=partial(_draw_gates, kernel_init),
-            bias_init=partial(_draw_gates, bias_init),
+            kernel_init=partial(_draw_packed, (kernel_init,) * 3),
+            bias_init=partial(_draw_packed, (bias_init, update_bias_init or bias_init, bias_init)),
             rngs=rngs,
         )
         self.dense_h = nnx.Linear(
@@ -95,7 +98,7 @@ class GRUCell(nnx.RNNCellBase):
             3 * features,
             use_bias=False,
             param_dtype=param_dtype,
-            kernel_init=partial(_draw_gates, recurrent_kernel_init),
+            kernel_init=partial(_draw_packed, (recurrent_kernel_init,) * 3),
             rngs=rngs,
         )
         self.b_hn: nnx.Param[Array] | None = nnx.data(None)
@@ -309,13 +312,12 @@ class StackedGRU(nnx.Module):
         return [layer.gru_params() for layer in self.layers]
 
 
-def _draw_gates(
-    initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DTypeLike
+def _draw_packed(
+    gate_initializers: Sequence[Initializer], key: Array, shape: tuple[int, ...], dtype: DTypeLike
 ) -> Array:
     """Draws `[..., 3H]`, each gate's `[..., H]` by itself."""
     gate_shape = (*shape[:-1], shape[-1] // 3)
-    keys = jax.random.split(key, 3)
-    return jnp.concatenate([draw(initializer, k, gate_shape, dtype) for k in keys], axis=-1)
+    return jnp.concatenate(list(draw_gates(gate_initializers, key, gate_shape, dtype)), axis=-1)
 
 
 def _split_gates(packed: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -49,6 +49,9 @@ class GRUParams:
         return self.w_h.shape[-1]
 
 
+_AXES = {"w_x": (3, "I", "H"), "w_h": (3, "H", "H"), "b_x": (3, "H"), "b_hn": ("H",)}
+
+
 def init_gru(
     key: Array,
     input_size: int,
@@ -59,6 +62,7 @@ def init_gru(
     kernel_init: Initializer = initializers.lecun_normal(),
     recurrent_kernel_init: Initializer = initializers.orthogonal(),
     bias_init: Initializer = initializers.zeros,
+    update_bias_init: Initializer | None = None,
 ) -> GRUParams:
     """Draws the parameters of one GRU layer.
 
@@ -75,6 +79,8 @@ def init_gru(
         recurrent_kernel_init: for each gate's recurrent weights `[H, H]`; orthogonal by default
             (Saxe et al. 2014).
         bias_init: for each gate's bias `[H]` and for `b_hn [H]`; zeros by default.
+        update_bias_init: for the update gate's bias alone; `bias_init` if None. The larger the
+            bias, the longer the memory: see `grujax.initializers`.
 
     Returns:
         `GRUParams` of the given dtype.
@@ -87,19 +93,27 @@ def init_gru(
         >>> params.w_h.shape
         (3, 16, 16)
     """
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-        if not isinstance(size, Integral) or size < 1:
-            raise ValueError(f"`{name}` must be a positive integer, got {size!r}.")
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"`dtype` must be a floating dtype, got {jnp.dtype(dtype).name}.")
+    check_sizes(input_size, hidden_size, dtype)
     key_x, key_h, key_b, key_bn = jax.random.split(key, 4)
     return GRUParams(
-        w_x=_draw_gates(kernel_init, key_x, (input_size, hidden_size), dtype),
-        w_h=_draw_gates(recurrent_kernel_init, key_h, (hidden_size, hidden_size), dtype),
-        b_x=_draw_gates(bias_init, key_b, (hidden_size,), dtype),
+        w_x=draw_gates([kernel_init] * 3, key_x, (input_size, hidden_size), dtype),
+        w_h=draw_gates([recurrent_kernel_init] * 3, key_h, (hidden_size, hidden_size), dtype),
+        b_x=draw_gates(
+            [bias_init, update_bias_init or bias_init, bias_init], key_b, (hidden_size,), dtype
+        ),
         b_hn=draw(bias_init, key_bn, (hidden_size,), dtype),
         reset_after=reset_after,
     )
+
+
+def count_parameters(params: Any) -> int:
+    """The number of parameters: of a `GRUParams`, of any other cell's, of any pytree of arrays.
+
+    Example:
+        >>> count_parameters(init_gru(jax.random.key(0), input_size=8, hidden_size=16))
+        1216
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def draw(initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -107,46 +121,64 @@ def draw(initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DT
     return initializer(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
 
 
-def _draw_gates(
-    initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DTypeLike
+def draw_gates(
+    gate_initializers: Sequence[Initializer], key: Array, shape: tuple[int, ...], dtype: DTypeLike
 ) -> Array:
-    keys = jax.random.split(key, 3)
-    return jnp.stack([draw(initializer, gate_key, shape, dtype) for gate_key in keys])
+    """Draws `[gates, *shape]`, each gate by its own initialiser."""
+    keys = jax.random.split(key, len(gate_initializers))
+    return jnp.stack(
+        [
+            draw(initializer, gate_key, shape, dtype)
+            for initializer, gate_key in zip(gate_initializers, keys, strict=True)
+        ]
+    )
+
+
+def check_sizes(input_size: int, hidden_size: int, dtype: DTypeLike) -> None:
+    """Raises ValueError unless parameters of these sizes and this dtype can be drawn."""
+    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+        if not isinstance(size, Integral) or size < 1:
+            raise ValueError(f"`{name}` must be a positive integer, got {size!r}.")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"`dtype` must be a floating dtype, got {jnp.dtype(dtype).name}.")
 
 
 def check_params(params: GRUParams) -> None:
     """Raises ValueError unless `params` is one layer's `GRUParams`, with shapes that fit."""
-    if not isinstance(params, GRUParams):
-        raise ValueError(f"`params` must be a GRUParams, got {type(params).__name__}.")
-    shapes = {name: jnp.shape(getattr(params, name)) for name in ("w_x", "w_h", "b_x", "b_hn")}
-    if len(shapes["w_x"]) == 3 and len(shapes["b_hn"]) == 1:
-        (_, input_size, _), (hidden_size,) = shapes["w_x"], shapes["b_hn"]
-        expected = {
-            "w_x": (3, input_size, hidden_size),
-            "w_h": (3, hidden_size, hidden_size),
-            "b_x": (3, hidden_size),
-            "b_hn": (hidden_size,),
-        }
-        if shapes == expected:
-            _check_floating(params)
-            return
-    raise ValueError(
-        "`params` must have the shapes w_x [3, I, H], w_h [3, H, H], b_x [3, H], b_hn [H], got "
-        + ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        + ". Stacked parameters, of several models, are for `jax.vmap`."
-    )
+    check_arrays(params, GRUParams, _AXES)
 
 
-def _check_floating(params: GRUParams) -> None:
-    dtypes = {
-        name: jnp.result_type(getattr(params, name)) for name in ("w_x", "w_h", "b_x", "b_hn")
-    }
-    if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes.values()):
+def check_arrays(params: Any, kind: type, axes: Mapping[str, tuple[int | str, ...]]) -> None:
+    """Raises ValueError unless `params` is a `kind` of floating arrays with these axes.
+
+    An axis is a size, or a name that stands for one size throughout.
+    """
+    if not isinstance(params, kind):
+        raise ValueError(f"`params` must be a {kind.__name__}, got {type(params).__name__}.")
+    shapes = {name: jnp.shape(getattr(params, name)) for name in axes}
+    if not _fit(shapes, axes):
+        expected = (f"{name} [{', '.join(map(str, of))}]" for name, of in axes.items())
+        got = (f"{name} {list(shape)}" for name, shape in shapes.items())
         raise ValueError(
-            "`params` must have a floating dtype, got "
-            + ", ".join(f"{name} {dtype.name}" for name, dtype in dtypes.items())
-            + "."
+            f"`params` must have the shapes {', '.join(expected)}, got {', '.join(got)}. "
+            "Stacked parameters, of several models, are for `jax.vmap`."
         )
+    dtypes = {name: jnp.result_type(getattr(params, name)) for name in axes}
+    if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes.values()):
+        got = (f"{name} {dtype.name}" for name, dtype in dtypes.items())
+        raise ValueError(f"`params` must have a floating dtype, got {', '.join(got)}.")
+
+
+def _fit(shapes: Mapping[str, tuple[int, ...]], axes: Mapping[str, tuple[int | str, ...]]) -> bool:
+    sizes: dict[str, int] = {}
+    return all(
+        len(shapes[name]) == len(of)
+        and all(
+            got == (sizes.setdefault(axis, got) if isinstance(axis, str) else axis)
+            for got, axis in zip(shapes[name], of, strict=True)
+        )
+        for name, of in axes.items()
+    )
 
 
 def as_floating(name: str, value: ArrayLike, size: int, size_name: str) -> Array:

@@ -13,6 +13,7 @@ written against NumPy; handed `jax.numpy` as its module, it gives the reference 
 """
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 import grujax
 
@@ -107,37 +109,58 @@ class Draw:
         )
 
 
-def inputs_of(case: Case, reset_after: bool = True, dtype: Any = "float64") -> Inputs:
+def one_array(array: Callable[[], Any]) -> Any:
+    """The state of a cell whose state is one array, from what draws one."""
+    return array()
+
+
+class CellCase(NamedTuple):
+    """A recurrent cell other than the GRU, over time, and the reference for one step of it."""
+
+    draw_params: Callable[[Draw, int, int], Any]  # (draw, I, H) -> random weights and biases
+    run: Callable[..., Any]  # the arguments of `gru` -> (state_last, states)
+    reference: Callable[..., Any]  # (params, state of one row, x [I], numpy) -> state
+    make_state: Callable[[Callable[[], Any]], Any] = one_array
+
+
+def inputs_of(
+    case: Case, reset_after: bool = True, dtype: Any = "float64", cell: CellCase | None = None
+) -> Inputs:
+    """Of the GRU; of another cell where one is given."""
     draw = Draw(case.name, dtype)
     I, H, T, batch = case.input_size, case.hidden_size, case.steps, case.batch  # noqa: E741
     shapes: dict[str, tuple[int, ...]] = {"random": (*batch, H), "learned": (H,)}
+    state = cell.make_state if cell else one_array
     return Inputs(
-        params=draw.params(I, H, reset_after),
+        params=cell.draw_params(draw, I, H) if cell else draw.params(I, H, reset_after),
         xs=draw.normal(T, *batch, I),
-        h0=None if case.h0 == "zeros" else draw.normal(*shapes[case.h0]),
+        h0=None if case.h0 == "zeros" else state(lambda: draw.normal(*shapes[case.h0])),
         lengths=None if case.lengths is None else np.reshape(np.int32(case.lengths), batch),
         resets=draw.bools(T, *batch) if case.resets else None,
-        h_last_bar=draw.normal(*batch, H),
-        hs_bar=draw.normal(T, *batch, H),
+        h_last_bar=state(lambda: draw.normal(*batch, H)),
+        hs_bar=state(lambda: draw.normal(T, *batch, H)),
     )
+
+
+def replace_padding(inputs: Inputs, value: float) -> Inputs:
+    steps = np.arange(inputs.xs.shape[0]).reshape(-1, *(1,) * inputs.lengths.ndim)
+    padding = (steps >= inputs.lengths)[..., None]
+    return inputs._replace(xs=np.where(padding, inputs.xs.dtype.type(value), inputs.xs))
 
 
 @partial(jax.jit, static_argnames=("reverse", "implementation"))
 def outputs_and_gradients(inputs: Inputs, reverse: bool, implementation: str | None):
     """`(h_last, hs)` and the gradients of (params, xs, h0), compiled, all arguments traced."""
+    return pull_back_through(partial(grujax.gru, implementation=implementation), inputs, reverse)
 
-    def run(params, xs, h0):
-        return grujax.gru(
-            params,
-            xs,
-            h0,
-            lengths=inputs.lengths,
-            resets=inputs.resets,
-            reverse=reverse,
-            implementation=implementation,
-        )
 
-    outputs, pull_back = jax.vjp(run, inputs.params, inputs.xs, inputs.h0)
+def pull_back_through(run: Callable[..., Any], inputs: Inputs, reverse: bool):
+    """The outputs of `run`, which has the arguments of `gru`, and the gradients."""
+
+    def run_on(params, xs, h0):
+        return run(params, xs, h0, lengths=inputs.lengths, resets=inputs.resets, reverse=reverse)
+
+    outputs, pull_back = jax.vjp(run_on, inputs.params, inputs.xs, inputs.h0)
     return outputs, pull_back((inputs.h_last_bar, inputs.hs_bar))
 
 
@@ -149,43 +172,63 @@ def reference_outputs(inputs: Inputs, reverse: bool):
 
 def reference_gradients(inputs: Inputs, reverse: bool):
     """The gradients of (params, xs, h0), by JAX through the reference, step by step."""
+    return pull_back_through(partial(reference_gru, numpy=jnp), as_jax(inputs), reverse)[1]
 
-    def run(params, xs, h0):
-        return reference_gru(params, xs, h0, inputs.lengths, inputs.resets, reverse, numpy=jnp)
 
-    primals = jax.tree.map(jnp.asarray, (inputs.params, inputs.xs, inputs.h0))
-    _, pull_back = jax.vjp(run, *primals)
-    return pull_back((jnp.asarray(inputs.h_last_bar), jnp.asarray(inputs.hs_bar)))
+def as_jax(inputs: Inputs) -> Inputs:
+    """Arrays of JAX for all but the masks, which the reference reads in Python."""
+    arrays = jax.tree.map(jnp.asarray, inputs)
+    return arrays._replace(lengths=inputs.lengths, resets=inputs.resets)
 
 
 def reference_gru(params, xs, h0, lengths, resets, reverse=False, numpy=np):
-    """`(h_last, hs)`: each row of the batch by itself, a Python loop over its existing steps."""
+    """`(h_last, hs)` of a GRU, by the textbook's equations."""
     weights = textbook_weights(params, numpy)
-    hidden_size, dtype = params.b_hn.shape[-1], xs.dtype
+
+    def step(h, x):
+        return textbook_step(weights, h, x, params.reset_after, numpy)
+
+    hidden_size = params.b_hn.shape[-1]
+    h0 = numpy.zeros(hidden_size, xs.dtype) if h0 is None else h0
+    h0 = numpy.broadcast_to(h0, (*xs.shape[1:-1], hidden_size))
+    return reference_walk(step, xs, h0, lengths, resets, reverse, numpy)
+
+
+def reference_walk(step, xs, state0, lengths, resets, reverse, numpy):
+    """`(state_last, states)`: each row by itself, a Python loop over its existing steps.
+
+    `step(state, x)` takes and returns one row's state, a tree of [H] or anything else.
+    """
     steps, batch = xs.shape[0], xs.shape[1:-1]
-    zero = numpy.zeros(hidden_size, dtype)
-    h0 = zero if h0 is None else h0
-    h0 = numpy.broadcast_to(h0, (*batch, hidden_size))
     last, rows = [], []
     for row in np.ndindex(*batch):
+        start = jax.tree.map(lambda leaf, row=row: leaf[row], state0)
         length = steps if lengths is None else int(lengths[row])
-        outputs = [zero] * steps
-        h = h0[row]
+        outputs = [jax.tree.map(numpy.zeros_like, start)] * steps
+        state = start
         for t in reversed(range(length)) if reverse else range(length):
             boundary = t + 1 if reverse else t
             if resets is not None and boundary < length and resets[(boundary, *row)]:
-                h = h0[row]
-            h = textbook_step(weights, h, xs[(t, *row)], params.reset_after, numpy)
-            outputs[t] = h
-        last.append(h)
-        rows.append(numpy.stack(outputs) if steps else numpy.zeros((0, hidden_size), dtype))
+                state = start
+            state = outputs[t] = step(state, xs[(t, *row)])
+        last.append(state)
+        if steps:
+            rows.append(jax.tree.map(lambda *leaves: numpy.stack(leaves), *outputs))
+        else:
+            rows.append(jax.tree.map(lambda leaf: numpy.zeros((0, *leaf.shape), leaf.dtype), start))
     if not rows:
-        return h0, numpy.zeros((steps, *batch, hidden_size), dtype)
-    hs = numpy.moveaxis(numpy.stack(rows), 0, 1)
-    return (
-        numpy.stack(last).reshape(*batch, hidden_size),
-        hs.reshape(steps, *batch, hidden_size),
+        return state0, jax.tree.map(
+            lambda leaf: numpy.zeros((steps, *leaf.shape), leaf.dtype), state0
+        )
+    state_last = jax.tree.map(
+        lambda leaf, *rows: numpy.stack(rows).reshape(leaf.shape), state0, *last
     )
+    states = jax.tree.map(
+        lambda leaf, *rows: numpy.moveaxis(numpy.stack(rows), 0, 1).reshape(steps, *leaf.shape),
+        state0,
+        *rows,
+    )
+    return state_last, states
 
 
 def textbook_weights(params, numpy=np):
@@ -233,3 +276,11 @@ def assert_equal(got, want) -> None:
         a, b = np.asarray(a), np.asarray(b)
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
+
+
+def equations_of(jaxpr):
+    """Every equation of a jaxpr, those of inner jaxprs included."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from equations_of(inner)

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "grujax"
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
     {"params"},
-    {"cell"},
+    {"cell", "initializers"},
     {"kernels"},
     {"implementations"},
     {"sequence"},
@@ -27,8 +27,17 @@ LEVELS = [
     {"linen", "nnx"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-CORE = {"params", "cell", "kernels", "implementations", "sequence", "layers", "batch_major"}
-PUBLIC = {"linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
+CORE = {
+    "params",
+    "initializers",
+    "cell",
+    "kernels",
+    "implementations",
+    "sequence",
+    "layers",
+    "batch_major",
+}
+PUBLIC = {"initializers", "linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
 
 
 def is_type_checking(node: ast.AST) -> bool:
@@ -126,11 +135,14 @@ def test_importing_grujax_loads_no_framework():
 
 
 def test_submodules_resolve_at_first_use():
-    code = "import grujax; print(grujax.linen.GRU.__name__, grujax.nnx.GRU.__name__)"
+    code = (
+        "import grujax; print(grujax.linen.GRU.__name__, grujax.nnx.GRU.__name__,"
+        "grujax.baselines.lstm_cell.__name__, grujax.initializers.chrono.__name__)"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert run.stdout.split() == ["GRU", "GRU"]
+    assert run.stdout.split() == ["GRU", "GRU", "lstm_cell", "chrono"]
 
 
 @pytest.mark.parametrize("name", grujax.__all__)

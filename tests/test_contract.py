@@ -16,15 +16,16 @@ from helpers import (
     Inputs,
     assert_close,
     assert_equal,
+    equations_of,
     inputs_of,
     outputs_and_gradients,
     reference_gradients,
     reference_gru,
     reference_outputs,
+    replace_padding,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.extend.core import jaxprs_in_params
 from jax.test_util import check_grads
 
 import grujax
@@ -51,12 +52,6 @@ def reference(case: Case, reset_after: bool, reverse: bool):
     """Outputs by NumPy and gradients by JAX, in float64, once for all implementations."""
     inputs = inputs_of(case, reset_after)
     return reference_outputs(inputs, reverse), reference_gradients(inputs, reverse)
-
-
-def replace_padding(inputs: Inputs, value: float) -> Inputs:
-    steps = np.arange(inputs.xs.shape[0]).reshape(-1, *(1,) * inputs.lengths.ndim)
-    padding = (steps >= inputs.lengths)[..., None]
-    return inputs._replace(xs=np.where(padding, inputs.xs.dtype.type(value), inputs.xs))
 
 
 # --- points 1, 3, 4 and 8: outputs and gradients ------------------------------------------------
@@ -361,14 +356,6 @@ def test_bfloat16_is_close_to_float64_over_many_steps(reset_after, reverse, impl
         )
         assert_close(got_outputs, reference_outputs(exact, reverse), "bfloat16")
         assert_close(got_gradients, reference_gradients(exact, reverse), "bfloat16")
-
-
-def equations_of(jaxpr):
-    """Every equation of a jaxpr, those of inner jaxprs included."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for inner in jaxprs_in_params(equation.params):
-            yield from equations_of(inner)
 
 
 @every_implementation

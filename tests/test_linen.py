@@ -175,6 +175,7 @@ def test_the_options_reach_the_parameters_and_the_implementation(name):
         kernel_init=constant(1),
         recurrent_kernel_init=constant(2),
         bias_init=constant(3),
+        update_bias_init=constant(4),
         reset_after=False,
         param_dtype=jnp.float16,
     )
@@ -186,6 +187,7 @@ def test_the_options_reach_the_parameters_and_the_implementation(name):
         assert not layer.reset_after
         assert {leaf.dtype.name for leaf in jax.tree.leaves(layer)} == {"float16"}
         assert [float(leaf.min()) for leaf in jax.tree.leaves(layer)] == [1, 2, 3, 3]
+        assert layer.b_x[:, 0].tolist() == [3, 4, 3]
     with pytest.raises(ValueError, match=r"`implementation` must be .* got 'fastest'"):
         module.clone(implementation="fastest").init(KEY, XS)
 

@@ -67,6 +67,16 @@ def test_initialisers_reach_what_they_are_named_after():
     assert values == [float(leaf.max()) for leaf in jax.tree.leaves(params)] == [1, 2, 3, 3]
 
 
+def test_the_update_gates_bias_has_an_initialiser_of_its_own():
+    key, normal = jax.random.key(0), jax.nn.initializers.normal()
+    constant = jax.nn.initializers.constant
+    shared = grujax.init_gru(key, 4, 5, bias_init=normal)
+    own = grujax.init_gru(key, 4, 5, bias_init=normal, update_bias_init=constant(7))
+    assert own.b_x[1].tolist() == [7] * 5
+    b_x = own.b_x.at[1].set(shared.b_x[1])
+    assert_equal(dataclasses.replace(own, b_x=b_x), shared)
+
+
 def test_the_same_key_gives_the_same_parameters_under_jit_and_vmap():
     keys = jax.random.split(jax.random.key(1), 2)
     models = jax.jit(jax.vmap(lambda key: grujax.init_gru(key, 4, 5)))(keys)

@@ -14,6 +14,12 @@ from jax.extend import core
 Train = Callable[..., dict[str, Array]]
 Metrics = dict[str, Array]
 
+_KEPT = (
+    "`train` is not pure: a traced value was kept outside of the function that computed it, and "
+    "used elsewhere. Everything that a function needs must come from its arguments or be constant, "
+    "and everything that it computes must be returned."
+)
+
 
 def with_checked_metrics(train: Train, fixed: dict[str, Any]) -> Callable[[Array, dict], Metrics]:
     """`(key, values) -> metrics`, with static values filled in and the metrics as plain arrays."""
@@ -42,17 +48,15 @@ def check_train(call: Callable[[Array, dict], Metrics], key: Any, values: Any) -
         first, shapes = jax.make_jaxpr(lambda *a: call(*a), return_shape=True)(key, values)
         second = jax.make_jaxpr(lambda *a: call(*a))(key, values)
     except jax.errors.UnexpectedTracerError as error:
-        raise ValueError(
-            "`train` is not pure: a value computed in one call was kept outside of the function "
-            "and used in another. Everything that it needs must come from its arguments or be "
-            "constant, and everything that it computes must be returned."
-        ) from error
+        raise ValueError(_KEPT) from error
     except (TypeError, jax.errors.JAXTypeError) as error:
         error.add_note(
             "`run` traces the hyperparameters of `train`: those that set shapes, or that Python "
             "itself branches on, belong in `static`."
         )
         raise
+    if any(isinstance(constant, jax.core.Tracer) for constant in (*first.consts, *second.consts)):
+        raise ValueError(_KEPT)
     if not _same(first, second):
         raise ValueError(
             "`train` is not pure: called twice with the same arguments it computes two different "

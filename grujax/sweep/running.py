@@ -93,6 +93,8 @@ def run(
         >>> result.metrics["losses"].shape
         (3, 5)
     """
+    if not callable(train):
+        raise ValueError(f"`train` must be a function, got {type(train).__name__}.")
     static = tuple(static)
     trials = check_trials(trials, static)
     key_description = describe_key(key)

@@ -1,0 +1,88 @@
+"""Recurrent cells by name, so that an experiment swaps them by a word in its settings."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import DTypeLike
+
+import grujax
+from grujax import baselines
+
+# (params, xs [T, B, I], state0, lengths=, resets=, reverse=) -> (state_last, states)
+Run = Callable[..., tuple[Any, Any]]
+
+
+class Cell(NamedTuple):
+    """What an experiment needs to know of a recurrent cell."""
+
+    init: Callable[[Array, int, int], Any]  # (key, I, H) -> params
+    step: Callable[[Any, Any, Array], Any]  # (params, state, x [B, I]) -> state
+    initial_state: Callable[[tuple[int, ...], DTypeLike], Any]  # ((*B, H), dtype) -> zeros
+    output: Callable[[Any], Array]  # state -> [B, H]
+    run: Run  # over time
+
+
+def _cell(init: Any, step: Any, run: Run | None = None) -> Cell:
+    """A cell whose state is its output; `run` where there is a faster way than `scan_cell`."""
+    return Cell(init, step, jnp.zeros, lambda h: h, run or partial(grujax.scan_cell, step))
+
+
+CELLS = {
+    "gru": _cell(grujax.init_gru, grujax.gru_cell, grujax.gru),
+    "lstm": _cell(baselines.init_lstm, baselines.lstm_cell)._replace(
+        initial_state=lambda *of: baselines.LSTMState(h=jnp.zeros(*of), c=jnp.zeros(*of)),
+        output=lambda state: state.h,
+    ),
+    "rnn": _cell(baselines.init_rnn, baselines.rnn_cell),
+    "layer_norm_gru": _cell(baselines.init_layer_norm_gru, baselines.layer_norm_gru_cell),
+    "min_gru": _cell(baselines.init_min_gru, baselines.min_gru_cell, baselines.min_gru),
+}
+
+
+def run_cell(
+    name: str,
+    params: Any,
+    xs: Array,
+    state0: Any = None,
+    *,
+    lengths: Array | None = None,
+    resets: Array | None = None,
+    reverse: bool = False,
+) -> tuple[Any, Array]:
+    """Runs a cell over time, the fast way where it has one.
+
+    Args:
+      name: one of CELLS.
+      params: the cell's, for input size I and hidden size H.
+      xs: [T, B, I].
+      state0: the initial state, as the cell's `initial_state` makes it; zeros if None.
+      lengths, resets, reverse: see `grujax.gru`.
+
+    Returns: (state_last, outputs [T, B, H]); what the padding holds is zero.
+    """
+    cell = CELLS[name]
+    if state0 is None:
+        dtype = jnp.result_type(xs, *jax.tree.leaves(params))
+        state0 = cell.initial_state((*xs.shape[1:-1], params.hidden_size), dtype)
+    state_last, states = cell.run(
+        params, xs, state0, lengths=lengths, resets=resets, reverse=reverse
+    )
+    return state_last, cell.output(states)
+
+
+def hidden_size_for(name: str, input_size: int, parameters: int) -> int:
+    """The hidden size at which a cell's number of parameters is closest to `parameters`."""
+
+    def count(hidden_size: int) -> int:
+        init = partial(CELLS[name].init, input_size=input_size, hidden_size=hidden_size)
+        return baselines.count_parameters(jax.eval_shape(init, jax.random.key(0)))
+
+    # No cell has fewer parameters than units.
+    larger = 1 + bisect_left(range(1, parameters + 1), parameters, key=count)
+    candidates = (max(larger - 1, 1), larger)
+    return min(candidates, key=lambda size: abs(count(size) - parameters))

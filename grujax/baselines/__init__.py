@@ -1,0 +1,41 @@
+"""The recurrent cells that a GRU is compared with.
+
+Each cell is a pure function `cell(params, state, x) -> state`, has an initialiser, and keeps the
+contract for time under `grujax.scan_cell`: lengths, resets, direction, dtypes. `count_parameters`
+says how large any of them is, for comparisons at equal size.
+
+    cell                    state        parameters
+    rnn_cell                h [B, H]     I·H + H² + H
+    lstm_cell               (h, c)       4·(I·H + H² + H)
+    layer_norm_gru_cell     h [B, H]     3·(I·H + H²) + 6·H
+    min_gru_cell            h [B, H]     2·(I·H + H)
+    grujax.gru_cell         h [B, H]     3·(I·H + H²) + 4·H
+"""
+
+from grujax.baselines.layer_norm_gru import (
+    LayerNormGRUParams,
+    init_layer_norm_gru,
+    layer_norm_gru_cell,
+)
+from grujax.baselines.lstm import LSTMParams, LSTMState, init_lstm, lstm_cell
+from grujax.baselines.min_gru import MinGRUParams, init_min_gru, min_gru, min_gru_cell
+from grujax.baselines.rnn import RNNParams, init_rnn, rnn_cell
+from grujax.params import count_parameters
+
+__all__ = [
+    "LSTMParams",
+    "LSTMState",
+    "LayerNormGRUParams",
+    "MinGRUParams",
+    "RNNParams",
+    "count_parameters",
+    "init_layer_norm_gru",
+    "init_lstm",
+    "init_min_gru",
+    "init_rnn",
+    "layer_norm_gru_cell",
+    "lstm_cell",
+    "min_gru",
+    "min_gru_cell",
+    "rnn_cell",
+]

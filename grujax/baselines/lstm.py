@@ -1,0 +1,139 @@
+"""The long short-term memory: a state h, and a memory c that the gates guard.
+
+i  = σ(x·Wxi + h·Whi + bi)          input gate
+f  = σ(x·Wxf + h·Whf + bf)          forget gate
+g  = tanh(x·Wxg + h·Whg + bg)       candidate
+o  = σ(x·Wxo + h·Who + bo)          output gate
+c' = f ∘ c + i ∘ g
+h' = o ∘ tanh(c')
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.nn import initializers
+from jax.typing import DTypeLike
+
+from grujax.cell import matmul, promote_operands
+from grujax.params import Initializer, check_arrays, check_sizes, draw_gates
+
+_AXES = {"w_x": (4, "I", "H"), "w_h": (4, "H", "H"), "b": (4, "H")}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LSTMParams:
+    """Parameters of one LSTM layer: a pytree of 4·(I·H + H² + H) numbers.
+
+    The gates lie on the leading axis, in the order i (input), f (forget), g (candidate),
+    o (output), which is that of PyTorch and Flax.
+
+    Attributes:
+        w_x: `[4, I, H]`, input weights.
+        w_h: `[4, H, H]`, recurrent weights.
+        b: `[4, H]`, biases.
+    """
+
+    w_x: Array  # [4, I, H]
+    w_h: Array  # [4, H, H]
+    b: Array  # [4, H]
+
+    @property
+    def input_size(self) -> int:
+        return self.w_x.shape[-2]
+
+    @property
+    def hidden_size(self) -> int:
+        return self.w_h.shape[-1]
+
+
+class LSTMState(NamedTuple):
+    """What an LSTM carries from step to step."""
+
+    h: Array  # [B, H], also the output
+    c: Array  # [B, H], the memory
+
+
+def init_lstm(
+    key: Array,
+    input_size: int,
+    hidden_size: int,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    kernel_init: Initializer = initializers.lecun_normal(),
+    recurrent_kernel_init: Initializer = initializers.orthogonal(),
+    bias_init: Initializer = initializers.zeros,
+    forget_bias_init: Initializer = initializers.ones,
+) -> LSTMParams:
+    """Draws the parameters of one LSTM layer; every initialiser is called once per gate.
+
+    Args:
+        key: a JAX random key.
+        input_size: I.
+        hidden_size: H.
+        dtype: a floating dtype, of all parameters.
+        kernel_init: for each gate's input weights `[I, H]`.
+        recurrent_kernel_init: for each gate's recurrent weights `[H, H]`.
+        bias_init: for each gate's bias `[H]`, but for the forget gate's.
+        forget_bias_init: for the forget gate's bias; ones, so that a new LSTM remembers.
+
+    Returns:
+        `LSTMParams` of the given dtype.
+
+    Raises:
+        ValueError: if a size is not a positive integer, or `dtype` is not floating.
+
+    Reference:
+        Jozefowicz et al. 2015 (the forget gate's bias),
+        https://proceedings.mlr.press/v37/jozefowicz15.html
+    """
+    check_sizes(input_size, hidden_size, dtype)
+    key_x, key_h, key_b = jax.random.split(key, 3)
+    biases = [bias_init, forget_bias_init, bias_init, bias_init]
+    return LSTMParams(
+        w_x=draw_gates([kernel_init] * 4, key_x, (input_size, hidden_size), dtype),
+        w_h=draw_gates([recurrent_kernel_init] * 4, key_h, (hidden_size, hidden_size), dtype),
+        b=draw_gates(biases, key_b, (hidden_size,), dtype),
+    )
+
+
+def lstm_cell(params: LSTMParams, state: LSTMState, x: Array) -> LSTMState:
+    """One step of an LSTM with a forget gate and without peepholes.
+
+    Args:
+        params: `LSTMParams` for input size I and hidden size H.
+        state: `LSTMState(h [B, H], c [B, H])`, before the step; B stands for any number of batch
+            axes.
+        x: `[B, I]`, the input.
+
+    Returns:
+        `LSTMState`, after the step, in the promoted dtype of `x` and `params`. Matmuls accumulate,
+        and gates are evaluated, in at least float32.
+
+    Raises:
+        ValueError: if a shape or dtype does not fit, or `state` is not an `LSTMState`.
+
+    Example:
+        >>> params = init_lstm(jax.random.key(0), input_size=8, hidden_size=16)
+        >>> state = LSTMState(h=jnp.zeros(16), c=jnp.zeros(16))
+        >>> lstm_cell(params, state, jnp.ones(8)).h.shape
+        (16,)
+
+    Reference:
+        Hochreiter & Schmidhuber 1997, https://doi.org/10.1162/neco.1997.9.8.1735;
+        Gers et al. 2000 (the forget gate), https://doi.org/10.1162/089976600300015015
+    """
+    check_arrays(params, LSTMParams, _AXES)
+    if not isinstance(state, LSTMState):
+        raise ValueError(f"`state` must be an LSTMState(h, c), got {type(state).__name__}.")
+    params, (h, c), x = promote_operands(params, state._asdict(), x)
+    gates = zip(params.w_x, params.w_h, params.b, strict=True)
+    i, f, g, o = (matmul(x, w_x) + matmul(h, w_h) + b for w_x, w_h, b in gates)
+    i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+    new_c = f * c + i * g
+    return LSTMState(h=(o * jnp.tanh(new_c)).astype(h.dtype), c=new_c.astype(c.dtype))

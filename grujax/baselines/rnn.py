@@ -1,0 +1,107 @@
+"""The plain recurrent network: a state without gates.
+
+h' = tanh(x·Wx + h·Wh + b)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.nn import initializers
+from jax.typing import DTypeLike
+
+from grujax.cell import matmul, promote_operands
+from grujax.params import Initializer, check_arrays, check_sizes, draw
+
+_AXES = {"w_x": ("I", "H"), "w_h": ("H", "H"), "b": ("H",)}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RNNParams:
+    """Parameters of one plain recurrent layer: a pytree of I·H + H² + H numbers.
+
+    Attributes:
+        w_x: `[I, H]`, input weights.
+        w_h: `[H, H]`, recurrent weights.
+        b: `[H]`, bias.
+    """
+
+    w_x: Array  # [I, H]
+    w_h: Array  # [H, H]
+    b: Array  # [H]
+
+    @property
+    def input_size(self) -> int:
+        return self.w_x.shape[-2]
+
+    @property
+    def hidden_size(self) -> int:
+        return self.w_h.shape[-1]
+
+
+def init_rnn(
+    key: Array,
+    input_size: int,
+    hidden_size: int,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    kernel_init: Initializer = initializers.lecun_normal(),
+    recurrent_kernel_init: Initializer = initializers.orthogonal(),
+    bias_init: Initializer = initializers.zeros,
+) -> RNNParams:
+    """Draws the parameters of one plain recurrent layer.
+
+    Args:
+        key: a JAX random key.
+        input_size: I.
+        hidden_size: H.
+        dtype: a floating dtype, of all parameters.
+        kernel_init: for the input weights `[I, H]`.
+        recurrent_kernel_init: for the recurrent weights `[H, H]`.
+        bias_init: for the bias `[H]`.
+
+    Returns:
+        `RNNParams` of the given dtype.
+
+    Raises:
+        ValueError: if a size is not a positive integer, or `dtype` is not floating.
+    """
+    check_sizes(input_size, hidden_size, dtype)
+    key_x, key_h, key_b = jax.random.split(key, 3)
+    return RNNParams(
+        w_x=draw(kernel_init, key_x, (input_size, hidden_size), dtype),
+        w_h=draw(recurrent_kernel_init, key_h, (hidden_size, hidden_size), dtype),
+        b=draw(bias_init, key_b, (hidden_size,), dtype),
+    )
+
+
+def rnn_cell(params: RNNParams, h: Array, x: Array) -> Array:
+    """One step of a plain recurrent network, h' = tanh(x·Wx + h·Wh + b).
+
+    Args:
+        params: `RNNParams` for input size I and hidden size H.
+        h: `[B, H]`, the state before the step; B stands for any number of batch axes.
+        x: `[B, I]`, the input.
+
+    Returns:
+        `[B, H]`, the state after the step, in the promoted dtype of `x` and `params`. Matmuls
+        accumulate, and tanh is evaluated, in at least float32.
+
+    Raises:
+        ValueError: if a shape or dtype does not fit.
+
+    Example:
+        >>> params = init_rnn(jax.random.key(0), input_size=8, hidden_size=16)
+        >>> rnn_cell(params, jnp.zeros(16), jnp.ones(8)).shape
+        (16,)
+
+    Reference:
+        Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
+    """
+    check_arrays(params, RNNParams, _AXES)
+    params, (h,), x = promote_operands(params, {"h": h}, x)
+    return jnp.tanh(matmul(x, params.w_x) + matmul(h, params.w_h) + params.b).astype(h.dtype)
