@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _BEST = "tab:red"
 _DIVERGED = "0.75"
 _COLUMNS = 4  # of small plots in a row
+_TICKS = 6  # of an axis that has a tick at every value
+_REACH = 4.0  # distances of the quartiles beyond which a value is an outlier
 _DECADES = 1.5  # from which on an axis is logarithmic
 
 
@@ -48,7 +50,7 @@ def _draw_parallel(part: Any, result: SweepResult, metric: str, best: int, colou
     """A line a trial through its value on each axis, the best one on top."""
     axis = part.subplots()
     columns = result.trials | {metric: result.scalar(metric)}
-    scaled = [_scale(values) for values in columns.values()]
+    scaled = [_scale(values, clip=name == metric) for name, values in columns.items()]
     heights = np.stack([height for height, _ in scaled], axis=1)  # [n, columns]
     positions = np.arange(len(columns))
     order = np.argsort(np.where(np.isnan(heights[:, -1]), -1, colours[1]), kind="stable")
@@ -89,11 +91,12 @@ def _draw_parallel(part: Any, result: SweepResult, metric: str, best: int, colou
 def _draw_metric(part: Any, result: SweepResult, metric: str, best: int) -> None:
     """The metric against each hyperparameter; diverged trials as ticks at the upper edge."""
     values = result.scalar(metric)
+    shown = np.clip(values, *_limits(values))  # what lies beyond the edge is drawn on it
     axes = _small_axes(part, list(result.trials), sharey=True)
     for axis, (name, array) in zip(axes, result.trials.items(), strict=True):
         numbers, labels = _numbers(array)
-        axis.plot(numbers, values, "o", color="tab:blue", alpha=0.5, markersize=4)
-        axis.plot(numbers[best], values[best], "*", color=_BEST, markersize=13)
+        axis.plot(numbers, shown, "o", color="tab:blue", alpha=0.5, markersize=4)
+        axis.plot(numbers[best], shown[best], "*", color=_BEST, markersize=13, clip_on=False)
         gone = numbers[np.isnan(values)]
         axis.plot(gone, np.ones(len(gone)), "x", color="0.4", transform=axis.get_xaxis_transform())
         if labels is not None:
@@ -102,8 +105,7 @@ def _draw_metric(part: Any, result: SweepResult, metric: str, best: int) -> None
         elif _is_wide(numbers):
             axis.set_xscale("log")
         axis.set_xlabel(_title(name))
-        if _is_wide(values):
-            axis.set_yscale("log")
+    _show_range(axes[0], values)
     axes[0].set_ylabel(_title(metric))
 
 
@@ -114,8 +116,7 @@ def _draw_curves(part: Any, result: SweepResult, curves: list[str], best: int) -
         steps = np.arange(1, values.shape[1] + 1)
         axis.plot(steps, values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
         axis.plot(steps, values[best], color=_BEST, linewidth=2)
-        if _is_wide(values):
-            axis.set_yscale("log")
+        _show_range(axis, values)
         axis.set(xlabel="position in the curve", ylabel=_title(name))
         axis.grid(alpha=0.3)
 
@@ -141,29 +142,29 @@ def _colours(values: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray]:
     return colormaps["viridis_r"](0.05 + 0.85 * rank), rank
 
 
-def _scale(values: np.ndarray) -> tuple[np.ndarray, list[tuple[float, str]]]:
+def _scale(values: np.ndarray, clip: bool) -> tuple[np.ndarray, list[tuple[float, str]]]:
     """Heights in [0, 1], NaN where there is no number, and ticks: (height, label)."""
     numbers, labels = _numbers(values)
     wide = labels is None and _is_wide(numbers)
-    finite = numbers[np.isfinite(numbers)]
-    if not len(finite):
-        return np.full(len(numbers), np.nan), []
-    lo, hi = finite.min(), finite.max()
-    transform = np.log10 if wide else np.asarray
-    span = transform(hi) - transform(lo) if hi > lo else 1.0
+    lo, hi = _limits(numbers) if clip else (np.nanmin(numbers), np.nanmax(numbers))
+    forward, back = (np.log10, np.float_power) if wide else (np.asarray, None)
+    span = forward(hi) - forward(lo)
 
-    def height(x: Any) -> Any:
-        return (transform(x) - transform(lo)) / span if hi > lo else 0.5 + 0.0 * np.asarray(x)
+    def height(x: np.ndarray) -> np.ndarray:
+        return (forward(x) - forward(lo)) / span if span > 0 else np.full(np.shape(x), 0.5)
 
-    distinct = np.unique(finite)
-    if len(distinct) > 6:
-        distinct = np.linspace(transform(lo), transform(hi), 5)
-        distinct = 10**distinct if wide else distinct
-    texts = [f"{x:.3g}" if labels is None else labels[int(x)] for x in distinct]
-    heights = np.where(
-        np.isfinite(numbers), height(np.where(np.isfinite(numbers), numbers, lo)), np.nan
-    )
-    return heights, [(float(height(x)), text) for x, text in zip(distinct, texts, strict=True)]
+    shown = np.clip(np.where(np.isfinite(numbers), numbers, lo), lo, hi)
+    ticks = np.unique(shown)
+    if len(ticks) > _TICKS:
+        ticks = np.linspace(forward(lo), forward(hi), 5)
+        ticks = back(10.0, ticks) if back else ticks
+    texts = [f"{x:.3g}" if labels is None else labels[int(x)] for x in ticks]
+    if clip and np.nanmin(numbers) < lo:
+        texts[0] = f"≤ {texts[0]}"
+    if clip and np.nanmax(numbers) > hi:
+        texts[-1] = f"≥ {texts[-1]}"
+    heights = np.where(np.isnan(numbers), np.nan, height(shown))
+    return heights, list(zip(height(ticks).tolist(), texts, strict=True))
 
 
 def _numbers(values: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
@@ -175,8 +176,35 @@ def _numbers(values: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
 
 
 def _is_wide(values: np.ndarray) -> bool:
+    """Whether an axis is logarithmic: no negative values, and most of them span more than 30."""
     finite = values[np.isfinite(values)]
-    return len(finite) > 0 and finite.min() > 0 and finite.max() / finite.min() > 10**_DECADES
+    if not len(finite) or finite.min() < 0:
+        return False
+    lo = np.quantile(finite, 0.05, method="lower")
+    return lo > 0 and np.quantile(finite, 0.95, method="higher") / lo > 10**_DECADES
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """The range to show: all values but those that exploded, or fell, far beyond the others."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return 0.0, 1.0
+    wide = _is_wide(finite)
+    numbers = np.log10(finite[finite > 0]) if wide else finite
+    lower, upper = np.quantile(numbers, [0.25, 0.75])
+    reach = _REACH * (upper - lower)
+    lo, hi = max(numbers.min(), lower - reach), min(numbers.max(), upper + reach)
+    return (10**lo, 10**hi) if wide else (lo, hi)
+
+
+def _show_range(axis: Axes, values: np.ndarray) -> None:
+    lo, hi = _limits(values)
+    if _is_wide(values):
+        axis.set_yscale("log")
+        axis.set_ylim(lo / 1.5, hi * 1.5)
+    elif hi > lo:
+        margin = 0.08 * (hi - lo)
+        axis.set_ylim(lo - margin, hi + margin)
 
 
 def _title(name: str) -> str:
