@@ -20,12 +20,12 @@ RESULT = SweepResult(
 
 def test_best_takes_the_least_or_greatest_and_never_nan():
     best = RESULT.best("loss")
-    assert best.index == 2
+    assert best.trial == 2
     assert best.hyperparameters == {"rate": 0.3, "cell": "lstm"}
     assert best.metrics["loss"] == 1.0
     assert best.metrics["losses"].tolist() == [4.0, 5.0]
-    assert RESULT.best("loss", mode="max").index == 0
-    assert RESULT.best("accuracy", mode="max").index == 1
+    assert RESULT.best("loss", mode="max").trial == 0
+    assert RESULT.best("accuracy", mode="max").trial == 1
 
 
 @pytest.mark.parametrize(

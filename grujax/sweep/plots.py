@@ -26,7 +26,7 @@ def plot_sweep(result: SweepResult, metric: str, mode: str) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("`plot` needs matplotlib: pip install 'grujax[sweep]'.") from error
-    best = result.best(metric, mode).index
+    best = result.best(metric, mode).trial
     names = list(result.trials)
     curves = [name for name, array in result.metrics.items() if array.ndim == 2]
     widths = [1, *[min(len(part), _COLUMNS) for part in (names, curves) if part]]
@@ -104,6 +104,8 @@ def _draw_metric(part: Any, result: SweepResult, metric: str, best: int) -> None
             axis.set_xlim(-0.5, len(labels) - 0.5)
         elif _is_wide(numbers):
             axis.set_xscale("log")
+        elif len(np.unique(numbers)) <= _TICKS:
+            axis.set_xticks(np.unique(numbers), [f"{x:.3g}" for x in np.unique(numbers)])
         axis.set_xlabel(_title(name))
     _show_range(axes[0], values)
     axes[0].set_ylabel(_title(metric))
@@ -117,6 +119,7 @@ def _draw_curves(part: Any, result: SweepResult, curves: list[str], best: int) -
         axis.plot(steps, values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
         axis.plot(steps, values[best], color=_BEST, linewidth=2)
         _show_range(axis, values)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set(xlabel="position in the curve", ylabel=_title(name))
         axis.grid(alpha=0.3)
 

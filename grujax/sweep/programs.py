@@ -55,7 +55,8 @@ _PROGRAMS: weakref.WeakKeyDictionary[Train, dict[tuple, Program]] = weakref.Weak
 def program_for(train: Train, plan: Plan) -> Program:
     """The compiled program; from the cache if there is one."""
     programs = _PROGRAMS.setdefault(train, {})
-    context = (plan, jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    context = (plan, jax.dtypes.canonicalize_dtype(np.float64), precision)
     if context not in programs:
         programs[context] = _compile(train, plan)
     return programs[context]

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Best(NamedTuple):
-    """The best trial: its index, hyperparameters and metrics."""
+    """The best trial: its number, hyperparameters and metrics."""
 
-    index: int
+    trial: int
     hyperparameters: dict[str, Any]
     metrics: dict[str, Any]
 
