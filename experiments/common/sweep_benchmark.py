@@ -14,13 +14,14 @@ time; the others wait for their turn. Each compiles first; then they take turns 
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 import grujax
 from experiments.common import adding
@@ -137,15 +138,15 @@ def measure(shape: Shape, rounds: int, cores: int) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in seconds.items()}
 
 
-def report_sweeps(rounds: int) -> str:
-    """Measures every shape. Returns the table: trials per second, and ratios of medians."""
+def report_sweeps(rounds: int, shapes: Sequence[Shape] = SHAPES) -> str:
+    """Measures every shape. Returns the table: trainings per second, and the ratios of medians."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     rows = []
-    for shape in SHAPES:
+    for shape in tqdm(shapes, desc="benchmark", unit="shape"):
         seconds = measure(shape, rounds, cores or 1)
         medians = {name: float(np.median(values)) for name, values in seconds.items()}
         speeds = [f"{TRIALS / medians[name]:.1f}" for name in CONTESTANTS]
         ratios = [f"{medians[name] / medians['sweep']:.2f}" for name in ("naive", "loop")]
         rows.append([str(shape), *speeds, *ratios])
     header = [f"{TRIALS} trainings", *(f"{name}/s" for name in CONTESTANTS)]
-    return format_table([*header, "naive's time", "loop's time"], rows)
+    return format_table([*header, "sweep : naive", "sweep : loop"], rows)
