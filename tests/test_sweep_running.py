@@ -137,6 +137,16 @@ def test_a_program_lives_as_long_as_its_train_function():
     assert reference() is None
 
 
+def test_a_callable_without_a_hash_is_a_train_function():
+    class Train:
+        __hash__ = None
+
+        def __call__(self, key, learning_rate):
+            return descend(key, learning_rate)
+
+    assert_equals_trials_alone(run(Train()), descend, TRIALS)
+
+
 def test_a_map_program_serves_every_number_of_trials(monkeypatch):
     sizes = []
     monkeypatch.setattr(

@@ -103,6 +103,19 @@ def test_a_directory_of_another_sweep_is_refused(tmp_path, changes, message):
         run(tmp_path, **changes)
 
 
+def test_trials_with_other_metrics_are_refused(tmp_path):
+    def renamed(key, learning_rate):
+        return {"error": descend(key, learning_rate)["loss"]}
+
+    renamed.__qualname__ = "descend"
+    run(tmp_path)
+    (tmp_path / "chunk-000006.npz").unlink()
+    with pytest.raises(
+        ValueError, match=r"returned \['loss', 'losses'\] there, and returns \['err"
+    ):
+        run(tmp_path, train=renamed)
+
+
 def test_a_chunk_reads_back(tmp_path):
     chunk = storage.Chunk(np.array([3, 5]), {"a": np.ones(2), "b/c": np.arange(6).reshape(2, 3)})
     storage.write_chunk(tmp_path, chunk)

@@ -54,7 +54,10 @@ _PROGRAMS: weakref.WeakKeyDictionary[Train, dict[tuple, Program]] = weakref.Weak
 
 def program_for(train: Train, plan: Plan) -> Program:
     """The compiled program; from the cache if there is one."""
-    programs = _PROGRAMS.setdefault(train, {})
+    try:
+        programs = _PROGRAMS.setdefault(train, {})
+    except TypeError:  # a callable object without a hash, or that cannot be referred to weakly
+        programs = {}
     precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
     context = (plan, jax.dtypes.canonicalize_dtype(np.float64), precision)
     if context not in programs:

@@ -104,11 +104,11 @@ def run(
         raise ValueError(f"`chunk` must be at least 1, got {chunk}.")
     total = len(next(iter(trials.values())))
     finished: list[Chunk] = []
-    if directory is not None:
-        directory = Path(directory)
+    folder = None if directory is None else Path(directory)
+    if folder is not None:
         name = getattr(train, "__qualname__", type(train).__name__)
-        claim(directory, describe_sweep(name, trials, key, static))
-        finished = read_chunks(directory)
+        claim(folder, describe_sweep(name, trials, key, static))
+        finished = read_chunks(folder)
 
     traced = {name: array for name, array in trials.items() if name not in static}
     dtypes = {name: jax.dtypes.canonicalize_dtype(array.dtype) for name, array in traced.items()}
@@ -132,21 +132,25 @@ def run(
                 program = program_for(train, plan)
                 shapes = _check_alike(shapes, program.shapes)
                 for part in _run_group(program, key, traced, waiting, chunk, strategy):
-                    if directory is not None:
-                        write_chunk(directory, part)
+                    if folder is not None:
+                        write_chunk(folder, part)
                     finished.append(part)
                     done += len(part.indices)
                     if bar is not None:
                         bar.update(len(part.indices))
         except KeyboardInterrupt:
-            kept = (
-                "they are lost, for want of a `directory`"
-                if directory is None
-                else f"they are kept in {directory}, and the same call goes on from there"
-            )
-            print(f"\nSweep stopped with {done} of {total} trials done: {kept}.", file=sys.stderr)
+            _say_what_is_kept(done, total, folder)
             raise
     return _assemble(trials, finished)
+
+
+def _say_what_is_kept(done: int, total: int, directory: Path | None) -> None:
+    kept = (
+        "they are lost, for want of a `directory`"
+        if directory is None
+        else f"they are kept in {directory}, and the same call goes on from there"
+    )
+    print(f"\nSweep stopped with {done} of {total} trials done: {kept}.", file=sys.stderr)
 
 
 def _choose_strategy(strategy: str | None, devices: tuple[jax.Device, ...]) -> str:
@@ -214,6 +218,11 @@ def _assemble(trials: Trials, finished: list[Chunk]) -> SweepResult:
     total = len(next(iter(trials.values())))
     diverged = np.zeros(total, bool)
     metrics = {}
+    if any(part.metrics.keys() != finished[0].metrics.keys() for part in finished):
+        raise ValueError(
+            "`directory` holds trials with other metrics: `train` returned "
+            f"{sorted(finished[0].metrics)} there, and returns {sorted(finished[-1].metrics)} now."
+        )
     for name in finished[0].metrics:
         parts = [part.metrics[name] for part in finished]
         shape = max(part.shape[1:] for part in parts)
