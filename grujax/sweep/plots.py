@@ -112,6 +112,8 @@ def _draw_metric(part: Any, result: SweepResult, metric: str, best: int) -> None
 
 
 def _draw_curves(part: Any, result: SweepResult, curves: list[str], best: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes = _small_axes(part, curves, sharey=False)
     for axis, name in zip(axes, curves, strict=True):
         values = result.metrics[name]
@@ -119,7 +121,7 @@ def _draw_curves(part: Any, result: SweepResult, curves: list[str], best: int) -
         axis.plot(steps, values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
         axis.plot(steps, values[best], color=_BEST, linewidth=2)
         _show_range(axis, values)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set(xlabel="position in the curve", ylabel=_title(name))
         axis.grid(alpha=0.3)
 
