@@ -13,6 +13,7 @@ time; the others wait for their turn. Each compiles first; then they take turns 
 
 import multiprocessing
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from experiments.common.report import format_table
 from grujax import sweep
 
 TRIALS = 64
+HANGS_AFTER = 30.0  # seconds; a turn takes a few
 CONTESTANTS = ("sweep", "loop", "naive")
 
 
@@ -115,26 +117,48 @@ def work(contestant: str, shape: Shape, cores: int, pipe: Connection) -> None:
         pipe.send(time.perf_counter() - start)
 
 
+class Contestant:
+    """A process that waits for its turns. One that hangs is replaced: XLA's CPU client, in jax
+    0.10.2, sometimes never comes back from the naive vmap."""
+
+    def __init__(self, name: str, shape: Shape, cores: int):
+        self.arguments = (name, shape, cores)
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=work, args=(*self.arguments, other))
+        self.process.start()
+        other.close()
+        self.pipe.recv()  # compiled
+
+    def take_turn(self) -> float:
+        """Runs all trials once. Returns: seconds."""
+        self.pipe.send(True)
+        while not self.pipe.poll(HANGS_AFTER):
+            print(f"{self.arguments[0]} hangs; its process starts again.", file=sys.stderr)
+            self.process.kill()
+            self.process.join()
+            self._start()
+            self.pipe.send(True)
+        return self.pipe.recv()
+
+    def end(self) -> None:
+        self.pipe.send(False)
+        self.process.join()
+
+
 def measure(shape: Shape, rounds: int, cores: int) -> dict[str, np.ndarray]:
     """Seconds of all trials, for each contestant `[rounds]`."""
-    context = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
-    for name in CONTESTANTS:
-        pipes[name], other = context.Pipe()
-        processes.append(context.Process(target=work, args=(name, shape, cores, other)))
-        processes[-1].start()
-        other.close()
-        pipes[name].recv()
+    contestants = {name: Contestant(name, shape, cores) for name in CONTESTANTS}
     seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     order = np.random.default_rng(0)
     for _ in range(rounds):
         for name in order.permutation(CONTESTANTS):
-            pipes[name].send(True)
-            seconds[name].append(pipes[name].recv())
-    for pipe in pipes.values():
-        pipe.send(False)
-    for process in processes:
-        process.join()
+            seconds[name].append(contestants[name].take_turn())
+    for contestant in contestants.values():
+        contestant.end()
     return {name: np.array(values) for name, values in seconds.items()}
 
 
