@@ -4,6 +4,7 @@
     python -m experiments.benchmark             about 110 points, under 40 minutes
     python -m experiments.benchmark --implementations scan plain      one more column
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
+    python -m experiments.benchmark --sweep     hyperparameter sweeps instead, under 5 minutes
 
 Each point is a setting (T steps, batch B, input size I, hidden size H) in two modes: the forward
 pass, and the training step: forward, then the gradients of all weights, inputs and the initial
@@ -47,6 +48,7 @@ from experiments.common.benchmark_report import collect_points, format_report
 from experiments.common.cell_benchmark import report_cells
 from experiments.common.command import run_command
 from experiments.common.measurements import Measurement, read_csv, write_csv
+from experiments.common.sweep_benchmark import report_sweeps
 from experiments.common.timing import machine_runs, time_interleaved
 from experiments.peers import (
     LIBRARIES,
@@ -73,6 +75,7 @@ class Settings:
     out: Path = Path("runs/benchmark")
     fresh: bool = False  # measure everything again
     cells: bool = False  # the GRU beside LSTM, RNN and others (`experiments.common.cells`), at BASE
+    sweep: bool = False  # trainings per second (`experiments.common.sweep_benchmark`)
 
 
 def full_grid() -> list[Setting]:
@@ -181,6 +184,9 @@ def main(settings: Settings) -> None:
         settings.out.mkdir(parents=True, exist_ok=True)
         print(describe_machine([]))
         report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
+        return
+    if settings.sweep:
+        print(f"{describe_machine(['flax'])}\n\n{report_sweeps(rounds=5)}")
         return
     columns = [f"grujax {name}" for name in settings.implementations]
     for name in settings.libraries:

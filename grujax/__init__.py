@@ -20,12 +20,12 @@ from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
 if TYPE_CHECKING:
-    from grujax import baselines, convert, initializers, linen, nnx
+    from grujax import baselines, convert, initializers, linen, nnx, sweep
 
 __version__ = "0.1.0"
 
 # Imported at first use, so that `import grujax` costs no more than `import jax`.
-_SUBMODULES = ("baselines", "convert", "initializers", "linen", "nnx")
+_SUBMODULES = ("baselines", "convert", "initializers", "linen", "nnx", "sweep")
 
 __all__ = [
     "GRUGates",
@@ -42,6 +42,7 @@ __all__ = [
     "nnx",
     "scan_cell",
     "stacked_gru",
+    "sweep",
 ]
 
 

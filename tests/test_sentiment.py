@@ -19,6 +19,7 @@ from jax.experimental.compilation_cache import compilation_cache as compilation_
 from experiments import sentiment
 from experiments.common import data, loop, vader
 from experiments.common.metrics import read_records
+from grujax import sweep
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = sentiment.Settings(
@@ -205,3 +206,22 @@ def test_the_real_archive():
     sentences = vader.read_sentences()
     rated = sentences.domains != vader.FILMS
     assert np.bincount(sentences.labels[rated]).tolist() == [4105, 3711, 5282]
+
+
+@pytest.mark.slow
+def test_the_training_can_be_swept(archive):
+    settings = replace(SETTINGS, epochs=2, patience=2)
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
+    curves = sentiment.make_train(settings, sentiment.prepare(sentences, split, True, settings))
+
+    def train(key, **rates):
+        metrics = curves(key, **rates)
+        return metrics | {"score": metrics["validation_score"].max()}
+
+    trials = sweep.grid(learning_rate=[1e-9, 1e-2])
+    result = sweep.run(train, trials, key=jax.random.key(0), progress=False)
+    assert result.metrics["validation_score"].shape == (2, 2)
+    assert result.best("score", mode="max").hyperparameters == {"learning_rate": 1e-2}
+    alone = jax.jit(train)(sweep.trial_key(jax.random.key(0), 1), learning_rate=1e-2)
+    np.testing.assert_allclose(result.metrics["train_loss"][1], alone["train_loss"], rtol=1e-5)

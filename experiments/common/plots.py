@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import PercentFormatter
 
 
 def plot_learning_curves(path: Path, runs: Mapping[str, Sequence[dict[str, Any]]], metric: str):
@@ -97,6 +98,35 @@ def plot_attention(
             if left > 1:
                 text.remove()
                 break
+    _save(figure, path)
+
+
+def plot_success(path: Path, rates: Mapping[str, Mapping[int, float]]):
+    """Draws success rates against the number of steps, a panel per kind of initialisation.
+
+    Args:
+      path: the PNG to write.
+      rates: for each "CELL, initialisation" the success rate by number of steps T.
+    """
+    kinds = list(dict.fromkeys(name.split(", ")[1] for name in rates))
+    size = (3.6 * len(kinds), 3.4)
+    figure, axes = plt.subplots(
+        1, len(kinds), figsize=size, layout="constrained", sharey=True, squeeze=False
+    )
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        chosen = {name: row for name, row in rates.items() if name.split(", ")[1] == kind}
+        for (name, row), marker in zip(chosen.items(), "osD^v", strict=False):
+            label = name.split(", ")[0]
+            axis.plot(list(row), list(row.values()), f"{marker}-", label=label, alpha=0.8)
+        steps = sorted({step for row in chosen.values() for step in row})
+        axis.set_xscale("log")
+        axis.set_xticks(steps, [str(step) for step in steps])
+        axis.minorticks_off()
+        axis.set(xlabel="steps T", ylim=(-0.04, 1.04), title=f"initialisation: {kind}")
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("trainings that solved it")
+    axes[0, 0].legend(fontsize=8)
     _save(figure, path)
 
 

@@ -1,0 +1,250 @@
+"""Running a sweep: which trials, in which chunks, on which devices."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from grujax.sweep.programs import (
+    Plan,
+    Program,
+    describe_key,
+    program_for,
+    run_chunk,
+    trial_key,
+)
+from grujax.sweep.purity import Train
+from grujax.sweep.result import SweepResult
+from grujax.sweep.storage import Chunk, claim, describe_sweep, read_chunks, write_chunk
+from grujax.sweep.trials import Trials, check_trials, group_by
+
+__all__ = ["run", "trial_key"]
+
+CHUNK_SECONDS = 10.0  # of a chunk that "map" chooses: what a kill loses at most
+
+
+def run(
+    train: Train,
+    trials: Mapping[str, Any],
+    *,
+    key: Array,
+    strategy: str | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    chunk: int | None = None,
+    directory: str | Path | None = None,
+    progress: bool = True,
+    static: Sequence[str] = (),
+) -> SweepResult:
+    """Runs every trial of a sweep, and gives each the result it would have alone.
+
+    Trial i computes `train(trial_key(key, i), **{name: values[i]})`, whatever strategy, devices and
+    chunks are chosen.
+
+    Args:
+        train: `train(key, **hyperparameters) -> metrics`, a pure JAX function; metrics is a dict of
+            arrays, scalars `[]` to compare trials by and curves `[n]` to look at. Hyperparameters
+            are traced scalars, except those in `static`.
+        trials: for each hyperparameter an array `[n]`, as `grid` and `sample` make them.
+        key: a JAX random key, from which each trial gets its own.
+        strategy: how a device runs its trials: one after the other ("map") or side by side
+            ("vmap"). None chooses "map" on CPUs, where XLA runs batched matmuls slower than single
+            ones, and "vmap" elsewhere. Trials are always spread over the devices first.
+        devices: those to use; all that this process has by default. To have one for each CPU core:
+            `jax.config.update("jax_num_cpu_devices", n)` before JAX is first used.
+        chunk: how many trials run between two visits to Python, on all devices together; rounded up
+            to a multiple of their number for "vmap". None measures: at most half the available
+            memory, divided by what one trial takes by XLA's memory analysis; "map" besides takes
+            as many trials as run in about ten seconds.
+        directory: where each finished chunk is written. The same call goes on there after the
+            process was stopped or killed; with all trials done it only reads.
+        progress: show a progress bar (needs tqdm).
+        static: the hyperparameters that set shapes, or that Python branches on. They reach `train`
+            as Python values; trials are grouped, with one compilation per distinct combination.
+
+    Returns:
+        A `SweepResult`. A trial with NaN in a metric is flagged as diverged, and stops no other.
+
+    Raises:
+        ValueError: for hyperparameters of unequal length, or that cannot be traced; an unknown
+            strategy; a `train` that is not pure or returns what is no array; metrics that differ
+            between groups in name, dtype or shape (floating curves may differ in length); or a
+            `directory` that belongs to another sweep.
+        KeyboardInterrupt: after Ctrl-C, with a line that says what is kept.
+
+    Example:
+        >>> def train(key, learning_rate):  # steps downhill on (w − 1)², from w = 0
+        ...     w, losses = jax.lax.scan(
+        ...         lambda w, _: (w - learning_rate * 2 * (w - 1), (w - 1) ** 2), 0.0, length=5
+        ...     )
+        ...     return {"loss": (w - 1) ** 2, "losses": losses}
+        >>> from grujax.sweep import grid
+        >>> trials = grid(learning_rate=[0.01, 0.1, 0.5])
+        >>> result = run(train, trials, key=jax.random.key(0), progress=False)
+        >>> result.best("loss").hyperparameters
+        {'learning_rate': 0.5}
+        >>> result.metrics["losses"].shape
+        (3, 5)
+    """
+    if not callable(train):
+        raise ValueError(f"`train` must be a function, got {type(train).__name__}.")
+    static = tuple(static)
+    trials = check_trials(trials, static)
+    key_description = describe_key(key)
+    devices = tuple(jax.local_devices() if devices is None else devices)
+    strategy = _choose_strategy(strategy, devices)
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"`chunk` must be at least 1, got {chunk}.")
+    total = len(next(iter(trials.values())))
+    finished: list[Chunk] = []
+    folder = None if directory is None else Path(directory)
+    if folder is not None:
+        name = getattr(train, "__qualname__", type(train).__name__)
+        claim(folder, describe_sweep(name, trials, key, static))
+        finished = read_chunks(folder)
+
+    traced = {name: array for name, array in trials.items() if name not in static}
+    dtypes = {name: jax.dtypes.canonicalize_dtype(array.dtype) for name, array in traced.items()}
+    shapes = None
+    done = sum(len(part.indices) for part in finished)
+    with _progress_bar(progress, total, done) as bar:
+        try:
+            for fixed, indices in group_by(trials, static):
+                waiting = _waiting(indices, finished)
+                if not len(waiting):
+                    continue
+                plan = Plan(
+                    fixed=tuple(fixed.items()),
+                    traced=tuple((name, dtype.name) for name, dtype in dtypes.items()),
+                    key=key_description,
+                    strategy=strategy,
+                    devices=devices,
+                    most=-(-(len(indices) if chunk is None else chunk) // len(devices)),
+                    measure=chunk is None,
+                )
+                program = program_for(train, plan)
+                shapes = _check_alike(shapes, program.shapes)
+                for part in _run_group(program, key, traced, waiting, chunk, strategy):
+                    if folder is not None:
+                        write_chunk(folder, part)
+                    finished.append(part)
+                    done += len(part.indices)
+                    if bar is not None:
+                        bar.update(len(part.indices))
+        except KeyboardInterrupt:
+            _say_what_is_kept(done, total, folder)
+            raise
+    return _assemble(trials, finished)
+
+
+def _say_what_is_kept(done: int, total: int, directory: Path | None) -> None:
+    kept = (
+        "they are lost, for want of a `directory`"
+        if directory is None
+        else f"they are kept in {directory}, and the same call goes on from there"
+    )
+    print(f"\nSweep stopped with {done} of {total} trials done: {kept}.", file=sys.stderr)
+
+
+def _choose_strategy(strategy: str | None, devices: tuple[jax.Device, ...]) -> str:
+    if not devices:
+        raise ValueError("`devices` must name at least one device.")
+    if strategy is None:
+        return "map" if devices[0].platform == "cpu" else "vmap"
+    if strategy not in ("map", "vmap"):
+        raise ValueError(f'`strategy` must be None, "map" or "vmap", got {strategy!r}.')
+    return strategy
+
+
+def _waiting(indices: np.ndarray, finished: list[Chunk]) -> np.ndarray:
+    """Those of a group's trials that no chunk holds."""
+    return np.setdiff1d(indices, np.concatenate([[-1], *[part.indices for part in finished]]))
+
+
+def _run_group(
+    program: Program,
+    key: Array,
+    traced: Trials,
+    waiting: np.ndarray,
+    chunk: int | None,
+    strategy: str,
+) -> Iterator[Chunk]:
+    """Runs trials of one program, chunk by chunk."""
+    devices = len(program.devices)
+    most = program.capacity * devices if chunk is None or strategy == "vmap" else chunk
+    # How long a trial takes shows with the first one on each device.
+    size = devices if chunk is None and strategy == "map" else most
+    while len(waiting):
+        start = time.perf_counter()
+        part = run_chunk(program, key, traced, waiting[:size])
+        seconds = time.perf_counter() - start
+        yield part
+        waiting = waiting[len(part.indices) :]
+        if chunk is None and strategy == "map":
+            per_round = seconds / -(-len(part.indices) // devices)
+            rounds = int(min(CHUNK_SECONDS / max(per_round, 1e-9), program.capacity))
+            size = max(1, rounds) * devices
+
+
+def _check_alike(shapes: Any, new: Any) -> Any:
+    """Raises ValueError unless the metrics of two groups can lie in one array each."""
+    if shapes is None:
+        return new
+    if shapes.keys() != new.keys():
+        raise ValueError(
+            f"`train` returns the metrics {sorted(shapes)} for some static values and "
+            f"{sorted(new)} for others."
+        )
+    for name, one in shapes.items():
+        other = new[name]
+        is_floating_curve = one.ndim == other.ndim == 1 and one.dtype.kind == "f"
+        if one.dtype != other.dtype or (one.shape != other.shape and not is_floating_curve):
+            raise ValueError(
+                f"`train` returns `{name}` as {one.dtype} {list(one.shape)} for some static values "
+                f"and as {other.dtype} {list(other.shape)} for others."
+            )
+    return new
+
+
+def _assemble(trials: Trials, finished: list[Chunk]) -> SweepResult:
+    """Puts the chunks together in the order of the trials."""
+    total = len(next(iter(trials.values())))
+    diverged = np.zeros(total, bool)
+    metrics = {}
+    if any(part.metrics.keys() != finished[0].metrics.keys() for part in finished):
+        raise ValueError(
+            "`directory` holds trials with other metrics: `train` returned "
+            f"{sorted(finished[0].metrics)} there, and returns {sorted(finished[-1].metrics)} now."
+        )
+    for name in finished[0].metrics:
+        parts = [part.metrics[name] for part in finished]
+        shape = max(part.shape[1:] for part in parts)
+        filler = np.nan if parts[0].dtype.kind in "fc" else 0
+        metrics[name] = np.full((total, *shape), filler, parts[0].dtype)
+        for part, array in zip(finished, parts, strict=True):
+            if array.dtype.kind in "fc":
+                diverged[part.indices] |= np.isnan(array).reshape(len(array), -1).any(1)
+            if array.ndim == 1:
+                metrics[name][part.indices] = array
+            else:
+                metrics[name][part.indices, : array.shape[1]] = array
+    return SweepResult(dict(trials), metrics, diverged)
+
+
+def _progress_bar(show: bool, total: int, done: int) -> AbstractContextManager[Any]:
+    if not show:
+        return nullcontext()
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError(
+            "`progress=True` needs tqdm: pip install 'grujax[sweep]', or pass `progress=False`."
+        ) from error
+    return tqdm(total=total, initial=done, desc="sweep", unit="trial")

@@ -1,0 +1,122 @@
+"""Trials: grids, samples, distributions, and what `run` refuses."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grujax import sweep
+from grujax.sweep import trials as trials_module
+
+
+def test_a_grid_has_every_combination_once():
+    trials = sweep.grid(rate=[0.1, 0.2], size=range(3), cell=["gru", "lstm"])
+    rows = list(zip(*(array.tolist() for array in trials.values()), strict=True))
+    assert len(rows) == len(set(rows)) == 12
+    assert rows[:3] == [(0.1, 0, "gru"), (0.1, 0, "lstm"), (0.1, 1, "gru")]
+    assert [array.dtype.kind for array in trials.values()] == ["f", "i", "U"]
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    n=st.integers(1, 70),
+    lo=st.floats(1e-6, 1e3),
+    factor=st.floats(1.01, 1e6),
+    sobol=st.booleans(),
+)
+def test_samples_lie_within_their_bounds(seed, n, lo, factor, sobol):
+    drawn = sweep.sample(
+        jax.random.key(seed),
+        n,
+        sobol=sobol,
+        a=sweep.uniform(-lo, lo),
+        b=sweep.log_uniform(lo, lo * factor),
+        c=sweep.integer(-2, 3),
+        d=sweep.choice(["x", "y"]),
+    )
+    assert {len(array) for array in drawn.values()} == {n}
+    assert np.all((drawn["a"] >= -lo) & (drawn["a"] <= lo))
+    assert np.all((drawn["b"] >= lo * (1 - 1e-12)) & (drawn["b"] <= lo * factor * (1 + 1e-12)))
+    assert set(drawn["c"]) <= set(range(-2, 3))
+    assert set(drawn["d"]) <= {"x", "y"}
+
+
+@pytest.mark.parametrize("sobol", [False, True])
+def test_distributions_have_their_quantiles(sobol):
+    drawn = sweep.sample(
+        jax.random.key(1),
+        4096,
+        sobol=sobol,
+        a=sweep.uniform(2, 6),
+        b=sweep.log_uniform(1e-4, 1.0),
+        c=sweep.integer(0, 4),
+    )
+    # Four standard deviations of a quantile of 4096 independent draws.
+    np.testing.assert_allclose(np.quantile(drawn["a"], [0.25, 0.5]), [3, 4], atol=0.13)
+    np.testing.assert_allclose(np.quantile(np.log10(drawn["b"]), 0.5), -2, atol=0.13)
+    np.testing.assert_allclose(np.bincount(drawn["c"]) / 4096, 0.25, atol=0.03)
+    assert abs(np.corrcoef(drawn["a"], np.log(drawn["b"]))[0, 1]) < 0.07
+
+
+def test_sobol_fills_each_sixteenth_once():
+    a = sweep.sample(jax.random.key(2), 16, sobol=True, a=sweep.uniform(0, 16))["a"]
+    assert sorted(np.floor(a).astype(int)) == list(range(16))
+
+
+def test_a_sample_depends_on_its_key_alone():
+    def draw(seed):
+        return sweep.sample(jax.random.key(seed), 5, a=sweep.uniform(0, 1))["a"]
+
+    np.testing.assert_array_equal(draw(0), draw(0))
+    assert np.all(draw(0) != draw(1))
+    old_style = sweep.sample(jax.random.PRNGKey(0), 5, a=sweep.uniform(0, 1))["a"]
+    np.testing.assert_array_equal(draw(0), old_style)
+
+
+def test_groups_keep_the_order_of_trials():
+    trials = sweep.grid(rate=[0.1, 0.2], size=[4, 8])
+    groups = trials_module.group_by(trials, ("size",))
+    assert [(fixed, indices.tolist()) for fixed, indices in groups] == [
+        ({"size": 4}, [0, 2]),
+        ({"size": 8}, [1, 3]),
+    ]
+    assert type(groups[0][0]["size"]) is int
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: sweep.grid(), "at least one hyperparameter"),
+        (lambda: sweep.grid(a=[]), r"`a` must have a list of one or more values, got \[\]"),
+        (lambda: sweep.grid(a=[1, "x"]), "`a` mixes strings with other values"),
+        (lambda: sweep.uniform(1, 1), "`uniform` needs finite bounds lo < hi, got 1 and 1"),
+        (lambda: sweep.log_uniform(0, 1), "`log_uniform` needs positive bounds, got lo = 0"),
+        (lambda: sweep.sample(jax.random.key(0), 0, a=sweep.uniform(0, 1)), "`n` must be at least"),
+        (lambda: sweep.sample(jax.random.key(0), 2), "at least one hyperparameter"),
+        (lambda: sweep.sample(jax.random.key(0), 2, a=0.5), "`a` must be a distribution"),
+    ],
+)
+def test_bad_trials_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("trials", "static", "message"),
+    [
+        ({"a": [1, 2], "b": [1, 2, 3]}, (), "equally many values, got `a` 2, `b` 3"),
+        ({}, (), "`trials` must be a dict"),
+        ([1, 2], (), "`trials` must be a dict"),
+        ({"a": []}, (), "`trials` has no trials"),
+        ({"a": [[1.0]]}, (), r"`a` must be a 1-D array, got shape \[1, 1\]"),
+        ({"a": ["x"]}, (), "`a` holds strings, which cannot be traced: add it to `static`"),
+        ({"a": [None]}, (), "`a` must hold numbers, bools or strings, got dtype object"),
+        ({"a": [1]}, ("b",), "`static` names `b`, but the hyperparameters are `a`"),
+    ],
+)
+def test_run_refuses_bad_trials(trials, static, message):
+    with pytest.raises(ValueError, match=message):
+        sweep.run(
+            lambda key, a: {"loss": a}, trials, key=jax.random.key(0), static=static, progress=False
+        )
