@@ -109,8 +109,7 @@ def work(contestant: str, shape: Shape, cores: int, pipe: Connection) -> None:
     if contestant == "sweep":
         jax.config.update("jax_num_cpu_devices", cores)
     run = make_run(contestant, shape)
-    run()
-    pipe.send(0.0)
+    run()  # compiles
     while pipe.recv():
         start = time.perf_counter()
         run()
@@ -118,8 +117,8 @@ def work(contestant: str, shape: Shape, cores: int, pipe: Connection) -> None:
 
 
 class Contestant:
-    """A process that waits for its turns. One that hangs is replaced: XLA's CPU client, in jax
-    0.10.2, sometimes never comes back from the naive vmap."""
+    """A process that waits for its turns. One that hangs is replaced: with jax 0.10.2 on two cores
+    the naive vmap sometimes never comes back, for a reason that we have not found."""
 
     def __init__(self, name: str, shape: Shape, cores: int):
         self.arguments = (name, shape, cores)
@@ -131,10 +130,9 @@ class Contestant:
         self.process = context.Process(target=work, args=(*self.arguments, other))
         self.process.start()
         other.close()
-        self.pipe.recv()  # compiled
 
     def take_turn(self) -> float:
-        """Runs all trials once. Returns: seconds."""
+        """Runs all trials once, having compiled before. Returns: seconds."""
         self.pipe.send(True)
         while not self.pipe.poll(HANGS_AFTER):
             print(f"{self.arguments[0]} hangs; its process starts again.", file=sys.stderr)
