@@ -20,16 +20,17 @@ from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
 if TYPE_CHECKING:
-    from grujax import linen, nnx
+    from grujax import analysis, linen, nnx
 
 __version__ = "0.1.0"
 
 # Imported at first use, so that `import grujax` costs no more than `import jax`.
-_SUBMODULES = ("linen", "nnx")
+_SUBMODULES = ("analysis", "linen", "nnx")
 
 __all__ = [
     "GRUGates",
     "GRUParams",
+    "analysis",
     "bidirectional_gru",
     "gru",
     "gru_cell",

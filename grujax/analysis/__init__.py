@@ -1,0 +1,47 @@
+"""Looking inside a GRU: what its gates do, and why its training is hard.
+
+Everything here is a pure function of `GRUParams` (of both reset forms) and of inputs: it can be
+jitted, and vmapped over a population of models that share a leading axis. One layer of a stack is
+looked at by itself, with the inputs that `layer_inputs` gives.
+
+    gates           traces of the gates, memory time scales, saturation
+    jacobians       ∂h_t/∂h_{t−1}, products over spans, singular values, spectral radius
+    gradient_flow   the norm of a loss's gradient by every state: where it vanishes
+"""
+
+from grujax.analysis.gates import (
+    GateSaturation,
+    GateTrace,
+    gate_saturation,
+    memory_time_scale,
+    trace_gates,
+)
+from grujax.analysis.gradient_flow import GradientFlow, gradient_flow
+from grujax.analysis.jacobians import (
+    ScaledMatrix,
+    jacobian_product,
+    log_singular_values,
+    singular_values,
+    spectral_radius,
+    step_jacobian,
+    step_jacobians,
+)
+from grujax.analysis.states import layer_inputs
+
+__all__ = [
+    "GateSaturation",
+    "GateTrace",
+    "GradientFlow",
+    "ScaledMatrix",
+    "gate_saturation",
+    "gradient_flow",
+    "jacobian_product",
+    "layer_inputs",
+    "log_singular_values",
+    "memory_time_scale",
+    "singular_values",
+    "spectral_radius",
+    "step_jacobian",
+    "step_jacobians",
+    "trace_gates",
+]
