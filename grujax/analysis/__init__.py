@@ -7,6 +7,7 @@ looked at by itself, with the inputs that `layer_inputs` gives.
     gates           traces of the gates, memory time scales, saturation
     jacobians       ∂h_t/∂h_{t−1}, products over spans, singular values, spectral radius
     gradient_flow   the norm of a loss's gradient by every state: where it vanishes
+    lyapunov        the largest exponents along a driven trajectory, the attractor's dimension
 """
 
 from grujax.analysis.gates import (
@@ -26,6 +27,7 @@ from grujax.analysis.jacobians import (
     step_jacobian,
     step_jacobians,
 )
+from grujax.analysis.lyapunov import kaplan_yorke_dimension, lyapunov_exponents
 from grujax.analysis.states import layer_inputs
 
 __all__ = [
@@ -36,8 +38,10 @@ __all__ = [
     "gate_saturation",
     "gradient_flow",
     "jacobian_product",
+    "kaplan_yorke_dimension",
     "layer_inputs",
     "log_singular_values",
+    "lyapunov_exponents",
     "memory_time_scale",
     "singular_values",
     "spectral_radius",

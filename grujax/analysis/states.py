@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
-from grujax.sequence import existing_steps, gru
+from grujax.sequence import existing_steps, gru, scan_cell
 
 
 class VisitedStates(NamedTuple):
@@ -34,8 +35,7 @@ def visit_states(
     _, hs = gru(params, xs, h0, lengths=lengths, reverse=reverse)
     xs = jnp.asarray(xs)
     start, _ = gru(params, xs[:0], h0)  # no step: h0, broadcast
-    steps, batch = hs.shape[0], hs.shape[1:-1]
-    exists = jnp.ones((steps, *batch), bool) if lengths is None else existing_steps(steps, lengths)
+    steps, exists = len(hs), checked_steps(xs, lengths)
     if reverse:
         # A row's walk begins at its last existing step, so the step after that one gives h0.
         after_next = jnp.where(exists[1:, ..., None], hs[1:], start)
@@ -43,6 +43,19 @@ def visit_states(
     else:
         before = jnp.concatenate([start[None], hs[:-1]])[:steps]
     return VisitedStates(jnp.where(exists[..., None], xs, 0), before, hs, exists)
+
+
+def checked_steps(xs: Array, lengths: ArrayLike | None) -> Array:
+    """`[T, B]` bool: which steps exist of `xs [T, B, I]`; `lengths` is checked as by `gru`."""
+    batch = xs.shape[1:-1]
+    if lengths is None:
+        return jnp.ones((len(xs), *batch), bool)
+
+    def run(xs):
+        return scan_cell(lambda _, state, x: state, None, xs, jnp.zeros(batch), lengths=lengths)
+
+    jax.eval_shape(run, xs)
+    return existing_steps(len(xs), lengths)
 
 
 def layer_inputs(
@@ -70,7 +83,7 @@ def layer_inputs(
         ValueError: as `grujax.stacked_gru`.
 
     Example:
-        >>> import jax, grujax
+        >>> import grujax
         >>> layers = [grujax.init_gru(jax.random.key(i), size, 6) for i, size in enumerate((3, 6))]
         >>> [x.shape for x in layer_inputs(layers, jnp.ones((5, 2, 3)))]
         [(5, 2, 3), (5, 2, 6)]
