@@ -8,8 +8,15 @@ looked at by itself, with the inputs that `layer_inputs` gives.
     jacobians       ∂h_t/∂h_{t−1}, products over spans, singular values, spectral radius
     gradient_flow   the norm of a loss's gradient by every state: where it vanishes
     lyapunov        the largest exponents along a driven trajectory, the attractor's dimension
+    fixed_points    fixed and slow points under a constant input, and their stability
 """
 
+from grujax.analysis.fixed_points import (
+    FixedPoints,
+    Stability,
+    find_fixed_points,
+    sample_states,
+)
 from grujax.analysis.gates import (
     GateSaturation,
     GateTrace,
@@ -31,10 +38,13 @@ from grujax.analysis.lyapunov import kaplan_yorke_dimension, lyapunov_exponents
 from grujax.analysis.states import layer_inputs
 
 __all__ = [
+    "FixedPoints",
     "GateSaturation",
     "GateTrace",
     "GradientFlow",
     "ScaledMatrix",
+    "Stability",
+    "find_fixed_points",
     "gate_saturation",
     "gradient_flow",
     "jacobian_product",
@@ -43,6 +53,7 @@ __all__ = [
     "log_singular_values",
     "lyapunov_exponents",
     "memory_time_scale",
+    "sample_states",
     "singular_values",
     "spectral_radius",
     "step_jacobian",
