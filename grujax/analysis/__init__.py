@@ -9,8 +9,15 @@ looked at by itself, with the inputs that `layer_inputs` gives.
     gradient_flow   the norm of a loss's gradient by every state: where it vanishes
     lyapunov        the largest exponents along a driven trajectory, the attractor's dimension
     fixed_points    fixed and slow points under a constant input, and their stability
+    attribution     which inputs an answer rests on
 """
 
+from grujax.analysis.attribution import (
+    Attribution,
+    gate_relevance,
+    integrated_gradients,
+    occlusion,
+)
 from grujax.analysis.fixed_points import (
     FixedPoints,
     Stability,
@@ -38,6 +45,7 @@ from grujax.analysis.lyapunov import kaplan_yorke_dimension, lyapunov_exponents
 from grujax.analysis.states import layer_inputs
 
 __all__ = [
+    "Attribution",
     "FixedPoints",
     "GateSaturation",
     "GateTrace",
@@ -45,14 +53,17 @@ __all__ = [
     "ScaledMatrix",
     "Stability",
     "find_fixed_points",
+    "gate_relevance",
     "gate_saturation",
     "gradient_flow",
+    "integrated_gradients",
     "jacobian_product",
     "kaplan_yorke_dimension",
     "layer_inputs",
     "log_singular_values",
     "lyapunov_exponents",
     "memory_time_scale",
+    "occlusion",
     "sample_states",
     "singular_values",
     "spectral_radius",
