@@ -10,6 +10,8 @@ looked at by itself, with the inputs that `layer_inputs` gives.
     lyapunov        the largest exponents along a driven trajectory, the attractor's dimension
     fixed_points    fixed and slow points under a constant input, and their stability
     attribution     which inputs an answer rests on
+    plots           one function a figure; they alone need matplotlib
+    saliency_plots  contributions over a text, a series or an image
 """
 
 from grujax.analysis.attribution import (
@@ -42,6 +44,17 @@ from grujax.analysis.jacobians import (
     step_jacobians,
 )
 from grujax.analysis.lyapunov import kaplan_yorke_dimension, lyapunov_exponents
+from grujax.analysis.plots import (
+    plot_eigenvalues,
+    plot_gates,
+    plot_gradient_flow,
+    plot_state_space,
+)
+from grujax.analysis.saliency_plots import (
+    plot_image_saliency,
+    plot_series_saliency,
+    plot_text_saliency,
+)
 from grujax.analysis.states import layer_inputs
 
 __all__ = [
@@ -64,6 +77,13 @@ __all__ = [
     "lyapunov_exponents",
     "memory_time_scale",
     "occlusion",
+    "plot_eigenvalues",
+    "plot_gates",
+    "plot_gradient_flow",
+    "plot_image_saliency",
+    "plot_series_saliency",
+    "plot_state_space",
+    "plot_text_saliency",
     "sample_states",
     "singular_values",
     "spectral_radius",
