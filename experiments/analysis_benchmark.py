@@ -41,7 +41,7 @@ def exponents(qr_interval: int) -> Array:
     @jax.jit
     def run(params: GRUParams, xs: Array) -> Array:
         return analysis.lyapunov_exponents(
-            params, xs, num_exponents=EXPONENTS, warmup=500, qr_interval=qr_interval
+            params, xs, num_exponents=EXPONENTS, warmup=STEPS // 20, qr_interval=qr_interval
         )
 
     return run(params, xs)

@@ -105,6 +105,15 @@ def test_it_vanishes_when_a_thousandth_is_left():
     assert str(flow) == "layer 0: vanishes after ~10 steps; 1.8e-12 of it reaches the first step"
 
 
+def test_a_tiny_gradient_is_not_zero():
+    """Its square is no float32."""
+    flow = flow_of(constant_gate(-5.0), steps=17)
+    keep = jax.nn.sigmoid(-5.0)
+    np.testing.assert_allclose(flow.reaches_start, keep**16, rtol=1e-3)
+    np.testing.assert_allclose(flow.norms[0, 0], keep**16, rtol=1e-3)
+    np.testing.assert_allclose(flow.profile[0, -1], keep**16, rtol=1e-3)
+
+
 def test_steps_are_counted_from_where_the_loss_enters():
     flow = flow_of(constant_gate(0.0), loss=lambda h_last, hs: hs[30].sum())
     assert flow.vanishes_after.tolist() == [10]

@@ -109,7 +109,7 @@ def gradient_flow(
         return loss(h_last[0] if alone else h_last, hs)
 
     gradients = jax.grad(perturbed_loss)(deltas)
-    norms = jnp.stack([jnp.linalg.norm(g, axis=-1) for g in jax.tree.leaves(gradients)])
+    norms = jnp.stack([_norm(gradient, axis=-1) for gradient in jax.tree.leaves(gradients)])
     return _summarise(norms, stack, lengths)
 
 
@@ -189,11 +189,17 @@ def _steps_back(norm: Array, lengths: Array, reverse: bool) -> tuple[Array, Arra
     time = distance if reverse else lengths - 1 - distance  # of the step so far back
     back = jnp.where(exists, jnp.take_along_axis(norm, time.clip(0), axis=0), 0)
     entry = jnp.argmax(jnp.any(back > 0, axis=1))
-    squares, entered = back**2, jnp.where(exists, back[entry] ** 2, 0)
     # Of the rows that go back so far; a shorter row does not count as one that vanished.
-    profile = jnp.sqrt(squares.sum(1) / entered.sum(1))
-    first = jnp.take_along_axis(squares, (lengths - 1).clip(0)[None], axis=0)
-    return profile, jnp.sqrt(first.sum() / entered[entry].sum())
+    entered = jnp.where(exists, back[entry], 0)
+    first = jnp.take_along_axis(back, (lengths - 1).clip(0)[None], axis=0)
+    return _norm(back, axis=1) / _norm(entered, axis=1), _norm(first[0]) / _norm(entered[entry])
+
+
+def _norm(values: Array, axis: int = 0) -> Array:
+    """The Euclidean norm, of small values too, whose squares are zero in their dtype."""
+    largest = jnp.max(jnp.abs(values), axis=axis, keepdims=True, initial=0)
+    scale = jnp.where(largest > 0, largest, 1)
+    return jnp.squeeze(scale, axis) * jnp.linalg.norm(values / scale, axis=axis)
 
 
 def _first_after_entry(profile: Array, found: Array) -> Array:
