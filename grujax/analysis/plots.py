@@ -96,6 +96,7 @@ def plot_eigenvalues(eigenvalues: ArrayLike, *, title: str = "eigenvalues of ∂
     axis.set(xlabel="real part", ylabel="imaginary part", title=title, aspect="equal")
     reach = 1.1 * max(1.0, np.abs(rows.real).max(initial=0), np.abs(rows.imag).max(initial=0))
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    axis.locator_params(nbins=5)
     axis.axhline(0, color="#d0d0d0", linewidth=0.6, zorder=0)
     axis.axvline(0, color="#d0d0d0", linewidth=0.6, zorder=0)
     return figure
@@ -170,6 +171,7 @@ def plot_state_space(
         space.plot(*line.T, color="#4c78a8", linewidth=0.7, alpha=0.45)
         plane.plot(*line[:, :2].T, color="#4c78a8", linewidth=0.7, alpha=0.45)
     space.set(xlabel="component 1", ylabel="component 2", zlabel="component 3")
+    space.set_box_aspect(None, zoom=0.88)  # the labels lie outside the box
     plane.set(xlabel="component 1", ylabel="component 2")
     if found is not None:
         for kind, (colour, size) in _MARKS.items():
