@@ -115,6 +115,20 @@ def test_in_float64_the_residual_is_rounding(x64):
     assert found.residuals[0] < 1e-14
 
 
+def test_mixed_and_low_precision(x64):
+    draw = Draw("precise")
+    params, x, starts = draw.params(3, 8), draw.normal(3), draw.normal(10, 8)
+    want = analysis.find_fixed_points(params, x, starts)
+    mixed = analysis.find_fixed_points(params, x, np.float32(starts))
+    assert mixed.points.dtype == jnp.float64
+    np.testing.assert_allclose(mixed.points[0], want.points[0], atol=1e-6)
+    low = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), (params, x, starts))
+    found = analysis.find_fixed_points(*low)
+    assert found.points.dtype == jnp.float32
+    assert found.residuals[0] < 1e-6  # of the rounded weights
+    np.testing.assert_allclose(found.points[0], want.points[0], atol=0.05)
+
+
 def test_jit_and_a_population():
     draw = Draw("population", "float32")
     models = [draw.params(3, 5) for _ in range(3)]

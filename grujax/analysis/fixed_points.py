@@ -24,7 +24,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.analysis.jacobians import step_jacobian
-from grujax.analysis.states import checked_steps
+from grujax.analysis.states import at_least_float32, checked_steps
 from grujax.cell import gru_cell
 
 Cell = Callable[[Any, Array, Array], Array]
@@ -79,7 +79,7 @@ def find_fixed_points(
         x: `[I]`, the constant input.
         starts: `[N, H]`, the initial states, such as those that the network visits with some noise
             added (`sample_states`).
-        cell: any `cell(params, h [N, H], x [I]) -> [N, H]` that treats each row alone.
+        cell: any `cell(params, h [H], x [I]) -> [H]`.
         size: M, at most so many distinct points are returned.
         steps: of the descent, at most; it ends where the residual is rounding.
         bound: the search keeps |h| ≤ bound in every unit; None if there is no bound. Every fixed
@@ -109,17 +109,18 @@ def find_fixed_points(
         Sussillo & Barak 2013, https://doi.org/10.1162/NECO_a_00409; Golub & Sussillo 2018,
         https://doi.org/10.21105/joss.01003
     """
-    starts = jnp.asarray(starts)
-    if starts.ndim != 2 or not starts.shape[0]:
+    params, constant, states = at_least_float32(params, x, starts)
+    if states.ndim != 2 or not states.shape[0]:
         raise ValueError(
-            f"`starts` must have shape [N, H] with N at least 1, got {list(starts.shape)}."
+            f"`starts` must have shape [N, H] with N at least 1, got {list(states.shape)}."
         )
     if size < 1:
         raise ValueError(f"`size` must be positive, got {size}.")
-    step = partial(_step, cell, params, jnp.asarray(x))
-    jacobian = partial(_jacobian, cell, params, jnp.asarray(x))
+    step = partial(_step, cell, params, constant)
+    jacobian = partial(_jacobian, cell, params, constant)
+    states = states.astype(jax.eval_shape(step, states[0]).dtype)
     descend = partial(_descend, step, jacobian, steps, jnp.inf if bound is None else bound)
-    ends, end_residuals = jax.lax.map(descend, starts, batch_size=BATCH)
+    ends, end_residuals = jax.lax.map(descend, states, batch_size=BATCH)
     points, residuals, num_starts, num_found = _merge(
         ends, end_residuals, slow_tolerance, radius, size
     )

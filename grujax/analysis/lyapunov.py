@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax.analysis.states import checked_steps
+from grujax.analysis.states import at_least_float32, checked_steps
 from grujax.cell import gru_cell
 from grujax.params import GRUParams
 from grujax.sequence import gru
@@ -78,7 +78,7 @@ def lyapunov_exponents(
         Engelken, Wolf & Abbott 2023, https://arxiv.org/abs/2006.02427; Vogt et al. 2022,
         https://arxiv.org/abs/2006.14123; the algorithm is that of Benettin et al. 1980.
     """
-    params, inputs, state = _at_least_float32(params, jnp.asarray(xs), h0)
+    params, inputs, state = at_least_float32(params, jnp.asarray(xs), h0)
     if inputs.ndim < 2:
         raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")
     steps, batch = inputs.shape[0], inputs.shape[1:-1]
@@ -162,18 +162,6 @@ def _growth(
 
     zero = jnp.zeros(tangents.shape[1], tangents.dtype)
     return jax.lax.scan(chunk, (h, tangents, zero), (xs, exists))[0]
-
-
-def _at_least_float32(*trees: Any) -> tuple:
-    """Tangent vectors need more than bfloat16 has: all floating leaves, in at least float32."""
-
-    def cast(leaf):
-        leaf = jnp.asarray(leaf)
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            return leaf
-        return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-
-    return jax.tree.map(cast, trees)
 
 
 def _initial_state(

@@ -58,6 +58,18 @@ def checked_steps(xs: Array, lengths: ArrayLike | None) -> Array:
     return existing_steps(len(xs), lengths)
 
 
+def at_least_float32(*trees: Any) -> tuple:
+    """The floating leaves in at least float32: Jacobians and their QR have no bfloat16 form."""
+
+    def cast(leaf):
+        leaf = jnp.asarray(leaf)
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+
+    return jax.tree.map(cast, trees)
+
+
 def layer_inputs(
     layers: Sequence[Layer],
     xs: ArrayLike,
