@@ -1,6 +1,6 @@
 """How long the two costly analyses take, compiled, at the sizes that research uses.
 
-    python -m experiments.analysis_benchmark       a minute or two on 2 CPU cores
+    python -m experiments.analysis_benchmark       a minute on 2 CPU cores
 
 Lyapunov exponents of a driven GRU, and fixed points of GRUs whose recurrent weights have a gain of
 1 to 3: the larger, the more chaotic, and the longer the search. The times include compiling.

@@ -5,7 +5,7 @@ What the trained network remembers with must be a state that stays where it is w
 in: a stable fixed point of h ↦ GRU(h, 0) for each of the 2³ memories. The experiment trains five
 networks, looks for their fixed points from states that they visit, and draws them.
 
-    python -m experiments.flip_flop                          five seeds: 2 minutes on 2 CPU cores
+    python -m experiments.flip_flop                          five seeds: a minute on 2 CPU cores
     python -m experiments.flip_flop --quick                  one small network: half a minute
     python -m experiments.flip_flop --predict "+-+ ... .+. ... -.."      what it remembers
 
@@ -43,7 +43,7 @@ from grujax.linen import GRU
 COMMAND = "python -m experiments.flip_flop"
 MODEL = "model.msgpack"
 BITS = 3
-SECONDS = 30  # of training and analysis a seed on 2 CPU cores
+SECONDS = 10  # of training and analysis a seed on 2 CPU cores
 
 
 @dataclass(frozen=True)
