@@ -20,16 +20,17 @@ from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
 if TYPE_CHECKING:
-    from grujax import baselines, convert, initializers, linen, nnx, sweep
+    from grujax import analysis, baselines, convert, initializers, linen, nnx, sweep
 
 __version__ = "0.1.0"
 
 # Imported at first use, so that `import grujax` costs no more than `import jax`.
-_SUBMODULES = ("baselines", "convert", "initializers", "linen", "nnx", "sweep")
+_SUBMODULES = ("analysis", "baselines", "convert", "initializers", "linen", "nnx", "sweep")
 
 __all__ = [
     "GRUGates",
     "GRUParams",
+    "analysis",
     "baselines",
     "bidirectional_gru",
     "convert",

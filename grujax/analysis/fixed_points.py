@@ -1,0 +1,262 @@
+"""Fixed and slow points of a network under a constant input, and their stability.
+
+Each initial state descends on the speed q(h) = ½·‖F(h) − h‖² (Sussillo & Barak 2013), all at once,
+by the method of Levenberg and Marquardt. With A = ∂F/∂h − I it steps by
+
+    (AᵀA + μI)·δ = −Aᵀ·(F(h) − h)
+
+and divides μ by four when the speed falls, or multiplies it and tries again. With μ large this is
+gradient descent; near a fixed point, as μ falls, it is Newton's method and quadratic; at a slow
+point, where A is singular and q has a minimum above zero, it comes to rest. What arrived at the
+same point is merged, and the eigenvalues of ∂F/∂h there say how it is approached and left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from grujax.analysis.jacobians import step_jacobian
+from grujax.analysis.states import at_least_float32, checked_steps
+from grujax.cell import gru_cell
+
+Cell = Callable[[Any, Array, Array], Array]
+
+DAMPING = 1e-2  # μ at the start
+MAX_REJECTIONS = 12  # in a row: no damping makes the speed fall any more
+BATCH = 128  # initial states whose H × H Jacobians are held at once
+
+
+class Stability(IntEnum):
+    """What kind of point it is, by the moduli of the Jacobian's eigenvalues."""
+
+    NONE = 0  # an empty place
+    STABLE = 1  # all below 1: it attracts
+    SADDLE = 2  # some below, some above
+    UNSTABLE = 3  # all above 1: it repels
+    SLOW = 4  # not a fixed point, but nearly
+
+
+class FixedPoints(NamedTuple):
+    """M places for distinct points, fixed points before slow ones; the places left are NaN."""
+
+    points: Array  # [M, H]
+    residuals: Array  # [M]: ‖F(h) − h‖
+    eigenvalues: Array  # [M, H] complex, of ∂F/∂h, by descending modulus
+    stability: Array  # [M] int, see `Stability`
+    num_starts: Array  # [M] int: how many initial states arrived there
+    num_found: Array  # [] int: distinct points, those included for which there was no place
+
+    def of(self, kind: Stability) -> Array:
+        """The points of one kind, `[n, H]`; not under jit, because n depends on the values."""
+        return self.points[self.stability == kind]
+
+
+def find_fixed_points(
+    params: Any,
+    x: ArrayLike,
+    starts: ArrayLike,
+    *,
+    cell: Cell = gru_cell,
+    size: int = 64,
+    steps: int = 100,
+    bound: float | None = 1.0,
+    tolerance: float = 1e-6,
+    slow_tolerance: float = 1e-3,
+    radius: float = 1e-2,
+) -> FixedPoints:
+    """Finds the points where h = F(h), F(h) = cell(params, h, x), from many initial states.
+
+    Args:
+        params: `GRUParams`, or what `cell` takes.
+        x: `[I]`, the constant input.
+        starts: `[N, H]`, the initial states, such as those that the network visits with some noise
+            added (`sample_states`).
+        cell: any `cell(params, h [H], x [I]) -> [H]`.
+        size: M, at most so many distinct points are returned.
+        steps: of the descent, at most; it ends where the residual is rounding.
+        bound: the search keeps |h| ≤ bound in every unit; None if there is no bound. Every fixed
+            point of a GRU has h = n, hence |h| < 1. Without the bound one finds places far outside
+            where the update gate is all but 1, so that nothing moves.
+        tolerance: at most this residual ‖F(h) − h‖ makes a fixed point. In float32 the residual of
+            a state of norm 1 is rounding below about 1e-7.
+        slow_tolerance: at most this residual makes a slow point; what is faster is left out.
+        radius: points nearer to each other than this are one.
+
+    Returns:
+        `FixedPoints`, of fixed shapes, so that it can be jitted and vmapped.
+
+    Raises:
+        ValueError: if `starts` is not `[N, H]` with at least one row, `size` is not positive, or
+            as `cell`.
+
+    Example:
+        >>> def pitchfork(gain, h, x):
+        ...     return jnp.tanh(gain * h + x)
+        >>> starts = jnp.linspace(-1, 1, 9)[:, None]
+        >>> found = find_fixed_points(2.0, jnp.zeros(1), starts, cell=pitchfork, size=5)
+        >>> found.num_found.item(), len(found.of(Stability.STABLE))
+        (3, 2)
+
+    Reference:
+        Sussillo & Barak 2013, https://doi.org/10.1162/NECO_a_00409; Golub & Sussillo 2018,
+        https://doi.org/10.21105/joss.01003
+    """
+    params, constant, states = at_least_float32(params, x, starts)
+    if states.ndim != 2 or not states.shape[0]:
+        raise ValueError(
+            f"`starts` must have shape [N, H] with N at least 1, got {list(states.shape)}."
+        )
+    if size < 1:
+        raise ValueError(f"`size` must be positive, got {size}.")
+    step = partial(_step, cell, params, constant)
+    jacobian = partial(_jacobian, cell, params, constant)
+    states = states.astype(jax.eval_shape(step, states[0]).dtype)
+    descend = partial(_descend, step, jacobian, steps, jnp.inf if bound is None else bound)
+    ends, end_residuals = jax.lax.map(descend, states, batch_size=BATCH)
+    points, residuals, num_starts, num_found = _merge(
+        ends, end_residuals, slow_tolerance, radius, size
+    )
+    eigenvalues = _eigenvalues(jacobian, points)
+    stability = _classify(eigenvalues, residuals, tolerance)
+    return FixedPoints(points, residuals, eigenvalues, stability, num_starts, num_found)
+
+
+def sample_states(
+    key: Array, hs: ArrayLike, num: int, *, noise: float = 0.0, lengths: ArrayLike | None = None
+) -> Array:
+    """Draws states that a network visited, as initial states of a search.
+
+    Args:
+        key: a JAX random key.
+        hs: `[T, B, H]`, as from `grujax.gru`.
+        num: N, how many to draw, with replacement.
+        noise: the standard deviation of what is added to each unit.
+        lengths: `[B]`: the padding is not drawn. At least one row must have a step.
+
+    Returns:
+        `[N, H]`.
+
+    Example:
+        >>> sample_states(jax.random.key(0), jnp.ones((5, 2, 3)), 7, lengths=jnp.array([5, 1]))[0]
+        Array([1., 1., 1.], dtype=float32)
+    """
+    hs = jnp.asarray(hs)
+    states = hs.reshape(-1, hs.shape[-1])
+    chosen_key, noise_key = jax.random.split(key)
+    exists = checked_steps(hs, lengths).reshape(-1)
+    chosen = jax.random.choice(chosen_key, len(states), (num,), p=exists / exists.sum())
+    return states[chosen] + noise * jax.random.normal(noise_key, (num, hs.shape[-1]), hs.dtype)
+
+
+def _step(cell: Cell, params: Any, x: Array, h: Array) -> Array:
+    return cell(params, h, x)
+
+
+def _jacobian(cell: Cell, params: Any, x: Array, h: Array) -> Array:
+    """`[H, H]` at one state; in closed form for the GRU, which is H times cheaper."""
+    if cell is gru_cell:
+        return step_jacobian(params, h, x)
+    return jax.jacfwd(partial(_step, cell, params, x))(h)
+
+
+def _residual(step: Callable[[Array], Array], h: Array) -> Array:
+    norm = jnp.linalg.norm(step(h) - h)
+    return jnp.where(jnp.isnan(norm), jnp.inf, norm)
+
+
+def _descend(
+    step: Callable[[Array], Array],
+    jacobian: Callable[[Array], Array],
+    max_steps: int,
+    bound: float,
+    start: Array,  # [H]
+) -> tuple[Array, Array]:
+    """Levenberg–Marquardt from one state: where it ends `[H]`, and the residual there `[]`."""
+    identity = jnp.eye(start.shape[-1], dtype=start.dtype)
+    epsilon = jnp.finfo(start.dtype).eps
+
+    def goes_on(carry):
+        count, h, residual, _, rejections = carry
+        rounding = epsilon * (1 + jnp.linalg.norm(h))
+        return (count < max_steps) & (rejections < MAX_REJECTIONS) & (residual > rounding)
+
+    def attempt(carry):
+        count, h, residual, damping, rejections = carry
+        matrix = jacobian(h) - identity
+        normal = matrix.T @ matrix + damping * identity
+        delta = jax.scipy.linalg.cho_solve(
+            (jnp.linalg.cholesky(normal), True), matrix.T @ (step(h) - h)
+        )
+        new_h = jnp.clip(h - delta, -bound, bound)
+        new_residual = _residual(step, new_h)
+        falls = new_residual < residual
+        return (
+            count + 1,
+            jnp.where(falls, new_h, h),
+            jnp.where(falls, new_residual, residual),
+            jnp.where(falls, jnp.maximum(damping / 4, epsilon), damping * 4),
+            jnp.where(falls, 0, rejections + 1),
+        )
+
+    damping = jnp.asarray(DAMPING, start.dtype)
+    start = jnp.clip(start, -bound, bound)
+    carry = (0, start, _residual(step, start), damping, jnp.int32(0))
+    _, h, residual, _, _ = jax.lax.while_loop(goes_on, attempt, carry)
+    return h, residual
+
+
+def _merge(
+    points: Array, residuals: Array, slow_tolerance: float, radius: float, size: int
+) -> tuple[Array, Array, Array, Array]:
+    """The distinct points among `[N, H]`, the best first, in `size` places; see `FixedPoints`."""
+    order = jnp.argsort(residuals)
+    points, residuals = points[order], residuals[order]
+    num, numbers = len(points), jnp.arange(len(points))
+
+    def visit(distinct, index):
+        near = jnp.linalg.norm(points - points[index], axis=-1) < radius
+        known = distinct & near
+        is_new = (residuals[index] <= slow_tolerance) & ~known.any()
+        owner = jnp.where(is_new, index, jnp.where(known.any(), jnp.argmax(known), num))
+        return distinct.at[index].set(is_new), owner
+
+    distinct, owners = jax.lax.scan(visit, jnp.zeros(num, bool), numbers)
+    owners = jnp.where(residuals <= slow_tolerance, owners, num)
+    arrived = jnp.zeros(num + 1, int).at[owners].add(1)
+    (places,) = jnp.nonzero(distinct, size=size, fill_value=num)
+    taken = places < num
+    at = places.clip(max=num - 1)
+    return (
+        jnp.where(taken[:, None], points[at], jnp.nan),
+        jnp.where(taken, residuals[at], jnp.nan),
+        jnp.where(taken, arrived[at], 0),
+        distinct.sum(),
+    )
+
+
+def _eigenvalues(jacobian: Callable[[Array], Array], points: Array) -> Array:
+    taken = ~jnp.isnan(points[:, 0])
+    jacobians = jax.lax.map(jacobian, points, batch_size=BATCH)
+    values = jnp.linalg.eigvals(jnp.where(taken[:, None, None], jacobians, 0))
+    descending = jnp.argsort(-jnp.abs(values), axis=-1)
+    values = jnp.take_along_axis(values, descending, axis=-1)
+    return jnp.where(taken[:, None], values, jnp.nan)
+
+
+def _classify(eigenvalues: Array, residuals: Array, tolerance: float) -> Array:
+    moduli = jnp.abs(eigenvalues)
+    kind = jnp.where(
+        moduli[:, 0] < 1,
+        Stability.STABLE,
+        jnp.where(moduli[:, -1] > 1, Stability.UNSTABLE, Stability.SADDLE),
+    )
+    kind = jnp.where(residuals <= tolerance, kind, Stability.SLOW)
+    return jnp.where(jnp.isnan(residuals), Stability.NONE, kind)

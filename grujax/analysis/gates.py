@@ -1,0 +1,136 @@
+"""What the gates do over time: traces, memory time scales, saturation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from grujax.analysis.states import visit_states
+from grujax.cell import gru_gates
+from grujax.params import GRUParams
+
+
+class GateTrace(NamedTuple):
+    """The gates and the state of a layer at every step; zero in the padding."""
+
+    reset: Array  # [T, B, H], in at least float32, as the two below
+    update: Array  # [T, B, H]: 1 keeps the state, 0 replaces it
+    candidate: Array  # [T, B, H]
+    hs: Array  # [T, B, H], the state after each step
+    exists: Array  # [T, B] bool: whether the step exists
+
+
+class GateSaturation(NamedTuple):
+    """The share of the existing steps in which a unit's gates are nearly shut or open."""
+
+    reset_shut: Array  # [H]
+    reset_open: Array  # [H]
+    update_shut: Array  # [H]: the state is replaced
+    update_open: Array  # [H]: the state is kept
+    candidate: Array  # [H]: |n| near 1
+
+
+def trace_gates(
+    params: GRUParams,
+    xs: ArrayLike,
+    h0: ArrayLike | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+) -> GateTrace:
+    """The gates r, z, n and the state of a layer at every step of a sequence.
+
+    Args:
+        params: `GRUParams` for input size I and hidden size H.
+        xs: `[T, B, I]`; for a layer inside a stack, see `layer_inputs`.
+        h0: the initial state, see `grujax.gru`.
+        lengths: `[B]`, see `grujax.gru`.
+        reverse: see `grujax.gru`.
+
+    Returns:
+        `GateTrace`; `hs` is what `grujax.gru` returns, and z ∘ h + (1 − z) ∘ n of these gates.
+
+    Raises:
+        ValueError: as `grujax.gru`.
+
+    Example:
+        >>> import jax, grujax
+        >>> params = grujax.init_gru(jax.random.key(0), input_size=3, hidden_size=6)
+        >>> trace = trace_gates(params, jnp.ones((5, 2, 3)), lengths=jnp.array([5, 2]))
+        >>> trace.update.shape, trace.update[2:, 1].any().item()
+        ((5, 2, 6), False)
+    """
+    visited = visit_states(params, xs, h0, lengths, reverse)
+    gates = gru_gates(params, visited.before, visited.xs)
+    r, z, n = (jnp.where(visited.exists[..., None], gate, 0) for gate in gates)
+    return GateTrace(r, z, n, visited.after, visited.exists)
+
+
+def memory_time_scale(trace: GateTrace) -> Array:
+    """How many steps each unit remembers, judged by its mean update gate z̄:
+
+        τ = −1 / log z̄
+
+    A state kept by the factor z̄ a step has fallen to 1/e after τ steps.
+
+    Args:
+        trace: from `trace_gates`.
+
+    Returns:
+        `[H]` steps, in the mean over all existing steps; 0 where the gate is always shut, infinite
+        where it is always open, NaN if no step exists.
+
+    Example:
+        >>> import jax, grujax
+        >>> params = grujax.init_gru(jax.random.key(0), input_size=3, hidden_size=2)
+        >>> trace = trace_gates(params, jnp.zeros((5, 3)))  # no input: every gate is 1/2
+        >>> [round(steps, 3) for steps in memory_time_scale(trace).tolist()]
+        [1.443, 1.443]
+
+    Reference:
+        Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188
+    """
+    return 1 / jnp.abs(jnp.log(_mean_over_steps(trace.update, trace.exists)))
+
+
+def gate_saturation(trace: GateTrace, margin: float = 0.1) -> GateSaturation:
+    """How often each unit's gates are saturated: within `margin` of an end of their range.
+
+    Args:
+        trace: from `trace_gates`.
+        margin: between 0 and 1/2.
+
+    Returns:
+        `GateSaturation`, each `[H]`: the share of all existing steps.
+
+    Raises:
+        ValueError: if `margin` does not lie in (0, 1/2).
+
+    Example:
+        >>> import jax, grujax
+        >>> params = grujax.init_gru(jax.random.key(0), input_size=3, hidden_size=2)
+        >>> gate_saturation(trace_gates(params, jnp.zeros((5, 3)))).update_open.tolist()
+        [0.0, 0.0]
+
+    Reference:
+        Karpathy et al. 2015, https://arxiv.org/abs/1506.02078
+    """
+    if not 0 < margin < 0.5:
+        raise ValueError(f"`margin` must lie in (0, 1/2), got {margin}.")
+    saturated = (
+        trace.reset < margin,
+        trace.reset > 1 - margin,
+        trace.update < margin,
+        trace.update > 1 - margin,
+        jnp.abs(trace.candidate) > 1 - margin,
+    )
+    return GateSaturation(*(_mean_over_steps(where, trace.exists) for where in saturated))
+
+
+def _mean_over_steps(values: Array, exists: Array) -> Array:
+    """The mean of `[T, B, H]` over the existing steps of all rows: `[H]`."""
+    rows = tuple(range(values.ndim - 1))
+    return jnp.mean(values, axis=rows, where=exists[..., None])

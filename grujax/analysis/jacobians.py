@@ -1,0 +1,213 @@
+"""Jacobians of the state by an earlier state: of one step, and of spans of steps.
+
+With the gates of `grujax.cell`, h' = z∘h + (1 − z)∘n, and the row-vector convention h·W, whose
+derivative by h is Wᵀ (J[i, j] = ∂h'ᵢ/∂hⱼ):
+
+    ∂r/∂h  = diag(r∘(1 − r))·Whrᵀ
+    ∂z/∂h  = diag(z∘(1 − z))·Whzᵀ
+    ∂n/∂h  = diag(1 − n²)·[diag(r)·Whnᵀ + diag(h·Whn + bhn)·∂r/∂h]        reset_after=True
+    ∂n/∂h  = diag(1 − n²)·Whnᵀ·[diag(r) + diag(h)·∂r/∂h]                  reset_after=False
+    ∂h'/∂h = diag(z) + diag(h − n)·∂z/∂h + diag(1 − z)·∂n/∂h
+
+The first form needs no matrix product at all, the second one a step.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from grujax.analysis.states import visit_states
+from grujax.cell import gru_gates, matmul, promote
+from grujax.params import GRUParams
+
+
+class ScaledMatrix(NamedTuple):
+    """A product of many matrices, matrix · exp(log_scale): it neither over- nor underflows."""
+
+    matrix: Array  # [B, H, H], of Frobenius norm 1
+    log_scale: Array  # [B]
+
+
+def step_jacobian(params: GRUParams, h: Array, x: Array) -> Array:
+    """The Jacobian of one step by the state before it, ∂h'/∂h, in closed form.
+
+    Args:
+        params: `GRUParams` for input size I and hidden size H, of either reset form.
+        h: `[B, H]`, the state before the step.
+        x: `[B, I]`, the input.
+
+    Returns:
+        `[B, H, H]`, J[i, j] = ∂h'ᵢ/∂hⱼ, in at least float32.
+
+    Raises:
+        ValueError: if a shape or dtype does not fit.
+
+    Example:
+        >>> import grujax
+        >>> params = grujax.init_gru(jax.random.key(0), input_size=3, hidden_size=6)
+        >>> step_jacobian(params, jnp.zeros((4, 6)), jnp.ones((4, 3))).shape
+        (4, 6, 6)
+    """
+    params, h, x = promote(params, h, x)
+    r, z, n = gru_gates(params, h, x)
+    h = h.astype(r.dtype)
+    w_hr, w_hz, w_hn = (w.T.astype(r.dtype) for w in params.w_h)
+    reset = _rows(r * (1 - r), w_hr)
+    update = _rows(z * (1 - z), w_hz)
+    if params.reset_after:
+        scaled_by_reset = matmul(h, w_hn.T) + params.b_hn
+        candidate = _rows(r, w_hn) + _rows(scaled_by_reset, reset)
+    else:
+        candidate = matmul(w_hn, _diagonal(r) + _rows(h, reset))
+    return _diagonal(z) + _rows(h - n, update) + _rows((1 - z) * (1 - n**2), candidate)
+
+
+def step_jacobians(
+    params: GRUParams,
+    xs: ArrayLike,
+    h0: ArrayLike | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    reverse: bool = False,
+) -> Array:
+    """The Jacobian of every step of a sequence, ∂h_t/∂h_{t−1}.
+
+    Args:
+        params: `GRUParams` for input size I and hidden size H.
+        xs: `[T, B, I]`; for a layer inside a stack, see `layer_inputs`.
+        h0: the initial state, see `grujax.gru`.
+        lengths: `[B]`, see `grujax.gru`.
+        reverse: see `grujax.gru`; the Jacobian is then by the state of the walk, ∂h_t/∂h_{t+1}.
+
+    Returns:
+        `[T, B, H, H]`, in at least float32; the identity in the padding, where the state is
+        carried. It is H times the size of `hs`.
+
+    Raises:
+        ValueError: as `grujax.gru`.
+
+    Example:
+        >>> import grujax
+        >>> params = grujax.init_gru(jax.random.key(0), input_size=3, hidden_size=6)
+        >>> step_jacobians(params, jnp.ones((5, 2, 3))).shape
+        (5, 2, 6, 6)
+    """
+    visited = visit_states(params, xs, h0, lengths, reverse)
+    jacobians = step_jacobian(params, visited.before, visited.xs)
+    identity = jnp.eye(params.hidden_size, dtype=jacobians.dtype)
+    return jnp.where(visited.exists[..., None, None], jacobians, identity)
+
+
+def jacobian_product(jacobians: ArrayLike) -> ScaledMatrix:
+    """The Jacobian of a span of steps, J_T ⋯ J_2·J_1, rescaled after every factor.
+
+    Args:
+        jacobians: `[T, B, H, H]` in the order of the walk: a slice of `step_jacobians`, turned
+            round by `[::-1]` if those were made with `reverse=True`.
+
+    Returns:
+        `ScaledMatrix(matrix [B, H, H], log_scale [B])`: the product is matrix · exp(log_scale).
+
+    Raises:
+        ValueError: if `jacobians` has no such shape.
+
+    Example:
+        >>> product = jacobian_product(jnp.full((2000, 1, 1), 0.5))  # 2^−2000 is no float
+        >>> product.matrix.item(), round(product.log_scale.item() / 2000, 4)
+        (1.0, -0.6931)
+    """
+    factors = _square("jacobians", jacobians)
+    if factors.ndim < 3:
+        raise ValueError(f"`jacobians` must have shape [T, B, H, H], got {list(factors.shape)}.")
+    identity = jnp.broadcast_to(jnp.eye(factors.shape[-1], dtype=factors.dtype), factors.shape[1:])
+    start = _normalised(identity, jnp.zeros(factors.shape[1:-2], factors.dtype))
+
+    def multiply(product: ScaledMatrix, factor: Array):
+        return _normalised(factor @ product.matrix, product.log_scale), None
+
+    return jax.lax.scan(multiply, start, factors)[0]
+
+
+def log_singular_values(product: ScaledMatrix) -> Array:
+    """The logarithms of the singular values of a span's Jacobian.
+
+    They say by how much the span stretches a change of state, and a gradient on its way back.
+
+    Args:
+        product: from `jacobian_product`.
+
+    Returns:
+        `[B, H]`, descending. Those below the largest by more than the precision of the dtype
+        (about 16 in float32, 36 in float64) are rounding; `lyapunov_exponents` has no such limit.
+
+    Example:
+        >>> spans = jnp.stack([jnp.diag(jnp.array([2.0, 0.5]))] * 3)
+        >>> [round(log, 3) for log in log_singular_values(jacobian_product(spans)).tolist()]
+        [2.079, -2.079]
+    """
+    return jnp.log(singular_values(product.matrix)) + product.log_scale[..., None]
+
+
+def singular_values(jacobian: ArrayLike) -> Array:
+    """The singular values of each Jacobian.
+
+    Args:
+        jacobian: `[B, H, H]`.
+
+    Returns:
+        `[B, H]`, descending.
+
+    Raises:
+        ValueError: if the matrices are not square.
+
+    Example:
+        >>> singular_values(jnp.array([[0.0, 2.0], [1.0, 0.0]])).tolist()
+        [2.0, 1.0]
+    """
+    return jnp.linalg.svd(_square("jacobian", jacobian), compute_uv=False)
+
+
+def spectral_radius(jacobian: ArrayLike) -> Array:
+    """The largest modulus of an eigenvalue of each Jacobian.
+
+    Args:
+        jacobian: `[B, H, H]`.
+
+    Returns:
+        `[B]`.
+
+    Raises:
+        ValueError: if the matrices are not square.
+
+    Example:
+        >>> round(spectral_radius(jnp.array([[0.0, 2.0], [-2.0, 0.0]])).item(), 4)
+        2.0
+    """
+    return jnp.abs(jnp.linalg.eigvals(_square("jacobian", jacobian))).max(-1)
+
+
+def _rows(scales: Array, matrix: Array) -> Array:
+    """diag(scales)·matrix."""
+    return scales[..., None] * matrix
+
+
+def _diagonal(values: Array) -> Array:
+    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
+
+
+def _normalised(matrix: Array, log_scale: Array) -> ScaledMatrix:
+    norm = jnp.linalg.norm(matrix, axis=(-2, -1))
+    divisor = jnp.where(norm > 0, norm, 1)  # the zero matrix stays what it is
+    return ScaledMatrix(matrix / divisor[..., None, None], log_scale + jnp.log(divisor))
+
+
+def _square(name: str, matrix: ArrayLike) -> Array:
+    matrix = jnp.asarray(matrix)
+    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
+        raise ValueError(f"`{name}` must be square matrices, got {list(matrix.shape)}.")
+    return matrix
