@@ -4,8 +4,8 @@ Two numbers of a sequence of T steps are marked, and the network has to add them
 (Hochreiter & Schmidhuber 1997, "Long short-term memory"). For each cell and T: all combinations of
 three learning rates, two initialisations and two seeds, trained alike, on fresh sequences only.
 
-    python -m experiments.sweep_adding --quick     T = 20, 50: about a minute on 2 quiet cores
-    python -m experiments.sweep_adding             T = 100, 200, 500, 1000: see MINUTES
+    python -m experiments.sweep_adding --quick     T = 20, 50: one to three minutes on 2 cores
+    python -m experiments.sweep_adding             T = 100, 200, 500, 1000: 20 minutes, by estimate
 
 The initialisations: "standard" is orthogonal recurrent matrices with zero biases, besides the
 LSTM's forget gate with 1. "long" is chrono biases up to T for the gate that carries the state (GRU:
@@ -13,8 +13,8 @@ update, LSTM: forget; Tallec & Ollivier 2018), and the identity as the RNN's rec
 tanh, after Le et al. 2015).
 
 A training has solved the problem when the mean squared error of its last batches is below 0.01;
-always answering 1 gives 0.167. Expected: the gated cells solve short sequences with most settings,
-the plain RNN with few or none; with T all rates fall, and the initialisation decides.
+always answering 1 gives 0.167. With --quick, T = 20 / 50, were solved by 0 / 0% of the RNN's
+trainings, 67 / 33% of the LSTM's and 100 / 67% of the GRU's.
 
 Writes success.png, table.csv, sweep.npz and one overview per cell to runs/sweep_adding. Every
 finished chunk of trainings is kept there: after a kill the same command goes on.
@@ -41,7 +41,7 @@ from grujax.initializers import chrono, identity
 
 CELL_NAMES = ("rnn", "lstm", "gru")
 INITIALISATIONS = ("standard", "long")
-MINUTES = 20  # of the default settings on 2 quiet CPU cores, at most
+MINUTES = 20  # of the default settings on 2 quiet CPU cores, by estimate from --quick
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def main(settings: Settings) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jax.config.update("jax_num_cpu_devices", cores or 1)
     out = settings.out
-    length = f"at most {MINUTES} minutes by default" if not settings.quick else "about a minute"
+    length = f"about {MINUTES} minutes by default" if not settings.quick else "about a minute"
     if settings.quick:
         settings = Settings((20, 50), settings.learning_rates, seeds=1, updates=600)
         out = out / "quick"
