@@ -14,7 +14,22 @@ from jax.typing import ArrayLike, DTypeLike
 from grujax.params import as_floating
 
 
-def as_state(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+def as_states(
+    h0: ArrayLike | None,
+    reset_state: ArrayLike | None,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    reverse: bool,
+) -> tuple[Array, Array]:
+    """The initial state and the state after a reset, each of this shape `[B, H]` and dtype."""
+    state = jnp.zeros(shape, dtype) if h0 is None else _as_state("h0", h0, shape, dtype)
+    if reset_state is None:
+        return state, state
+    check_direction(reverse)
+    return state, _as_state("reset_state", reset_state, shape, dtype)
+
+
+def _as_state(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """`value` as a state of this shape `[B, H]` and dtype; raises ValueError if it does not fit."""
     state = as_floating(name, value, shape[-1], "hidden size")
     leading = (1,) * (len(shape) - state.ndim) + state.shape

@@ -36,7 +36,7 @@ from jax.typing import ArrayLike
 
 from grujax import implementations
 from grujax.arguments import (
-    as_state,
+    as_states,
     check_direction,
     check_lengths,
     check_resets,
@@ -126,11 +126,7 @@ def gru(
     steps, batch = inputs.shape[0], inputs.shape[1:-1]
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
-    state = jnp.zeros(shape, dtype) if h0 is None else as_state("h0", h0, shape, dtype)
-    after_reset = state
-    if reset_state is not None:
-        check_direction(reverse)
-        after_reset = as_state("reset_state", reset_state, shape, dtype)
+    state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
     exists, starts = steps_of_walk(steps, batch, lengths, resets, reverse)
     masks = Masks(exists, starts)
     masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)

@@ -26,7 +26,7 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.arguments import as_state, check_direction
+from grujax.arguments import as_states
 from grujax.cell import matmul, promote_operands
 from grujax.implementations.masks import where_exists
 from grujax.params import Initializer, as_floating, check_arrays, check_sizes, draw_gates
@@ -168,11 +168,7 @@ def min_gru(
     steps, batch = inputs.shape[0], inputs.shape[1:-1]
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
-    state = jnp.zeros(shape, dtype) if h0 is None else as_state("h0", h0, shape, dtype)
-    after_reset = state
-    if reset_state is not None:
-        check_direction(reverse)
-        after_reset = as_state("reset_state", reset_state, shape, dtype)
+    state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
     exists, starts = steps_of_walk(steps, batch, lengths, resets, reverse)
     if steps == 0:
         return state, jnp.zeros((0, *state.shape), dtype)
