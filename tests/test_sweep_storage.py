@@ -125,15 +125,22 @@ def test_a_chunk_reads_back(tmp_path):
 
 
 # One process sweeps; each trial it finished is a line in `log`, written after the chunk's file.
+# A process that is to be killed stops before its ninth chunk, so that it never ends by itself.
 PROGRAM = """
-import sys, jax
+import signal, sys, jax
 sys.path.insert(0, {tests!r})
 from sweep_trainings import KEY, descend
 from grujax import sweep
 from grujax.sweep import running
 
+chunks_left = 8 if sys.argv[1:] == ["to be killed"] else 10**6
+
 def run_chunk(program, key, trials, indices, original=running.run_chunk):
+    global chunks_left
     print("begin", *indices, flush=True)
+    if not chunks_left:
+        signal.pause()
+    chunks_left -= 1
     return original(program, key, trials, indices)
 
 def write_chunk(directory, chunk, original=running.write_chunk):
@@ -154,12 +161,11 @@ def test_kill_9_at_twenty_moments_loses_nothing_and_repeats_nothing(tmp_path):
     moments = random.Random(0)
     kills = 0
     while True:
+        begun = log.read_text().count("begin") if log.exists() else 0
+        command = [sys.executable, "-c", program] + ["to be killed"] * (kills < KILLS)
         with log.open("a") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-c", program], env=environment, stdout=file
-            )
+            process = subprocess.Popen(command, env=environment, stdout=file)
         if kills < KILLS:
-            begun = log.read_text().count("begin")
             while log.read_text().count("begin") == begun and process.poll() is None:
                 time.sleep(0.002)
             time.sleep(moments.uniform(0, 0.03))
