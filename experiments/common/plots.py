@@ -130,6 +130,38 @@ def plot_success(path: Path, rates: Mapping[str, Mapping[int, float]]):
     _save(figure, path)
 
 
+def plot_episodes(
+    path: Path, episodes: Sequence[tuple[str, Sequence[str], np.ndarray, Sequence[int]]]
+):
+    """Draws stories sentence by sentence, shaded by the attention of each pass over them.
+
+    Args:
+      path: the PNG to write.
+      episodes: (title, sentences [S], attention weights [passes, S], the sentences that matter).
+    """
+    columns = min(3, len(episodes))
+    rows = -(-len(episodes) // columns)
+    longest = max(len(sentences) for _, sentences, _, _ in episodes)
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(4.3 * columns, rows * (0.28 * longest + 0.9)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat[len(episodes) :]:
+        axis.axis("off")
+    for axis, (title, sentences, weights, matter) in zip(axes.flat, episodes, strict=False):
+        axis.imshow(weights.T, cmap="Oranges", vmin=0, vmax=1, aspect="auto")
+        axis.set_xticks(range(len(weights)), [f"{i + 1}." for i in range(len(weights))])
+        axis.set_yticks(range(len(sentences)), sentences, fontsize=8)
+        for i in matter:
+            axis.get_yticklabels()[i].set_fontweight("bold")
+        axis.set_title(title, fontsize=8)
+        axis.set_xlabel("pass", fontsize=8)
+    _save(figure, path)
+
+
 def _save(figure, path: Path) -> None:
     figure.savefig(path, dpi=120)
     plt.close(figure)
