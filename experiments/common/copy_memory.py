@@ -20,9 +20,7 @@ def num_steps(delay: int, num_symbols: int) -> int:
     return delay + 2 * num_symbols
 
 
-def draw_batch(
-    key: Array, delay: int, num_symbols: int, batch_size: int
-) -> tuple[Array, Array]:
+def draw_batch(key: Array, delay: int, num_symbols: int, batch_size: int) -> tuple[Array, Array]:
     """Draws sequences `xs [T, B, 10]`, one-hot, and the symbols to repeat, int `[S, B]`."""
     symbols = jax.random.randint(key, (num_symbols, batch_size), 0, ALPHABET)
     blanks = jnp.full((delay + num_symbols, batch_size), BLANK).at[delay].set(MARK)

@@ -9,7 +9,8 @@ from jax import Array
 
 from experiments.common.cells import hidden_size_for
 from experiments.common.long_tasks import Task
-from experiments.common.tricks import Recurrence, Trick, make_recurrence
+from experiments.common.recurrences import Recurrence, make_recurrence
+from experiments.common.tricks import Trick
 from grujax.analysis import cell_gradient_flow
 
 FLOW_ROWS = 32  # of the held-out sequences, over which gradients are looked at

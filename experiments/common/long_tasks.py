@@ -1,10 +1,10 @@
 """Three tasks that need a long memory, in one form: sequences in, answers at the last steps.
 
-    adding   the adding problem, see `experiments.common.adding`; length is T
-    copy     copy memory, see `experiments.common.copy_memory`; length is the delay
-    pixels   which digit an image shows, read pixel by pixel (Le et al. 2015,
-             https://arxiv.org/abs/1504.00941); length is T, the number of pixels: 784, or 196 or 49
-             of the images made smaller
+adding   the adding problem, see `experiments.common.adding`; length is T
+copy     copy memory, see `experiments.common.copy_memory`; length is the delay
+pixels   which digit an image shows, read pixel by pixel (Le et al. 2015,
+         https://arxiv.org/abs/1504.00941); length is T, the number of pixels: 784, or 196 or 49
+         of the images made smaller
 """
 
 from collections.abc import Callable
