@@ -77,7 +77,7 @@ def plot_gains(
             image = axis.imshow(means, cmap="RdBu", vmin=-60, vmax=60, aspect="auto")
             for (y, x), mean in np.ndenumerate(np.array(means)):
                 values = points[y][x]
-                text = "–" if values is None else f"{mean:+.0f}"
+                text = "–" if values is None else f"{round(mean):+d}"
                 if values is not None and len(values) > 1:
                     text += f" ±{100 * values.std(ddof=1):.0f}"
                 colour = "white" if abs(mean) > 40 else "black"
