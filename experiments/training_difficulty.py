@@ -32,8 +32,8 @@ import numpy as np
 
 from experiments.common import difficulty_plots, difficulty_training
 from experiments.common.command import run_command
+from experiments.common.difficulty_report import gains, index_trials, print_report, title_of
 from experiments.common.long_tasks import TASKS, make_task
-from experiments.common.report import format_table
 from experiments.common.tricks import TRICKS, Trick, applies
 from grujax import sweep
 
@@ -109,100 +109,14 @@ def make_train(settings: Settings):
     return train
 
 
-Key = tuple[str, int, str, str]  # task, length, cell, trick
-
-
-def index_trials(trials: dict[str, np.ndarray]) -> dict[Key, np.ndarray]:
-    """Where the trials of each combination lie, in the order of the seeds."""
-    places: dict[Key, list[int]] = {}
-    names = {tuple(trick): name for name, trick in TRICKS.items()}
-    for place in range(len(trials["seed"])):
-        row = {name: values[place].item() for name, values in trials.items()}
-        trick = names[tuple(row[field] for field in Trick._fields)]
-        places.setdefault((row["task"], row["length"], row["cell"], trick), []).append(place)
-    return {key: np.array(value) for key, value in places.items()}
-
-
-def describe_steps(updates: np.ndarray, solved: np.ndarray, error: np.ndarray, cap: int) -> str:
-    """Steps to the solution, over the seeds: "550", "550–800", "700–>1,500", ">1,500: 93% left"."""
-    if not solved.any():
-        left = f"{error.mean():.0%} left" if np.isfinite(error).all() else "diverged"
-        return f">{cap:,}: {left}"
-    least = f"{updates[solved].min():,}"
-    most = f"{updates.max():,}" if solved.all() else f">{cap:,}"
-    return least if least == most else f"{least}–{most}"
-
-
-def describe_effect(effect: np.ndarray) -> str:
-    """A paired difference in percentage points, mean ± sample standard deviation over the seeds."""
-    points = 100 * effect
-    return f"{round(points.mean()):+d}" + (f" ±{points.std(ddof=1):.0f}" if len(points) > 1 else "")
-
-
-def report(settings: Settings, result: sweep.SweepResult) -> None:
-    """Prints a table for each task and length, and one over all of them."""
-    index, metrics = index_trials(result.trials), result.metrics
-    names = [cell.upper() for cell in CELL_NAMES]
-
-    def steps(task: str, length: int, cell: str, trick: str) -> str:
-        places = index[task, length, cell, trick]
-        solved, updates = metrics["solved"][places] > 0, metrics["updates"][places]
-        return describe_steps(updates, solved, metrics["error"][places], settings.cap(task))
-
-    def effect(task: str, length: int, cell: str, trick: str) -> str:
-        if trick == "plain":
-            return f"{metrics['learned'][index[task, length, cell, trick]].mean():.0%}"
-        return describe_effect(gains(result)[task, length, cell, trick])
-
-    for task in TASKS:
-        for length in settings.lengths(task):
-            print(f"\n{title_of(task, length)}: steps to the solution, and what was learned")
-            rows = [
-                [trick]
-                + [
-                    describe(task, length, cell, trick) if applies(trick, cell) else "–"
-                    for describe in (steps, effect)
-                    for cell in CELL_NAMES
-                ]
-                for trick in TRICKS
-            ]
-            print(format_table(["", *names, *names], rows))
-    print('\nAll of them: points of "learned" gained, and in how many pairs a trick beat plain')
-    rows = []
-    for trick in list(TRICKS)[1:]:
-        rows.append([trick])
-        for cell in CELL_NAMES:
-            pairs = [x for key, x in gains(result).items() if key[2:] == (cell, trick)]
-            x = np.concatenate([*pairs, []])
-            rows[-1].append(
-                f"{round(100 * x.mean()):+d} ({np.sum(x > 0)}/{len(x)})" if pairs else "–"
-            )
-    print(format_table(["", *names], rows))
-
-
-def title_of(task: str, length: int) -> str:
-    return f"{task}, {'delay' if task == 'copy' else 'T ='} {length}"
-
-
-def gains(result: sweep.SweepResult) -> dict[Key, np.ndarray]:
-    """What each trick changed of "learned", seed by seed `[seeds]`."""
-    index, learned = index_trials(result.trials), result.metrics["learned"]
-    return {
-        key: learned[places] - learned[index[*key[:3], "plain"]] for key, places in index.items()
-    }
-
-
-def write(settings: Settings, out: Path, result: sweep.SweepResult) -> None:
+def write(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]]) -> None:
     """Writes the table, the file and the figures."""
-    index, metrics = index_trials(result.trials), result.metrics
+    index, metrics, gained = index_trials(result), result.metrics, gains(result)
     result.table().to_csv(out / "table.csv")
     result.save(out / "sweep.npz")
-    tasks = {task: settings.lengths(task) for task in TASKS if settings.lengths(task)}
     solved = {key: metrics["solved"][places].mean() for key, places in index.items()}
     difficulty_plots.plot_success(out / "success.png", tasks, CELL_NAMES, solved)
-    difficulty_plots.plot_gains(
-        out / "tricks.png", tasks, CELL_NAMES, list(TRICKS)[1:], gains(result)
-    )
+    difficulty_plots.plot_gains(out / "tricks.png", tasks, CELL_NAMES, gained)
     for task, lengths in tasks.items():
         flows = {
             (cell, trick): [metrics[name][places] for name in ("flow_before", "flow_after")]
@@ -232,8 +146,9 @@ def main(settings: Settings) -> None:
         static=STATIC,
         directory=out / "chunks",
     )
-    report(settings, result)
-    write(settings, out, result)
+    tasks = {task: settings.lengths(task) for task in TASKS if settings.lengths(task)}
+    print_report(result, tasks, {task: settings.cap(task) for task in TASKS}, CELL_NAMES)
+    write(out, result, tasks)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """The figures of `experiments.training_difficulty`. A key is (task, length, cell, trick)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.common.tricks import TRICKS
+
 Key = tuple[str, int, str, str]
 _COLOURS = {"rnn": "tab:orange", "lstm": "tab:blue", "gru": "tab:green"}
 _LEAST = 1e-12  # of a gradient; what is less is not drawn
+_ZERO = 1e-37  # in float32
 
 
 def plot_success(
@@ -36,9 +39,9 @@ def plot_success(
             plain = [solved[task, length, cell, "plain"] for length in lengths]
             places = np.arange(len(lengths)) + 0.03 * (number - 1)  # so that none hides another
             style = {"color": _COLOURS[cell], "marker": "osD"[number]}
-            axis.plot(places, every, "-", label=f"{cell.upper()}, all", **style)
+            axis.plot(places, every, "-", label=f"{cell.upper()}, all", markersize=9, **style)
             label = f"{cell.upper()}, plain"
-            axis.plot(places, plain, ":", label=label, markerfacecolor="white", **style)
+            axis.plot(places, plain, ":", label=label, markersize=4, mfc="white", **style)
         axis.set_xticks(range(len(lengths)), [str(length) for length in lengths])
         axis.set(xlim=(-0.3, len(lengths) - 0.7), ylim=(-0.04, 1.04), title=task)
         axis.set_xlabel("delay" if task == "copy" else "steps T")
@@ -53,7 +56,6 @@ def plot_gains(
     path: Path,
     tasks: Mapping[str, Sequence[int]],
     cells: Sequence[str],
-    tricks: Sequence[str],
     gained: Mapping[Key, np.ndarray],
 ) -> None:
     """A heat map for each task and length: what each trick changed, mean ± sd over the seeds.
@@ -62,15 +64,16 @@ def plot_gains(
       path: the PNG to write.
       tasks: the lengths of each task.
       cells: their names, the columns.
-      tricks: their names, the rows.
-      gained: what was learned more than plain, fractions `[seeds]`; no key where none applies.
+      gained: what was learned more than plain, fractions `[seeds]`; no key where a trick does not
+        apply.
     """
+    tricks = [trick for trick in _tricks(gained) if trick != "plain"]
     columns = max(len(lengths) for lengths in tasks.values())
     figure, axes = _panels(len(tasks), columns, (3.6, 2.9))
     image = None
     for row, (task, lengths) in zip(axes, tasks.items(), strict=True):
         for axis in row[len(lengths) :]:
-            axis.remove()
+            axis.set_axis_off()
         for axis, length in zip(row, lengths, strict=False):
             points = [[gained.get((task, length, c, t)) for c in cells] for t in tricks]
             means = [[np.nan if x is None else 100 * x.mean() for x in line] for line in points]
@@ -107,7 +110,7 @@ def plot_flows(
         Drawn is the geometric mean over the seeds.
     """
     figure, axes = _panels(2, len(cells), (3.6, 2.8), sharey=True, sharex=True)
-    tricks = list(dict.fromkeys(trick for _, trick in flows))
+    tricks = _tricks(flows)
     for column, cell in enumerate(cells):
         for row, when in enumerate(("untrained", "trained")):
             axis = axes[row, column]
@@ -115,7 +118,7 @@ def plot_flows(
                 if (cell, trick) not in flows:
                     continue
                 profile = flows[cell, trick][row]
-                logs = np.log(np.maximum(profile, _LEAST / 100))
+                logs = np.log(np.maximum(profile, _ZERO))
                 mean = np.exp(logs.mean(0))
                 style = {"color": "black", "linewidth": 2.2} if trick == "plain" else {}
                 style = style or {"color": f"C{number - 1}", "linewidth": 1.3}
@@ -134,6 +137,11 @@ def plot_flows(
     figure.legend([handles[trick] for trick in tricks], tricks, loc="outside right upper")
     figure.suptitle(title)
     figure.savefig(path)
+
+
+def _tricks(keys: Iterable[tuple]) -> list[str]:
+    found = {key[-1] for key in keys}
+    return [trick for trick in TRICKS if trick in found]
 
 
 def _panels(rows: int, columns: int, size: tuple[float, float], **share: bool):

@@ -76,6 +76,11 @@ def make_task(name: str, length: int) -> Task:
     )
 
 
+def num_steps(name: str, length: int) -> int:
+    """T, the steps of a task's sequences."""
+    return copy_memory.num_steps(length, NUM_SYMBOLS) if name == "copy" else length
+
+
 def _squared_error(outputs: Array, targets: Array) -> Array:
     return jnp.mean((outputs[..., 0] - targets) ** 2)
 
