@@ -6,7 +6,7 @@ what each changes). Every pair of a trick and plain starts from the same seeds a
 data, all with Adam at one learning rate. A training ends when it has solved its task, or at the
 cap. Solved are adding and copy with 6% left of the loss of guessing, the digits with half of it.
 
-    python -m experiments.training_difficulty           20 minutes at most on 2 quiet CPU cores
+    python -m experiments.training_difficulty           16 minutes on 2 quiet CPU cores
     python -m experiments.training_difficulty --quick   adding, T = 30: 1 to 2 minutes
 
 It reports, for each cell and trick: the optimizer steps to the solution, where ">1,500" is all that
@@ -15,8 +15,11 @@ taken away on average over all steps up to the cap (0%: as good as guessing all 
 solved at once); success against length; and how much of the gradient reaches back, untrained and
 trained.
 
-Expected: what helps is what carries the state at initialisation. Untrained, 1e-13 of a GRU's
-gradient reaches back 100 steps, and 0.3 of it with chrono biases.
+Expected: a plain GRU solves adding at T = 200 in 900 to 950 steps, with chrono biases in 500 to
+750; a plain LSTM does not within 1,500, and with chrono biases it does in 650 to 950. Untrained,
+1e-24 of the GRU's gradient is left 200 steps back, and 0.3 with chrono biases. No RNN solves it.
+Skips solve copy memory first: the delay of 5 is one skip from a symbol to its answer. In 400 steps
+nobody halves the loss on 784 pixels, where layer norm diverges.
 
 Writes success.png, tricks.png, gradient_flow_TASK.png, table.csv and sweep.npz to
 runs/training_difficulty. Every finished chunk of trainings is kept there: after a kill the same
@@ -38,7 +41,7 @@ from experiments.common.tricks import TRICKS, Trick, applies
 from grujax import sweep
 
 CELL_NAMES = ("rnn", "lstm", "gru")
-MINUTES = 20  # of the default settings, at most, on 2 quiet CPU cores
+MINUTES = 16  # of the default settings on 2 quiet CPU cores
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def main(settings: Settings) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     jax.config.update("jax_num_cpu_devices", cores or 1)
     out = settings.out
-    minutes = f"at most {MINUTES} minutes by default"
+    minutes = f"about {MINUTES} minutes by default"
     if settings.quick:
         settings = Settings((30,), (), (), 1000, seeds=2)
         minutes, out = "1 to 2 minutes", out / "quick"
