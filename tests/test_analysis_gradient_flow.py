@@ -9,7 +9,7 @@ import pytest
 from helpers import Draw, assert_close
 
 import grujax
-from grujax import analysis
+from grujax import analysis, baselines
 
 
 def last_state(h_last, hs):
@@ -165,3 +165,40 @@ def test_bad_input():
         flow_of(constant_gate(0.0), steps=0)
     with pytest.raises(ValueError, match="`xs` has shape"):
         analysis.gradient_flow([constant_gate(0.0)], jnp.zeros((3, 2)), last_state)
+
+
+@pytest.mark.parametrize("lengths", [None, np.int32([6, 0, 3])], ids=["full", "lengths"])
+def test_any_cell_gives_what_the_gru_gives(x64, lengths):
+    draw = Draw("any cell")
+    params, xs, h0 = draw.params(4, 5), draw.normal(6, 3, 4), draw.normal(3, 5)
+    got = analysis.cell_gradient_flow(grujax.gru_cell, params, xs, h0, last_state, lengths=lengths)
+    want = analysis.gradient_flow(params, xs, last_state, h0, lengths=lengths)
+    assert got.names == ("cell",)
+    assert_close(jax.tree.leaves(got), jax.tree.leaves(want), "float64")
+
+
+def test_the_state_of_an_lstm_is_h_and_c_together(x64):
+    draw = Draw("lstm")
+    init = baselines.init_lstm(jax.random.key(0), 4, 5)
+    params = jax.tree.map(lambda leaf: draw.normal(*leaf.shape), init)
+    xs, state = draw.normal(6, 4), baselines.LSTMState(draw.normal(5), draw.normal(5))
+
+    def loss(last, states):
+        return jnp.sum(last.h**2)
+
+    flow = analysis.cell_gradient_flow(baselines.lstm_cell, params, xs, state, loss)
+    for t in range(6):
+        state = baselines.lstm_cell(params, state, xs[t])
+
+        def rest(state, t=t):
+            return loss(*grujax.scan_cell(baselines.lstm_cell, params, xs[t + 1 :], state))
+
+        want = np.linalg.norm(np.concatenate(jax.grad(rest)(state)))
+        assert_close(flow.norms[0, t], want, "float64")
+
+
+def test_bad_input_of_any_cell():
+    with pytest.raises(ValueError, match="`xs` has no step, expected at least one"):
+        analysis.cell_gradient_flow(
+            grujax.gru_cell, constant_gate(0.0), jnp.zeros((0, 1)), jnp.zeros(1), last_state
+        )

@@ -33,7 +33,7 @@ from grujax.analysis.gates import (
     memory_time_scale,
     trace_gates,
 )
-from grujax.analysis.gradient_flow import GradientFlow, gradient_flow
+from grujax.analysis.gradient_flow import GradientFlow, cell_gradient_flow, gradient_flow
 from grujax.analysis.jacobians import (
     ScaledMatrix,
     jacobian_product,
@@ -65,6 +65,7 @@ __all__ = [
     "GradientFlow",
     "ScaledMatrix",
     "Stability",
+    "cell_gradient_flow",
     "find_fixed_points",
     "gate_relevance",
     "gate_saturation",

