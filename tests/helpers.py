@@ -27,8 +27,9 @@ import grujax
 
 # Every implementation keeps the contract for time in these dtypes; the first is the most exact.
 IMPLEMENTATIONS = {
-    "plain": ("float64", "float32", "bfloat16"),
-    "scan": ("float64", "float32", "bfloat16"),
+    "plain": ("float64", "float32", "bfloat16", "float16"),
+    "scan": ("float64", "float32", "bfloat16", "float16"),
+    "native": ("float32", "bfloat16"),
 }
 
 # Relative to the largest entry of the array.
