@@ -186,7 +186,9 @@ def _params_of(primitive: Primitive, structure: Any) -> GRUParams:
 
 
 def _batch(primitive: Primitive, leaves: Any, axes: Any, **static: Any) -> Any:
-    size = next(leaf.shape[axis] for leaf, axis in zip(leaves, axes, strict=True) if axis is not None)
+    size = next(
+        leaf.shape[axis] for leaf, axis in zip(leaves, axes, strict=True) if axis is not None
+    )
     if primitive is forward_p and static["models"] is None:
         row_axes = _row_axes(static["structure"])
         if all(a is None or row is not None for a, row in zip(axes, row_axes, strict=True)):

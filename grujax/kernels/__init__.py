@@ -4,6 +4,7 @@
     gru.h          which thread computes which rows of which model
     forward.h      some rows of a layer over all time
     backward.h     their gradient, against the walk
+    weight_sums.h  the gradients of the weights
     layer.h        weights as the tiles read them, and the gates
     chunk.h        some steps of some rows, copied side by side
     vectors.h      vectors, sigmoid and tanh, and the one tile that multiplies matrices

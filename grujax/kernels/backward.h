@@ -3,6 +3,7 @@
 #pragma once
 
 #include "chunk.h"
+#include "weight_sums.h"
 
 namespace grujax {
 
@@ -10,21 +11,6 @@ struct Cotangents {
   Floats hs;          // the states after the steps, [T, B, H]
   Gates gates;        // of [T, B, H]; recomputed where null
   Floats last, each;  // of h_last [B, H] and hs [T, B, H]
-};
-
-// Of the weights: sums over the rows, [blocks][groups · kRows][3][lanes], and biases.
-struct WeightSums {
-  float *w_x, *w_h, *bias;  // w_h in the order n r z; bias [blocks][n of Wh, r, z, n][lanes]
-
-  static int64_t floats(const Sizes& s) {
-    return s.blocks() * kLanes * (3 * kRows * (s.input_groups() + s.unit_groups()) + 4);
-  }
-
-  WeightSums(const Sizes& s, float* memory) {
-    w_x = memory;
-    w_h = w_x + s.blocks() * s.input_groups() * kRows * 3 * kLanes;
-    bias = w_h + s.blocks() * s.unit_groups() * kRows * 3 * kLanes;
-  }
 };
 
 struct Gradients {
@@ -251,7 +237,7 @@ class Backward {
     return load(scale, s.lanes(j)) * d_seen;
   }
 
-  // Adds the chunk's part to the gradients of the weights: xᵀ·[δr δz δn] and seenᵀ·[δc δr δz].
+  // Adds the chunk's part to the gradients of the weights.
   void sum_weights(int64_t rows, const WeightSums& sums) const {
     const Sizes& s = layer_.size;
     const int64_t x_groups = s.input_groups(), h_groups = s.unit_groups();
@@ -259,58 +245,8 @@ class Backward {
     pack_groups(rows, h_groups, seen_, s.padded(), packed_states_);
     if (!layer_.reset_after)
       pack_groups(rows, h_groups, seen_reset_, s.padded(), packed_reset_);
-    for (int64_t j = 0; j < s.blocks(); ++j) {
-      const float* delta = deltas(j, 0);
-      sum_biases(rows, delta, sums.bias + j * 4 * kLanes);
-      float* w_x = sums.w_x + j * x_groups * kRows * 3 * kLanes;
-      float* w_h = sums.w_h + j * h_groups * kRows * 3 * kLanes;
-      sum_outer<3>(rows, x_groups, packed_inputs_, delta + kLanes, w_x);
-      if (layer_.reset_after) {
-        sum_outer<3>(rows, h_groups, packed_states_, delta, w_h);
-      } else {
-        sum_outer<1>(rows, h_groups, packed_reset_, delta + 3 * kLanes, w_h);
-        sum_outer<2>(rows, h_groups, packed_states_, delta + kLanes, w_h + kLanes);
-      }
-    }
-  }
-
-  // [rows][stride] to [groups][rows][kRows], so that a tile's operand is read in one go. Where
-  // the stride is no whole group (units padded to fewer than kRows), the rest is zero.
-  static void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t stride,
-                          float* to) {
-    for (int64_t group = 0; group < groups; ++group) {
-      const int64_t width = std::min<int64_t>(kRows, stride - group * kRows);
-      for (int64_t row = 0; row < rows; ++row, to += kRows) {
-        if (width < kRows) std::memset(to, 0, 4 * kRows);
-        std::memcpy(to, from + row * stride + group * kRows, 4 * width);
-      }
-    }
-  }
-
-  void sum_biases(int64_t rows, const float* delta, float* bias) const {
-    Vector sums[4];
-    for (int k = 0; k < 4; ++k) sums[k] = load(bias + k * kLanes);
-    for (int64_t row = 0; row < rows; ++row, delta += 4 * kLanes)
-      for (int k = 0; k < 4; ++k)
-        if (k > 0 || layer_.reset_after) sums[k] += load(delta + k * kLanes);
-    for (int k = 0; k < 4; ++k) store(bias + k * kLanes, sums[k]);
-  }
-
-  template <int G>
-  static void sum_outer(int64_t rows, int64_t groups, const float* packed, const float* delta,
-                        float* to) {
-    for (int64_t group = 0; group < groups; ++group, to += kRows * 3 * kLanes) {
-      Vector sums[kRows][1][G];
-#pragma GCC unroll 8
-      for (int m = 0; m < kRows; ++m)
-#pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) sums[m][0][g] = load(to + (m * 3 + g) * kLanes);
-      multiply(sums, rows, packed + group * rows * kRows, 1, kRows, delta, 4 * kLanes, 0);
-#pragma GCC unroll 8
-      for (int m = 0; m < kRows; ++m)
-#pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) store(to + (m * 3 + g) * kLanes, sums[m][0][g]);
-    }
+    for (int64_t j = 0; j < s.blocks(); ++j)
+      sums.add(s, j, rows, deltas(j, 0), packed_inputs_, packed_states_, packed_reset_);
   }
 
   // [δr δz δn]·Wxᵀ

@@ -123,9 +123,7 @@ def _load(path: Path) -> None:
     if not library.grujax_passes_self_test():
         raise KernelError(f"{path} does not pass its self-test.")
     for name in TARGETS:
-        jax.ffi.register_ffi_target(
-            name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu"
-        )
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
     _loaded = True
 
 

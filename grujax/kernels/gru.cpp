@@ -66,12 +66,16 @@ Arguments read_arguments(Buffers& buffers, int64_t models, bool reverse, bool re
 
 // Pages of a new array that nobody has touched yet: with large ones there are fewer faults.
 void advise_large_pages(const ffi::AnyBuffer& buffer) {
-#ifdef MADV_HUGEPAGE
+#ifndef MADV_HUGEPAGE
+  static_cast<void>(buffer);
+#else
   constexpr uintptr_t kPage = 4096;
   const uintptr_t from = reinterpret_cast<uintptr_t>(buffer.untyped_data());
   const uintptr_t begin = (from + kPage - 1) & ~(kPage - 1);
   const uintptr_t end = (from + buffer.size_bytes()) & ~(kPage - 1);
-  if (buffer.size_bytes() >= (4u << 20)) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+  constexpr size_t kWorthIt = 4 << 20;
+  if (buffer.size_bytes() >= kWorthIt)
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #endif
 }
 
