@@ -7,6 +7,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 .PHONY: demo test lint types format clean
 
 demo: $(VENV)/.experiments-$(VERSION)
+	$(BIN)/python -m grujax.kernels || true  # without a compiler the scan runs
 	$(BIN)/python -m experiments.sentiment
 
 test: $(VENV)/.dev-$(VERSION)

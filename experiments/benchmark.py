@@ -2,7 +2,7 @@
 
     python -m experiments.benchmark --quick     12 points, under 3 minutes on two quiet cores
     python -m experiments.benchmark             about 100 points, about 20 minutes
-    python -m experiments.benchmark --implementations scan plain      one more column
+    python -m experiments.benchmark --implementations native scan     one more column
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
     python -m experiments.benchmark --sweep     hyperparameter sweeps instead, under 5 minutes
 
@@ -43,12 +43,13 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+import grujax
 from experiments.common.benchmark_plots import plot_ratios, plot_times
 from experiments.common.benchmark_report import collect_points, format_report
 from experiments.common.cell_benchmark import report_cells
 from experiments.common.command import run_command
 from experiments.common.measurements import Measurement, read_csv, write_csv
-from experiments.common.sweep_benchmark import report_sweeps
+from experiments.common.sweep_benchmark import CONTESTANTS, report_sweeps
 from experiments.common.timing import machine_runs, time_interleaved
 from experiments.peers import (
     LIBRARIES,
@@ -70,7 +71,8 @@ class Settings:
 
     quick: bool = False  # a dozen points instead of the full grid
     libraries: tuple[str, ...] = tuple(LIBRARIES)  # the peers; those not installed are skipped
-    implementations: tuple[str, ...] = ("scan",)  # of grujax; the first is the one compared
+    # Of grujax, and built if need be; the first is the one compared.
+    implementations: tuple[str, ...] = ("native", "scan")
     seconds: float = 2.0  # of timing at a point; with --quick, at most 1
     out: Path = Path("runs/benchmark")
     fresh: bool = False  # measure everything again
@@ -177,6 +179,17 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def can_run_here(implementation: str) -> bool:
+    """Whether this machine has it; says so if not."""
+    params = grujax.init_gru(jax.random.key(0), 1, 1)
+    try:
+        grujax.gru(params, np.zeros((1, 1), np.float32), implementation=implementation)
+    except ValueError as error:
+        print(f"grujax {implementation} is skipped: {error}", file=sys.stderr)
+        return False
+    return True
+
+
 def main(settings: Settings) -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_compilation_cache", False)  # or nothing would be compiled
@@ -186,9 +199,11 @@ def main(settings: Settings) -> None:
         report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
         return
     if settings.sweep:
-        print(f"{describe_machine(['flax'])}\n\n{report_sweeps(rounds=5)}")
+        contestants = CONTESTANTS if can_run_here("native") else CONTESTANTS[1:]
+        print(f"{describe_machine(['flax'])}\n\n{report_sweeps(5, contestants=contestants)}")
         return
-    columns = [f"grujax {name}" for name in settings.implementations]
+    columns = [f"grujax {name}" for name in settings.implementations if can_run_here(name)]
+    own = len(columns)
     for name in settings.libraries:
         reason = why_missing(name)
         if reason:
@@ -220,7 +235,7 @@ def main(settings: Settings) -> None:
 
     points = collect_points([m for m in measurements if m.setting in grid], columns[0])
     report = format_report(points, columns)
-    report = f"{describe_machine(columns[len(settings.implementations) :])}\n\n{report}\n"
+    report = f"{describe_machine(columns[own:])}\n\n{report}\n"
     stem.with_suffix(".txt").write_text(report, encoding="utf-8")
     plot_times(Path(f"{stem}_times.png"), points, BASE)
     plot_ratios(Path(f"{stem}_ratios.png"), points)

@@ -92,7 +92,9 @@ def gru(
         stop_gradient_every: truncated backpropagation through time: no gradient passes from step
             k·i to step k·i − 1. Outputs do not change; gradients equal those of the segments
             run one by one.
-        implementation: how the recurrence runs; None picks the best. `"scan"` is the fast one and
+        implementation: how the recurrence runs; None picks the best. `"native"` is a C++ kernel for
+            CPUs in float32 and bfloat16, compiled at its first use; None picks it once it has been
+            built (`python -m grujax.kernels`). `"scan"` is the fast one in pure JAX, and
             `"plain"` the reference, `lax.scan` over the equations of `gru_cell`.
 
     Returns:
@@ -103,7 +105,7 @@ def gru(
 
     Raises:
         ValueError: if a shape, dtype, rate or concrete length does not fit, or `implementation` is
-            unknown. Lengths under `jit` cannot be checked: they act as if clipped to [0, T].
+            unknown or cannot run. Lengths under `jit` cannot be checked: they act as if clipped to [0, T].
         TypeError: by JAX, for forward-mode differentiation other than with `"plain"`.
 
     Example:

@@ -20,6 +20,16 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def pytest_collection_modifyitems(items):
+    """Skips what asks for the native kernel where nothing can build it."""
+    from helpers import COMPILER
+
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if COMPILER is None and parameters.get("implementation") == "native":
+            item.add_marker(pytest.mark.skip(reason="there is no C++ compiler"))
+
+
 @pytest.fixture
 def x64():
     """float64 inside the test."""

@@ -12,6 +12,7 @@ Its z is 1 − z of the package, so the update gate's weights and bias change th
 written against NumPy; handed `jax.numpy` as its module, it gives the reference gradients.
 """
 
+import shutil
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,12 +25,17 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 import grujax
+from grujax.kernels.building import COMPILERS
 
 # Every implementation keeps the contract for time in these dtypes; the first is the most exact.
 IMPLEMENTATIONS = {
-    "plain": ("float64", "float32", "bfloat16"),
-    "scan": ("float64", "float32", "bfloat16"),
+    "plain": ("float64", "float32", "bfloat16", "float16"),
+    "scan": ("float64", "float32", "bfloat16", "float16"),
+    "native": ("float32", "bfloat16"),
 }
+
+# What builds the native kernel; without one, its tests are skipped (tests/conftest.py).
+COMPILER = next((path for name in COMPILERS if (path := shutil.which(name))), None)
 
 # Relative to the largest entry of the array.
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 4e-2}

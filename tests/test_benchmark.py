@@ -190,7 +190,9 @@ def tiny_grid(monkeypatch):
 
 
 def test_a_run_writes_everything_and_goes_on(tiny_grid, tmp_path, capsys, monkeypatch):
-    settings = benchmark.Settings(quick=True, libraries=("flax.linen",), seconds=0, out=tmp_path)
+    settings = benchmark.Settings(
+        quick=True, libraries=("flax.linen",), implementations=("scan",), seconds=0, out=tmp_path
+    )
     benchmark.main(settings)
     for name in ("quick.csv", "quick.txt", "quick_times.png", "quick_ratios.png"):
         assert (tmp_path / name).stat().st_size > 0
@@ -224,5 +226,8 @@ def test_a_run_writes_everything_and_goes_on(tiny_grid, tmp_path, capsys, monkey
 
 def test_a_missing_library_is_skipped_with_a_line(tiny_grid, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(LIBRARIES, "absent", LIBRARIES["torch"]._replace(module="no_such_module"))
+    monkeypatch.setenv("GRUJAX_NATIVE", "0")
     benchmark.main(benchmark.Settings(quick=True, libraries=("absent",), seconds=0, out=tmp_path))
-    assert "absent is skipped: not installed" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "absent is skipped: not installed" in errors
+    assert "grujax native is skipped: `implementation=" in errors

@@ -64,7 +64,7 @@ def test_stacked_models_run_as_their_own_loop_on_a_cpu():
     xs = Draw("models", "float32").normal(5, 4, 2)
 
     def loss(params, xs):
-        return jnp.sum(grujax.gru(params, xs)[1] ** 2)
+        return jnp.sum(grujax.gru(params, xs, implementation="scan")[1] ** 2)
 
     stacked = jax.jit(jax.vmap(jax.grad(loss), (0, None)))
     batched_dot = "f32[2,4,"  # [models, B, ...]: what XLA's CPU backend is slow at

@@ -2,8 +2,9 @@
 
 64 trainings of a small GRU on the adding problem, which differ in key and learning rate:
 
-    sweep    `grujax.sweep.run`, with one CPU device for each core
-    loop     a Python loop over the same training, jitted
+    native   `grujax.sweep.run` with the native kernel, with one CPU device for each core
+    sweep    the same with the scan
+    loop     a Python loop over the training with the scan, jitted
     naive    `jax.vmap` over trials of the training with `flax.linen.RNN(GRUCell)`, jitted
 
 Each has a process of its own, for the number of CPU devices is fixed once JAX has started. The loop
@@ -35,7 +36,7 @@ from grujax import sweep
 TRIALS = 64
 NAIVE_DEVICES = 4  # of which it uses one, see below
 HANGS_AFTER = 60.0  # seconds; a turn takes a few, the first one compiles too
-CONTESTANTS = ("sweep", "loop", "naive")
+CONTESTANTS = ("native", "sweep", "loop", "naive")
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,12 @@ class Shape:
 SHAPES = (Shape(50, 16, 16, 40), Shape(100, 32, 32, 20), Shape(100, 32, 64, 10))
 
 
-def grujax_train(shape: Shape, key, learning_rate):
+def grujax_train(implementation: str, shape: Shape, key, learning_rate):
     """One training with `grujax.gru`."""
     return adding.train(
         key,
         partial(grujax.init_gru, input_size=2, hidden_size=shape.hidden_size),
-        lambda params, xs: grujax.gru(params, xs)[0],
+        lambda params, xs: grujax.gru(params, xs, implementation=implementation)[0],
         shape.hidden_size,
         learning_rate,
         steps=shape.steps,
@@ -91,12 +92,12 @@ def make_run(contestant: str, shape: Shape) -> Callable[[], np.ndarray]:
     key = jax.random.key(0)
     rates = np.geomspace(1e-4, 1e-1, TRIALS).astype(np.float32)
     keys = jax.vmap(partial(sweep.trial_key, key))(np.arange(TRIALS))
-    if contestant == "sweep":
-        train = partial(grujax_train, shape)
+    if contestant in ("native", "sweep"):
+        train = partial(grujax_train, "native" if contestant == "native" else "scan", shape)
         trials = {"learning_rate": rates}
         return lambda: sweep.run(train, trials, key=key, progress=False).metrics["error"]
     if contestant == "loop":
-        alone = jax.jit(partial(grujax_train, shape))
+        alone = jax.jit(partial(grujax_train, "scan", shape))
 
         def loop():
             results = [alone(key, rate) for key, rate in zip(keys, rates, strict=True)]
@@ -111,7 +112,7 @@ def work(contestant: str, shape: Shape, cores: int, pipe: Connection) -> None:
     """A contestant's process: compiles, then runs whenever it is told to, and says how long."""
     jax.config.update("jax_platforms", "cpu")
     if contestant != "loop":
-        jax.config.update("jax_num_cpu_devices", cores if contestant == "sweep" else NAIVE_DEVICES)
+        jax.config.update("jax_num_cpu_devices", NAIVE_DEVICES if contestant == "naive" else cores)
     run = make_run(contestant, shape)
     run()  # compiles
     while pipe.recv():
@@ -150,28 +151,34 @@ class Contestant:
         self.process.join()
 
 
-def measure(shape: Shape, rounds: int, cores: int) -> dict[str, np.ndarray]:
+def measure(
+    shape: Shape, rounds: int, cores: int, names: Sequence[str] = CONTESTANTS
+) -> dict[str, np.ndarray]:
     """Seconds of all trials, for each contestant `[rounds]`."""
-    contestants = {name: Contestant(name, shape, cores) for name in CONTESTANTS}
-    seconds: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    contestants = {name: Contestant(name, shape, cores) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     order = np.random.default_rng(0)
     for _ in range(rounds):
-        for name in order.permutation(CONTESTANTS):
+        for name in order.permutation(list(names)):
             seconds[name].append(contestants[name].take_turn())
     for contestant in contestants.values():
         contestant.end()
     return {name: np.array(values) for name, values in seconds.items()}
 
 
-def report_sweeps(rounds: int, shapes: Sequence[Shape] = SHAPES) -> str:
+def report_sweeps(
+    rounds: int, shapes: Sequence[Shape] = SHAPES, contestants: Sequence[str] = CONTESTANTS
+) -> str:
     """Measures every shape. Returns the table: trainings per second, and the ratios of medians."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    pairs = [("naive", "native"), ("naive", "sweep"), ("loop", "sweep")]
+    pairs = [(slow, fast) for slow, fast in pairs if fast in contestants]
     rows = []
     for shape in tqdm(shapes, desc="benchmark", unit="shape"):
-        seconds = measure(shape, rounds, cores or 1)
+        seconds = measure(shape, rounds, cores or 1, contestants)
         medians = {name: float(np.median(values)) for name, values in seconds.items()}
-        speeds = [f"{TRIALS / medians[name]:.1f}" for name in CONTESTANTS]
-        ratios = [f"{medians[name] / medians['sweep']:.2f}" for name in ("naive", "loop")]
+        speeds = [f"{TRIALS / medians[name]:.1f}" for name in contestants]
+        ratios = [f"{medians[slow] / medians[fast]:.2f}" for slow, fast in pairs]
         rows.append([str(shape), *speeds, *ratios])
-    header = [f"{TRIALS} trainings", *(f"{name}/s" for name in CONTESTANTS)]
-    return format_table([*header, "sweep : naive", "sweep : loop"], rows)
+    header = [f"{TRIALS} trainings", *(f"{name}/s" for name in contestants)]
+    return format_table([*header, *(f"{fast} : {slow}" for slow, fast in pairs)], rows)

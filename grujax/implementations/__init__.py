@@ -17,22 +17,24 @@ from collections.abc import Callable
 
 from jax import Array
 
-from grujax.implementations import plain, scan
+from grujax.implementations import native, plain, scan
 from grujax.implementations.masks import Masks
 from grujax.params import GRUParams
 
 Run = Callable[[GRUParams, Array, Array, Array, Masks, bool], tuple[Array, Array]]
 
-_RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run}
+_RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run, "native": native.run}
 
 
 def choose(implementation: str | None) -> Run:
     """The `run` of the implementation with this name; of the best one where the name is None."""
     if implementation is None:
-        return scan.run
+        return native.run_where_it_can
     if implementation not in _RUN:
         names = ", ".join(f'"{name}"' for name in _RUN)
         raise ValueError(
             f"`implementation` must be None or one of {names}, got {implementation!r}."
         )
+    if implementation == "native":
+        native.build()
     return _RUN[implementation]

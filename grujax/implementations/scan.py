@@ -46,19 +46,18 @@ Gradients of the gradient are taken by JAX, through the plain implementation.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from grujax.cell import GRUGates, update_state
-from grujax.implementations import plain
 from grujax.implementations.batching import over_models
 from grujax.implementations.chunks import cut_time, prepare_chunk, write_steps
-from grujax.implementations.gates import Gates, gates_of
+from grujax.implementations.gates import gates_of
 from grujax.implementations.masks import Masks, where_exists
-from grujax.implementations.scan_gradient import Inputs, Kept, backward
+from grujax.implementations.passes import Inputs, Kept, Outputs, Passes, run_passes
+from grujax.implementations.scan_gradient import backward
 from grujax.params import GRUParams
 
 
@@ -70,86 +69,13 @@ def run(
     masks: Masks,
     reverse: bool,
 ) -> tuple[Array, Array]:
-    batch = h0.shape[:-1]
-    sizes = (xs.shape[0], *batch)
-    # Time cannot be cut into chunks where there is none, or where `jax.export` leaves it symbolic.
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        return plain.run(params, xs, h0, reset_state, masks, reverse)
-
-    def flatten(array: Any, axis: int) -> Any:
-        """All batch axes as one."""
-        if array is None:
-            return None
-        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch) :])
-
-    flat_masks = Masks(
-        exists=flatten(masks.exists, 1),
-        starts=flatten(masks.starts, 1),
-        keeps=flatten(masks.keeps, 1),
-        zoneout=masks.zoneout,
-        scale=flatten(masks.scale, 0),
-    )
-    inputs = Inputs(params, flatten(xs, 1), flatten(h0, 0), flatten(reset_state, 0))
-    h_last, hs, _ = _recurrence(reverse, False, inputs, flat_masks)
-    return h_last.reshape(h0.shape), hs.reshape(*xs.shape[:-1], h0.shape[-1])
+    return run_passes(PASSES, params, xs, h0, reset_state, masks, reverse)
 
 
-Outputs = tuple[Array, Array, Gates | None]  # h_last [B, H], hs [T, B, H], gates of [T, B, H]
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _recurrence(reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks) -> Outputs:
-    """For one batch axis, T and B at least 1. The gates are kept for the gradient alone."""
-    return _FORWARD[reverse, keep_gates](inputs, masks)
-
-
-def _recurrence_fwd(
-    reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks
-) -> tuple[Outputs, Kept]:
-    h_last, hs, gates = _recurrence(reverse, _pays_to_keep_gates(inputs), inputs, masks)
-    return (h_last, hs, gates if keep_gates else None), Kept(inputs, masks, hs, gates)
-
-
-def _recurrence_bwd(reverse: bool, _keep: bool, kept: Kept, cotangents: Outputs) -> tuple:
-    d_last, d_hs, _gates = cotangents
-    return _gradient(reverse, kept, d_last, d_hs), None
-
-
-_recurrence.defvjp(_recurrence_fwd, _recurrence_bwd)
-
-
-def _pays_to_keep_gates(inputs: Inputs) -> bool:
+def pays_to_keep_gates(inputs: Inputs) -> bool:
     """See the module's docstring."""
     steps, batch, _ = inputs.xs.shape
     return steps < 256 or batch < 16
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _gradient(reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inputs:
-    return _BACKWARD[reverse](kept, d_last, d_hs)
-
-
-def _gradient_fwd(reverse: bool, *arguments: Any) -> tuple[Inputs, Any]:
-    return _gradient(reverse, *arguments), arguments
-
-
-def _gradient_bwd(reverse: bool, arguments: Any, second_cotangents: Inputs) -> tuple:
-    kept, *cotangents = arguments
-
-    def gradient_of_plain(inputs: Inputs, *cotangents: Array) -> Inputs:
-        def forward(inputs: Inputs) -> tuple[Array, Array]:
-            return plain.run(*inputs, kept.masks, reverse)
-
-        return jax.vjp(forward, inputs)[1](tuple(cotangents))[0]
-
-    _, pull_back = jax.vjp(gradient_of_plain, kept.inputs, *cotangents)
-    d_inputs, *d_cotangents = pull_back(second_cotangents)
-    # `hs` and the gates are functions of the inputs, through which the plain gradient has gone.
-    nothing: Any = None
-    return Kept(d_inputs, masks=nothing, hs=nothing, gates=nothing), *d_cotangents
-
-
-_gradient.defvjp(_gradient_fwd, _gradient_bwd)
 
 
 def _forward(inputs: Inputs, masks: Masks, *, reverse: bool, keep_gates: bool) -> Outputs:
@@ -193,3 +119,14 @@ _BACKWARD = {
     reverse: over_models(partial(backward, reverse=reverse), lambda kept, *_: kept.inputs.params)
     for reverse in (False, True)
 }
+
+
+def forward_pass(reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks) -> Outputs:
+    return _FORWARD[reverse, keep_gates](inputs, masks)
+
+
+def backward_pass(reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inputs:
+    return _BACKWARD[reverse](kept, d_last, d_hs)
+
+
+PASSES = Passes(forward_pass, backward_pass, pays_to_keep_gates)

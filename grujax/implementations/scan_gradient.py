@@ -20,25 +20,8 @@ from grujax.implementations.chunks import (
 )
 from grujax.implementations.gates import Gates, gates_of, pack_gates
 from grujax.implementations.masks import Masks, where_exists
+from grujax.implementations.passes import Inputs, Kept
 from grujax.params import GRUParams
-
-
-class Inputs(NamedTuple):
-    """What the recurrence is differentiated by; the gradient is one of these too."""
-
-    params: GRUParams
-    xs: Array  # [T, B, I]
-    h0: Array  # [B, H]
-    reset_state: Array  # [B, H]
-
-
-class Kept(NamedTuple):
-    """What the forward pass keeps for the backward pass."""
-
-    inputs: Inputs
-    masks: Masks
-    hs: Array  # [T, B, H]
-    gates: Gates | None  # of [T, B, H]; recomputed chunk by chunk where None
 
 
 def backward(

@@ -1,0 +1,133 @@
+"""A recurrence from two passes, forward and backward: what the fast implementations share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+
+from grujax.implementations import plain
+from grujax.implementations.gates import Gates
+from grujax.implementations.masks import Masks
+from grujax.params import GRUParams
+
+
+class Inputs(NamedTuple):
+    """What the recurrence is differentiated by; the gradient is one of these too."""
+
+    params: GRUParams
+    xs: Array  # [T, B, I]
+    h0: Array  # [B, H]
+    reset_state: Array  # [B, H]
+
+
+class Kept(NamedTuple):
+    """What the forward pass keeps for the backward pass."""
+
+    inputs: Inputs
+    masks: Masks
+    hs: Array  # [T, B, H]
+    gates: Gates | None  # of [T, B, H]; recomputed chunk by chunk where None
+
+
+Outputs = tuple[Array, Array, Gates | None]  # h_last [B, H], hs [T, B, H], gates of [T, B, H]
+
+
+class Passes(NamedTuple):
+    """What an implementation computes, for one batch axis, T and B at least 1."""
+
+    forward: Callable[[bool, bool, Inputs, Masks], Outputs]  # reverse, whether to keep the gates
+    backward: Callable[[bool, Kept, Array, Array], Inputs]  # reverse, ..., d_last, d_hs
+    pays_to_keep_gates: Callable[[Inputs], bool]
+
+
+def run_passes(
+    passes: Passes,
+    params: GRUParams,
+    xs: Array,  # [T, *B, I]
+    h0: Array,  # [*B, H]
+    reset_state: Array,  # [*B, H]
+    masks: Masks,
+    reverse: bool,
+) -> tuple[Array, Array]:
+    batch = h0.shape[:-1]
+    sizes = (xs.shape[0], *batch)
+    # Time cannot be cut into chunks where there is none, or where `jax.export` leaves it symbolic.
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        return plain.run(params, xs, h0, reset_state, masks, reverse)
+
+    def flatten(array: Any, axis: int) -> Any:
+        """All batch axes as one."""
+        if array is None:
+            return None
+        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch) :])
+
+    flat_masks = Masks(
+        exists=flatten(masks.exists, 1),
+        starts=flatten(masks.starts, 1),
+        keeps=flatten(masks.keeps, 1),
+        zoneout=masks.zoneout,
+        scale=flatten(masks.scale, 0),
+    )
+    inputs = Inputs(params, flatten(xs, 1), flatten(h0, 0), flatten(reset_state, 0))
+    h_last, hs, _ = _recurrence(passes, reverse, False, inputs, flat_masks)
+    return h_last.reshape(h0.shape), hs.reshape(*xs.shape[:-1], h0.shape[-1])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _recurrence(
+    passes: Passes, reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks
+) -> Outputs:
+    """The gates are kept for the gradient alone."""
+    return passes.forward(reverse, keep_gates, inputs, masks)
+
+
+def _recurrence_fwd(
+    passes: Passes, reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks
+) -> tuple[Outputs, Kept]:
+    pays = passes.pays_to_keep_gates(inputs)
+    h_last, hs, gates = _recurrence(passes, reverse, pays, inputs, masks)
+    return (h_last, hs, gates if keep_gates else None), Kept(inputs, masks, hs, gates)
+
+
+def _recurrence_bwd(
+    passes: Passes, reverse: bool, _keep: bool, kept: Kept, cotangents: Outputs
+) -> tuple:
+    d_last, d_hs, _gates = cotangents
+    return _gradient(passes, reverse, kept, d_last, d_hs), None
+
+
+_recurrence.defvjp(_recurrence_fwd, _recurrence_bwd)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _gradient(passes: Passes, reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inputs:
+    return passes.backward(reverse, kept, d_last, d_hs)
+
+
+def _gradient_fwd(passes: Passes, reverse: bool, *arguments: Any) -> tuple[Inputs, Any]:
+    return _gradient(passes, reverse, *arguments), arguments
+
+
+def _gradient_bwd(
+    _passes: Passes, reverse: bool, arguments: Any, second_cotangents: Inputs
+) -> tuple:
+    kept, *cotangents = arguments
+
+    def gradient_of_plain(inputs: Inputs, *cotangents: Array) -> Inputs:
+        def forward(inputs: Inputs) -> tuple[Array, Array]:
+            return plain.run(*inputs, kept.masks, reverse)
+
+        return jax.vjp(forward, inputs)[1](tuple(cotangents))[0]
+
+    _, pull_back = jax.vjp(gradient_of_plain, kept.inputs, *cotangents)
+    d_inputs, *d_cotangents = pull_back(second_cotangents)
+    # `hs` and the gates are functions of the inputs, through which the plain gradient has gone.
+    nothing: Any = None
+    return Kept(d_inputs, masks=nothing, hs=nothing, gates=nothing), *d_cotangents
+
+
+_gradient.defvjp(_gradient_fwd, _gradient_bwd)

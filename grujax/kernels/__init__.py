@@ -1,0 +1,18 @@
+"""The native CPU kernel: C++ that is compiled on the machine it runs on.
+
+    gru.cpp        what XLA calls, through the headers that come with jaxlib
+    gru.h          which thread computes which rows of which model
+    forward.h      some rows of a layer over all time
+    backward.h     their gradient, against the walk
+    weight_sums.h  the gradients of the weights
+    layer.h        weights as the tiles read them, and the gates
+    chunk.h        some steps of some rows, copied side by side
+    vectors.h      vectors, sigmoid and tanh, and the one tile that multiplies matrices
+    self_test.h    the same in double precision, which the kernel is compared with when it is loaded
+
+`python -m grujax.kernels` builds it; `grujax.kernels.building` says where it is kept.
+"""
+
+from grujax.kernels.building import KernelError, build_and_load, is_loaded
+
+__all__ = ["KernelError", "build_and_load", "is_loaded"]

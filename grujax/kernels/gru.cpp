@@ -1,0 +1,161 @@
+// The GRU for CPUs, as XLA calls it: the operands and results are listed in
+// grujax/implementations/native.py, and the recurrence stands in forward.h and backward.h.
+#include "gru.h"
+#include "self_test.h"
+#include "xla/ffi/api/ffi.h"
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace ffi = xla::ffi;
+
+namespace grujax {
+namespace {
+
+// The buffers of a call in their order, of which `present` says which are there.
+class Buffers {
+ public:
+  Buffers(ffi::RemainingArgs arguments, int64_t present, int64_t stacked)
+      : arguments_(arguments), present_(present), stacked_(stacked) {}
+
+  Operand next() {
+    const int64_t bit = int64_t{1} << slot_++;
+    if (!(present_ & bit)) return {};
+    const ffi::AnyBuffer buffer = *arguments_.get<ffi::AnyBuffer>(index_++);
+    last_dimensions_ = buffer.dimensions();
+    return {buffer.untyped_data(), buffer.element_type() == ffi::BF16, (stacked_ & bit) != 0};
+  }
+
+  KeptGates next_gates() {
+    KeptGates gates;
+    for (Operand* gate : {&gates.reset, &gates.update, &gates.candidate, &gates.product})
+      *gate = next();
+    return gates;
+  }
+
+  // Of the last buffer, counted from its end.
+  int64_t dimension(int from_end) const {
+    return last_dimensions_[last_dimensions_.size() - from_end];
+  }
+
+ private:
+  ffi::RemainingArgs arguments_;
+  int64_t present_, stacked_;
+  int slot_ = 0, index_ = 0;
+  ffi::AnyBuffer::Dimensions last_dimensions_;
+};
+
+Arguments read_arguments(Buffers& buffers, int64_t models, bool reverse, bool reset_after) {
+  Arguments a;
+  a.reverse = reverse;
+  a.reset_after = reset_after;
+  a.size.models = models;
+  for (Operand* weights : {&a.w_x, &a.w_h, &a.b_x, &a.b_hn}) *weights = buffers.next();
+  a.xs = buffers.next();
+  a.size.steps = buffers.dimension(3);
+  a.size.rows = buffers.dimension(2);
+  a.size.inputs = buffers.dimension(1);
+  a.h0 = buffers.next();
+  a.size.units = buffers.dimension(1);
+  a.reset_state = buffers.next();
+  for (Operand* mask : {&a.exists, &a.starts, &a.keeps, &a.zoneout, &a.scale})
+    *mask = buffers.next();
+  return a;
+}
+
+// Pages of a new array that nobody has touched yet: with large ones there are fewer faults.
+void advise_large_pages(const ffi::AnyBuffer& buffer) {
+#ifndef MADV_HUGEPAGE
+  static_cast<void>(buffer);
+#else
+  constexpr uintptr_t kPage = 4096;
+  const uintptr_t from = reinterpret_cast<uintptr_t>(buffer.untyped_data());
+  const uintptr_t begin = (from + kPage - 1) & ~(kPage - 1);
+  const uintptr_t end = (from + buffer.size_bytes()) & ~(kPage - 1);
+  constexpr size_t kWorthIt = 4 << 20;
+  if (buffer.size_bytes() >= kWorthIt)
+    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
+Operand result(ffi::RemainingRets& results, size_t index) {
+  if (index >= results.size()) return {};
+  const ffi::AnyBuffer buffer = **results.get<ffi::AnyBuffer>(index);
+  advise_large_pages(buffer);
+  return {buffer.untyped_data(), buffer.element_type() == ffi::BF16, true};
+}
+
+template <class Run>
+ffi::Error guarded(Run run) {
+  try {
+    run();
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the GRU's scratch");
+  }
+  return ffi::Error::Success();
+}
+
+ffi::Error run_forward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::RemainingRets rets,
+                       int64_t models, int64_t present, int64_t stacked, bool reverse,
+                       bool reset_after) {
+  return guarded([&] {
+    Buffers buffers(operands, present, stacked);
+    const Arguments arguments = read_arguments(buffers, models, reverse, reset_after);
+    ForwardResults results;
+    results.h_last = result(rets, 0);
+    results.hs = result(rets, 1);
+    results.gates = {result(rets, 2), result(rets, 3), result(rets, 4), result(rets, 5)};
+    forward(pool, arguments, results);
+  });
+}
+
+ffi::Error run_backward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::RemainingRets rets,
+                        int64_t models, int64_t present, int64_t stacked, bool reverse,
+                        bool reset_after) {
+  return guarded([&] {
+    Buffers buffers(operands, present, stacked);
+    const Arguments arguments = read_arguments(buffers, models, reverse, reset_after);
+    BackwardArguments more;
+    more.hs = buffers.next();
+    more.gates = buffers.next_gates();
+    more.last = buffers.next();
+    more.each = buffers.next();
+    const BackwardResults results{result(rets, 0), result(rets, 1), result(rets, 2),
+                                  result(rets, 3), result(rets, 4), result(rets, 5),
+                                  result(rets, 6)};
+    backward(pool, arguments, more, results);
+  });
+}
+
+auto binding() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .RemainingArgs()
+      .RemainingRets()
+      .Attr<int64_t>("models")
+      .Attr<int64_t>("present")
+      .Attr<int64_t>("stacked")
+      .Attr<bool>("reverse")
+      .Attr<bool>("reset_after");
+}
+
+}  // namespace
+}  // namespace grujax
+
+// Whether the kernel, as compiled, computes what it should on this machine.
+extern "C" bool grujax_passes_self_test() {
+  struct {
+    int64_t num_threads() const { return 1; }
+    void Schedule(const std::function<void()>& run) { run(); }
+  } pool;
+  for (bool reset_after : {false, true}) {
+    grujax::Trial trial({1, 5, 11, 3, 21}, false, reset_after, 31, 0);
+    trial.run(pool, reset_after);
+    if (!(trial.error() < 1e-5)) return false;
+  }
+  return true;
+}
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(grujax_forward, grujax::run_forward, grujax::binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(grujax_backward, grujax::run_backward, grujax::binding());

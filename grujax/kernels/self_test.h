@@ -1,0 +1,176 @@
+// The layer once more, written as the equations are, in double precision: what the kernel is
+// checked against whenever it is loaded, and by the tests.
+#pragma once
+
+#include <cmath>
+#include <random>
+
+#include "gru.h"
+
+namespace grujax {
+
+struct Reference {
+  std::vector<double> h_last, hs;
+};
+
+// Of one model, in float32.
+inline Reference run_reference(const Layer& layer) {
+  const Sizes& s = layer.size;
+  const int64_t B = s.rows, I = s.inputs, H = s.units;
+  auto value = [](const Floats& array, int64_t index) -> double {
+    return static_cast<const float*>(array.data)[index];
+  };
+  auto sigma = [](double x) { return 1 / (1 + std::exp(-x)); };
+  Reference out{std::vector<double>(B * H), std::vector<double>(s.steps * B * H)};
+  const double zoneout = layer.zoneout ? *layer.zoneout : 0;
+  std::vector<double> h(H), seen(H), gates[3], product(H);
+  for (auto& gate : gates) gate.resize(H);
+  for (int64_t b = 0; b < B; ++b) {
+    for (int64_t k = 0; k < H; ++k) h[k] = value(layer.h0, b * H + k);
+    for (int64_t position = 0; position < s.steps; ++position) {
+      const int64_t at = layer.time(position) * B + b;
+      if (layer.exists && !layer.exists[at]) continue;
+      for (int64_t k = 0; k < H; ++k) {
+        if (layer.starts && layer.starts[at]) h[k] = value(layer.reset_state, b * H + k);
+        seen[k] = h[k] * (layer.scale ? layer.scale[b * H + k] : 1);
+      }
+      for (int g = 0; g < 3; ++g)
+        for (int64_t k = 0; k < H; ++k) {
+          double x = value(layer.b_x, g * H + k), recurrent = 0;
+          for (int64_t i = 0; i < I; ++i)
+            x += value(layer.xs, at * I + i) * value(layer.w_x, (g * I + i) * H + k);
+          for (int64_t i = 0; i < H; ++i)
+            recurrent += (g == 2 && !layer.reset_after ? gates[0][i] : 1) * seen[i] *
+                         value(layer.w_h, (g * H + i) * H + k);
+          if (g < 2) gates[g][k] = sigma(x + recurrent);
+          if (g == 2) {
+            recurrent += value(layer.b_hn, k);
+            gates[2][k] = std::tanh(x + (layer.reset_after ? gates[0][k] : 1) * recurrent);
+          }
+        }
+      for (int64_t k = 0; k < H; ++k) {
+        const double u = gates[1][k] + zoneout * (1 - gates[1][k]);
+        if (!layer.keeps || !layer.keeps[at * H + k]) h[k] = u * h[k] + (1 - u) * gates[2][k];
+        out.hs[at * H + k] = h[k];
+      }
+    }
+    std::copy(h.begin(), h.end(), out.h_last.begin() + b * H);
+  }
+  return out;
+}
+
+// Random arguments of one model in float32, its results, and a cotangent for each output.
+class Trial {
+ public:
+  Arguments arguments;
+  std::vector<float> inputs[7], cotangents[2], outputs[2], gates[4], gradients[7];
+  std::vector<uint8_t> exists, starts, keeps;
+  std::vector<float> scale;
+  float zoneout = 0.3f;
+
+  // `masks`: a bit each for exists, starts, keeps, zoneout, scale.
+  Trial(const Sizes& size, bool reverse, bool reset_after, int masks, unsigned seed)
+      : random_(seed) {
+    Arguments& a = arguments;
+    a.size = size;
+    a.reverse = reverse;
+    a.reset_after = reset_after;
+    const int64_t T = size.steps, B = size.rows, I = size.inputs, H = size.units;
+    const int64_t sizes[7] = {3 * I * H, 3 * H * H, 3 * H, H, T * B * I, B * H, B * H};
+    Operand* operands[7] = {&a.w_x, &a.w_h, &a.b_x, &a.b_hn, &a.xs, &a.h0, &a.reset_state};
+    for (int i = 0; i < 7; ++i) {
+      inputs[i] = draw(sizes[i]);
+      gradients[i].assign(sizes[i], -1.f);
+      operands[i]->data = inputs[i].data();
+    }
+    for (int i = 0; i < 2; ++i) {
+      cotangents[i] = draw(i ? T * B * H : B * H);
+      outputs[i].assign(cotangents[i].size(), -1.f);
+    }
+    for (auto& gate : gates) gate.assign(T * B * H, -1.f);
+    auto draw_mask = [&](int bit, std::vector<uint8_t>& mask, int64_t number, Operand& operand) {
+      if (!(masks & bit)) return;
+      for (int64_t i = 0; i < number; ++i) mask.push_back(random_() % 3 == 0);
+      operand.data = mask.data();
+    };
+    draw_mask(1, exists, T * B, a.exists);
+    draw_mask(2, starts, T * B, a.starts);
+    draw_mask(4, keeps, T * B * H, a.keeps);
+    if (masks & 8) a.zoneout.data = &zoneout;
+    scale = draw(B * H);
+    if (masks & 16) a.scale.data = scale.data();
+    // The rows' steps begin at once and end for good; where the state before a step is not that
+    // beside it in `hs`, it starts afresh.
+    for (int64_t i = B; i < static_cast<int64_t>(exists.size()); ++i) exists[i] &= exists[i - B];
+    for (int64_t i = 0; i < static_cast<int64_t>(exists.size()) && !starts.empty(); ++i)
+      starts[i] &= exists[i];
+    for (int64_t i = 0; reverse && i + B < static_cast<int64_t>(exists.size()); ++i)
+      if (exists[i] && !exists[i + B] && !starts.empty()) starts[i] = 1;
+  }
+
+  template <class Pool>
+  void run(Pool& pool, bool keep_gates) {
+    KeptGates kept;
+    if (keep_gates) {
+      Operand* slots[4] = {&kept.reset, &kept.update, &kept.candidate, &kept.product};
+      for (int i = 0; i < (arguments.reset_after ? 4 : 3); ++i) slots[i]->data = gates[i].data();
+    }
+    auto operand = [](std::vector<float>& values) { return Operand{values.data(), false, true}; };
+    forward(pool, arguments, {operand(outputs[0]), operand(outputs[1]), kept});
+    backward(pool, arguments,
+             {operand(outputs[1]), kept, operand(cotangents[0]), operand(cotangents[1])},
+             {operand(gradients[0]), operand(gradients[1]), operand(gradients[2]),
+              operand(gradients[3]), operand(gradients[4]), operand(gradients[5]),
+              operand(gradients[6])});
+  }
+
+  // The largest error of the outputs, and of the gradient along a random direction.
+  double error() {
+    const Reference want = run_reference(arguments.layer(0));
+    double largest = 0;
+    for (size_t i = 0; i < want.hs.size(); ++i)
+      largest = std::max(largest, std::abs(want.hs[i] - outputs[1][i]));
+    for (size_t i = 0; i < want.h_last.size(); ++i)
+      largest = std::max(largest, std::abs(want.h_last[i] - outputs[0][i]));
+    constexpr float kStep = 1.f / 256;
+    double along = 0, length = 1;
+    std::vector<std::vector<float>> moves;
+    for (int i = 0; i < 7; ++i) {
+      moves.push_back(draw(inputs[i].size()));
+      for (size_t k = 0; k < moves[i].size(); ++k) {
+        along += double(moves[i][k]) * gradients[i][k];
+        length += double(gradients[i][k]) * gradients[i][k];
+      }
+    }
+    // Of fourth order: the error of the difference stays below that of float32.
+    const double slope = (8 * (loss(moves, kStep) - loss(moves, -kStep)) -
+                          (loss(moves, 2 * kStep) - loss(moves, -2 * kStep))) /
+                         (12 * kStep);
+    return std::max(largest, std::abs(slope - along) / std::sqrt(length) / 10);
+  }
+
+ private:
+  std::vector<float> draw(int64_t number) {
+    std::uniform_real_distribution<float> uniform(-0.5f, 0.5f);
+    std::vector<float> values(number);
+    for (float& value : values) value = uniform(random_);
+    return values;
+  }
+
+  double loss(const std::vector<std::vector<float>>& moves, float step) {
+    const std::vector<float> kept[7] = {inputs[0], inputs[1], inputs[2], inputs[3],
+                                        inputs[4], inputs[5], inputs[6]};
+    for (int i = 0; i < 7; ++i)
+      for (size_t k = 0; k < inputs[i].size(); ++k) inputs[i][k] += step * moves[i][k];
+    const Reference moved = run_reference(arguments.layer(0));
+    for (int i = 0; i < 7; ++i) std::copy(kept[i].begin(), kept[i].end(), inputs[i].begin());
+    double sum = 0;
+    for (size_t i = 0; i < moved.hs.size(); ++i) sum += moved.hs[i] * cotangents[1][i];
+    for (size_t i = 0; i < moved.h_last.size(); ++i) sum += moved.h_last[i] * cotangents[0][i];
+    return sum;
+  }
+
+  std::mt19937 random_;
+};
+
+}  // namespace grujax

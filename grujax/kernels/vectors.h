@@ -1,0 +1,170 @@
+// Vectors of floats, from one source for AVX-512, AVX2, SSE and NEON, and the one matmul tile.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace grujax {
+
+// kRows × 3 sums, 3 operands and a broadcast value fill the registers of the machine.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kRows = 8;
+#elif defined(__AVX__)
+constexpr int kLanes = 8, kRows = 4;
+#elif defined(__aarch64__)
+constexpr int kLanes = 4, kRows = 8;
+#else
+constexpr int kLanes = 4, kRows = 4;
+#endif
+
+#define GRUJAX_INLINE inline __attribute__((always_inline))
+#define GRUJAX_INLINE_LAMBDA __attribute__((always_inline))
+
+typedef float Vector __attribute__((vector_size(4 * kLanes)));
+typedef float AnyVector __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+typedef uint32_t Bits __attribute__((vector_size(4 * kLanes)));
+typedef int32_t Mask __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+typedef uint8_t Bytes __attribute__((vector_size(kLanes)));
+
+GRUJAX_INLINE Vector splat(float value) { return value - Vector{}; }
+
+GRUJAX_INLINE Vector load(const float* from) { return *reinterpret_cast<const AnyVector*>(from); }
+
+GRUJAX_INLINE void store(float* to, Vector values) {
+  *reinterpret_cast<AnyVector*>(to) = values;
+}
+
+// The first `lanes` alone; the others are read as zero.
+GRUJAX_INLINE Vector load(const float* from, int lanes) {
+  if (lanes >= kLanes) return load(from);
+  Vector values = {};
+  std::memcpy(&values, from, 4 * lanes);
+  return values;
+}
+
+GRUJAX_INLINE void store(float* to, Vector values, int lanes) {
+  if (lanes >= kLanes) {
+    store(to, values);
+  } else {
+    std::memcpy(to, &values, 4 * lanes);
+  }
+}
+
+// An array in memory, of float32 or bfloat16; all arithmetic is in float32.
+struct Floats {
+  void* data = nullptr;
+  bool is_half = false;
+
+  Floats operator+(int64_t offset) const {
+    return {static_cast<char*>(data) + offset * (is_half ? 2 : 4), is_half};
+  }
+
+  GRUJAX_INLINE Vector get(int64_t index, int lanes) const {
+    if (!is_half) return load(static_cast<const float*>(data) + index, lanes);
+    Halves halves = {};
+    std::memcpy(&halves, static_cast<const uint16_t*>(data) + index, 2 * lanes);
+    return reinterpret_cast<Vector>(__builtin_convertvector(halves, Bits) << 16);
+  }
+
+  GRUJAX_INLINE void set(int64_t index, Vector values, int lanes) const {
+    if (!is_half) {
+      store(static_cast<float*>(data) + index, values, lanes);
+      return;
+    }
+    Halves halves = __builtin_convertvector(rounded(values) >> 16, Halves);
+    std::memcpy(static_cast<uint16_t*>(data) + index, &halves, 2 * lanes);
+  }
+
+  // `values` as they are after `set` and `get`.
+  GRUJAX_INLINE Vector as_stored(Vector values) const {
+    return is_half ? reinterpret_cast<Vector>(rounded(values)) : values;
+  }
+
+ private:
+  // To the nearest bfloat16, ties to even; NaN stays NaN.
+  static GRUJAX_INLINE Bits rounded(Vector values) {
+    Bits bits = reinterpret_cast<Bits>(values);
+    Bits nearest = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000u;
+    Bits quiet = (bits | 0x400000u) & 0xffff0000u;
+    return values == values ? nearest : quiet;
+  }
+};
+
+// 2^n and e^f − 1, with x = n·ln 2 + f and |f| ≤ ln 2 / 2. NaN stays NaN in the second.
+GRUJAX_INLINE void split_exp(Vector x, Vector& power, Vector& rest) {
+  x = x > 88.f ? splat(88.f) : x;
+  x = x < -87.f ? splat(-87.f) : x;
+  // Adding 1.5·2^23 rounds to an integer, which then stands in the lowest bits.
+  const Vector shifted = x * 1.44269504088896341f + 12582912.f;
+  const Vector n = shifted - 12582912.f;
+  Vector f = x - n * 0.693359375f;  // ln 2 in two parts: the first has few digits
+  f = f + n * 2.12194440e-4f;
+  Vector p = splat(1 / 5040.f);
+  p = p * f + 1 / 720.f;
+  p = p * f + 1 / 120.f;
+  p = p * f + 1 / 24.f;
+  p = p * f + 1 / 6.f;
+  p = p * f + 1 / 2.f;
+  rest = p * (f * f) + f;
+  power = reinterpret_cast<Vector>((reinterpret_cast<Bits>(shifted) + 127) << 23);
+}
+
+GRUJAX_INLINE Vector sigmoid(Vector x) {
+  Vector power, rest;
+  split_exp(-x, power, rest);
+  return 1.f / (1.f + (power * rest + power));
+}
+
+// E / (E + 2) with E = e^2x − 1: no cancellation, however small x is.
+GRUJAX_INLINE Vector tanh(Vector x) {
+  Vector power, rest;
+  split_exp(x + x, power, rest);
+  const Vector e = power * rest + (power - 1.f);
+  return e / (e + 2.f);
+}
+
+// sums[m][c][g] += Σ_k a[m·a_row + k·a_step] · b[k·b_step + c·b_block + g·kLanes + lane]
+template <int M, int C, int G>
+GRUJAX_INLINE void multiply(Vector (&sums)[M][C][G], int64_t K, const float* a, int64_t a_row,
+                            int64_t a_step, const float* b, int64_t b_step, int64_t b_block) {
+  for (int64_t k = 0; k < K; ++k, a += a_step, b += b_step) {
+    Vector operands[C][G];
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c)
+#pragma GCC unroll 8
+      for (int g = 0; g < G; ++g) operands[c][g] = load(b + c * b_block + g * kLanes);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      const float factor = a[m * a_row];
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c)
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) sums[m][c][g] += factor * operands[c][g];
+    }
+  }
+}
+
+template <int N>
+using Number = std::integral_constant<int, N>;
+
+// Calls f(Number<M>, row) for tiles of M rows that cover [0, rows).
+template <class F>
+GRUJAX_INLINE void tile_rows(int64_t rows, F&& f) {
+  int64_t row = 0;
+  for (; rows - row >= kRows; row += kRows) f(Number<kRows>{}, row);
+  if constexpr (kRows > 4) {
+    if (rows - row >= 4) {
+      f(Number<4>{}, row);
+      row += 4;
+    }
+  }
+  if (rows - row >= 2) {
+    f(Number<2>{}, row);
+    row += 2;
+  }
+  if (rows - row >= 1) f(Number<1>{}, row);
+}
+
+}  // namespace grujax

@@ -1,0 +1,80 @@
+// The gradients of the weights: sums over rows of outer products.
+#pragma once
+
+#include "layer.h"
+
+namespace grujax {
+
+// [rows][stride] to [groups][rows][kRows], so that a tile's operand is read in one go. Where the
+// stride is no whole group, the rest is zero.
+inline void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t stride,
+                        float* to) {
+  for (int64_t group = 0; group < groups; ++group) {
+    const int64_t left = stride - group * kRows, width = left < kRows ? left : kRows;
+    for (int64_t row = 0; row < rows; ++row, to += kRows) {
+      if (width < kRows) std::memset(to, 0, 4 * kRows);
+      std::memcpy(to, from + row * stride + group * kRows, 4 * width);
+    }
+  }
+}
+
+struct WeightSums {
+  float* w_x;   // [blocks][input_groups · kRows][r z n][lanes]
+  float* w_h;   // [blocks][unit_groups · kRows][n r z][lanes]
+  float* bias;  // [blocks][c r z n][lanes], c the recurrent product
+
+  static int64_t floats(const Sizes& s) {
+    return s.blocks() * kLanes * (3 * kRows * (s.input_groups() + s.unit_groups()) + 4);
+  }
+
+  WeightSums(const Sizes& s, float* memory) {
+    w_x = memory;
+    w_h = w_x + s.blocks() * s.input_groups() * kRows * 3 * kLanes;
+    bias = w_h + s.blocks() * s.unit_groups() * kRows * 3 * kLanes;
+  }
+
+  // One block's sums += xᵀ·[δr δz δn] and hᵀ·[δc δr δz], for deltas [rows][c r z n][lanes] and packed
+  // operands. With reset before the product `reset_states` is r ∘ h, else null: it and δn then stand
+  // for h and δc in the candidate's.
+  void add(const Sizes& s, int64_t block, int64_t rows, const float* deltas, const float* inputs,
+           const float* states, const float* reset_states) const {
+    const int64_t x_groups = s.input_groups(), h_groups = s.unit_groups();
+    float* to_x = w_x + block * x_groups * kRows * 3 * kLanes;
+    float* to_h = w_h + block * h_groups * kRows * 3 * kLanes;
+    add_rows(rows, deltas, reset_states ? 1 : 0, bias + block * 4 * kLanes);
+    add_outer<3>(rows, x_groups, inputs, deltas + kLanes, to_x);
+    if (!reset_states) {
+      add_outer<3>(rows, h_groups, states, deltas, to_h);
+    } else {
+      add_outer<1>(rows, h_groups, reset_states, deltas + 3 * kLanes, to_h);
+      add_outer<2>(rows, h_groups, states, deltas + kLanes, to_h + kLanes);
+    }
+  }
+
+ private:
+  static void add_rows(int64_t rows, const float* deltas, int first, float* to) {
+    Vector sums[4] = {};
+    for (int64_t row = 0; row < rows; ++row, deltas += 4 * kLanes)
+      for (int k = first; k < 4; ++k) sums[k] += load(deltas + k * kLanes);
+    for (int k = first; k < 4; ++k) store(to + k * kLanes, load(to + k * kLanes) + sums[k]);
+  }
+
+  template <int G>
+  static void add_outer(int64_t rows, int64_t groups, const float* packed, const float* deltas,
+                        float* to) {
+    for (int64_t group = 0; group < groups; ++group, to += kRows * 3 * kLanes) {
+      Vector sums[kRows][1][G];
+#pragma GCC unroll 8
+      for (int m = 0; m < kRows; ++m)
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) sums[m][0][g] = load(to + (m * 3 + g) * kLanes);
+      multiply(sums, rows, packed + group * rows * kRows, 1, kRows, deltas, 4 * kLanes, 0);
+#pragma GCC unroll 8
+      for (int m = 0; m < kRows; ++m)
+#pragma GCC unroll 8
+        for (int g = 0; g < G; ++g) store(to + (m * 3 + g) * kLanes, sums[m][0][g]);
+    }
+  }
+};
+
+}  // namespace grujax
