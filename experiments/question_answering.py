@@ -55,7 +55,7 @@ class Settings:
     passes: int = 3  # over the story
     num_examples: int = 15_000  # training questions of each task
     batch_size: int = 64
-    epochs: int = 14
+    epochs: int = 12
     learning_rate: float = 4e-3  # the peak, after one epoch of warm-up; then a cosine
     weight_decay: float = 1e-4
     max_gradient_norm: float = 1.0

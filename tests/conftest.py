@@ -20,6 +20,17 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
+def pytest_configure(config):
+    """Builds the native kernel before any test runs, so that all of them, in every process that
+    they start, see the same default implementation."""
+    from helpers import COMPILER
+
+    from grujax.kernels import building
+
+    if COMPILER is not None and not hasattr(config, "workerinput") and not building.find_library():
+        building.build()
+
+
 def pytest_collection_modifyitems(items):
     """Skips what asks for the native kernel where nothing can build it."""
     from helpers import COMPILER
