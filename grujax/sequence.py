@@ -105,7 +105,8 @@ def gru(
 
     Raises:
         ValueError: if a shape, dtype, rate or concrete length does not fit, or `implementation` is
-            unknown or cannot run. Lengths under `jit` cannot be checked: they act as if clipped to [0, T].
+            unknown or cannot run. Lengths under `jit` cannot be checked: they act as if clipped to
+            [0, T].
         TypeError: by JAX, for forward-mode differentiation other than with `"plain"`.
 
     Example:
