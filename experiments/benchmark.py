@@ -199,8 +199,8 @@ def main(settings: Settings) -> None:
         report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
         return
     if settings.sweep:
-        contestants = CONTESTANTS if can_run_here("native") else CONTESTANTS[1:]
-        print(f"{describe_machine(['flax'])}\n\n{report_sweeps(5, contestants=contestants)}")
+        names = CONTESTANTS if can_run_here("native") else CONTESTANTS[1:]
+        print(f"{describe_machine(['flax'])}\n\n{report_sweeps(5, contestants=names)}")
         return
     columns = [f"grujax {name}" for name in settings.implementations if can_run_here(name)]
     own = len(columns)

@@ -34,6 +34,11 @@ IMPLEMENTATIONS = {
     "native": ("float32", "bfloat16"),
 }
 
+
+def best_dtype(implementation: str) -> str:
+    return IMPLEMENTATIONS[implementation][0]
+
+
 # What builds the native kernel; without one, its tests are skipped (tests/conftest.py).
 COMPILER = next((path for name in COMPILERS if (path := shutil.which(name))), None)
 

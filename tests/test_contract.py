@@ -17,6 +17,7 @@ from helpers import (
     Inputs,
     assert_close,
     assert_equal,
+    best_dtype,
     equations_of,
     inputs_of,
     outputs_and_gradients,
@@ -42,10 +43,6 @@ both_forms = pytest.mark.parametrize("reset_after", [True, False], ids=["after",
 form_and_direction = pytest.mark.parametrize(
     ("reset_after", "reverse"), [(True, False), (False, True)], ids=["after", "before-reverse"]
 )
-
-
-def best_dtype(implementation: str) -> str:
-    return IMPLEMENTATIONS[implementation][0]
 
 
 @cache

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import IMPLEMENTATIONS, Case, Draw, assert_close, assert_equal, inputs_of
+from helpers import IMPLEMENTATIONS, Case, Draw, assert_close, assert_equal, best_dtype, inputs_of
 
 import grujax
 
@@ -51,7 +51,8 @@ def outputs_and_gradients(run, inputs):
 def test_gradients_are_those_of_the_segments_one_by_one(
     x64, every, reset_after, reverse, implementation
 ):
-    inputs = inputs_of(CASE, reset_after)
+    dtype = best_dtype(implementation)
+    inputs = inputs_of(CASE, reset_after, dtype)
 
     def truncated(inputs):
         return grujax.gru(
@@ -68,7 +69,7 @@ def test_gradients_are_those_of_the_segments_one_by_one(
     inputs = jax.tree.map(jnp.asarray, inputs)._replace(resets=inputs.resets)
     got = outputs_and_gradients(jax.jit(truncated), inputs)
     want = outputs_and_gradients(lambda inputs: segments_one_by_one(inputs, every, reverse), inputs)
-    assert_close(got, want, "float64")
+    assert_close(got, want, dtype)
 
 
 @form_and_direction
@@ -123,7 +124,8 @@ def test_what_is_no_number_of_steps_is_refused(every):
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
 def test_a_sequence_in_pieces_is_the_whole_sequence(x64, reset_after, implementation):
-    inputs = inputs_of(CASE, reset_after)
+    dtype = best_dtype(implementation)
+    inputs = inputs_of(CASE, reset_after, dtype)
     options = {"implementation": implementation}
 
     def whole(inputs):
@@ -148,7 +150,7 @@ def test_a_sequence_in_pieces_is_the_whole_sequence(x64, reset_after, implementa
     got, want = (
         jax.jit(lambda i, f=f: outputs_and_gradients(f, i))(inputs) for f in (pieces, whole)
     )
-    assert_close(got, want, "float64")
+    assert_close(got, want, dtype)
 
 
 def test_a_stack_in_pieces_is_the_whole_stack():
