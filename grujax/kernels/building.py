@@ -9,7 +9,6 @@ machines so holds a library for each.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import hashlib
 import logging
 import os
@@ -184,10 +183,14 @@ def _output(command: list[str]) -> str:
 @contextmanager
 def _one_process_at_a_time() -> Iterator[None]:
     try:
+        import fcntl  # not on Windows, where the scan runs
+
         directory().mkdir(parents=True, exist_ok=True)
         file = (directory() / "lock").open("w")
     except OSError as error:
         raise KernelError(f"{directory()} cannot be written: {error}") from error
+    except ImportError as error:
+        raise KernelError("The kernel is built on Linux and macOS alone.") from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
         yield
