@@ -6,10 +6,16 @@ from questions and answers alone. A GRU reads each sentence, a second one, in bo
 sentences of the story; then the network goes over the story three times. Each time attention,
 guided by the question and by what was found before, picks sentences, and the memory is updated.
 
-    python -m experiments.question_answering                     QUICKMINUTES
-    python -m experiments.question_answering --quick             a smaller one: two minutes
+    python -m experiments.question_answering                     16 minutes on 2 busy CPU cores
+    python -m experiments.question_answering --quick             2 minutes: it begins to learn
     python -m experiments.question_answering --ask "Where is the milk?" --story "John went to the
         kitchen. John took the milk. John moved to the garden."
+
+Measured: right answers to 1,000 questions of each task about stories that nobody was trained on. One
+supporting fact 100.0%, two 99.9%, three 92.0%, yes or no 100.0%, counting 99.8%, lists 100.0%. A
+bag of words has 35 to 63%. Of the sentences that decide, the network looks most at the one for one
+fact always, and at 94% of the two for two, in some pass. What it takes is that attention knows
+where it looked before: without that, two facts stayed at 74%.
 
 The episodic memory is that of dynamic memory networks (Kumar et al. 2016,
 https://arxiv.org/abs/1506.07285; Xiong et al. 2016, https://arxiv.org/abs/1603.01417, whose fusion
@@ -42,7 +48,7 @@ from experiments.common.text import build_vocabulary
 
 COMMAND = "python -m experiments.question_answering"
 MODEL = "model.msgpack"
-MINUTES = 15  # of training for five epochs of 60,000 questions on 2 CPU cores
+MINUTES = 16  # of the default settings on 2 busy CPU cores
 STORY = "John went to the kitchen. John took the milk. John moved to the garden."
 ASKED = "Where is the milk?"
 
@@ -122,8 +128,7 @@ def make_training(
 
 def experiment(settings: Settings, num_test: int, out: Path) -> None:
     """Trains the network, and compares it with the baselines on stories that nobody has seen."""
-    minutes = MINUTES * settings.epochs * settings.num_examples / 300_000
-    print(f"Training one network: about {minutes:.0f} minutes on 2 idle CPU cores.")
+    print(f"Training one network: {MINUTES} minutes by default, on 2 busy CPU cores.")
     train, held_out, test = draw_questions((settings.num_examples, num_test, num_test), seed=0)
     words = build_vocabulary(tokens(x) for q in train for x in (*q.story, q.question))
     record = {"settings": asdict(settings)}
@@ -158,7 +163,7 @@ def report_plots(test: Sequence[Question], given: Sequence[str], attention: np.n
     for task in TASKS:
         chosen = [i for i, q in enumerate(test) if q.task == task and 5 <= len(q.story) <= 10]
         for i in chosen[:1]:
-            title = f"{task}\n{test[i].question} {given[i]}"
+            title = f"{task}\n{test[i].question}\n{given[i]}"
             weights = attention[i, :, : len(test[i].story)]
             examples.append((title, test[i].story, weights, test[i].support))
     plots.plot_episodes(out / "attention.png", examples)
@@ -202,7 +207,7 @@ class Command:
 
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
     num_test: int = 1000  # test and validation questions of each task
-    quick: bool = False  # fewer questions and epochs: enough for the easier tasks alone
+    quick: bool = False  # fewer questions and epochs: not enough to learn the tasks
     out: Path = Path("runs/question_answering")  # where everything is written
     ask: str | None = None  # a question to answer with the saved network, instead of training
     story: str = STORY  # the sentences that the question is about, each ended by a full stop
@@ -215,7 +220,7 @@ def main(command: Command) -> None:
         return
     settings = command.settings
     if command.quick:
-        settings = replace(settings, num_examples=2000, epochs=12)
+        settings = replace(settings, num_examples=5000, epochs=5)
     experiment(settings, command.num_test, command.out)
 
 

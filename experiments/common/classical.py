@@ -49,5 +49,6 @@ def word_count_logistic_regression(
     Returns: [M], the predicted classes.
     """
     counts = CountVectorizer(token_pattern=r"\S+")
-    model = LogisticRegression(max_iter=1000).fit(counts.fit_transform(train_texts), train_labels)
+    model = LogisticRegression(solver="newton-cg")
+    model.fit(counts.fit_transform(train_texts), train_labels)
     return model.predict(counts.transform(test_texts))
