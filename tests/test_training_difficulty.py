@@ -72,6 +72,7 @@ def train(task, trick=TRICKS["plain"], cap=400, seed=0, **sizes):
     return difficulty_training.train(key, task, "gru", trick, cap=cap, every=20, **sizes)
 
 
+@pytest.mark.slow
 def test_a_training_ends_when_its_task_is_solved():
     metrics = train(easy_task(0.5))
     errors, index = np.asarray(metrics["errors"]), int(metrics["updates"]) // 20
@@ -86,6 +87,7 @@ def test_a_training_ends_when_its_task_is_solved():
     assert len(np.unique(never["errors"])) == 3
 
 
+@pytest.mark.slow
 def test_equal_seeds_begin_alike_and_a_loose_clip_changes_nothing():
     task = easy_task(0.0)
     plain = train(task, cap=40)
