@@ -40,6 +40,8 @@ def beam_search(
       length_penalty: a sentence of n tokens, its end included, is ranked by its log-probability
         divided by ((5 + n) / 6) to this power (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
 
+    A row is done when no unfinished beam outranks its best finished one, each by what it has so far.
+
     Returns: the best sentence of each row, int [B, T], `PADDING` after `END`; and its rank [B].
     """
     batch_size = jax.tree.leaves(carry)[0].shape[0]
@@ -65,20 +67,24 @@ def beam_search(
             index = beam.reshape(*beam.shape, *(1,) * (x.ndim - beam.ndim))
             return jnp.take_along_axis(x, index, axis=0)
 
-        return _Beams(
-            step=beams.step + 1,
-            carry=jax.tree.map(follow, carry),
-            tokens=follow(beams.tokens).at[..., beams.step].set(token),
-            scores=scores,
-            finished=follow(beams.finished) | (token == END),
-        )
+        tokens = follow(beams.tokens).at[..., beams.step].set(token)
+        finished = follow(beams.finished) | (token == END)
+        best = _ranks(tokens, scores, length_penalty).argmax(0)[None]  # [1, B]
+        done = jnp.take_along_axis(finished, best, axis=0)
+        carry = jax.tree.map(follow, carry)
+        return _Beams(beams.step + 1, carry, tokens, scores, finished | done)
 
     beams = jax.lax.while_loop(unfinished, advance, beams)
-    lengths = (beams.tokens != PADDING).sum(-1)
-    ranks = beams.scores / ((5 + lengths) / 6) ** length_penalty
-    best = ranks.argmax(0)[None]  # [1, B]
+    ranks = _ranks(beams.tokens, beams.scores, length_penalty)
+    best = ranks.argmax(0)[None]
     tokens = jnp.take_along_axis(beams.tokens, best[..., None], axis=0)[0]
     return tokens, jnp.take_along_axis(ranks, best, axis=0)[0]
+
+
+def _ranks(tokens: Array, scores: Array, length_penalty: float) -> Array:
+    """[K, B]: log-probabilities, made fair to sentences of all lengths."""
+    lengths = (tokens != PADDING).sum(-1)
+    return scores / ((5 + lengths) / 6) ** length_penalty
 
 
 def _best_continuations(beams: _Beams, scores: Array) -> tuple[Array, Array, Array]:

@@ -24,11 +24,11 @@ from experiments.common.splits import Split, merge_groups
 MAX_WORDS = 14  # of a source sentence
 KINDS = ("synopsis", "paragraph")
 # What says nothing about which program a package belongs to.
-_GENERIC = frozenset(
-    "bin bioc cli com common cran data dbg dev doc docs elpa examples extra extras fonts gir1 "
-    "github gnome go golang gui haskell java kde lib libghc librust libs lua node perl php plugin "
-    "plugins prof python python2 python3 r ros ruby runtime rust rs src task tests texlive tools "
-    "utils x11 xserver".split()
+_GENERIC = re.compile(
+    r"bin|bioc|cli|com|common|cran|data|dbg|dev|doc|docs|elpa|examples|extra|extras|fonts|gir1|"
+    r"github|gnome|go|golang|gui|haskell|java|kde|lib|libghc|librust|libs|lua|node|perl|php|plugin|"
+    r"plugins|prof|python|python2|python3|r|ros|ruby|runtime|rust|rs|src|task|tests|texlive|tools|"
+    r"utils|x11|xserver"
 )
 
 
@@ -89,7 +89,7 @@ def read_pairs(files: dict[str, Path], target: str) -> Pairs:
 def package_family(name: str) -> str:
     """Guesses the program a package belongs to: "libx2go-utils-perl" and "x2go-doc" are "x2go"."""
     words = [word for word in re.split(r"[-+._]", name.lower()) if word]
-    telling = [word for word in words if word not in _GENERIC and not word.isdigit()]
+    telling = [word for word in words if not _GENERIC.fullmatch(word) and not word.isdigit()]
     word = (telling or words)[0]
     word = word.removeprefix("lib") if len(word) > 5 else word
     return word.rstrip("0123456789") or word

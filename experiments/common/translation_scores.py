@@ -1,10 +1,14 @@
 """What a translation is compared with, and how it is scored."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import sacrebleu
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+from experiments.common.report import format_table
 
 WORD = r"(?u)\w+|[^\w\s]"
 
@@ -38,16 +42,52 @@ def word_dictionary(
         if row.nnz and dice.max() > 0.1:
             partner[word] = names[row.indices[dice.argmax()]]
     split = counts[0].build_tokenizer()
-    return [
-        " ".join(partner.get(word.lower(), word) for word in split(query)) for query in queries
-    ]
+    return [" ".join(partner.get(word.lower(), word) for word in split(query)) for query in queries]
 
 
 def score_translations(outputs: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """BLEU and chrF, as sacrebleu computes them over a corpus, and exact matches, all in percent."""
+    """BLEU and chrF, as sacrebleu computes them and exact matches, all in percent."""
     exact = [output == reference for output, reference in zip(outputs, references, strict=True)]
     return {
         "BLEU": sacrebleu.corpus_bleu(list(outputs), [list(references)]).score,
         "chrF": sacrebleu.corpus_chrf(list(outputs), [list(references)]).score,
         "exact": 100 * float(np.mean(exact)),
     }
+
+
+def write_report(
+    rows: Mapping[str, Sequence[str]],
+    sources: Sequence[str],
+    references: Sequence[str],
+    parts: np.ndarray,
+    directory: Path,
+) -> None:
+    """Prints the scores of every translator, on all N test sentences and on each part of them.
+
+    Writes them to results.json, and the last translator's answers to translations.tsv.
+
+    Args:
+      rows: for each translator what it makes of the sources.
+      sources: the test sentences.
+      references: their translations.
+      parts: str [N], the kind of each sentence.
+      directory: where the files go.
+    """
+    chosen = {"all": np.arange(len(references))}
+    if len(names := np.unique(parts)) > 1:
+        chosen |= {str(name): np.flatnonzero(parts == name) for name in names}
+    results = {
+        name: {
+            part: score_translations([outputs[i] for i in of], [references[i] for i in of])
+            for part, of in chosen.items()
+        }
+        for name, outputs in rows.items()
+    }
+    for part, of in chosen.items():
+        table = [[name, *(f"{x:.1f}" for x in row[part].values())] for name, row in results.items()]
+        print(f"\n{format_table([f'{part}, {len(of)} pairs', 'BLEU', 'chrF', 'exact %'], table)}")
+    text = json.dumps(results, indent=2) + "\n"
+    (directory / "results.json").write_text(text, encoding="utf-8")
+    lines = zip(sources, references, list(rows.values())[-1], strict=True)
+    text = "".join("\t".join(line) + "\n" for line in [("source", "reference", "output"), *lines])
+    (directory / "translations.tsv").write_text(text, encoding="utf-8")
