@@ -202,14 +202,13 @@ def experiment(command: "Command", out: Path) -> None:
     rows["GRU, greedy"] = greedy(test, batch_size=BATCH)
     rows[f"GRU, {BEAMS} beams"] = outputs = translator(test, batch_size=BATCH)
     parts = corpus.parts[corpus.split.test]
-    write_report(rows, test, references, parts, out)
-    alone, batched = (
-        measure_speed(translator, test[:ALONE], 1),
-        measure_speed(translator, test, BATCH),
-    )
+    columns = ("exact",) if command.data == "dates" else ("BLEU", "chrF", "exact")
+    write_report(rows, test, references, parts, columns, out)
+    alone = measure_speed(translator, test[:ALONE], batch_size=1)
+    batched = measure_speed(translator, test, batch_size=BATCH)
     print(
-        f"\n{BEAMS} beams, milliseconds a sentence: {alone:.1f} one by one, {batched:.2f} in batches "
-        f"of {BATCH}, {alone / batched:.1f} times as fast."
+        f"\n{BEAMS} beams, milliseconds a sentence: {alone:.1f} one by one, {batched:.2f} in "
+        f"batches of {BATCH}, {alone / batched:.1f} times as fast."
     )
     shown = np.random.default_rng(1).choice(len(test), 3, replace=False)
     maps = [translator.attention_map(test[i], outputs[i]) for i in shown]

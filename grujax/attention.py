@@ -10,6 +10,7 @@ all states of a decoder `[T, B, Q]`, or those of several beams, which then share
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ def init_additive_attention(
         `AdditiveAttentionParams`.
 
     Raises:
-        ValueError: a size is not a positive integer.
+        ValueError: if a size is not a positive integer, or `dtype` is not floating.
 
     Example:
         >>> params = init_additive_attention(jax.random.key(0), 8, 6, attention_size=4)
@@ -70,8 +71,10 @@ def init_additive_attention(
     """
     sizes = {"query_size": query_size, "key_size": key_size, "attention_size": attention_size}
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
+        if not isinstance(size, Integral) or size < 1:
             raise ValueError(f"`{name}` must be a positive integer, got {size!r}.")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"`dtype` must be a floating dtype, got {jnp.dtype(dtype).name}.")
     query_key, key_key, v_key = jax.random.split(key, 3)
     return AdditiveAttentionParams(
         w_query=draw(kernel_init, query_key, (query_size, attention_size), dtype),
@@ -95,7 +98,7 @@ def project_keys(
         `[S, B, A]`.
 
     Raises:
-        ValueError: `keys` or `mask` do not fit.
+        ValueError: if `keys` or `mask` do not fit.
     """
     keys = as_floating("keys", keys, params.w_key.shape[0], "key size")
     if keys.ndim < 2:
@@ -130,7 +133,7 @@ def additive_attention(
         and are computed in at least float32; both have the promoted dtype of the arguments.
 
     Raises:
-        ValueError: the arguments do not fit each other.
+        ValueError: if the arguments do not fit each other.
 
     Example:
         >>> params = init_additive_attention(jax.random.key(0), 8, 6, attention_size=4)
@@ -146,7 +149,7 @@ def additive_attention(
     """
     queries = as_floating("queries", queries, params.w_query.shape[0], "query size")
     projected = as_floating("projected_keys", projected_keys, params.v.shape[0], "attention size")
-    values = jnp.asarray(values)
+    values = as_floating("values", values, (jnp.shape(values) or (0,))[-1], "any size")
     _check_shapes(queries, projected, values)
     mask = _as_mask(mask, projected.shape[:-1])
     dtype = jnp.result_type(queries, projected, values, params.v)

@@ -40,7 +40,7 @@ def beam_search(
       length_penalty: a sentence of n tokens, its end included, is ranked by its log-probability
         divided by ((5 + n) / 6) to this power (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
 
-    A row is done when no unfinished beam outranks its best finished one, each by what it has so far.
+    A row is done when none of its unfinished beams outranks, so far, its best finished one.
 
     Returns: the best sentence of each row, int [B, T], `PADDING` after `END`; and its rank [B].
     """

@@ -60,6 +60,7 @@ def write_report(
     sources: Sequence[str],
     references: Sequence[str],
     parts: np.ndarray,
+    columns: Sequence[str],
     directory: Path,
 ) -> None:
     """Prints the scores of every translator, on all N test sentences and on each part of them.
@@ -71,6 +72,7 @@ def write_report(
       sources: the test sentences.
       references: their translations.
       parts: str [N], the kind of each sentence.
+      columns: which scores to give.
       directory: where the files go.
     """
     chosen = {"all": np.arange(len(references))}
@@ -84,8 +86,8 @@ def write_report(
         for name, outputs in rows.items()
     }
     for part, of in chosen.items():
-        table = [[name, *(f"{x:.1f}" for x in row[part].values())] for name, row in results.items()]
-        print(f"\n{format_table([f'{part}, {len(of)} pairs', 'BLEU', 'chrF', 'exact %'], table)}")
+        table = [[name, *(f"{row[part][c]:.1f}" for c in columns)] for name, row in results.items()]
+        print(f"\n{format_table([f'%, {part}, {len(of)} pairs', *columns], table)}")
     text = json.dumps(results, indent=2) + "\n"
     (directory / "results.json").write_text(text, encoding="utf-8")
     lines = zip(sources, references, list(rows.values())[-1], strict=True)
