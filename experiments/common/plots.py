@@ -119,7 +119,7 @@ def plot_alignment(path: Path, maps: Sequence[tuple[Sequence[str], Sequence[str]
         squeeze=False,
     )
     for axis, (source, target, weights) in zip(axes[0], maps, strict=True):
-        axis.imshow(weights, cmap="Oranges", vmin=0, vmax=1, aspect="equal")
+        axis.imshow(weights, cmap="Oranges", vmin=0, vmax=1, aspect="auto")
         names = [[name.replace("$", r"\$") for name in side] for side in (source, target)]
         axis.set_xticks(range(len(source)), names[0], rotation=90, fontsize=8)
         axis.set_yticks(range(len(target)), names[1], fontsize=8)
