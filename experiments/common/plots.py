@@ -113,13 +113,13 @@ def plot_alignment(path: Path, maps: Sequence[tuple[Sequence[str], Sequence[str]
     figure, axes = plt.subplots(
         1,
         len(maps),
-        figsize=(0.3 * sum(widths) + 1.4 * len(maps), 0.3 * tallest + 1.2),
+        figsize=(0.3 * sum(widths) + 1.4 * len(maps), 0.3 * tallest + 2),
         width_ratios=widths,
         layout="constrained",
         squeeze=False,
     )
     for axis, (source, target, weights) in zip(axes[0], maps, strict=True):
-        axis.imshow(weights, cmap="Oranges", vmin=0, vmax=1, aspect="auto")
+        axis.imshow(weights, cmap="Oranges", vmin=0, vmax=1, aspect="equal")
         names = [[name.replace("$", r"\$") for name in side] for side in (source, target)]
         axis.set_xticks(range(len(source)), names[0], rotation=90, fontsize=8)
         axis.set_yticks(range(len(target)), names[1], fontsize=8)
