@@ -20,17 +20,27 @@ from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
 if TYPE_CHECKING:
-    from grujax import analysis, baselines, convert, initializers, linen, nnx, sweep
+    from grujax import analysis, attention, baselines, convert, initializers, linen, nnx, sweep
 
 __version__ = "0.1.0"
 
 # Imported at first use, so that `import grujax` costs no more than `import jax`.
-_SUBMODULES = ("analysis", "baselines", "convert", "initializers", "linen", "nnx", "sweep")
+_SUBMODULES = (
+    "analysis",
+    "attention",
+    "baselines",
+    "convert",
+    "initializers",
+    "linen",
+    "nnx",
+    "sweep",
+)
 
 __all__ = [
     "GRUGates",
     "GRUParams",
     "analysis",
+    "attention",
     "baselines",
     "bidirectional_gru",
     "convert",

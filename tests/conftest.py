@@ -62,3 +62,14 @@ def archive(tmp_path_factory, monkeypatch):
     monkeypatch.setattr(vader, "ARCHIVE", small)
     monkeypatch.setenv("GRUJAX_DATA", str(folder))
     return small
+
+
+@pytest.fixture
+def debian(tmp_path_factory, monkeypatch):
+    """A small index of package descriptions in the place of Debian's."""
+    from debian_descriptions import write_index
+
+    folder = tmp_path_factory.mktemp("debian")
+    write_index(folder)
+    monkeypatch.setenv("GRUJAX_DATA", str(folder))
+    return folder

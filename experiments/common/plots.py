@@ -101,6 +101,32 @@ def plot_attention(
     _save(figure, path)
 
 
+def plot_alignment(path: Path, maps: Sequence[tuple[Sequence[str], Sequence[str], np.ndarray]]):
+    """Draws what a decoder looked at: a panel per sentence, a row per token that it wrote.
+
+    Args:
+      path: the PNG to write.
+      maps: (source tokens [S], target tokens [T], attention weights [T, S]) of each sentence.
+    """
+    widths = [len(source) for source, _, _ in maps]
+    tallest = max(len(target) for _, target, _ in maps)
+    figure, axes = plt.subplots(
+        1,
+        len(maps),
+        figsize=(0.3 * sum(widths) + 1.4 * len(maps), 0.3 * tallest + 2),
+        width_ratios=widths,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis, (source, target, weights) in zip(axes[0], maps, strict=True):
+        axis.imshow(weights, cmap="Oranges", vmin=0, vmax=1, aspect="equal")
+        names = [[name.replace("$", r"\$") for name in side] for side in (source, target)]
+        axis.set_xticks(range(len(source)), names[0], rotation=90, fontsize=8)
+        axis.set_yticks(range(len(target)), names[1], fontsize=8)
+        axis.xaxis.tick_top()
+    _save(figure, path)
+
+
 def plot_success(path: Path, rates: Mapping[str, Mapping[int, float]]):
     """Draws success rates against the number of steps, a panel per kind of initialisation.
 

@@ -1,0 +1,95 @@
+"""What a translation is compared with, and how it is scored."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import sacrebleu
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+from experiments.common.report import format_table
+
+WORD = r"(?u)\w+|[^\w\s]"
+
+
+def translation_memory(
+    sources: Sequence[str], targets: Sequence[str], queries: Sequence[str]
+) -> list[str]:
+    """Answers with the translation of the most similar known source: TF-IDF of words and pairs."""
+    vectorizer = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
+    known = vectorizer.fit_transform(sources)
+    similarity = vectorizer.transform(queries) @ known.T
+    return [targets[row.indices[row.data.argmax()] if row.nnz else 0] for row in similarity]
+
+
+def word_dictionary(
+    sources: Sequence[str], targets: Sequence[str], queries: Sequence[str]
+) -> list[str]:
+    """Translates word by word: each by the word that comes with it the most (Dice coefficient).
+
+    Words that are seen less than twice, or have no good partner, are copied.
+    """
+    counts = [CountVectorizer(token_pattern=WORD, binary=True, min_df=2) for _ in range(2)]
+    source, target = (c.fit_transform(t) for c, t in zip(counts, (sources, targets), strict=True))
+    together = (source.T @ target).tocsr()  # [source words, target words]
+    frequency = [np.asarray(matrix.sum(0)).ravel() for matrix in (source, target)]
+    names = counts[1].get_feature_names_out()
+    partner = {}
+    for word, i in counts[0].vocabulary_.items():
+        row = together[i]
+        dice = 2 * row.data / (frequency[0][i] + frequency[1][row.indices])
+        if row.nnz and dice.max() > 0.1:
+            partner[word] = names[row.indices[dice.argmax()]]
+    split = counts[0].build_tokenizer()
+    return [" ".join(partner.get(word.lower(), word) for word in split(query)) for query in queries]
+
+
+def score_translations(outputs: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """BLEU and chrF, as sacrebleu computes them and exact matches, all in percent."""
+    exact = [output == reference for output, reference in zip(outputs, references, strict=True)]
+    return {
+        "BLEU": sacrebleu.corpus_bleu(list(outputs), [list(references)], force=True).score,
+        "chrF": sacrebleu.corpus_chrf(list(outputs), [list(references)]).score,
+        "exact": 100 * float(np.mean(exact)),
+    }
+
+
+def write_report(
+    rows: Mapping[str, Sequence[str]],
+    sources: Sequence[str],
+    references: Sequence[str],
+    parts: np.ndarray,
+    columns: Sequence[str],
+    directory: Path,
+) -> None:
+    """Prints the scores of every translator, on all N test sentences and on each part of them.
+
+    Writes them to results.json, and the last translator's answers to translations.tsv.
+
+    Args:
+      rows: for each translator what it makes of the sources.
+      sources: the test sentences.
+      references: their translations.
+      parts: str [N], the kind of each sentence.
+      columns: which scores to give.
+      directory: where the files go.
+    """
+    chosen = {"all": np.arange(len(references))}
+    if len(names := np.unique(parts)) > 1:
+        chosen |= {str(name): np.flatnonzero(parts == name) for name in names}
+    results = {
+        name: {
+            part: score_translations([outputs[i] for i in of], [references[i] for i in of])
+            for part, of in chosen.items()
+        }
+        for name, outputs in rows.items()
+    }
+    for part, of in chosen.items():
+        table = [[name, *(f"{row[part][c]:.1f}" for c in columns)] for name, row in results.items()]
+        print(f"\n{format_table([f'%, {part}, {len(of)} pairs', *columns], table)}")
+    text = json.dumps(results, indent=2) + "\n"
+    (directory / "results.json").write_text(text, encoding="utf-8")
+    lines = zip(sources, references, list(rows.values())[-1], strict=True)
+    text = "".join("\t".join(line) + "\n" for line in [("source", "reference", "output"), *lines])
+    (directory / "translations.tsv").write_text(text, encoding="utf-8")

@@ -1,0 +1,203 @@
+"""Additive attention: what a recurrent decoder looks at. Pure functions, time-major.
+
+    S   keys, such as the steps of a source sentence     keys    [S, B, K]
+    A   attention size                                   queries [..., B, Q]
+
+A query is anything with the keys' batch axes, and any axes before them: one decoder state `[B, Q]`,
+all states of a decoder `[T, B, Q]`, or those of several beams, which then share the keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.nn import initializers
+from jax.typing import ArrayLike, DTypeLike
+
+from grujax.params import Initializer, as_floating, draw
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AdditiveAttentionParams:
+    """Parameters of additive attention: a pytree.
+
+    Attributes:
+        w_query: `[Q, A]`, weights of the queries.
+        w_key: `[K, A]`, weights of the keys.
+        b: `[A]`, biases.
+        v: `[A]`, weights of the energy.
+    """
+
+    w_query: Array  # [Q, A]
+    w_key: Array  # [K, A]
+    b: Array  # [A]
+    v: Array  # [A]
+
+
+def init_additive_attention(
+    key: Array,
+    query_size: int,
+    key_size: int,
+    attention_size: int,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    kernel_init: Initializer = initializers.lecun_normal(),
+) -> AdditiveAttentionParams:
+    """Draws the parameters of additive attention; the biases are zero.
+
+    Args:
+        key: a JAX random key.
+        query_size: Q.
+        key_size: K.
+        attention_size: A.
+        dtype: a floating dtype, of all parameters.
+        kernel_init: for `w_query`, `w_key` and, as `[A, 1]`, `v`.
+
+    Returns:
+        `AdditiveAttentionParams`.
+
+    Raises:
+        ValueError: if a size is not a positive integer, or `dtype` is not floating.
+
+    Example:
+        >>> params = init_additive_attention(jax.random.key(0), 8, 6, attention_size=4)
+        >>> params.w_key.shape
+        (6, 4)
+    """
+    sizes = {"query_size": query_size, "key_size": key_size, "attention_size": attention_size}
+    for name, size in sizes.items():
+        if not isinstance(size, Integral) or size < 1:
+            raise ValueError(f"`{name}` must be a positive integer, got {size!r}.")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"`dtype` must be a floating dtype, got {jnp.dtype(dtype).name}.")
+    query_key, key_key, v_key = jax.random.split(key, 3)
+    return AdditiveAttentionParams(
+        w_query=draw(kernel_init, query_key, (query_size, attention_size), dtype),
+        w_key=draw(kernel_init, key_key, (key_size, attention_size), dtype),
+        b=jnp.zeros(attention_size, dtype),
+        v=draw(kernel_init, v_key, (attention_size, 1), dtype)[:, 0],
+    )
+
+
+def project_keys(
+    params: AdditiveAttentionParams, keys: ArrayLike, *, mask: ArrayLike | None = None
+) -> Array:
+    """The part of the energy that all queries share: `keys·W_key + b`, computed once.
+
+    Args:
+        params: `AdditiveAttentionParams`.
+        keys: `[S, B, K]`, such as the states of an encoder.
+        mask: `[S, B]` bool, which keys exist. What lies in the others, NaN included, is ignored.
+
+    Returns:
+        `[S, B, A]`.
+
+    Raises:
+        ValueError: if `keys` or `mask` do not fit.
+    """
+    keys = as_floating("keys", keys, params.w_key.shape[0], "key size")
+    if keys.ndim < 2:
+        raise ValueError(f"`keys` must be [S, ..., K], got shape {list(keys.shape)}.")
+    return _masked(keys, _as_mask(mask, keys.shape[:-1])) @ params.w_key + params.b
+
+
+def additive_attention(
+    params: AdditiveAttentionParams,
+    queries: ArrayLike,
+    projected_keys: ArrayLike,
+    values: ArrayLike,
+    *,
+    mask: ArrayLike | None = None,
+) -> tuple[Array, Array]:
+    """Additive attention (Bahdanau et al. 2015), for any number of queries at once.
+
+        e_s = v · tanh(q·W_query + k_s·W_key + b)       energy of key s
+        α   = softmax(e)                                 over the keys that exist
+        c   = Σ_s α_s value_s                            context
+
+    Args:
+        params: `AdditiveAttentionParams`.
+        queries: `[..., B, Q]`: the keys' batch axes, any axes before them.
+        projected_keys: `[S, B, A]`, what `project_keys` returns.
+        values: `[S, B, V]`, often the keys themselves.
+        mask: `[S, B]` bool, which keys exist; all of them if None. Values and keys that do not,
+            NaN included, change neither results nor gradients. Without any key the context is 0.
+
+    Returns:
+        `(context [..., B, V], weights [..., B, S])`. The weights sum to 1, or to 0 without any key,
+        and are computed in at least float32; both have the promoted dtype of the arguments.
+
+    Raises:
+        ValueError: if the arguments do not fit each other.
+
+    Example:
+        >>> params = init_additive_attention(jax.random.key(0), 8, 6, attention_size=4)
+        >>> keys, queries = jnp.ones((5, 3, 6)), jnp.ones((7, 3, 8))  # of 5 and 7 steps
+        >>> mask = jnp.arange(5)[:, None] < jnp.array([5, 2, 0])
+        >>> memory = project_keys(params, keys, mask=mask)
+        >>> context, weights = additive_attention(params, queries, memory, keys, mask=mask)
+        >>> context.shape, weights.shape
+        ((7, 3, 6), (7, 3, 5))
+
+    Reference: Bahdanau, Cho and Bengio 2015, "Neural machine translation by jointly learning to
+    align and translate", https://arxiv.org/abs/1409.0473
+    """
+    queries = as_floating("queries", queries, params.w_query.shape[0], "query size")
+    projected = as_floating("projected_keys", projected_keys, params.v.shape[0], "attention size")
+    values = as_floating("values", values, (jnp.shape(values) or (0,))[-1], "any size")
+    _check_shapes(queries, projected, values)
+    mask = _as_mask(mask, projected.shape[:-1])
+    dtype = jnp.result_type(queries, projected, values, params.v)
+
+    # The keys' axis comes next to the last, so that the softmax runs over adjacent numbers.
+    keys = jnp.moveaxis(_masked(projected, mask), 0, -2)  # [B, S, A]
+    values = jnp.moveaxis(_masked(values, mask), 0, -2)  # [B, S, V]
+    hidden = jnp.tanh((queries @ params.w_query)[..., None, :] + keys)  # [..., B, S, A]
+    energy = (hidden @ params.v).astype(jnp.promote_types(dtype, jnp.float32))
+    if mask is None:
+        weights = jax.nn.softmax(energy)
+    else:
+        exists = jnp.moveaxis(mask, 0, -1)  # [B, S]
+        lowest = jnp.finfo(energy.dtype).min
+        weights = jnp.where(exists, jax.nn.softmax(jnp.where(exists, energy, lowest)), 0)
+    weights = weights.astype(dtype)
+    return jnp.einsum("...s,...sv->...v", weights, values), weights
+
+
+def _masked(array: Array, mask: Array | None) -> Array:
+    """`array` with zeros where a key does not exist, before anything is computed from it."""
+    return array if mask is None else jnp.where(mask[..., None], array, 0)
+
+
+def _as_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
+    if mask is None:
+        return None
+    array = jnp.asarray(mask)
+    if array.dtype != jnp.bool_:
+        raise ValueError(f"`mask` must be bool, got {array.dtype.name}.")
+    if array.shape != shape:
+        raise ValueError(f"`mask` has shape {list(array.shape)} but the keys are {list(shape)}.")
+    return array
+
+
+def _check_shapes(queries: Array, projected: Array, values: Array) -> None:
+    if projected.ndim < 2:
+        shape = list(projected.shape)
+        raise ValueError(f"`projected_keys` must be [S, ..., A], got shape {shape}.")
+    if values.ndim < 2 or values.shape[:-1] != projected.shape[:-1]:
+        raise ValueError(
+            f"`values` has shape {list(values.shape)}, but its axes before the last must be those "
+            f"of `projected_keys`, {list(projected.shape[:-1])}."
+        )
+    batch = projected.shape[1:-1]
+    got = queries.shape[max(queries.ndim - 1 - len(batch), 0) : -1]
+    if got != batch:
+        raise ValueError(
+            f"`queries` has shape {list(queries.shape)}, but its axes before the last must end "
+            f"with the batch axes of the keys, {list(batch)}."
+        )
