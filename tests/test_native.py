@@ -34,7 +34,7 @@ def test_an_exported_program_holds_the_scan(platform):
     arguments = draw.params(3, 5), jnp.asarray(draw.normal(4, 2, 3))
     program = jax.jit(jax.grad(loss))
     exported = jax.export.export(program, platforms=[platform])(*arguments)
-    assert "grujax_" not in exported.mlir_module()
+    assert "@grujax_" not in exported.mlir_module()
     if platform == "cpu":
         assert_close(exported.call(*arguments), program(*arguments), "float32")
 
@@ -45,7 +45,7 @@ def test_other_dtypes_are_refused_by_name_and_run_as_the_scan_by_default(x64):
     with pytest.raises(ValueError, match="float32 or bfloat16, got float64"):
         grujax.gru(params, xs, implementation="native")
     grujax.gru(params, jnp.float32(xs), implementation=None)
-    assert "grujax_" not in jax.jit(loss, static_argnums=2).lower(params, xs, None).as_text()
+    assert "@grujax_" not in jax.jit(loss, static_argnums=2).lower(params, xs, None).as_text()
 
 
 @pytest.mark.parametrize("axes", [(0, None), (0, 0), (None, 0)], ids=["models", "both", "data"])
@@ -128,7 +128,7 @@ def test_random_cases_agree_with_plain():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize("part", range(2))
 def test_many_random_cases_agree_with_plain(part):
     check_cases(range(12 + 50 * part, 12 + 50 * (part + 1)))
 
