@@ -2,6 +2,7 @@ import atexit
 import hashlib
 import shutil
 import tempfile
+from pathlib import Path
 
 import jax
 import pytest
@@ -39,6 +40,15 @@ def pytest_collection_modifyitems(items):
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if COMPILER is None and parameters.get("implementation") == "native":
             item.add_marker(pytest.mark.skip(reason="there is no C++ compiler"))
+
+
+@pytest.fixture(autouse=True)
+def forget_programs():
+    """Each compiled program takes memory maps, of which Linux gives a process 65,530 at most."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
 
 
 @pytest.fixture
