@@ -1,4 +1,4 @@
-"""The fast recurrence in pure JAX, with a hand-derived gradient. The default.
+"""The fast recurrence in pure JAX, with a hand-derived gradient: the default where no kernel runs.
 
 Forward. Time is cut into chunks of K steps. A chunk's input projections are three matmuls, one
 operand per gate (slicing a packed `[.., 3H]` projection inside the loop would defeat XLA's CPU
