@@ -96,6 +96,7 @@ class Plan {
 
   int64_t parts() const { return parts_; }
   int64_t tasks() const { return size_.models * parts_; }
+  int64_t threads() const { return threads_; }
   int64_t workers() const { return std::min(tasks(), threads_); }
 
   // The largest slice that any task has.
@@ -159,7 +160,7 @@ class PackedModels {
         memory_(floats_ * (shared_ ? arguments.size.models : plan.workers())) {
     if (!shared_) return;
     const int64_t blocks = arguments.size.blocks();
-    parallel_for(pool, arguments.size.models * blocks, [&](int64_t task, int) {
+    parallel_for(pool, arguments.size.models * blocks, plan.threads(), [&](int64_t task, int) {
       const int64_t m = task / blocks;
       at(m).pack(arguments_.layer(m), task % blocks, gradient_);
     });
@@ -192,7 +193,7 @@ void forward(Pool& pool, const Arguments& arguments, const ForwardResults& resul
   Scratch needed;
   Forward(arguments.layer(0), plan.largest(), needed);
   const Memory scratch(needed.used() * plan.workers());
-  parallel_for(pool, plan.tasks(), [&](int64_t task, int worker) {
+  parallel_for(pool, plan.tasks(), plan.workers(), [&](int64_t task, int worker) {
     const int64_t m = task / plan.parts();
     const Layer layer = arguments.layer(m);
     const Weights weights = models.get(layer, m, worker);
@@ -250,7 +251,7 @@ void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& m
   const Memory scratch(needed.used() * plan.workers());
   const int64_t sums_floats = WeightSums::floats(s);
   const Memory sums(sums_floats * (plan.parts() > 1 ? plan.tasks() : plan.workers()));
-  parallel_for(pool, plan.tasks(), [&](int64_t task, int worker) {
+  parallel_for(pool, plan.tasks(), plan.workers(), [&](int64_t task, int worker) {
     const int64_t m = task / plan.parts();
     const Layer layer = arguments.layer(m);
     const Weights weights = models.get(layer, m, worker);
@@ -269,7 +270,7 @@ void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& m
     if (plan.parts() == 1) write_weights(arguments, results, m, 1, own_sums, sums_floats);
   });
   if (plan.parts() > 1)
-    parallel_for(pool, s.models, [&](int64_t m, int) {
+    parallel_for(pool, s.models, plan.threads(), [&](int64_t m, int) {
       write_weights(arguments, results, m, plan.parts(),
                     sums.get() + m * plan.parts() * sums_floats, sums_floats);
     });

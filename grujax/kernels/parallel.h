@@ -48,10 +48,11 @@ int64_t threads_of(const Pool& pool) {
   return std::max<int64_t>(1, pool.num_threads());
 }
 
-// Calls run(task, worker) for every task; 0 ≤ worker < min(tasks, threads), one thread at a time.
+// Calls run(task, worker) for every task; 0 ≤ worker < min(tasks, workers), one thread at a time.
 template <class Pool>
-void parallel_for(Pool& pool, int64_t count, std::function<void(int64_t, int)> run) {
-  const int64_t helpers = std::min(count, threads_of(pool)) - 1;
+void parallel_for(Pool& pool, int64_t count, int64_t workers,
+                  std::function<void(int64_t, int)> run) {
+  const int64_t helpers = std::min(count, workers) - 1;
   if (helpers < 1) {
     for (int64_t task = 0; task < count; ++task) run(task, 0);
     return;
