@@ -32,7 +32,6 @@ report as text, and two plots; cells.md is the README's table of cells. A run th
 on where it was; --fresh begins anew, as it must after any change of the code or of the machine.
 """
 
-import os
 import platform
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -48,6 +47,7 @@ from experiments.common.benchmark_plots import plot_ratios, plot_times
 from experiments.common.benchmark_report import collect_points, format_report
 from experiments.common.cell_benchmark import report_cells
 from experiments.common.command import run_command
+from experiments.common.devices import available_cores
 from experiments.common.measurements import Measurement, read_csv, write_csv
 from experiments.common.sweep_benchmark import CONTESTANTS, report_sweeps
 from experiments.common.timing import machine_runs, time_interleaved
@@ -172,11 +172,6 @@ def describe_machine(peers: list[str]) -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
     return f"{model}, {available_cores()} cores; Python {platform.python_version()}, {versions}"
-
-
-def available_cores() -> int:
-    """The cores this process may use: XLA takes as many threads by itself."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def can_run_here(implementation: str) -> bool:

@@ -20,7 +20,6 @@ Writes success.png, table.csv, sweep.npz and one overview per cell to runs/sweep
 finished chunk of trainings is kept there: after a kill the same command goes on.
 """
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ import grujax
 from experiments.common import adding
 from experiments.common.cells import CELLS, run_cell
 from experiments.common.command import run_command
+from experiments.common.devices import use_a_device_per_core
 from experiments.common.plots import plot_success
 from experiments.common.report import format_table
 from grujax import baselines, sweep
@@ -110,9 +110,7 @@ def success_rates(result: sweep.SweepResult) -> dict[str, dict[int, float]]:
 
 
 def main(settings: Settings) -> None:
-    # Before JAX is used: one device for each core, so that a sweep runs on all of them.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores or 1)
+    use_a_device_per_core()
     out = settings.out
     length = f"about {MINUTES} minutes by default" if not settings.quick else "about a minute"
     if settings.quick:

@@ -26,7 +26,6 @@ runs/training_difficulty. Every finished chunk of trainings is kept there: after
 command goes on.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +34,7 @@ import numpy as np
 
 from experiments.common import difficulty_plots, difficulty_training
 from experiments.common.command import run_command
+from experiments.common.devices import use_a_device_per_core
 from experiments.common.difficulty_report import gains, index_trials, print_report, title_of
 from experiments.common.long_tasks import TASKS, make_task
 from experiments.common.tricks import TRICKS, Trick, applies
@@ -132,9 +132,7 @@ def write(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]
 
 
 def main(settings: Settings) -> None:
-    # Before JAX is used: one device for each core, so that a sweep runs on all of them.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores or 1)
+    use_a_device_per_core()
     out = settings.out
     minutes = f"about {MINUTES} minutes by default"
     if settings.quick:

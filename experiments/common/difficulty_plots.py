@@ -7,12 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.common.difficulty_report import Key, geometric_mean, title_of
 from experiments.common.tricks import TRICKS
 
-Key = tuple[str, int, str, str]
 _COLOURS = {"rnn": "tab:orange", "lstm": "tab:blue", "gru": "tab:green"}
 _LEAST = 1e-12  # of a gradient; what is less is not drawn
-_ZERO = 1e-37  # in float32
 
 
 def plot_success(
@@ -87,7 +86,7 @@ def plot_gains(
                 axis.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
             axis.set_xticks(range(len(cells)), [cell.upper() for cell in cells])
             axis.set_yticks(range(len(tricks)), tricks)
-            axis.set_title(f"{task}, {'delay' if task == 'copy' else 'T ='} {length}", fontsize=10)
+            axis.set_title(title_of(task, length), fontsize=10)
             axis.tick_params(length=0)
     label = "points of “learned” more than plain"
     figure.colorbar(image, ax=axes, extend="both", shrink=0.5, label=label)
@@ -118,8 +117,7 @@ def plot_flows(
                 if (cell, trick) not in flows:
                     continue
                 profile = flows[cell, trick][row]
-                logs = np.log(np.maximum(profile, _ZERO))
-                mean = np.exp(logs.mean(0))
+                mean = geometric_mean(profile)
                 style = {"color": "black", "linewidth": 2.2} if trick == "plain" else {}
                 style = style or {"color": f"C{number - 1}", "linewidth": 1.3}
                 axis.plot(np.where(mean > _LEAST, mean, np.nan), label=trick, **style)

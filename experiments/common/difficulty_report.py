@@ -107,6 +107,11 @@ def describe_effect(effect: np.ndarray) -> str:
     return f"{round(points.mean()):+d}" + (f" ±{points.std(ddof=1):.0f}" if len(points) > 1 else "")
 
 
+def geometric_mean(norms: np.ndarray) -> np.ndarray:
+    """Of gradients' norms over the seeds, `[seeds, ...]` -> `[...]`; 0 counts as `_LEAST`."""
+    return np.exp(np.log(np.maximum(norms, _LEAST)).mean(0))
+
+
 def describe_flow(before: np.ndarray, after: np.ndarray) -> str:
     """A gradient relative to the last step's, geometric means of seeds: "1e-13 → 0.4"."""
     texts = []
@@ -114,7 +119,7 @@ def describe_flow(before: np.ndarray, after: np.ndarray) -> str:
         if not np.isfinite(share).all():
             texts.append("overflow")
             continue
-        mean = np.exp(np.log(np.maximum(share, _LEAST)).mean())
+        mean = geometric_mean(share)
         text = f"{mean:.0e}" if mean < 0.01 else f"{mean:.2g}"
         texts.append(f"<{_LEAST}" if mean < 1.01 * _LEAST else text)
     return " → ".join(texts)

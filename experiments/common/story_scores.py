@@ -25,17 +25,16 @@ def baselines(train: Sequence[Question], test: Sequence[Question]) -> dict[str, 
         asked = [" ".join(f"asked:{word}" for word in tokens(q.question)) for q in questions]
         return [" ".join((words, *q.story)) for words, q in zip(asked, questions, strict=True)]
 
-    answers: dict[str, list[str]] = {"most frequent answer": [], "bag of words": []}
+    majority, bag_of_words = [""] * len(test), [""] * len(test)
     for task in TASKS:
         known = [q for q in train if q.task == task]
-        unknown = [q for q in test if q.task == task]
+        asked = [i for i, q in enumerate(test) if q.task == task]
         labels = np.array([q.answer for q in known])
         [(most, _)] = Counter(labels.tolist()).most_common(1)
-        answers["most frequent answer"] += [most] * len(unknown)
-        answers["bag of words"] += list(
-            word_count_logistic_regression(bag(known), labels, bag(unknown))
-        )
-    return answers
+        counted = word_count_logistic_regression(bag(known), labels, bag([test[i] for i in asked]))
+        for i, answer in zip(asked, counted, strict=True):
+            majority[i], bag_of_words[i] = most, str(answer)
+    return {"most frequent answer": majority, "bag of words": bag_of_words}
 
 
 def attended_support(questions: Sequence[Question], attention: np.ndarray) -> float:

@@ -16,7 +16,6 @@ in rounds.
 """
 
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from tqdm import tqdm
 
 import grujax
 from experiments.common import adding
+from experiments.common.devices import available_cores
 from experiments.common.report import format_table
 from grujax import sweep
 
@@ -170,12 +170,11 @@ def report_sweeps(
     rounds: int, shapes: Sequence[Shape] = SHAPES, contestants: Sequence[str] = CONTESTANTS
 ) -> str:
     """Measures every shape. Returns the table: trainings per second, and the ratios of medians."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pairs = [("naive", "native"), ("naive", "sweep"), ("loop", "sweep")]
     pairs = [(slow, fast) for slow, fast in pairs if fast in contestants]
     rows = []
     for shape in tqdm(shapes, desc="benchmark", unit="shape"):
-        seconds = measure(shape, rounds, cores or 1, contestants)
+        seconds = measure(shape, rounds, available_cores(), contestants)
         medians = {name: float(np.median(values)) for name, values in seconds.items()}
         speeds = [f"{TRIALS / medians[name]:.1f}" for name in contestants]
         ratios = [f"{medians[slow] / medians[fast]:.2f}" for slow, fast in pairs]
