@@ -58,18 +58,6 @@ from grujax.implementations.gates import gates_of
 from grujax.implementations.masks import Masks, where_exists
 from grujax.implementations.passes import Inputs, Kept, Outputs, Passes, run_passes
 from grujax.implementations.scan_gradient import backward
-from grujax.params import GRUParams
-
-
-def run(
-    params: GRUParams,
-    xs: Array,  # [T, *B, I]
-    h0: Array,  # [*B, H]
-    reset_state: Array,  # [*B, H]
-    masks: Masks,
-    reverse: bool,
-) -> tuple[Array, Array]:
-    return run_passes(PASSES, params, xs, h0, reset_state, masks, reverse)
 
 
 def pays_to_keep_gates(inputs: Inputs) -> bool:
@@ -130,3 +118,4 @@ def backward_pass(reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inpu
 
 
 PASSES = Passes(forward_pass, backward_pass, pays_to_keep_gates)
+run = partial(run_passes, PASSES)

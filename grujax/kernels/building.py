@@ -32,7 +32,7 @@ COMPILE_SECONDS = 300  # a compiler that takes longer is stopped
 _SOURCE = Path(__file__).parent
 _log = logging.getLogger("grujax")
 _lock = threading.Lock()
-_loaded = False
+_loaded: Path | None = None
 _why_not: str | None = None  # the reason for which a library was not loaded, or not built
 
 
@@ -46,7 +46,7 @@ def is_loaded() -> bool:
         return False
     with _lock:
         if _loaded or _why_not:
-            return _loaded
+            return _loaded is not None
         try:
             path = find_library()
             if path is None:
@@ -55,7 +55,7 @@ def is_loaded() -> bool:
                 _load(path)
         except (KernelError, OSError) as error:
             _give_up(logging.WARNING, str(error))
-        return _loaded
+        return _loaded is not None
 
 
 def build_and_load() -> Path:
@@ -68,10 +68,11 @@ def build_and_load() -> Path:
     if os.environ.get("GRUJAX_NATIVE") == "0":
         raise KernelError("The environment variable GRUJAX_NATIVE is 0.")
     with _lock:
+        if _loaded:
+            return _loaded
         path = find_library() or build()
         _why_not = None
-        if not _loaded:
-            _load(path)
+        _load(path)
         return path
 
 
@@ -123,7 +124,7 @@ def _load(path: Path) -> None:
         raise KernelError(f"{path} does not pass its self-test.")
     for name in TARGETS:
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
-    _loaded = True
+    _loaded = path
 
 
 def _give_up(level: int, reason: str) -> None:
