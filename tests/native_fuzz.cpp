@@ -36,7 +36,7 @@ int main(int, char** arguments) {
   double worst = 0;
   for (int i = 0; i < std::atoi(arguments[1]); ++i) {
     const bool large = i % 16 == 0;  // several parts, slices and chunks
-    const grujax::Sizes size{1, 1 + below(9), 1 + below(large ? 300 : 20), 1 + below(20),
+    const grujax::Sizes size{1 + below(4), 1 + below(9), 1 + below(large ? 300 : 20), 1 + below(20),
                              1 + below(40)};
     const bool reverse = below(2), reset_after = below(2), keep_gates = below(2);
     int masks = static_cast<int>(below(32));
@@ -47,9 +47,9 @@ int main(int, char** arguments) {
     const double error = trial.error();
     worst = std::max(worst, error);
     if (!(error < 1e-5)) {
-      std::printf("case %d: T%ld B%ld I%ld H%ld reverse %d after %d masks %d gates %d: %g\n", i,
-                  long(size.steps), long(size.rows), long(size.inputs), long(size.units), reverse,
-                  reset_after, masks, keep_gates, error);
+      std::printf("case %d: models %ld T%ld B%ld I%ld H%ld reverse %d after %d masks %d gates %d: %g\n",
+                  i, long(size.models), long(size.steps), long(size.rows), long(size.inputs),
+                  long(size.units), reverse, reset_after, masks, keep_gates, error);
       return 1;
     }
   }

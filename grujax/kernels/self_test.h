@@ -59,7 +59,8 @@ inline Reference run_reference(const Layer& layer) {
   return out;
 }
 
-// Random arguments of one model in float32, its results, and a cotangent for each output.
+// Random arguments in float32 that all models share, each model's results, and a cotangent for
+// each output.
 class Trial {
  public:
   Arguments arguments;
@@ -80,14 +81,14 @@ class Trial {
     Operand* operands[7] = {&a.w_x, &a.w_h, &a.b_x, &a.b_hn, &a.xs, &a.h0, &a.reset_state};
     for (int i = 0; i < 7; ++i) {
       inputs[i] = draw(sizes[i]);
-      gradients[i].assign(sizes[i], -1.f);
+      gradients[i].assign(size.models * sizes[i], -1.f);
       operands[i]->data = inputs[i].data();
     }
     for (int i = 0; i < 2; ++i) {
       cotangents[i] = draw(i ? T * B * H : B * H);
-      outputs[i].assign(cotangents[i].size(), -1.f);
+      outputs[i].assign(size.models * cotangents[i].size(), -1.f);
     }
-    for (auto& gate : gates) gate.assign(T * B * H, -1.f);
+    for (auto& gate : gates) gate.assign(size.models * T * B * H, -1.f);
     auto draw_mask = [&](int bit, std::vector<uint8_t>& mask, int64_t number, Operand& operand) {
       if (!(masks & bit)) return;
       for (int64_t i = 0; i < number; ++i) mask.push_back(random_() % 3 == 0);
@@ -110,15 +111,16 @@ class Trial {
 
   template <class Pool>
   void run(Pool& pool, bool keep_gates) {
+    auto operand = [](std::vector<float>& values) { return Operand{values.data(), false, true}; };
+    auto shared = [](std::vector<float>& values) { return Operand{values.data(), false, false}; };
     KeptGates kept;
     if (keep_gates) {
       Operand* slots[4] = {&kept.reset, &kept.update, &kept.candidate, &kept.product};
-      for (int i = 0; i < (arguments.reset_after ? 4 : 3); ++i) slots[i]->data = gates[i].data();
+      for (int i = 0; i < (arguments.reset_after ? 4 : 3); ++i) *slots[i] = operand(gates[i]);
     }
-    auto operand = [](std::vector<float>& values) { return Operand{values.data(), false, true}; };
     forward(pool, arguments, {operand(outputs[0]), operand(outputs[1]), kept});
     backward(pool, arguments,
-             {operand(outputs[1]), kept, operand(cotangents[0]), operand(cotangents[1])},
+             {operand(outputs[1]), kept, shared(cotangents[0]), shared(cotangents[1])},
              {operand(gradients[0]), operand(gradients[1]), operand(gradients[2]),
               operand(gradients[3]), operand(gradients[4]), operand(gradients[5]),
               operand(gradients[6])});
@@ -128,10 +130,13 @@ class Trial {
   double error() {
     const Reference want = run_reference(arguments.layer(0));
     double largest = 0;
-    for (size_t i = 0; i < want.hs.size(); ++i)
-      largest = std::max(largest, std::abs(want.hs[i] - outputs[1][i]));
-    for (size_t i = 0; i < want.h_last.size(); ++i)
-      largest = std::max(largest, std::abs(want.h_last[i] - outputs[0][i]));
+    for (size_t i = 0; i < outputs[1].size(); ++i)
+      largest = std::max(largest, std::abs(want.hs[i % want.hs.size()] - outputs[1][i]));
+    for (size_t i = 0; i < outputs[0].size(); ++i)
+      largest = std::max(largest, std::abs(want.h_last[i % want.h_last.size()] - outputs[0][i]));
+    for (int i = 0; i < 7; ++i)  // all models are alike, and their sums are taken alike
+      for (size_t k = inputs[i].size(); k < gradients[i].size(); ++k)
+        if (gradients[i][k] != gradients[i][k % inputs[i].size()]) return 1;
     constexpr float kStep = 1.f / 256;
     double along = 0, length = 1;
     std::vector<std::vector<float>> moves;
