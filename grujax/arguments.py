@@ -130,8 +130,10 @@ def like_state(value: Any, state0: Any) -> Any:
     return jax.tree.map(broadcast, value, state0)
 
 
-def check_stop_gradient_every(every: Any) -> int:
-    """Raises ValueError unless `every` is a positive integer."""
+def check_stop_gradient_every(every: Any) -> int | None:
+    """Raises ValueError unless `every` is a positive integer or None."""
+    if every is None:
+        return None
     if not isinstance(every, Integral) or isinstance(every, bool) or every < 1:
         raise ValueError(f"`stop_gradient_every` must be a positive integer, got {every!r}.")
     return int(every)

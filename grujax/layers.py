@@ -11,10 +11,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax import implementations
+from grujax.arguments import check_stop_gradient_every
 from grujax.params import GRUParams
 from grujax.regularisers import check_rate
 from grujax.regularisers import dropout as drop
-from grujax.sequence import existing_steps, gru
+from grujax.sequence import as_walk, existing_steps, gru
 
 # One layer of a stack: one direction, or (forward, backward).
 Layer = GRUParams | tuple[GRUParams, GRUParams]
@@ -74,18 +76,21 @@ def bidirectional_gru(
             f"forward and {backward.hidden_size} backward."
         )
 
-    run = partial(
-        gru,
+    every = check_stop_gradient_every(stop_gradient_every)
+    run_both = implementations.choose_for_both(implementation, every)
+    keys = (None, None) if key is None else jax.random.split(key)
+    walk = partial(
+        as_walk,
         lengths=lengths,
         resets=resets,
+        reset_state=None,
         zoneout=zoneout,
         recurrent_dropout=recurrent_dropout,
-        stop_gradient_every=stop_gradient_every,
-        implementation=implementation,
     )
-    keys = (None, None) if key is None else jax.random.split(key)
-    last_forward, hs_forward = run(forward, xs, h0_forward, key=keys[0])
-    last_backward, hs_backward = run(backward, xs, h0_backward, key=keys[1], reverse=True)
+    (last_forward, hs_forward), (last_backward, hs_backward) = run_both(
+        walk(forward, xs, h0_forward, reverse=False, key=keys[0]),
+        walk(backward, xs, h0_backward, reverse=True, key=keys[1]),
+    )
     hs = combine(hs_forward, hs_backward)
     if callable(merge) and lengths is not None:
         hs = jnp.where(existing_steps(hs.shape[0], lengths)[..., None], hs, 0)

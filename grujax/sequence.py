@@ -44,9 +44,8 @@ from grujax.arguments import (
     leading_axes,
     like_state,
 )
-from grujax.implementations.masks import Masks, where_exists
+from grujax.implementations.masks import Masks, Walk, where_exists
 from grujax.implementations.plain import scan_masked, select
-from grujax.implementations.truncated import truncate
 from grujax.params import GRUParams, as_floating, check_params
 from grujax.regularisers import draw_masks
 
@@ -121,7 +120,37 @@ def gru(
         Zoneout: https://arxiv.org/abs/1606.01305. Recurrent dropout:
         https://arxiv.org/abs/1512.05287.
     """
-    run = implementations.choose(implementation)
+    every = check_stop_gradient_every(stop_gradient_every)
+    run = implementations.choose(implementation, every)
+    walk = as_walk(
+        params,
+        xs,
+        h0,
+        lengths=lengths,
+        resets=resets,
+        reset_state=reset_state,
+        reverse=reverse,
+        zoneout=zoneout,
+        recurrent_dropout=recurrent_dropout,
+        key=key,
+    )
+    return run(*walk)
+
+
+def as_walk(
+    params: GRUParams,
+    xs: ArrayLike,
+    h0: ArrayLike | None,
+    *,
+    lengths: ArrayLike | None,
+    resets: ArrayLike | None,
+    reset_state: ArrayLike | None,
+    reverse: bool,
+    zoneout: ArrayLike,
+    recurrent_dropout: ArrayLike,
+    key: Array | None,
+) -> Walk:
+    """Checks the arguments of `gru`, and makes of them those of an implementation."""
     check_params(params)
     inputs = as_floating("xs", xs, params.input_size, "input size")
     if inputs.ndim < 2:
@@ -136,9 +165,7 @@ def gru(
 
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
     inputs = where_exists(exists, inputs)
-    if stop_gradient_every is not None:
-        run = truncate(run, check_stop_gradient_every(stop_gradient_every))
-    return run(params, inputs, state, after_reset, masks, reverse)
+    return Walk(params, inputs, state, after_reset, masks, reverse)
 
 
 def scan_cell(

@@ -38,7 +38,8 @@ int main(int, char** arguments) {
     const bool large = i % 16 == 0;  // several parts, slices and chunks
     const grujax::Sizes size{1 + below(4), 1 + below(9), 1 + below(large ? 300 : 20), 1 + below(20),
                              1 + below(40)};
-    const bool reverse = below(2), reset_after = below(2), keep_gates = below(2);
+    const int reverse = static_cast<int>(below(4));
+    const bool reset_after = below(2), keep_gates = below(2);
     int masks = static_cast<int>(below(32));
     if (reverse && (masks & 1)) masks |= 2;  // the reverse walk marks where a row begins
     grujax::Trial trial(size, reverse, reset_after, masks, i);

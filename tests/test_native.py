@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -59,6 +60,99 @@ def test_a_vmap_is_one_call(axes):
     text = mapped.lower(*arguments).as_text()
     assert text.count("@grujax_forward(") == 1
     assert "while" not in text
+
+
+# --- both directions of a bidirectional layer ---------------------------------------------------
+
+PAIR_OPTIONS = {
+    "plain": {},
+    "lengths": {"lengths": np.array([6, 0, 3])},
+    "everything": {
+        "lengths": np.array([2, 6, 5]),
+        "resets": Draw("pair resets", "float32").bools(6, 3, rate=0.3),
+        "zoneout": 0.2,
+        "recurrent_dropout": 0.3,
+        "key": jax.random.key(7),
+    },
+    "expected zoneout": {"zoneout": 0.3},
+}
+
+
+def pair_of(reset_after=True, hidden=(5, 5)):
+    draw = Draw(f"pair {reset_after} {hidden}", "float32")
+    pair = tuple(draw.params(3, size, reset_after=reset_after) for size in hidden)
+    h0 = tuple(draw.normal(3, size) for size in hidden)
+    return pair, draw.normal(6, 3, 3), h0
+
+
+def pair_loss(params, xs, h0, implementation, options):
+    run = partial(grujax.bidirectional_gru, implementation=implementation, **options)
+    (last_forward, last_backward), hs = run(params, xs, h0)
+    return jnp.sum(last_forward**2) + jnp.sum(jnp.sin(last_backward)) + jnp.sum(hs**3)
+
+
+def pair_gradients(implementation, options):
+    return jax.jit(jax.grad(lambda *a: pair_loss(*a, implementation, options), argnums=(0, 1, 2)))
+
+
+@pytest.mark.parametrize("options", PAIR_OPTIONS.values(), ids=PAIR_OPTIONS)
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_both_directions_are_one_call_and_agree_with_plain(options, reset_after):
+    arguments = pair_of(reset_after)
+    got = pair_gradients("native", options)
+    text = got.lower(*arguments).as_text()
+    assert text.count("@grujax_forward(") == text.count("@grujax_backward(") == 1
+    assert_close(got(*arguments), pair_gradients("plain", options)(*arguments), "float32")
+
+
+@pytest.mark.parametrize(
+    "options", [{"stop_gradient_every": 4}, {}], ids=["truncated", "unlike directions"]
+)
+def test_directions_that_do_not_fit_together_run_one_after_the_other(options):
+    arguments = pair_of(hidden=(5, 5) if options else (5, 4))
+    got = pair_gradients("native", options)
+    assert got.lower(*arguments).as_text().count("@grujax_forward(") >= 2
+    assert_close(got(*arguments), pair_gradients("plain", options)(*arguments), "float32")
+
+
+@pytest.mark.parametrize("axes", [(0, None, None), (None, 1, None), (0, 0, 0)])
+def test_both_directions_under_vmap_are_one_call(axes):
+    params, xs, h0 = pair_of()
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, leaf / 2]), params)
+    arguments = (
+        params if axes[0] is None else many,
+        xs if axes[1] is None else jnp.stack([xs, xs + 1, 2 * xs], axes[1]),
+        h0 if axes[2] is None else jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), h0),
+    )
+
+    def mapped(implementation):
+        run = jax.vmap(lambda *a: pair_loss(*a, implementation, {}), in_axes=axes)
+        return jax.jit(jax.grad(lambda *a: jnp.sum(run(*a)), argnums=(0, 1, 2)))
+
+    text = mapped("native").lower(*arguments).as_text()
+    assert text.count("@grujax_forward(") == text.count("@grujax_backward(") == 1
+    assert "while" not in text
+    assert_close(mapped("native")(*arguments), mapped("plain")(*arguments), "float32")
+
+
+def test_the_gradient_of_both_directions_has_a_gradient_and_leaves_by_export():
+    options = PAIR_OPTIONS["everything"]
+
+    def second(implementation, *arguments):
+        def squared(*arguments):
+            gradient = pair_gradients(implementation, options)(*arguments)
+            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
+
+        return jax.jit(jax.grad(squared, argnums=(0, 1, 2)))(*arguments)
+
+    arguments = pair_of()
+    assert_close(second("native", *arguments), second("plain", *arguments), "float32")
+    exported = jax.export.export(pair_gradients("native", options))(*arguments)
+    assert "@grujax_" not in exported.mlir_module()
+    assert_close(exported.call(*arguments), pair_gradients("plain", options)(*arguments), "float32")
+
+
+# --- exactness ----------------------------------------------------------------------------------
 
 
 def random_case(index: int):

@@ -14,20 +14,36 @@ the walk. `grujax.sequence` makes these arguments from the public ones.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from jax import Array
 
 from grujax.implementations import native, plain, scan
-from grujax.implementations.masks import Masks
+from grujax.implementations.masks import Masks, Walk
+from grujax.implementations.truncated import truncate
 from grujax.params import GRUParams
 
 Run = Callable[[GRUParams, Array, Array, Array, Masks, bool], tuple[Array, Array]]
+RunBoth = Callable[[Walk, Walk], tuple[tuple[Array, Array], tuple[Array, Array]]]
 
 _RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run, "native": native.run}
 
 
-def choose(implementation: str | None) -> Run:
+def choose(implementation: str | None, stop_gradient_every: int | None = None) -> Run:
     """The `run` of the implementation with this name; of the best one where the name is None."""
+    run = _choose(implementation)
+    return run if stop_gradient_every is None else truncate(run, stop_gradient_every)
+
+
+def choose_for_both(implementation: str | None, stop_gradient_every: int | None = None) -> RunBoth:
+    """The same for two walks over one `xs`, forward and backward, of equal or unequal sizes."""
+    run = choose(implementation, stop_gradient_every)
+    if implementation in (None, "native") and stop_gradient_every is None:
+        return partial(native.run_both, run)
+    return lambda forward, backward: (run(*forward), run(*backward))
+
+
+def _choose(implementation: str | None) -> Run:
     if implementation is None:
         return native.run_where_it_can
     if implementation not in _RUN:

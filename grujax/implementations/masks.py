@@ -1,4 +1,4 @@
-"""What every implementation is told about the steps, beside the inputs."""
+"""What every implementation is given: a walk over a sequence."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+
+from grujax.params import GRUParams
 
 
 class Masks(NamedTuple):
@@ -30,6 +32,17 @@ class Masks(NamedTuple):
     def expected_update(self, update: Array) -> Array:
         """The update gate with zoneout's expectation; 1 stays 1 to the last bit."""
         return update if self.zoneout is None else update + self.zoneout * (1 - update)
+
+
+class Walk(NamedTuple):
+    """The arguments of an implementation, see `grujax.implementations`; all of one dtype."""
+
+    params: GRUParams
+    xs: Array  # [T, *B, I]
+    h0: Array  # [*B, H]
+    reset_state: Array  # [*B, H]
+    masks: Masks
+    reverse: bool
 
 
 def match(condition: Array, array: Array) -> Array:

@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from grujax.implementations import plain
 from grujax.implementations.gates import Gates
-from grujax.implementations.masks import Masks
+from grujax.implementations.masks import Masks, Walk
 from grujax.params import GRUParams
 
 
@@ -37,11 +38,17 @@ Outputs = tuple[Array, Array, Gates | None]  # h_last [B, H], hs [T, B, H], gate
 
 
 class Passes(NamedTuple):
-    """What an implementation computes, for one batch axis, T and B at least 1."""
+    """What an implementation computes, for one batch axis, T and B at least 1.
+
+    Two walks side by side are passes too. All but `xs`, and what depends on neither of them, then
+    has a leading axis of two, and so have the results; `reverse` has no meaning.
+    """
 
     forward: Callable[[bool, bool, Inputs, Masks], Outputs]  # reverse, whether to keep the gates
     backward: Callable[[bool, Kept, Array, Array], Inputs]  # reverse, ..., d_last, d_hs
     pays_to_keep_gates: Callable[[Inputs], bool]
+    # The same by JAX alone, for what the passes have no rule for: `plain.run`.
+    plain: Callable[..., tuple[Array, Array]] = plain.run
 
 
 def run_passes(
@@ -53,17 +60,55 @@ def run_passes(
     masks: Masks,
     reverse: bool,
 ) -> tuple[Array, Array]:
-    batch = h0.shape[:-1]
-    sizes = (xs.shape[0], *batch)
-    # Time cannot be cut into chunks where there is none, or where `jax.export` leaves it symbolic.
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        return plain.run(params, xs, h0, reset_state, masks, reverse)
+    walk = Walk(params, xs, h0, reset_state, masks, reverse)
+    if not can_be_cut(walk):
+        return passes.plain(*walk)
+    h_last, hs, _ = _recurrence(passes, reverse, False, *_with_one_batch_axis(walk))
+    return h_last.reshape(h0.shape), hs.reshape(*xs.shape[:-1], h0.shape[-1])
+
+
+def run_both_passes(
+    passes: Passes, forward: Walk, backward: Walk
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Two walks over the same `xs` by passes that take them side by side: see `are_alike`."""
+    (inputs, masks), (others, other_masks) = map(_with_one_batch_axis, (forward, backward))
+    stacked = jax.tree.map(lambda *pair: jnp.stack(pair), inputs, others._replace(xs=inputs.xs))
+    both = Masks(
+        exists=masks.exists,
+        starts=_stack_starts(masks.starts, other_masks.starts),
+        keeps=_stack(masks.keeps, other_masks.keeps),
+        zoneout=masks.zoneout,
+        scale=_stack(masks.scale, other_masks.scale),
+    )
+    h_last, hs, _ = _recurrence(passes, False, False, stacked._replace(xs=inputs.xs), both)
+    h_last = h_last.reshape(2, *forward.h0.shape)
+    hs = hs.reshape(2, *forward.xs.shape[:-1], forward.h0.shape[-1])
+    return (h_last[0], hs[0]), (h_last[1], hs[1])
+
+
+def are_alike(forward: Walk, backward: Walk) -> bool:
+    """Whether two walks over the same inputs are of one size and kind."""
+
+    def kind(walk: Walk) -> Any:
+        leaves, structure = jax.tree.flatten(walk.params)
+        return structure, walk.xs.dtype, [leaf.shape for leaf in leaves]
+
+    return can_be_cut(forward) and kind(forward) == kind(backward)
+
+
+def can_be_cut(walk: Walk) -> bool:
+    """Not into chunks of time where there is none, or where `jax.export` leaves it symbolic."""
+    sizes = (walk.xs.shape[0], *walk.h0.shape[:-1])
+    return all(isinstance(size, int) and size > 0 for size in sizes)
+
+
+def _with_one_batch_axis(walk: Walk) -> tuple[Inputs, Masks]:
+    batch_axes, masks = walk.h0.ndim - 1, walk.masks
 
     def flatten(array: Any, axis: int) -> Any:
-        """All batch axes as one."""
         if array is None:
             return None
-        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch) :])
+        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + batch_axes :])
 
     flat_masks = Masks(
         exists=flatten(masks.exists, 1),
@@ -72,9 +117,19 @@ def run_passes(
         zoneout=masks.zoneout,
         scale=flatten(masks.scale, 0),
     )
-    inputs = Inputs(params, flatten(xs, 1), flatten(h0, 0), flatten(reset_state, 0))
-    h_last, hs, _ = _recurrence(passes, reverse, False, inputs, flat_masks)
-    return h_last.reshape(h0.shape), hs.reshape(*xs.shape[:-1], h0.shape[-1])
+    states = flatten(walk.h0, 0), flatten(walk.reset_state, 0)
+    return Inputs(walk.params, flatten(walk.xs, 1), *states), flat_masks
+
+
+def _stack(one: Array | None, other: Array | None) -> Array | None:
+    return None if one is None or other is None else jnp.stack([one, other])
+
+
+def _stack_starts(one: Array | None, other: Array | None) -> Array | None:
+    """The backward walk starts afresh at the rows' last steps, where the forward one does not."""
+    if one is None and other is not None:
+        one = jnp.zeros_like(other)
+    return _stack(one, other)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
@@ -113,13 +168,13 @@ def _gradient_fwd(passes: Passes, reverse: bool, *arguments: Any) -> tuple[Input
 
 
 def _gradient_bwd(
-    _passes: Passes, reverse: bool, arguments: Any, second_cotangents: Inputs
+    passes: Passes, reverse: bool, arguments: Any, second_cotangents: Inputs
 ) -> tuple:
     kept, *cotangents = arguments
 
     def gradient_of_plain(inputs: Inputs, *cotangents: Array) -> Inputs:
         def forward(inputs: Inputs) -> tuple[Array, Array]:
-            return plain.run(*inputs, kept.masks, reverse)
+            return passes.plain(*inputs, kept.masks, reverse)
 
         return jax.vjp(forward, inputs)[1](tuple(cotangents))[0]
 

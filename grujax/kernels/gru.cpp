@@ -46,7 +46,7 @@ class Buffers {
   ffi::AnyBuffer::Dimensions last_dimensions_;
 };
 
-Arguments read_arguments(Buffers& buffers, int64_t models, bool reverse, bool reset_after) {
+Arguments read_arguments(Buffers& buffers, int64_t models, int64_t reverse, bool reset_after) {
   Arguments a;
   a.reverse = reverse;
   a.reset_after = reset_after;
@@ -97,7 +97,7 @@ ffi::Error guarded(Run run) {
 }
 
 ffi::Error run_forward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::RemainingRets rets,
-                       int64_t models, int64_t present, int64_t stacked, bool reverse,
+                       int64_t models, int64_t present, int64_t stacked, int64_t reverse,
                        bool reset_after) {
   return guarded([&] {
     Buffers buffers(operands, present, stacked);
@@ -111,7 +111,7 @@ ffi::Error run_forward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::R
 }
 
 ffi::Error run_backward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::RemainingRets rets,
-                        int64_t models, int64_t present, int64_t stacked, bool reverse,
+                        int64_t models, int64_t present, int64_t stacked, int64_t reverse,
                         bool reset_after) {
   return guarded([&] {
     Buffers buffers(operands, present, stacked);
@@ -136,7 +136,7 @@ auto binding() {
       .Attr<int64_t>("models")
       .Attr<int64_t>("present")
       .Attr<int64_t>("stacked")
-      .Attr<bool>("reverse")
+      .Attr<int64_t>("reverse")
       .Attr<bool>("reset_after");
 }
 

@@ -28,7 +28,8 @@ struct Operand {
 
 struct Arguments {
   Sizes size;
-  bool reverse, reset_after;
+  int64_t reverse;  // bit m % 2: whether model m walks from the end
+  bool reset_after;
   Operand w_x, w_h, b_x, b_hn, xs, h0, reset_state;
   Operand exists, starts, keeps, zoneout, scale;  // of Masks; without data where None
 
@@ -36,7 +37,7 @@ struct Arguments {
     const int64_t T = size.steps, B = size.rows, I = size.inputs, H = size.units;
     Layer layer;
     layer.size = size;
-    layer.reverse = reverse;
+    layer.reverse = reverse >> (m % 2) & 1;
     layer.reset_after = reset_after;
     layer.w_x = w_x.of(m, 3 * I * H);
     layer.w_h = w_h.of(m, 3 * H * H);

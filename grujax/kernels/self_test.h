@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "gru.h"
@@ -60,7 +61,7 @@ inline Reference run_reference(const Layer& layer) {
 }
 
 // Random arguments in float32 that all models share, each model's results, and a cotangent for
-// each output.
+// each output. Models of one direction are alike.
 class Trial {
  public:
   Arguments arguments;
@@ -70,7 +71,7 @@ class Trial {
   float zoneout = 0.3f;
 
   // `masks`: a bit each for exists, starts, keeps, zoneout, scale.
-  Trial(const Sizes& size, bool reverse, bool reset_after, int masks, unsigned seed)
+  Trial(const Sizes& size, int64_t reverse, bool reset_after, int masks, unsigned seed)
       : random_(seed) {
     Arguments& a = arguments;
     a.size = size;
@@ -126,32 +127,21 @@ class Trial {
               operand(gradients[6])});
   }
 
-  // The largest error of the outputs, and of the gradient along a random direction.
+  // The largest error of the outputs, and of the gradients along random directions.
   double error() {
-    const Reference want = run_reference(arguments.layer(0));
     double largest = 0;
-    for (size_t i = 0; i < outputs[1].size(); ++i)
-      largest = std::max(largest, std::abs(want.hs[i % want.hs.size()] - outputs[1][i]));
-    for (size_t i = 0; i < outputs[0].size(); ++i)
-      largest = std::max(largest, std::abs(want.h_last[i % want.h_last.size()] - outputs[0][i]));
-    for (int i = 0; i < 7; ++i)  // all models are alike, and their sums are taken alike
-      for (size_t k = inputs[i].size(); k < gradients[i].size(); ++k)
-        if (gradients[i][k] != gradients[i][k % inputs[i].size()]) return 1;
-    constexpr float kStep = 1.f / 256;
-    double along = 0, length = 1;
-    std::vector<std::vector<float>> moves;
-    for (int i = 0; i < 7; ++i) {
-      moves.push_back(draw(inputs[i].size()));
-      for (size_t k = 0; k < moves[i].size(); ++k) {
-        along += double(moves[i][k]) * gradients[i][k];
-        length += double(gradients[i][k]) * gradients[i][k];
-      }
+    for (int64_t m = 0; m < arguments.size.models; ++m) {
+      const int64_t first = m % 2;
+      if (m == first) largest = std::max(largest, error(m));
+      auto differ = [&](const std::vector<float>& all, size_t size) {
+        return std::memcmp(&all[m * size], &all[first * size], 4 * size) != 0;
+      };
+      for (int i = 0; i < 2; ++i)
+        if (differ(outputs[i], cotangents[i].size())) return 1;
+      for (int i = 0; i < 7; ++i)
+        if (differ(gradients[i], inputs[i].size())) return 1;
     }
-    // Of fourth order: the error of the difference stays below that of float32.
-    const double slope = (8 * (loss(moves, kStep) - loss(moves, -kStep)) -
-                          (loss(moves, 2 * kStep) - loss(moves, -2 * kStep))) /
-                         (12 * kStep);
-    return std::max(largest, std::abs(slope - along) / std::sqrt(length) / 10);
+    return largest;
   }
 
  private:
@@ -162,12 +152,39 @@ class Trial {
     return values;
   }
 
-  double loss(const std::vector<std::vector<float>>& moves, float step) {
+  double error(int64_t model) {
+    const Reference want = run_reference(arguments.layer(model));
+    double largest = 0;
+    auto compare = [&](const std::vector<double>& right, const std::vector<float>& got) {
+      for (size_t i = 0; i < right.size(); ++i)
+        largest = std::max(largest, std::abs(right[i] - got[model * right.size() + i]));
+    };
+    compare(want.h_last, outputs[0]);
+    compare(want.hs, outputs[1]);
+    constexpr float kStep = 1.f / 256;
+    double along = 0, length = 1;
+    std::vector<std::vector<float>> moves;
+    for (int i = 0; i < 7; ++i) {
+      moves.push_back(draw(inputs[i].size()));
+      const float* gradient = gradients[i].data() + model * inputs[i].size();
+      for (size_t k = 0; k < moves[i].size(); ++k) {
+        along += double(moves[i][k]) * gradient[k];
+        length += double(gradient[k]) * gradient[k];
+      }
+    }
+    // Of fourth order: the error of the difference stays below that of float32.
+    const double slope =
+        (8 * (loss(model, moves, kStep) - loss(model, moves, -kStep)) -
+         (loss(model, moves, 2 * kStep) - loss(model, moves, -2 * kStep))) / (12 * kStep);
+    return std::max(largest, std::abs(slope - along) / std::sqrt(length) / 10);
+  }
+
+  double loss(int64_t model, const std::vector<std::vector<float>>& moves, float step) {
     const std::vector<float> kept[7] = {inputs[0], inputs[1], inputs[2], inputs[3],
                                         inputs[4], inputs[5], inputs[6]};
     for (int i = 0; i < 7; ++i)
       for (size_t k = 0; k < inputs[i].size(); ++k) inputs[i][k] += step * moves[i][k];
-    const Reference moved = run_reference(arguments.layer(0));
+    const Reference moved = run_reference(arguments.layer(model));
     for (int i = 0; i < 7; ++i) std::copy(kept[i].begin(), kept[i].end(), inputs[i].begin());
     double sum = 0;
     for (size_t i = 0; i < moved.hs.size(); ++i) sum += moved.hs[i] * cotangents[1][i];

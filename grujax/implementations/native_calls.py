@@ -1,0 +1,209 @@
+"""The native kernel's two passes as primitives of JAX: shapes, lowering, vmap.
+
+How a pass runs falls in its lowering: the kernel on a CPU where it is loaded; the scan on other
+platforms, and in what `jax.export` writes, for a file shall run where there is no kernel.
+
+Operands are the leaves of a pass's arguments, `structure` their tree. `stacked` says which of them
+have a leading axis of `models`; if none has, `models` is None and the results have no such axis
+either. `reverse` says of even and of odd models whether they walk from T − 1 to 0.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+
+from grujax import kernels
+from grujax.implementations import scan
+from grujax.params import GRUParams
+
+forward_p = Primitive("grujax_forward")
+backward_p = Primitive("grujax_backward")
+
+
+def _by_scan(primitive: Primitive, **static: Any) -> Any:
+    """The function of the leaves that the primitive stands for."""
+    models, stacked, (even, odd) = static["models"], static["stacked"], static["reverse"]
+    axes = tuple(0 if own else None for own in stacked)
+
+    def one_model(reverse: bool, *leaves: Array) -> list[Array]:
+        arguments = jax.tree.unflatten(static["structure"], leaves)
+        if primitive is forward_p:
+            results: Any = scan.forward_pass(reverse, static["keep_gates"], *arguments)
+        else:
+            results = scan.backward_pass(reverse, *arguments)
+        return jax.tree.leaves(results)
+
+    if models is None:
+        return partial(one_model, even)
+    if even == odd:
+        return jax.vmap(partial(one_model, even), in_axes=axes)
+
+    def both_directions(*leaves: Array) -> list[Array]:
+        own = list(zip(leaves, axes, strict=True))
+        by_direction = [
+            jax.vmap(partial(one_model, reverse), in_axes=axes)(
+                *(leaf if axis is None else leaf[first::2] for leaf, axis in own)
+            )
+            for first, reverse in enumerate((even, odd))
+        ]
+        pairs = zip(*by_direction, strict=True)
+        return [jnp.stack(pair, 1).reshape(models, *pair[0].shape[1:]) for pair in pairs]
+
+    return both_directions
+
+
+def _result_shapes(primitive: Primitive, *avals: Any, **static: Any) -> list[Any]:
+    own = [
+        jax.core.ShapedArray(aval.shape[1:] if has_axis else aval.shape, aval.dtype)
+        for aval, has_axis in zip(avals, static["stacked"], strict=True)
+    ]
+    arguments = jax.tree.unflatten(static["structure"], own)
+    if primitive is forward_p:
+        inputs, _ = arguments
+        hs = jax.core.ShapedArray((*inputs.xs.shape[:2], inputs.h0.shape[-1]), inputs.xs.dtype)
+        gate = jax.core.ShapedArray(hs.shape, jnp.dtype("float32"))
+        number = 4 if inputs.params.reset_after else 3
+        results = [inputs.h0, hs, *[gate] * (number if static["keep_gates"] else 0)]
+    else:
+        results = jax.tree.leaves(arguments[0].inputs)
+    models = () if static["models"] is None else (static["models"],)
+    return [jax.core.ShapedArray((*models, *aval.shape), aval.dtype) for aval in results]
+
+
+def _lower_kernel(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
+    """On a CPU."""
+    for_export = context.module_context.lowering_parameters.for_export
+    if for_export or not kernels.is_loaded():
+        return _lower_scan(primitive, context, *operands, **static)
+    slots = _slots(primitive, jax.tree.unflatten(static["structure"], static["stacked"]))
+    models = static["models"]
+    return jax.ffi.ffi_lowering(primitive.name)(
+        context,
+        *operands,
+        models=np.int64(1 if models is None else models),
+        present=np.int64(sum(1 << i for i, slot in enumerate(slots) if slot is not None)),
+        stacked=np.int64(sum(1 << i for i, slot in enumerate(slots) if slot)),
+        reverse=np.int64(sum(1 << i for i, backward in enumerate(static["reverse"]) if backward)),
+        reset_after=_params_of(primitive, static["structure"]).reset_after,
+    )
+
+
+def _lower_scan(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
+    by_scan = _by_scan(primitive, **static)
+    return mlir.lower_fun(by_scan, multiple_results=True)(context, *operands)
+
+
+def _slots(primitive: Primitive, arguments: Any) -> list[Any]:
+    """The operands in the order in which the kernel takes them, None where there is none."""
+    if primitive is forward_p:
+        inputs, masks = arguments
+        return [*jax.tree.leaves(inputs), *masks]
+    kept, d_last, d_hs = arguments
+    gates = (None,) * 4 if kept.gates is None else kept.gates
+    return [*jax.tree.leaves(kept.inputs), *kept.masks, kept.hs, *gates, d_last, d_hs]
+
+
+def _params_of(primitive: Primitive, structure: Any) -> GRUParams:
+    arguments = jax.tree.unflatten(structure, range(structure.num_leaves))
+    inputs = arguments[0] if primitive is forward_p else arguments[0].inputs
+    return inputs.params
+
+
+# --- vmap ---------------------------------------------------------------------------------------
+
+
+def _batch(primitive: Primitive, leaves: Any, axes: Any, **static: Any) -> Any:
+    size = next(
+        leaf.shape[axis] for leaf, axis in zip(leaves, axes, strict=True) if axis is not None
+    )
+    if primitive is forward_p:
+        row_axes = _row_axes(static["structure"])
+        if all(a is None or row is not None for a, row in zip(axes, row_axes, strict=True)):
+            return _batch_rows(size, leaves, axes, row_axes, **static)
+    return _batch_models(primitive, size, leaves, axes, **static)
+
+
+def _row_axes(structure: Any) -> list[int | None]:
+    """Where an operand of the forward pass has its batch axis."""
+    leaves = list(range(structure.num_leaves))
+    inputs, masks = jax.tree.unflatten(structure, leaves)
+    in_time = (inputs.xs, masks.exists, masks.starts, masks.keeps)
+    of_rows = (inputs.h0, inputs.reset_state, masks.scale)
+    return [1 if i in in_time else 0 if i in of_rows else None for i in leaves]
+
+
+def _batch_rows(size: int, leaves: Any, axes: Any, row_axes: Any, **static: Any) -> Any:
+    """What is mapped has no parameters of its own: as many models, and more rows."""
+
+    def merge(leaf: Array, axis: int | None, row_axis: int | None, is_stacked: bool) -> Array:
+        if row_axis is None:
+            return leaf
+        if axis is None:
+            leaf = jnp.broadcast_to(leaf, (size, *leaf.shape))
+        row_axis += is_stacked
+        leaf = jnp.moveaxis(leaf, axis or 0, row_axis)
+        shape = leaf.shape
+        return leaf.reshape(*shape[:row_axis], -1, *shape[row_axis + 2 :])
+
+    def split(result: Array, axis: int) -> Array:
+        return result.reshape(*result.shape[:axis], size, -1, result.shape[-1])
+
+    merged = [merge(*leaf) for leaf in zip(leaves, axes, row_axes, static["stacked"], strict=True)]
+    of_models = 0 if static["models"] is None else 1
+    h_last, *in_time = forward_p.bind(*merged, **static)
+    results = [split(h_last, of_models), *(split(array, of_models + 1) for array in in_time)]
+    return results, [of_models, *[of_models + 1] * len(in_time)]
+
+
+def _batch_models(primitive: Primitive, size: int, leaves: Any, axes: Any, **static: Any) -> Any:
+    """Each has its own: one more axis of models, merged with the one that there is."""
+    models, stacked = static["models"], static["stacked"]
+
+    def merge(leaf: Array, axis: int | None, is_stacked: bool) -> Array:
+        if axis is not None:
+            leaf = jnp.moveaxis(leaf, axis, 0)
+        if models is None or (axis is None and not is_stacked):
+            return leaf
+        if axis is None:
+            leaf = jnp.broadcast_to(leaf, (size, *leaf.shape))
+        elif not is_stacked:
+            leaf = jnp.broadcast_to(leaf[:, None], (size, models, *leaf.shape[1:]))
+        return leaf.reshape(size * models, *leaf.shape[2:])
+
+    merged = [merge(*leaf) for leaf in zip(leaves, axes, stacked, strict=True)]
+    static["stacked"] = tuple(
+        axis is not None or own for axis, own in zip(axes, stacked, strict=True)
+    )
+    static["models"] = size * (models or 1)
+    results = primitive.bind(*merged, **static)
+    if models is not None:
+        results = [result.reshape(size, models, *result.shape[1:]) for result in results]
+    return results, [0] * len(results)
+
+
+@cache
+def _jitted(primitive: Primitive, static: Any) -> Any:
+    return jax.jit(lambda *leaves: primitive.bind(*leaves, **dict(static)))
+
+
+def _register(primitive: Primitive) -> None:
+    primitive.multiple_results = True
+    primitive.def_impl(
+        lambda *leaves, **static: _jitted(primitive, tuple(sorted(static.items())))(*leaves)
+    )
+    primitive.def_abstract_eval(partial(_result_shapes, primitive))
+    mlir.register_lowering(primitive, partial(_lower_scan, primitive))
+    mlir.register_lowering(primitive, partial(_lower_kernel, primitive), platform="cpu")
+    batching.primitive_batchers[primitive] = partial(_batch, primitive)
+
+
+_register(forward_p)
+_register(backward_p)
