@@ -2,9 +2,10 @@
 
     python -m experiments.benchmark --quick     12 points, under 3 minutes on two quiet cores
     python -m experiments.benchmark             about 100 points, about 20 minutes
-    python -m experiments.benchmark --implementations native scan     one more column
+    python -m experiments.benchmark --implementations scan     without the native kernel
+    python -m experiments.benchmark --quick --busy 4 --libraries       beside four busy processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
-    python -m experiments.benchmark --sweep     hyperparameter sweeps instead, under 5 minutes
+    python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
 
 Each point is a setting (T steps, batch B, input size I, hidden size H) in two modes: the forward
 pass, and the training step: forward, then the gradients of all weights, inputs and the initial
@@ -43,14 +44,16 @@ import numpy as np
 from tqdm import tqdm
 
 import grujax
+from experiments.common import sweep_benchmark, vmap_benchmark
 from experiments.common.benchmark_plots import plot_ratios, plot_times
 from experiments.common.benchmark_report import collect_points, format_report
 from experiments.common.cell_benchmark import report_cells
 from experiments.common.command import run_command
 from experiments.common.devices import available_cores
 from experiments.common.measurements import Measurement, read_csv, write_csv
-from experiments.common.sweep_benchmark import CONTESTANTS, report_sweeps
-from experiments.common.timing import machine_runs, time_interleaved
+from experiments.common.sweep_benchmark import report_sweeps
+from experiments.common.timing import busy_processes, machine_runs, time_interleaved
+from experiments.common.vmap_benchmark import report_vmap
 from experiments.peers import (
     LIBRARIES,
     MODES,
@@ -77,7 +80,8 @@ class Settings:
     out: Path = Path("runs/benchmark")
     fresh: bool = False  # measure everything again
     cells: bool = False  # the GRU beside LSTM, RNN and others (`experiments.common.cells`), at BASE
-    sweep: bool = False  # trainings per second (`experiments.common.sweep_benchmark`)
+    sweep: bool = False  # many models (`experiments.common.sweep_benchmark`, `.vmap_benchmark`)
+    busy: int = 0  # processes that want all cores meanwhile
 
 
 def full_grid() -> list[Setting]:
@@ -194,8 +198,10 @@ def main(settings: Settings) -> None:
         report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
         return
     if settings.sweep:
-        names = CONTESTANTS if can_run_here("native") else CONTESTANTS[1:]
-        print(f"{describe_machine(['flax'])}\n\n{report_sweeps(5, contestants=names)}")
+        first = 0 if can_run_here("native") else 1
+        print(describe_machine(["flax"]))
+        print(report_vmap(4 * settings.seconds, vmap_benchmark.CONTESTANTS[first:]))
+        print(report_sweeps(5, contestants=sweep_benchmark.CONTESTANTS[first:]))
         return
     columns = [f"grujax {name}" for name in settings.implementations if can_run_here(name)]
     own = len(columns)
@@ -211,7 +217,7 @@ def main(settings: Settings) -> None:
         torch.set_num_threads(available_cores())
 
     settings.out.mkdir(parents=True, exist_ok=True)
-    stem = settings.out / ("quick" if settings.quick else "full")
+    stem = settings.out / (("quick" if settings.quick else "full") + "-busy" * (settings.busy > 0))
     table = stem.with_suffix(".csv")
     measurements = [] if settings.fresh else read_csv(table)
     grid = quick_grid() if settings.quick else full_grid()
@@ -222,9 +228,9 @@ def main(settings: Settings) -> None:
         there = {m.library for m in measurements if m.setting == setting}
         if there >= contestants(setting, columns).keys():
             continue
-        new = measure(
-            setting, columns, min(settings.seconds, 1) if settings.quick else settings.seconds
-        )
+        seconds = min(settings.seconds, 1) if settings.quick else settings.seconds
+        with busy_processes(settings.busy):
+            new = measure(setting, columns, seconds)
         measurements = [m for m in measurements if m.setting != setting] + new
         write_csv(table, measurements)
 

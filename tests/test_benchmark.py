@@ -137,6 +137,17 @@ def test_more_time_gives_more_rounds():
     assert len(times["a"]) == 7
 
 
+def test_busy_processes_are_there_meanwhile(monkeypatch):
+    started = []
+    start = timing.subprocess.Popen
+    monkeypatch.setattr(
+        timing.subprocess, "Popen", lambda x: started.append(start(x)) or started[-1]
+    )
+    with timing.busy_processes(2):
+        assert [process.poll() for process in started] == [None, None]
+    assert all(process.poll() is not None for process in started)
+
+
 def test_csv_reads_back(tmp_path):
     rows = [
         Measurement(1, 2, 3, 4, "resets", "bfloat16", "torch", "training", 1.5, 1.25, 2.0, 9, 0.5),
@@ -167,6 +178,8 @@ def test_the_summary_says_what_was_measured():
         row("flax.linen", "training", 5.0, hidden_size=256, temporaries_mb=20.0),
         row("grujax scan", "training", 12.0, kind="lengths"),
         row("grujax scan unmasked", "training", 10.0, kind="lengths"),
+        row("grujax scan", "training", 19.0, kind="bidirectional"),
+        row("grujax plain", "training", 38.0, kind="bidirectional"),
     ]
     points = collect_points(rows, "grujax scan")
     assert [point.ratio for point in points[:2]] == [2.0, 0.5]
@@ -178,6 +191,8 @@ def test_the_summary_says_what_was_measured():
     assert "compile time / flax.linen's: geometric mean 2.00 over 1" in text
     assert "time with lengths / without: geometric mean 1.20 over 1, most 1.20" in text
     assert "roofline, B ≥ 16 and H ≥ 128: geometric mean 10%" in text
+    assert "both directions / one: geometric mean 1.90 over 1, most 1.90" in text
+    assert "grujax plain / grujax scan: geometric mean 2.00 over 1, least 2.00" in text
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
-"""The benchmark of sweeps: all contestants do the same work, and the table says how fast."""
+"""The benchmarks of many models: all contestants do the same work, and the table says how fast."""
 
 import re
 
+import jax
 import numpy as np
 import pytest
-from helpers import COMPILER
+from helpers import COMPILER, assert_close
 
-from experiments.common import sweep_benchmark
+from experiments.common import sweep_benchmark, vmap_benchmark
 from experiments.common.sweep_benchmark import CONTESTANTS, Shape, make_run, report_sweeps
 
 CAN_RUN = CONTESTANTS if COMPILER else CONTESTANTS[1:]
@@ -38,6 +39,19 @@ def test_the_table_has_speeds_and_ratios(monkeypatch):
     monkeypatch.setattr(sweep_benchmark, "measure", lambda *_: seconds)
     row = report_sweeps(rounds=3, shapes=[TINY]).splitlines()[1]
     assert re.split(r"\s{2,}", row)[1:] == ["128.0", "32.0", "16.0", "8.0", "16.00", "4.00", "2.00"]
+
+
+def test_many_models_have_each_their_gradient(monkeypatch):
+    for name, size in {"MODELS": 3, "STEPS": 4, "BATCH": 2, "HIDDEN": 5}.items():
+        monkeypatch.setattr(vmap_benchmark, name, size)
+    names = vmap_benchmark.CONTESTANTS if COMPILER else vmap_benchmark.CONTESTANTS[1:]
+    results = {name: vmap_benchmark.make_run(name)() for name in names}
+    assert all(leaf.shape[0] == 3 for leaf in jax.tree.leaves(results))
+    if COMPILER:
+        assert_close(results["native"], results["scan"], "float32")
+    rows = vmap_benchmark.report_vmap(0, names).splitlines()[1:]
+    assert [row.split()[0] for row in rows] == list(names)
+    assert rows[-1].endswith("1.0")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The benchmark's report: a table of all points, and what they amount to."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -109,7 +110,34 @@ def _summary(points: Sequence[Point]) -> str:
             ]
             if times:
                 lines.append(f"  time with {kind} / without: {_mean(times)}, most {max(times):.2f}")
+        lines += _both_directions(chosen)
+        lines += _implementations(chosen)
     return "\n".join([*lines, *_temporaries(points)])
+
+
+def _both_directions(points: Sequence[Point]) -> list[str]:
+    """Of a bidirectional layer, beside one direction of the same shape."""
+    alone = {p.setting: p.ours.median_ms for p in points}
+    ratios = [
+        p.ours.median_ms / alone[replace(p.setting, kind="one layer")]
+        for p in points
+        if p.setting.kind == "bidirectional" and replace(p.setting, kind="one layer") in alone
+    ]
+    if not ratios:
+        return []
+    return [f"  both directions / one: {_mean(ratios)}, most {max(ratios):.2f}"]
+
+
+def _implementations(points: Sequence[Point]) -> list[str]:
+    """grujax's other implementations beside the one that is compared."""
+    lines = []
+    names = {name for p in points for name in p.others if not name.endswith("unmasked")}
+    for name in sorted(names):
+        ratios = [p.others[name].median_ms / p.ours.median_ms for p in points if name in p.others]
+        lines.append(
+            f"  {name} / {points[0].ours.library}: {_mean(ratios)}, least {min(ratios):.2f}"
+        )
+    return lines
 
 
 def _temporaries(points: Sequence[Point]) -> list[str]:

@@ -1,8 +1,11 @@
 """Timing of programs beside each other, and what the machine itself can do."""
 
 import math
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -56,6 +59,19 @@ def time_interleaved(
             calls = math.ceil(turn_seconds / estimates[name])
             times[name].append(_seconds(runs[name], calls))
     return {name: np.array(values) for name, values in times.items()}
+
+
+@contextmanager
+def busy_processes(number: int) -> Iterator[None]:
+    """Meanwhile so many processes compute without a pause, and want all cores."""
+    command = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(command) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def machine_runs() -> dict[str, tuple[Run, float]]:
