@@ -9,21 +9,22 @@
 namespace {
 
 // Helpers that start late, or never before the work is done.
-struct ThreadPool {
-  int threads;
+struct LateThreads : grujax::Pool {
+  explicit LateThreads(int64_t number) : number(number) {}
+
+  int64_t number;
   std::vector<std::thread> running;
 
-  int64_t num_threads() const { return threads; }
+  int64_t threads() const override { return number; }
 
-  template <class F>
-  void Schedule(F run) {
+  void schedule(std::function<void()> run) override {
     running.emplace_back([run, wait = running.size() % 2] {
       if (wait) std::this_thread::sleep_for(std::chrono::microseconds(200));
       run();
     });
   }
 
-  ~ThreadPool() {
+  ~LateThreads() override {
     for (auto& thread : running) thread.join();
   }
 };
@@ -43,7 +44,7 @@ int main(int, char** arguments) {
     int masks = static_cast<int>(below(32));
     if (reverse && (masks & 1)) masks |= 2;  // the reverse walk marks where a row begins
     grujax::Trial trial(size, reverse, reset_after, masks, i);
-    ThreadPool pool{1 + static_cast<int>(below(5)), {}};
+    LateThreads pool(1 + below(5));
     trial.run(pool, keep_gates);
     const double error = trial.error();
     worst = std::max(worst, error);

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from helpers import COMPILER
 
+from grujax.kernels import building
+
 ROOT = Path(__file__).parent.parent
 KERNELS = ROOT / "grujax" / "kernels"
 
@@ -110,8 +112,10 @@ def fuzzer(tmp_path_factory) -> Path:
     program = tmp_path_factory.mktemp("fuzzer") / "fuzzer"
     flags = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     machine = ["-march=native"] if os.uname().machine == "x86_64" else []
-    source = str(ROOT / "tests" / "native_fuzz.cpp")
-    command = [COMPILER, *flags, *machine, "-pthread", f"-I{KERNELS}", source, "-o", str(program)]
+    sources = [ROOT / "tests" / "native_fuzz.cpp"]
+    sources += [path for path in building.sources() if path.stem != "gru"]  # XLA's side of it
+    command = [COMPILER, *flags, *machine, "-pthread", f"-I{KERNELS}", *map(str, sources)]
+    command += ["-o", str(program)]
     compiled = subprocess.run(command, capture_output=True, text=True)
     if compiled.returncode != 0 and "sanitize" in compiled.stderr.replace(" ".join(flags), ""):
         pytest.skip("the compiler has no sanitizers")

@@ -1,12 +1,15 @@
 """The native CPU kernel: C++ that is compiled on the machine it runs on.
 
     gru.cpp        what XLA calls, through the headers that come with jaxlib
-    gru.h          which thread computes which rows of which model
-    forward.h      some rows of a layer over all time
-    backward.h     their gradient, against the walk
+    gru.h          both passes of all models, and their arguments
+    plan.h         which thread computes which rows of which model
+    forward.cpp    some rows of a layer over all time
+    backward.cpp   their gradient, against the walk
+    evaluate.cpp   the gates of any number of rows
     weight_sums.h  the gradients of the weights
-    layer.h        weights as the tiles read them, and the gates
+    layer.h        a layer's arrays, and its weights as the tiles read them
     chunk.h        some steps of some rows, copied side by side
+    parallel.h     tasks on several threads
     vectors.h      vectors, sigmoid and tanh, and the one tile that multiplies matrices
     self_test.h    the same in double precision, which the kernel is compared with when it is loaded
 

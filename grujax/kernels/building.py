@@ -19,6 +19,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -97,10 +98,8 @@ def build() -> Path:
             if path.exists():
                 return path
             with tempfile.TemporaryDirectory(dir=directory()) as workspace:
-                compiled = Path(workspace) / path.name
-                source = str(_SOURCE / "gru.cpp")
                 try:
-                    _output([*compiler, *_flags(), source, "-o", str(compiled)])
+                    compiled = _compile(compiler, Path(workspace))
                 except KernelError as error:
                     reasons.append(str(error))
                     continue
@@ -108,6 +107,25 @@ def build() -> Path:
                 return path
     names = " or ".join(compiler[0] for compiler in compilers)
     raise KernelError("\n".join(reasons) or f"There is no C++ compiler: {names} is not installed.")
+
+
+def _compile(compiler: list[str], workspace: Path) -> Path:
+    """Compiles the sources side by side, and links them."""
+    objects = [str(workspace / f"{source.stem}.o") for source in sources()]
+    with ThreadPoolExecutor() as threads:
+        commands = [
+            [*compiler, *_flags(), "-c", str(source), "-o", compiled]
+            for source, compiled in zip(sources(), objects, strict=True)
+        ]
+        list(threads.map(_output, commands))
+    library = workspace / "library.so"
+    _output([*compiler, "-shared", "-pthread", *objects, "-o", str(library)])
+    return library
+
+
+def sources() -> list[Path]:
+    """What is compiled, the longest first."""
+    return [_SOURCE / f"{name}.cpp" for name in ("backward", "evaluate", "gru", "forward")]
 
 
 def directory() -> Path:
@@ -143,7 +161,7 @@ def _flags() -> list[str]:
     machine = "-march=native" if platform.machine() in ("x86_64", "AMD64") else "-mcpu=native"
     # Neither of the last two changes a result: nobody reads `errno` or the floating-point flags.
     numbers = ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
-    library = ["-std=c++17", "-shared", "-fPIC", "-pthread", "-isystem", jax.ffi.include_dir()]
+    library = ["-std=c++17", "-fPIC", "-pthread", "-isystem", jax.ffi.include_dir()]
     return ["-O2", machine, *numbers, *library]
 
 

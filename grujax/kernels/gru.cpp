@@ -1,5 +1,5 @@
 // The GRU for CPUs, as XLA calls it: the operands and results are listed in
-// grujax/implementations/native.py, and the recurrence stands in forward.h and backward.h.
+// grujax/implementations/native_calls.py, and the recurrence stands in forward.cpp and backward.cpp.
 #include "gru.h"
 #include "self_test.h"
 #include "xla/ffi/api/ffi.h"
@@ -12,6 +12,16 @@ namespace ffi = xla::ffi;
 
 namespace grujax {
 namespace {
+
+class XlaPool : public Pool {
+ public:
+  explicit XlaPool(ffi::ThreadPool pool) : pool_(pool) {}
+  int64_t threads() const override { return std::max<int64_t>(1, pool_.num_threads()); }
+  void schedule(std::function<void()> run) override { pool_.Schedule(std::move(run)); }
+
+ private:
+  ffi::ThreadPool pool_;
+};
 
 // The buffers of a call in their order, of which `present` says which are there.
 class Buffers {
@@ -96,7 +106,7 @@ ffi::Error guarded(Run run) {
   return ffi::Error::Success();
 }
 
-ffi::Error run_forward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::RemainingRets rets,
+ffi::Error run_forward(ffi::ThreadPool threads, ffi::RemainingArgs operands, ffi::RemainingRets rets,
                        int64_t models, int64_t present, int64_t stacked, int64_t reverse,
                        bool reset_after) {
   return guarded([&] {
@@ -106,11 +116,12 @@ ffi::Error run_forward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::R
     results.h_last = result(rets, 0);
     results.hs = result(rets, 1);
     results.gates = {result(rets, 2), result(rets, 3), result(rets, 4), result(rets, 5)};
+    XlaPool pool(threads);
     forward(pool, arguments, results);
   });
 }
 
-ffi::Error run_backward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::RemainingRets rets,
+ffi::Error run_backward(ffi::ThreadPool threads, ffi::RemainingArgs operands, ffi::RemainingRets rets,
                         int64_t models, int64_t present, int64_t stacked, int64_t reverse,
                         bool reset_after) {
   return guarded([&] {
@@ -124,6 +135,7 @@ ffi::Error run_backward(ffi::ThreadPool pool, ffi::RemainingArgs operands, ffi::
     const BackwardResults results{result(rets, 0), result(rets, 1), result(rets, 2),
                                   result(rets, 3), result(rets, 4), result(rets, 5),
                                   result(rets, 6)};
+    XlaPool pool(threads);
     backward(pool, arguments, more, results);
   });
 }
@@ -145,9 +157,9 @@ auto binding() {
 
 // Whether the kernel, as compiled, computes what it should on this machine.
 extern "C" bool grujax_passes_self_test() {
-  struct {
-    int64_t num_threads() const { return 1; }
-    void Schedule(const std::function<void()>& run) { run(); }
+  struct : grujax::Pool {
+    int64_t threads() const override { return 1; }
+    void schedule(std::function<void()> run) override { run(); }
   } pool;
   for (bool reset_after : {false, true}) {
     grujax::Trial trial({1, 5, 11, 3, 21}, false, reset_after, 31, 0);

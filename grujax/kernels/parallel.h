@@ -11,6 +11,14 @@
 
 namespace grujax {
 
+// Threads of somebody else.
+class Pool {
+ public:
+  virtual ~Pool() = default;
+  virtual int64_t threads() const = 0;  // at least 1
+  virtual void schedule(std::function<void()> run) = 0;
+};
+
 // Tasks that whoever comes takes one by one. The caller takes part, so that all get done even if
 // no helper ever starts; a helper that starts late finds nothing left and touches nothing else.
 class Tasks {
@@ -43,22 +51,16 @@ class Tasks {
   int64_t finished_ = 0;
 };
 
-template <class Pool>
-int64_t threads_of(const Pool& pool) {
-  return std::max<int64_t>(1, pool.num_threads());
-}
-
 // Calls run(task, worker) for every task; 0 ≤ worker < min(tasks, workers), one thread at a time.
-template <class Pool>
-void parallel_for(Pool& pool, int64_t count, int64_t workers,
-                  std::function<void(int64_t, int)> run) {
+inline void parallel_for(Pool& pool, int64_t count, int64_t workers,
+                         std::function<void(int64_t, int)> run) {
   const int64_t helpers = std::min(count, workers) - 1;
   if (helpers < 1) {
     for (int64_t task = 0; task < count; ++task) run(task, 0);
     return;
   }
   auto tasks = std::make_shared<Tasks>(count, std::move(run));
-  for (int64_t i = 0; i < helpers; ++i) pool.Schedule([tasks] { tasks->work(); });
+  for (int64_t i = 0; i < helpers; ++i) pool.schedule([tasks] { tasks->work(); });
   tasks->work();
   tasks->wait();
 }

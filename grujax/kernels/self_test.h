@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <vector>
 
 #include "gru.h"
 
@@ -110,7 +111,6 @@ class Trial {
       if (exists[i] && !exists[i + B] && !starts.empty()) starts[i] = 1;
   }
 
-  template <class Pool>
   void run(Pool& pool, bool keep_gates) {
     auto operand = [](std::vector<float>& values) { return Operand{values.data(), false, true}; };
     auto shared = [](std::vector<float>& values) { return Operand{values.data(), false, false}; };

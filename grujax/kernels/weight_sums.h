@@ -1,7 +1,7 @@
 // The gradients of the weights: sums over rows of outer products.
 #pragma once
 
-#include "layer.h"
+#include "gru.h"
 
 namespace grujax {
 
@@ -76,5 +76,38 @@ struct WeightSums {
     }
   }
 };
+
+// Adds the parts' sums, in their order, and writes them as the weights lie.
+inline void write_weights(const Arguments& arguments, const BackwardResults& results, int64_t model,
+                          int64_t parts, const float* sums, int64_t sums_floats) {
+  const Sizes& s = arguments.size;
+  const int64_t H = s.units;
+  const WeightSums first(s, const_cast<float*>(sums));
+  auto write = [&](const float* from, const Floats& to, int64_t at, int lanes) {
+    Vector total = load(from);
+    for (int64_t part = 1; part < parts; ++part) total += load(from + part * sums_floats);
+    to.set(at, total, lanes);
+  };
+  const Floats w_x = results.w_x.of(model, 3 * s.inputs * H);
+  const Floats w_h = results.w_h.of(model, 3 * H * H);
+  const Floats b_x = results.b_x.of(model, 3 * H);
+  const Floats b_hn = results.b_hn.of(model, H);
+  for (int64_t j = 0; j < s.blocks(); ++j) {
+    const int lanes = s.lanes(j);
+    const int64_t at = j * kLanes;
+    for (int g = 0; g < 3; ++g) {
+      for (int64_t k = 0; k < s.inputs; ++k)
+        write(first.w_x + ((j * s.input_groups() * kRows + k) * 3 + g) * kLanes,
+              w_x, (g * s.inputs + k) * H + at, lanes);
+      const int own = (g + 1) % 3;  // the sums are in the order n r z
+      for (int64_t k = 0; k < H; ++k)
+        write(first.w_h + ((j * s.unit_groups() * kRows + k) * 3 + own) * kLanes,
+              w_h, (g * H + k) * H + at, lanes);
+      write(first.bias + (j * 4 + 1 + g) * kLanes, b_x, g * H + at, lanes);
+    }
+    const int of_product = arguments.reset_after ? 0 : 3;
+    write(first.bias + (j * 4 + of_product) * kLanes, b_hn, at, lanes);
+  }
+}
 
 }  // namespace grujax

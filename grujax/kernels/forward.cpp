@@ -1,9 +1,8 @@
 // The forward pass of some rows of one layer over all time.
-#pragma once
-
-#include "chunk.h"
+#include "plan.h"
 
 namespace grujax {
+namespace {
 
 struct Outputs {
   Floats h_last, hs;  // [B, H], [T, B, H]
@@ -24,23 +23,22 @@ class Forward {
 
   void run(const Weights& weights, const Outputs& outputs) {
     const Sizes& s = layer_.size;
-    const Evaluate evaluate(layer_, weights);
     const int64_t stride = s.padded();
     for (int64_t row = 0; row < slice_.number; ++row)
       Chunk::copy(layer_.h0 + (slice_.first + row) * s.units, s.units, h_ + row * stride, stride);
     for (int64_t begin = 0; begin < s.steps; begin += slice_.positions) {
       const int64_t positions = std::min(slice_.positions, s.steps - begin);
       chunk_.load_steps(begin, positions);
-      evaluate.project(positions * slice_.number, chunk_.inputs, chunk_.projected);
+      project(layer_, weights, positions * slice_.number, chunk_.inputs, chunk_.projected);
       for (int64_t i = 0; i < positions; ++i)
-        step(evaluate, i, layer_.time(begin + i), outputs);
+        step(weights, i, layer_.time(begin + i), outputs);
     }
     for (int64_t row = 0; row < slice_.number; ++row)
       write(h_ + row * stride, outputs.h_last + (slice_.first + row) * s.units);
   }
 
  private:
-  void step(const Evaluate& evaluate, int64_t i, int64_t time, const Outputs& outputs) {
+  void step(const Weights& weights, int64_t i, int64_t time, const Outputs& outputs) {
     const Sizes& s = layer_.size;
     const int64_t number = slice_.number, stride = s.padded(), at = i * number;
     const uint8_t* exists = chunk_.exists ? chunk_.exists + at : nullptr;
@@ -63,7 +61,7 @@ class Forward {
     if (outputs.gates.reset) rows.gates = outputs.gates.at(time * s.rows + slice_.first);
     rows.seen_reset = seen_reset_;
     rows.update = update_;
-    evaluate.gates(rows);
+    evaluate_gates(layer_, weights, rows);
     std::swap(h_, next_);
 
     for (int64_t row = 0; row < number; ++row) {
@@ -91,5 +89,27 @@ class Forward {
   Chunk chunk_;
   float *h_, *next_, *seen_, *seen_reset_, *update_;
 };
+
+}  // namespace
+
+void forward(Pool& pool, const Arguments& arguments, const ForwardResults& results) {
+  const Sizes& s = arguments.size;
+  const Plan plan(s, pool.threads());
+  const PackedModels models(pool, arguments, plan, false);
+  Scratch needed;
+  Forward(arguments.layer(0), plan.largest(), needed);
+  const Memory scratch(needed.used() * plan.workers());
+  parallel_for(pool, plan.tasks(), plan.workers(), [&](int64_t task, int worker) {
+    const int64_t m = task / plan.parts();
+    const Layer layer = arguments.layer(m);
+    const Weights weights = models.get(layer, m, worker);
+    const Outputs outputs{results.h_last.of(m, s.rows * s.units),
+                          results.hs.of(m, s.steps * s.rows * s.units), results.gates.of(s, m)};
+    plan.for_slices(task % plan.parts(), [&](const Slice& slice) {
+      Scratch own(scratch.get() + worker * needed.used());
+      Forward(layer, slice, own).run(weights, outputs);
+    });
+  });
+}
 
 }  // namespace grujax

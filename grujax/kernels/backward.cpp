@@ -1,11 +1,10 @@
 // The gradient of some rows of one layer, against the walk; the derivation stands in
 // grujax/implementations/scan.py, and the names of the factors are those used there.
-#pragma once
-
-#include "chunk.h"
+#include "plan.h"
 #include "weight_sums.h"
 
 namespace grujax {
+namespace {
 
 struct Cotangents {
   Floats hs;          // the states after the steps, [T, B, H]
@@ -55,7 +54,7 @@ class Backward {
       const int64_t positions = std::min(slice_.positions, s.steps - begin);
       chunk_.load_steps(begin, positions);
       load_states(begin, positions, cotangents.hs);
-      if (recompute_) evaluate_gates(weights, positions);
+      if (recompute_) recompute_gates(weights, positions);
       for (int64_t i = positions - 1; i >= 0; --i)
         step(weights, cotangents, layer_.time(begin + i), i);
       sum_weights(positions * slice_.number, sums);
@@ -96,10 +95,9 @@ class Backward {
     }
   }
 
-  void evaluate_gates(const Weights& weights, int64_t positions) const {
-    const Evaluate evaluate(layer_, weights);
+  void recompute_gates(const Weights& weights, int64_t positions) const {
     const int64_t number = positions * slice_.number;
-    evaluate.project(number, chunk_.inputs, chunk_.projected);
+    project(layer_, weights, number, chunk_.inputs, chunk_.projected);
     Rows rows;
     rows.number = number;
     rows.projected = chunk_.projected;
@@ -110,7 +108,7 @@ class Backward {
     rows.gates = gates_;
     rows.seen_reset = seen_reset_;
     rows.update = update_;
-    evaluate.gates(rows);
+    evaluate_gates(layer_, weights, rows);
   }
 
   void step(const Weights& weights, const Cotangents& cotangents, int64_t time, int64_t i) const {
@@ -286,5 +284,43 @@ class Backward {
   float *packed_reset_, *d_inputs_, *adjoint_, *d_reset_;
   float zoneout_;
 };
+
+}  // namespace
+
+void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& more,
+              const BackwardResults& results) {
+  const Sizes& s = arguments.size;
+  const Plan plan(s, pool.threads());
+  const bool recompute = more.gates.reset.data == nullptr;
+  const PackedModels models(pool, arguments, plan, true);
+  Scratch needed;
+  Backward(arguments.layer(0), plan.largest(), recompute, needed);
+  const Memory scratch(needed.used() * plan.workers());
+  const int64_t sums_floats = WeightSums::floats(s);
+  const Memory sums(sums_floats * (plan.parts() > 1 ? plan.tasks() : plan.workers()));
+  parallel_for(pool, plan.tasks(), plan.workers(), [&](int64_t task, int worker) {
+    const int64_t m = task / plan.parts();
+    const Layer layer = arguments.layer(m);
+    const Weights weights = models.get(layer, m, worker);
+    const int64_t rows = s.rows * s.units, steps = s.steps * rows;
+    const Cotangents cotangents{more.hs.of(m, steps), more.gates.of(s, m), more.last.of(m, rows),
+                                more.each.of(m, steps)};
+    const Gradients gradients{results.xs.of(m, s.steps * s.rows * s.inputs),
+                              results.h0.of(m, rows), results.reset_state.of(m, rows)};
+    float* own_sums = sums.get() + (plan.parts() > 1 ? task : worker) * sums_floats;
+    std::memset(own_sums, 0, 4 * sums_floats);
+    plan.for_slices(task % plan.parts(), [&](const Slice& slice) {
+      Scratch own(scratch.get() + worker * needed.used());
+      Backward(layer, slice, recompute, own)
+          .run(weights, cotangents, WeightSums(s, own_sums), gradients);
+    });
+    if (plan.parts() == 1) write_weights(arguments, results, m, 1, own_sums, sums_floats);
+  });
+  if (plan.parts() > 1)
+    parallel_for(pool, s.models, plan.threads(), [&](int64_t m, int) {
+      write_weights(arguments, results, m, plan.parts(),
+                    sums.get() + m * plan.parts() * sums_floats, sums_floats);
+    });
+}
 
 }  // namespace grujax
