@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+RESULTS = (ROOT / "experiments" / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -31,6 +32,19 @@ def test_make_targets_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"python -m experiments\.(\w+)", README))))
+@pytest.mark.parametrize(
+    "name", sorted(set(re.findall(r"python -m experiments\.(\w+)", README + RESULTS)))
+)
 def test_experiments_exist(name):
     assert (ROOT / "experiments" / f"{name}.py").exists()
+
+
+def test_links_between_the_pages_lead_somewhere():
+    pages = {"README.md": README, "experiments/README.md": RESULTS}
+    for page, text in pages.items():
+        for file, anchor in re.findall(r"\]\(([\w./]*)#?([\w-]*)\)", text):
+            target = ((ROOT / page).parent / file).resolve() if file else ROOT / page
+            assert target.exists(), f"{page} links to {file}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text() if anchor else "", re.MULTILINE)
+            slugs = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert not anchor or anchor in slugs, f"{page} links to {file}#{anchor}"
