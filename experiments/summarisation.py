@@ -175,7 +175,9 @@ def experiment(settings: Settings, minutes: int, out: Path) -> None:
     outputs = summariser(test, BATCH)
     rows = {
         "first sentence": [first_sentence(text) for text in test],
-        f'{WORDS} words after "is a", "provides"': [words_after_definition(text) for text in test],
+        f'{WORDS} words after "is a", "provides" ...': [
+            words_after_definition(text) for text in test
+        ],
         "nearest neighbour": translation_memory(*known, test),
         "GRU, greedy": summariser._replace(num_beams=1)(test, BATCH),
         f"GRU, {BEAMS} beams": outputs,

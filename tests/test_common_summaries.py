@@ -211,8 +211,10 @@ def test_family_opening_and_synopsis_make_groups_that_no_split_straddles(tmp_pat
 def test_leads_and_the_best_window():
     text = "Frotz 2.5 is an old reader of games. It provides one two three four five six seven."
     assert summary_scores.first_sentence(text) == "Frotz 2.5 is an old reader of games."
-    assert summary_scores.words_after_definition(text) == "old reader of games. It provides one two"
+    assert summary_scores.words_after_definition(text) == "old reader of games."
     assert summary_scores.words_after_definition("a b") == "a b"
+    long = "This provides the one 2 3 4 5 6 7 8 9"
+    assert summary_scores.words_after_definition(long) == "one 2 3 4 5 6 7 8"
     reference = "one four games provides"
     best = summary_scores.best_window(text, reference)
     assert len(best.split()) == summary_scores.WORDS

@@ -46,7 +46,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch):
     rows = json.loads((out / "results.json").read_text())
     assert list(rows) == [
         "first sentence",
-        '8 words after "is a", "provides"',
+        '8 words after "is a", "provides" ...',
         "nearest neighbour",
         "GRU, greedy",
         "GRU, 5 beams",

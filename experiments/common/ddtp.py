@@ -124,14 +124,17 @@ def package_family(name: str) -> str:
     return word.rstrip("0123456789") or word
 
 
-def split_pairs(groups: np.ndarray, num_validation: int, num_test: int, seed: int) -> Split:
+def split_pairs(
+    groups: np.ndarray, num_validation: int, num_test: int, seed: int, largest: int | None = None
+) -> Split:
     """Draws whole groups at random for the test set, then for the validation set.
 
     Texts such as "This package contains the documentation." connect thousands of families: that one
-    large group, and any above 1% of all pairs, trains.
+    large group, and any above `largest`, 1% of all pairs if None, trains.
     """
     sizes = np.bincount(groups)
-    small = np.flatnonzero((sizes > 0) & (sizes <= max(1, len(groups) // 100)))
+    largest = max(1, len(groups) // 100) if largest is None else largest
+    small = np.flatnonzero((sizes > 0) & (sizes <= largest))
     small = np.random.default_rng(seed).permutation(small)
     total = np.cumsum(sizes[small])
     test = small[total <= num_test]
@@ -162,9 +165,9 @@ def _fetch_with_apt(folder: Path, languages: list[str]) -> None:
     apt, helper = shutil.which("apt-get"), Path("/usr/lib/apt/apt-helper")
     if apt is None or not helper.exists():
         raise DataError(
-            "Debian's descriptions come through apt, which this system does not have. Run "
-            "`--data dates` instead, or copy the files Translation-*.gz from the folder "
-            f"{folder} of a Debian machine on which this experiment ran."
+            "Debian's descriptions come through apt, which this system does not have. Copy the "
+            f"files Translation-*.gz from the folder {folder} of a Debian machine on which this "
+            "experiment ran. Of translation, `--data dates` runs anywhere."
         )
     print("Fetching Debian's package descriptions through apt ...", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)
