@@ -7,7 +7,8 @@ whatever the source says can be written, rare names too, one subword after the o
 vocabulary and the source agree on a token, both terms count.
 
 Reference: See et al. 2017, https://arxiv.org/abs/1704.04368. Their coverage, which keeps the
-decoder from repeating what it has read, is left out: a line of seven words repeats nothing.
+decoder from saying things twice, is left out: on lines of seven words it is enough to forbid the
+search to repeat itself (`no_repeat` in `experiments.common.beam_search`).
 """
 
 import flax.linen as nn

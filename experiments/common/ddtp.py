@@ -47,7 +47,7 @@ class Pairs(NamedTuple):
 
     sources: list[str]
     targets: list[str]
-    kinds: np.ndarray  # str [N], of KINDS
+    kinds: np.ndarray  # str [N]: what the sources are, of KINDS or "description"
     groups: np.ndarray  # int [N]: same package family, or same text
 
 
@@ -112,7 +112,7 @@ def read_summaries(path: Path) -> Pairs:
     openings = [" ".join(source.split()[:OPENING]) for source in rows]
     synopses = [" ".join(target.lower().split()) for target in targets]
     groups = merge_groups([package_family(name) for name in packages], openings, synopses)
-    return Pairs(sources, targets, np.full(len(rows), KINDS[1]), groups)
+    return Pairs(sources, targets, np.full(len(rows), "description"), groups)
 
 
 def package_family(name: str) -> str:

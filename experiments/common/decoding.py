@@ -36,7 +36,8 @@ class Translator(NamedTuple):
     num_beams: int
     tail: int = 0  # longer texts are cut to the last width, but for so many tokens at their end
     max_length: int | None = None  # of what is written, in tokens
-    length_penalty: float = 1.0  # see `beam_search`
+    length_penalty: float = 1.0  # see `beam_search`, also for the next
+    no_repeat: int | None = None
 
     def __call__(self, texts: Sequence[str], batch_size: int) -> list[str]:
         rows = self._source_ids(texts)
@@ -48,7 +49,8 @@ class Translator(NamedTuple):
             width = next(width for width in self.widths if width >= max(map(len, batch)))
             # What fills up the batch has ended after one step.
             filled = batch + [[subwords.END]] * (batch_size - len(batch))
-            options = (self.num_beams, self.max_length or width + ROOM, self.length_penalty)
+            room = self.max_length or width + ROOM
+            options = Options(self.num_beams, room, self.length_penalty, self.no_repeat)
             tokens = search(self.model, options, self.params, pad(filled, width).T)
             for i, row in zip(chosen, np.asarray(tokens), strict=False):
                 found[i] = subwords.to_text(self.tokenizer, row)
@@ -77,22 +79,22 @@ class Translator(NamedTuple):
         return [subwords.without_middle(row, self.widths[-1], self.tail) for row in rows]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def search(
-    model: EncoderDecoder, options: tuple[int, int, float], params: PyTree, source: Array
-) -> Array:
-    """The best translations, int [B, T], of sources [S, B]: encoding and beam search.
+class Options(NamedTuple):
+    """How to search, see `beam_search`."""
 
-    `options` are the number of beams, the length at which sentences are cut off, and the penalty of
-    length, as `beam_search` takes them.
-    """
+    num_beams: int
+    max_length: int
+    length_penalty: float
+    no_repeat: int | None
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def search(model: EncoderDecoder, options: Options, params: PyTree, source: Array) -> Array:
+    """The best texts, int [B, T], for sources [S, B]: encoding and beam search."""
     apply = partial(model.apply, params)
     memory, carry = apply(source, method="encode")
     step = partial(apply, memory, method="step")
-    num_beams, max_length, penalty = options
-    return beam_search(
-        step, carry, num_beams=num_beams, max_length=max_length, length_penalty=penalty
-    )[0]
+    return beam_search(step, carry, **options._asdict())[0]
 
 
 def describe_speed(translator: Translator, texts: Sequence[str], batch_size: int) -> str:
