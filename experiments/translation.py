@@ -18,7 +18,7 @@ right.
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,15 +28,16 @@ from tokenizers import Tokenizer
 
 from experiments.common import buckets, loop, plots, subwords, training
 from experiments.common.command import run_command
-from experiments.common.decoding import Translator, measure_speed
+from experiments.common.decoding import Translator, describe_speed
 from experiments.common.metrics import read_records
 from experiments.common.models import load_model, save_model
 from experiments.common.parallel_corpus import Corpus, date_corpus, debian_corpus
 from experiments.common.seq2seq import EncoderDecoder, shift_right, smoothed_cross_entropy
+from experiments.common.text_report import write_outputs, write_scores
 from experiments.common.translation_scores import (
+    score_translations,
     translation_memory,
     word_dictionary,
-    write_report,
 )
 
 COMMAND = "python -m experiments.translation"
@@ -44,7 +45,6 @@ MODEL, TOKENIZER = "model.msgpack", "tokenizer.json"
 BEAMS = 5
 BATCH = 64  # sentences translated together
 MINUTES = {"ddtp": (20, 2), "dates": (2, 1.5)}  # of the whole command, and with --quick
-ALONE = 50  # how many test sentences are also translated one by one, for the time it takes
 
 
 @dataclass(frozen=True)
@@ -83,21 +83,14 @@ QUICK = {
 }
 
 
-class Data(NamedTuple):
-    """What one training needs."""
-
-    train: buckets.Bundles
-    validation: buckets.Bundles
-
-
-def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> Data:
+def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> buckets.Data:
     """Turns pairs into bundles of ids."""
 
     def bundles(indices: np.ndarray) -> buckets.Bundles:
         ids = [subwords.to_ids(tokenizer, side) for side in corpus.select(indices)]
         return buckets.make_bundles(*ids, settings.widths, settings.batch_size, seed=0)
 
-    return Data(bundles(corpus.split.train), bundles(corpus.split.validation))
+    return buckets.Data(bundles(corpus.split.train), bundles(corpus.split.validation))
 
 
 def make_model(settings: Settings) -> EncoderDecoder:
@@ -112,7 +105,7 @@ def make_model(settings: Settings) -> EncoderDecoder:
 
 
 def translation_training(
-    settings: Settings, data: Data, learning_rate: float | Array
+    settings: Settings, data: buckets.Data, learning_rate: float | Array
 ) -> training.Training:
     """Builds the training of one translator; the learning rate may be traced."""
     model = make_model(settings)
@@ -125,53 +118,29 @@ def translation_training(
         right = (logits.argmax(-1) == target) & exists
         return losses.sum(), right.sum(), exists.sum()
 
-    def loss(params, source, target, key):
-        total, _, count = totals(params, source, target, key)
-        return total / count
-
-    def evaluate(params):
-        total, right, count = buckets.sum_over_bundles(
-            totals, settings.widths, params, data.validation
-        )
-        return {"validation_loss": total / count, "validation_accuracy": right / count}
-
-    num_batches = len(data.train["bucket"])
-    return training.make_training(
+    return buckets.bundle_training(
         init_params=lambda key: model.init(key, *[jnp.ones((2, 1), int)] * 2, False),
-        loss=buckets.bucketed_loss(loss, settings.widths),
-        evaluate=evaluate,
-        score="validation_accuracy",
+        totals=totals,
+        data=data,
+        widths=settings.widths,
         optimizer=training.adamw_warmup_cosine(
             learning_rate,
             settings.weight_decay,
             settings.max_gradient_norm,
-            num_batches,
+            len(data.train["bucket"]),
             settings.epochs,
         ),
-        examples=jax.tree.map(jnp.asarray, data.train),
-        batch_size=1,  # a bundle
         epochs=settings.epochs,
-        patience=settings.epochs,
     )
 
 
-def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
+def make_train(settings: Settings, data: buckets.Data) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
 
     def train(key, learning_rate=settings.learning_rate):
         return training.train(translation_training(settings, data, learning_rate), key)[1]
 
     return train
-
-
-def learn_or_load_subwords(path: Path, corpus: Corpus, size: int) -> Tokenizer:
-    """Learns the vocabulary from the training pairs, once for a run directory."""
-    if not path.exists():
-        sources, targets = corpus.select(corpus.split.train)
-        tokenizer = subwords.learn_subwords(sources + targets, size)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        loop.write_atomically(path, tokenizer.to_str().encode())
-    return Tokenizer.from_file(str(path))
 
 
 def load_translator(out: Path) -> tuple[Translator, Settings]:
@@ -188,7 +157,10 @@ def experiment(command: "Command", out: Path) -> None:
     print(f"Training: about {MINUTES[command.data][command.quick]} minutes on 2 idle CPU cores.")
     corpus = date_corpus() if command.data == "dates" else debian_corpus(command.target)
     corpus = corpus.reduced(settings.num_pairs)
-    tokenizer = learn_or_load_subwords(out / TOKENIZER, corpus, settings.vocabulary_size)
+    known = corpus.select(corpus.split.train)
+    tokenizer = subwords.learn_or_load_subwords(
+        out / TOKENIZER, [*known[0], *known[1]], settings.vocabulary_size
+    )
     settings = replace(settings, vocabulary_size=tokenizer.get_vocab_size())
     data = prepare(corpus, tokenizer, settings)
     record = {"settings": asdict(settings), "data": command.data, "target": command.target}
@@ -198,7 +170,6 @@ def experiment(command: "Command", out: Path) -> None:
 
     translator, _ = load_translator(out)
     test, references = corpus.select(corpus.split.test)
-    known = corpus.select(corpus.split.train)
     rows = {"copy": test, "translation memory": translation_memory(*known, test)}
     if command.data == "ddtp":
         rows["word dictionary"] = word_dictionary(*known, test)
@@ -207,13 +178,9 @@ def experiment(command: "Command", out: Path) -> None:
     rows[f"GRU, {BEAMS} beams"] = outputs = translator(test, batch_size=BATCH)
     parts = corpus.parts[corpus.split.test]
     columns = ("exact",) if command.data == "dates" else ("BLEU", "chrF", "exact")
-    write_report(rows, test, references, parts, columns, out)
-    alone = measure_speed(translator, test[:ALONE], batch_size=1)
-    batched = measure_speed(translator, test, batch_size=BATCH)
-    print(
-        f"\n{BEAMS} beams, milliseconds a sentence: {alone:.1f} one by one, {batched:.2f} in "
-        f"batches of {BATCH}, {alone / batched:.1f} times as fast."
-    )
+    write_scores(rows, references, parts, score_translations, columns, out / "results.json")
+    write_outputs(out / "translations.tsv", test, references, outputs)
+    print(f"\n{describe_speed(translator, test, BATCH)}")
     shown = np.random.default_rng(1).choice(len(test), 3, replace=False)
     maps = [translator.attention_map(test[i], outputs[i]) for i in shown]
     plots.plot_alignment(out / "attention.png", maps)

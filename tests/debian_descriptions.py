@@ -8,7 +8,10 @@ COLOURS = {"red": "rosso", "blue": "blu", "green": "verde", "black": "nero", "wh
 
 
 def write_index(folder: Path, num_packages: int = 150) -> None:
-    """Writes Translation-en.gz and Translation-it.gz; every third package shares a paragraph."""
+    """Writes Translation-en.gz and Translation-it.gz; every third package shares a paragraph.
+
+    With the paragraph that is too long for translation, a description is long enough to summarise.
+    """
     blocks: dict[str, list[str]] = {"en": [], "it": []}
     for i in range(num_packages):
         colour = list(COLOURS)[i // 4 % 5]
@@ -24,6 +27,8 @@ def write_index(folder: Path, num_packages: int = 150) -> None:
                 f"Lo strumento {COLOURS[colour]} fa {i + 7} cose.",
             ],
         }
+        for of_language in texts.values():
+            of_language.append(" ".join([f"{colour} {i}"] * (8 + i % 7)))
         md5 = hashlib.md5(str(i).encode()).hexdigest()
         for language, (synopsis, *paragraphs) in texts.items():
             paragraphs += [last[language]] if i % 3 == 0 else []

@@ -57,7 +57,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch):
     assert all(f"\n{name} " in printed for name in rows)
     assert set(rows["copy"]) == {"all", "synopsis", "paragraph"}
     assert set(rows["copy"]["all"]) == {"BLEU", "chrF", "exact"}
-    assert "milliseconds a sentence" in printed
+    assert "milliseconds a text" in printed
     for plot in ("attention", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
     lines = (out / "translations.tsv").read_text().splitlines()

@@ -29,6 +29,7 @@ def beam_search(
     num_beams: int,
     max_length: int,
     length_penalty: float = 1.0,
+    no_repeat: int | None = None,
 ) -> tuple[Array, Array]:
     """Finds likely sentences. Several beams of a sentence share whatever `step` closes over.
 
@@ -39,6 +40,8 @@ def beam_search(
       max_length: T; what has not ended by then is cut off.
       length_penalty: a sentence of n tokens, its end included, is ranked by its log-probability
         divided by ((5 + n) / 6) to this power (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
+      no_repeat: a sentence may not contain so many tokens in a row twice (Paulus et al. 2018,
+        https://arxiv.org/abs/1705.04304); None: it may.
 
     A row is done when none of its unfinished beams outranks, so far, its best finished one.
 
@@ -61,6 +64,9 @@ def beam_search(
     def advance(beams: _Beams) -> _Beams:
         before = jnp.take(beams.tokens, jnp.maximum(beams.step - 1, 0), axis=-1)
         carry, scores = step(beams.carry, jnp.where(beams.step == 0, START, before))
+        if no_repeat is not None:
+            repeats = _would_repeat(beams, no_repeat, scores.shape[-1])
+            scores = jnp.where(repeats, -jnp.inf, scores)
         beam, token, scores = _best_continuations(beams, scores)
 
         def follow(x: Array) -> Array:
@@ -85,6 +91,19 @@ def _ranks(tokens: Array, scores: Array, length_penalty: float) -> Array:
     """[K, B]: log-probabilities, made fair to sentences of all lengths."""
     lengths = (tokens != PADDING).sum(-1)
     return scores / ((5 + lengths) / 6) ** length_penalty
+
+
+def _would_repeat(beams: _Beams, size: int, num_tokens: int) -> Array:
+    """Which tokens, bool [K, B, V], would end `size` tokens in a row that were written before."""
+    num_beams, batch_size, length = beams.tokens.shape
+    end = jnp.arange(length)  # where a row written before may end
+    same = jnp.broadcast_to((end >= size - 1) & (end < beams.step), beams.tokens.shape)
+    for back in range(1, size):
+        last = jnp.take(beams.tokens, beams.step - back, axis=-1)[..., None]
+        same &= jnp.roll(beams.tokens, back, axis=-1) == last
+    beam, row = jnp.ogrid[:num_beams, :batch_size]
+    found = jnp.zeros((num_beams, batch_size, num_tokens), bool)
+    return found.at[beam[..., None], row[..., None], beams.tokens].max(same)
 
 
 def _best_continuations(beams: _Beams, scores: Array) -> tuple[Array, Array, Array]:

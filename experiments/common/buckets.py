@@ -1,58 +1,119 @@
 """Sentences of like length together, so that little of a batch is padding.
 
-A bundle is a batch made beforehand: sentences of about one length, cut to the narrowest of a few
+A bundle is a batch made beforehand: sentences of about one length, cut to the first of a few
 widths that holds them. Each width is a program of its own inside one `lax.switch`: nothing is
 compiled anew for another length. Training takes the bundles in random order, one a step.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 
+from experiments.common import training
 from experiments.common.text import pad
 
 PyTree = Any
-Bundles = dict[str, np.ndarray]  # "source", "target" [N, W, B], "bucket" [N]: which width
+Bundles = dict[str, np.ndarray]  # "source" [N, S, B], "target" [N, T, B], "bucket" [N]: which width
+Width = int | tuple[int, int]  # of source and target; one number is that of both
 # (parameters, source [S, B], target [T, B], key or None) -> a pytree of scalars
 Measure = Callable[[PyTree, Array, Array, Array | None], Any]
+
+
+class Data(NamedTuple):
+    """What one training needs."""
+
+    train: Bundles
+    validation: Bundles
 
 
 def make_bundles(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
-    widths: Sequence[int],
+    widths: Sequence[Width],
     size: int,
     seed: int,
 ) -> Bundles:
-    """Sorts pairs of sentences by length and cuts them into N bundles, time-major.
+    """Sorts pairs of sentences by width, then length, and cuts them into N bundles, time-major.
 
     Args:
       sources: ids of each source sentence.
       targets: ids of each target sentence.
-      widths: increasing; pairs with more ids than the last are left out.
+      widths: increasing, the last one in both directions; pairs that it does not hold are left out.
       size: B, the number of pairs in a bundle. The last bundle is filled with empty pairs.
       seed: of the order among pairs of one length.
     """
-    lengths = np.array([max(len(s), len(t)) for s, t in zip(sources, targets, strict=True)], int)
-    order = np.random.default_rng(seed).permutation(np.flatnonzero(lengths <= widths[-1]))
-    order = order[np.argsort(lengths[order], kind="stable")]
+    shapes = np.array([_both(width) for width in widths])
+    lengths = np.array([(len(s), len(t)) for s, t in zip(sources, targets, strict=True)], int)
+    fits = (lengths <= shapes[-1]).all(1)
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(fits))
+    width = _first_that_holds(shapes, lengths[order])
+    order = order[np.lexsort((lengths[order].max(1), width))]
     num_bundles = -(-len(order) // size)
 
-    def bundled(rows: Sequence[Sequence[int]]) -> np.ndarray:
-        filled = np.zeros((num_bundles * size, widths[-1]), np.int32)
-        filled[: len(order)] = pad([rows[i] for i in order], widths[-1])
+    def bundled(rows: Sequence[Sequence[int]], width: int) -> np.ndarray:
+        filled = np.zeros((num_bundles * size, width), np.int32)
+        filled[: len(order)] = pad([rows[i] for i in order], width)
         return filled.reshape(num_bundles, size, -1).transpose(0, 2, 1)
 
-    longest = [lengths[order[i * size : (i + 1) * size]].max() for i in range(num_bundles)]
-    bucket = np.searchsorted(widths, longest).astype(np.int32)
-    return {"source": bundled(sources), "target": bundled(targets), "bucket": bucket}
+    parts = [order[i * size : (i + 1) * size] for i in range(num_bundles)]
+    longest = np.array([lengths[part].max(0) for part in parts]).reshape(-1, 2)
+    return {
+        "source": bundled(sources, shapes[-1][0]),
+        "target": bundled(targets, shapes[-1][1]),
+        "bucket": _first_that_holds(shapes, longest),
+    }
 
 
-def bucketed_loss(measure: Measure, widths: Sequence[int]) -> Callable[[PyTree, Any, Array], Array]:
+def bundle_training(
+    *,
+    init_params: Callable[[Array], PyTree],
+    totals: Measure,
+    data: Data,
+    widths: Sequence[Width],
+    optimizer: optax.GradientTransformation,
+    epochs: int,
+) -> training.Training:
+    """Builds the training that takes one bundle a step, and keeps the epoch with most tokens right.
+
+    Args:
+      init_params: key -> parameters.
+      totals: gives the sums over a bundle's target tokens: their loss, how many are right, and how
+        many there are. The loss of a step is the mean.
+      data: the bundles, made with these widths.
+      widths: see `make_bundles`.
+      optimizer: its schedule takes a step for each training bundle.
+      epochs: how many.
+    """
+
+    def loss(params: PyTree, source: Array, target: Array, key: Array | None) -> Array:
+        total, _, count = totals(params, source, target, key)
+        return total / count
+
+    def evaluate(params: PyTree) -> training.Metrics:
+        total, right, count = sum_over_bundles(totals, widths, params, data.validation)
+        return {"validation_loss": total / count, "validation_accuracy": right / count}
+
+    return training.make_training(
+        init_params=init_params,
+        loss=bucketed_loss(loss, widths),
+        evaluate=evaluate,
+        score="validation_accuracy",
+        optimizer=optimizer,
+        examples=jax.tree.map(jnp.asarray, data.train),
+        batch_size=1,  # a bundle
+        epochs=epochs,
+        patience=epochs,
+    )
+
+
+def bucketed_loss(
+    measure: Measure, widths: Sequence[Width]
+) -> Callable[[PyTree, Any, Array], Array]:
     """Turns the loss of one width into that of a batch of one bundle, as `make_training` takes it.
 
     The gradient is taken inside the switch: outside, every width would hand out its residuals.
@@ -75,7 +136,7 @@ def bucketed_loss(measure: Measure, widths: Sequence[int]) -> Callable[[PyTree, 
 
 
 def sum_over_bundles(
-    measure: Measure, widths: Sequence[int], params: PyTree, bundles: Bundles
+    measure: Measure, widths: Sequence[Width], params: PyTree, bundles: Bundles
 ) -> Any:
     """Adds up over all bundles what `measure` returns; it is given no key."""
     branches = [_cut(measure, width) for width in widths]
@@ -87,8 +148,19 @@ def sum_over_bundles(
     return jax.tree.map(lambda array: array.sum(0), results)
 
 
-def _cut(measure: Measure, width: int) -> Callable[..., Any]:
+def _cut(measure: Measure, width: Width) -> Callable[..., Any]:
+    source, target = _both(width)
+
     def cut(params: PyTree, bundle: Any, key: Array | None) -> Any:
-        return measure(params, bundle["source"][:width], bundle["target"][:width], key)
+        return measure(params, bundle["source"][:source], bundle["target"][:target], key)
 
     return cut
+
+
+def _both(width: Width) -> tuple[int, int]:
+    return (width, width) if isinstance(width, int) else width
+
+
+def _first_that_holds(shapes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The number of the first of the shapes [W, 2] that holds each of the lengths [N, 2]."""
+    return (lengths[:, None] <= shapes).all(-1).argmax(1).astype(np.int32)

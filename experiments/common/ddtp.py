@@ -23,6 +23,8 @@ from experiments.common.splits import Split, merge_groups
 
 MAX_WORDS = 14  # of a source sentence
 KINDS = ("synopsis", "paragraph")
+LENGTHS = (20, 120)  # fewest and most words of a description that is summarised
+OPENING = 8  # so many first words in common, and two descriptions are taken for versions of one
 # What says nothing about which program a package belongs to.
 _GENERIC = re.compile(
     r"bin|bioc|cli|com|common|cran|data|dbg|dev|doc|docs|elpa|examples|extra|extras|fonts|gir1|"
@@ -32,13 +34,21 @@ _GENERIC = re.compile(
 )
 
 
+class Description(NamedTuple):
+    """What the index says of a package."""
+
+    package: str
+    synopsis: str
+    paragraphs: list[str]
+
+
 class Pairs(NamedTuple):
-    """N sentences and their translations; no source sentence comes twice."""
+    """N texts and what is to be made of them; no source comes twice."""
 
     sources: list[str]
     targets: list[str]
-    kinds: np.ndarray  # str [N], of KINDS
-    groups: np.ndarray  # int [N]: same package family or same sentence
+    kinds: np.ndarray  # str [N]: what the sources are, of KINDS or "description"
+    groups: np.ndarray  # int [N]: same package family, or same text
 
 
 def fetch(languages: Iterable[str]) -> dict[str, Path]:
@@ -64,7 +74,8 @@ def read_pairs(files: dict[str, Path], target: str) -> Pairs:
     A package's synopsis is a pair; so are its description's paragraphs where both languages have
     as many. Of a source that comes more than once the first translation is taken.
     """
-    english, translated = _read(files["en"], "en"), _read(files[target], target)
+    english = read_descriptions(files["en"], "en")
+    translated = read_descriptions(files[target], target)
     rows = []
     for md5 in translated.keys() & english.keys():
         package, synopsis, paragraphs = english[md5]
@@ -86,6 +97,24 @@ def read_pairs(files: dict[str, Path], target: str) -> Pairs:
     )
 
 
+def read_summaries(path: Path) -> Pairs:
+    """Reads the English descriptions of `LENGTHS` words, and as targets their synopses.
+
+    A group also shares the first `OPENING` words of the description, or the whole synopsis. Of a
+    description that comes more than once the first synopsis is taken.
+    """
+    rows = {}
+    for package, synopsis, paragraphs in sorted(read_descriptions(path, "en").values()):
+        words = " ".join(paragraphs).split()
+        if synopsis and LENGTHS[0] <= len(words) <= LENGTHS[1]:
+            rows.setdefault(" ".join(words).lower(), (package, " ".join(words), synopsis))
+    packages, sources, targets = (list(column) for column in zip(*rows.values(), strict=True))
+    openings = [" ".join(source.split()[:OPENING]) for source in rows]
+    synopses = [" ".join(target.lower().split()) for target in targets]
+    groups = merge_groups([package_family(name) for name in packages], openings, synopses)
+    return Pairs(sources, targets, np.full(len(rows), "description"), groups)
+
+
 def package_family(name: str) -> str:
     """Guesses the program a package belongs to: "libx2go-utils-perl" and "x2go-doc" are "x2go"."""
     words = [word for word in re.split(r"[-+._]", name.lower()) if word]
@@ -95,14 +124,17 @@ def package_family(name: str) -> str:
     return word.rstrip("0123456789") or word
 
 
-def split_pairs(groups: np.ndarray, num_validation: int, num_test: int, seed: int) -> Split:
+def split_pairs(
+    groups: np.ndarray, num_validation: int, num_test: int, seed: int, largest: int | None = None
+) -> Split:
     """Draws whole groups at random for the test set, then for the validation set.
 
-    Sentences such as "This package contains the documentation." connect thousands of families: that
-    one large group, and any above 1% of all pairs, trains.
+    Texts such as "This package contains the documentation." connect thousands of families: that one
+    large group, and any above `largest`, 1% of all pairs if None, trains.
     """
     sizes = np.bincount(groups)
-    small = np.flatnonzero((sizes > 0) & (sizes <= max(1, len(groups) // 100)))
+    largest = max(1, len(groups) // 100) if largest is None else largest
+    small = np.flatnonzero((sizes > 0) & (sizes <= largest))
     small = np.random.default_rng(seed).permutation(small)
     total = np.cumsum(sizes[small])
     test = small[total <= num_test]
@@ -112,8 +144,8 @@ def split_pairs(groups: np.ndarray, num_validation: int, num_test: int, seed: in
     return Split(*(np.flatnonzero(part) for part in (train, *held_out)))
 
 
-def _read(path: Path, language: str) -> dict[str, tuple[str, str, list[str]]]:
-    """By the checksum of the English description: (package, synopsis, paragraphs)."""
+def read_descriptions(path: Path, language: str) -> dict[str, Description]:
+    """Reads a Translation index, by the checksum of the English description."""
     description = re.compile(rf"^Description-{language}: (.*(?:\n .*)*)", re.M)
     found = {}
     for block in gzip.decompress(path.read_bytes()).decode("utf-8").split("\n\n"):
@@ -124,7 +156,8 @@ def _read(path: Path, language: str) -> dict[str, tuple[str, str, list[str]]]:
             synopsis, _, rest = text[1].partition("\n")
             paragraphs = re.split(r"\n \.(?=\n|$)", "\n" + rest)
             paragraphs = [" ".join(paragraph.split()) for paragraph in paragraphs]
-            found[md5[1]] = (package[1], synopsis.strip(), [p for p in paragraphs if p])
+            paragraphs = [paragraph for paragraph in paragraphs if paragraph]
+            found[md5[1]] = Description(package[1], synopsis.strip(), paragraphs)
     return found
 
 
@@ -132,9 +165,9 @@ def _fetch_with_apt(folder: Path, languages: list[str]) -> None:
     apt, helper = shutil.which("apt-get"), Path("/usr/lib/apt/apt-helper")
     if apt is None or not helper.exists():
         raise DataError(
-            "Debian's descriptions come through apt, which this system does not have. Run "
-            "`--data dates` instead, or copy the files Translation-*.gz from the folder "
-            f"{folder} of a Debian machine on which this experiment ran."
+            "Debian's descriptions come through apt, which this system does not have. Copy the "
+            f"files Translation-*.gz from the folder {folder} of a Debian machine on which this "
+            "experiment ran. Of translation, `--data dates` runs anywhere."
         )
     print("Fetching Debian's package descriptions through apt ...", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)

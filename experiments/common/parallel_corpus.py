@@ -1,4 +1,4 @@
-"""Pairs of texts that say the same, split so that nothing leaks."""
+"""Pairs of texts, the second made from the first, split so that nothing leaks."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,9 @@ import numpy as np
 
 from experiments.common import dates, ddtp
 from experiments.common.splits import Split
+
+SHORT = 40  # words of a description
+LARGEST_GROUP = 20  # of the descriptions held out, so that no one family of packages decides
 
 
 class Corpus(NamedTuple):
@@ -44,3 +47,15 @@ def debian_corpus(target: str, validation: int = 1000, test: int = 2000) -> Corp
     pairs = ddtp.read_pairs(ddtp.fetch(("en", target)), target)
     split = ddtp.split_pairs(pairs.groups, validation, test, seed=0)
     return Corpus(pairs.sources, pairs.targets, pairs.kinds, split)
+
+
+def synopsis_corpus(validation: int = 1000, test: int = 2000) -> Corpus:
+    """Debian's package descriptions with their synopses; see `experiments.common.ddtp`.
+
+    The parts are shorter and longer descriptions.
+    """
+    pairs = ddtp.read_summaries(ddtp.fetch(("en",))["en"])
+    split = ddtp.split_pairs(pairs.groups, validation, test, seed=0, largest=LARGEST_GROUP)
+    short = np.array([len(source.split()) <= SHORT for source in pairs.sources])
+    parts = np.where(short, f"up to {SHORT} words", "longer")
+    return Corpus(pairs.sources, pairs.targets, parts, split)

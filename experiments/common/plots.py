@@ -101,28 +101,35 @@ def plot_attention(
     _save(figure, path)
 
 
-def plot_alignment(path: Path, maps: Sequence[tuple[Sequence[str], Sequence[str], np.ndarray]]):
+def plot_alignment(
+    path: Path,
+    maps: Sequence[tuple[Sequence[str], Sequence[str], np.ndarray]],
+    stacked: bool = False,
+    written: str = "",
+):
     """Draws what a decoder looked at: a panel per sentence, a row per token that it wrote.
 
     Args:
       path: the PNG to write.
       maps: (source tokens [S], target tokens [T], attention weights [T, S]) of each sentence.
+      stacked: panels below each other, for long sources.
+      written: the name of the rows.
     """
     widths = [len(source) for source, _, _ in maps]
-    tallest = max(len(target) for _, target, _ in maps)
-    figure, axes = plt.subplots(
-        1,
-        len(maps),
-        figsize=(0.3 * sum(widths) + 1.4 * len(maps), 0.3 * tallest + 2),
-        width_ratios=widths,
-        layout="constrained",
-        squeeze=False,
-    )
-    for axis, (source, target, weights) in zip(axes[0], maps, strict=True):
+    heights = [len(target) for _, target, _ in maps]
+    if stacked:
+        layout = {"nrows": len(maps), "height_ratios": heights}
+        size = (0.2 * max(widths) + 2, 0.2 * sum(heights) + 1.4 * len(maps))
+    else:
+        layout = {"ncols": len(maps), "width_ratios": widths}
+        size = (0.3 * sum(widths) + 1.4 * len(maps), 0.3 * max(heights) + 2)
+    figure, axes = plt.subplots(**layout, figsize=size, layout="constrained", squeeze=False)
+    for axis, (source, target, weights) in zip(axes.flat, maps, strict=True):
         axis.imshow(weights, cmap="Oranges", vmin=0, vmax=1, aspect="equal")
         names = [[name.replace("$", r"\$") for name in side] for side in (source, target)]
         axis.set_xticks(range(len(source)), names[0], rotation=90, fontsize=8)
         axis.set_yticks(range(len(target)), names[1], fontsize=8)
+        axis.set_ylabel(written)
         axis.xaxis.tick_top()
     _save(figure, path)
 

@@ -37,7 +37,12 @@ class Memory(NamedTuple):
 
     keys: Array  # [S, B, A], projected
     values: Array  # [S, B, E]
-    mask: Array  # [S, B]: which tokens exist
+    tokens: Array  # int [S, B], padded
+
+    @property
+    def mask(self) -> Array:
+        """Which tokens exist, bool [S, B]."""
+        return self.tokens != PADDING
 
 
 class Carry(NamedTuple):
@@ -93,7 +98,7 @@ class EncoderDecoder(nn.Module):
         values = self.to_value(hs) + xs
         summary = jnp.concatenate(last, -1)
         carry = Carry(nn.tanh(self.to_lower(summary)), nn.tanh(self.to_upper(summary)))
-        return Memory(keys, values, mask), carry
+        return Memory(keys, values, source), carry
 
     def decode(
         self, memory: Memory, carry: Carry, tokens: Array, train: bool = False
@@ -139,6 +144,11 @@ class EncoderDecoder(nn.Module):
         memory, carry = self.encode(source, train)
         _, outputs, weights = self.decode(memory, carry, previous, train)
         return self.logits(outputs), weights
+
+    def score_targets(self, source: Array, targets: Array, train: bool) -> tuple[Array, Array]:
+        """The log-probability of each target [T, B], 0 in the padding; is it the likeliest?"""
+        logits, _ = self(source, shift_right(targets), train)
+        return -smoothed_cross_entropy(logits, targets, 0), logits.argmax(-1) == targets
 
     def _embed(self, tokens: Array, train: bool) -> Array:
         return self.drop(self.embedding(tokens), deterministic=not train)

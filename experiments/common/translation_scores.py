@@ -1,14 +1,10 @@
 """What a translation is compared with, and how it is scored."""
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import sacrebleu
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-
-from experiments.common.report import format_table
 
 WORD = r"(?u)\w+|[^\w\s]"
 
@@ -53,43 +49,3 @@ def score_translations(outputs: Sequence[str], references: Sequence[str]) -> dic
         "chrF": sacrebleu.corpus_chrf(list(outputs), [list(references)]).score,
         "exact": 100 * float(np.mean(exact)),
     }
-
-
-def write_report(
-    rows: Mapping[str, Sequence[str]],
-    sources: Sequence[str],
-    references: Sequence[str],
-    parts: np.ndarray,
-    columns: Sequence[str],
-    directory: Path,
-) -> None:
-    """Prints the scores of every translator, on all N test sentences and on each part of them.
-
-    Writes them to results.json, and the last translator's answers to translations.tsv.
-
-    Args:
-      rows: for each translator what it makes of the sources.
-      sources: the test sentences.
-      references: their translations.
-      parts: str [N], the kind of each sentence.
-      columns: which scores to give.
-      directory: where the files go.
-    """
-    chosen = {"all": np.arange(len(references))}
-    if len(names := np.unique(parts)) > 1:
-        chosen |= {str(name): np.flatnonzero(parts == name) for name in names}
-    results = {
-        name: {
-            part: score_translations([outputs[i] for i in of], [references[i] for i in of])
-            for part, of in chosen.items()
-        }
-        for name, outputs in rows.items()
-    }
-    for part, of in chosen.items():
-        table = [[name, *(f"{row[part][c]:.1f}" for c in columns)] for name, row in results.items()]
-        print(f"\n{format_table([f'%, {part}, {len(of)} pairs', *columns], table)}")
-    text = json.dumps(results, indent=2) + "\n"
-    (directory / "results.json").write_text(text, encoding="utf-8")
-    lines = zip(sources, references, list(rows.values())[-1], strict=True)
-    text = "".join("\t".join(line) + "\n" for line in [("source", "reference", "output"), *lines])
-    (directory / "translations.tsv").write_text(text, encoding="utf-8")
