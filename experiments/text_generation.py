@@ -202,8 +202,8 @@ def experiment(command: "Command", out: Path) -> None:
     curves, floors = {}, {}
     for name in names:
         rows, curves[name] = run_corpus(name, trainings, out)
-        first, *longer = [f["validation bits"] for row, f in rows.items() if "n =" in row]
-        floors[name] = {f"n-grams, n = {ORDERS[0]}": first, "n-grams, best n": min(first, *longer)}
+        bits = [f["validation bits"] for row, f in rows.items() if "n =" in row]
+        floors[name] = {f"n-grams, n = {ORDERS[0]}": bits[0], "n-grams, best n": min(bits)}
     plot_curves(out / "learning_curves.png", curves, floors)
     example = f'--corpus {names[0]} --sample "{PROMPTS[names[0]]}"'
     print(f"\nPlot and models are in {out}. Try: {COMMAND} {example}")
