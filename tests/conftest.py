@@ -83,3 +83,21 @@ def debian(tmp_path_factory, monkeypatch):
     write_index(folder)
     monkeypatch.setenv("GRUJAX_DATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def books(tmp_path_factory, monkeypatch):
+    """Small archives of books in the place of the Bible and of Shakespeare's works."""
+    from prose_archives import make_archives
+
+    from experiments.common import prose
+
+    folder = tmp_path_factory.mktemp("books")
+    make_archives(folder)
+    for name in ("BIBLE", "SHAKESPEARE"):
+        archive = getattr(prose, name)
+        content = (folder / archive.filename).read_bytes()
+        small = archive._replace(sha256=hashlib.sha256(content).hexdigest())
+        monkeypatch.setattr(prose, name, small)
+    monkeypatch.setenv("GRUJAX_DATA", str(folder))
+    return folder

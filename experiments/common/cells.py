@@ -82,7 +82,12 @@ def hidden_size_for(name: str, input_size: int, parameters: int) -> int:
         init = partial(CELLS[name].init, input_size=input_size, hidden_size=hidden_size)
         return baselines.count_parameters(jax.eval_shape(init, jax.random.key(0)))
 
-    # No cell has fewer parameters than units.
+    return closest_size(count, parameters)
+
+
+def closest_size(count: Callable[[int], int], parameters: int) -> int:
+    """The hidden size at which `count`, a model's growing number of parameters, is closest."""
+    # No model has fewer parameters than units.
     larger = 1 + bisect_left(range(1, parameters + 1), parameters, key=count)
     candidates = (max(larger - 1, 1), larger)
     return min(candidates, key=lambda size: abs(count(size) - parameters))

@@ -32,6 +32,7 @@ class TrainState(NamedTuple):
     best_params: PyTree  # those of the epoch with the highest score
     best_score: Array  # [] float32
     epochs_since_best: Array  # [] int32
+    carried: PyTree = ()  # what reading goes on from, see `experiments.common.streaming`
 
 
 class Training(NamedTuple):
@@ -86,16 +87,7 @@ def make_training(
 
     def init(key: Array) -> TrainState:
         params_key, key = jax.random.split(key)
-        params = init_params(params_key)
-        return TrainState(
-            params=params,
-            optimizer_state=optimizer.init(params),
-            key=key,
-            epoch=jnp.int32(0),
-            best_params=params,
-            best_score=jnp.float32(-jnp.inf),
-            epochs_since_best=jnp.int32(0),
-        )
+        return start(init_params(params_key), optimizer, key)
 
     def step(carry, inputs):
         params, optimizer_state = carry
@@ -115,20 +107,35 @@ def make_training(
         (params, optimizer_state), losses = jax.lax.scan(
             step, (state.params, state.optimizer_state), batches
         )
+        state = state._replace(params=params, optimizer_state=optimizer_state, key=key)
         metrics = evaluate(params)
-        better = metrics[score] > state.best_score
-        state = TrainState(
-            params=params,
-            optimizer_state=optimizer_state,
-            key=key,
-            epoch=state.epoch + 1,
-            best_params=_where(better, params, state.best_params),
-            best_score=jnp.where(better, metrics[score], state.best_score),
-            epochs_since_best=jnp.where(better, 0, state.epochs_since_best + 1),
-        )
-        return state, {"train_loss": losses.mean(), **metrics}
+        return end_epoch(state, metrics[score]), {"train_loss": losses.mean(), **metrics}
 
     return Training(init, epoch, epochs, patience)
+
+
+def start(params: PyTree, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
+    """The state before the first epoch."""
+    return TrainState(
+        params=params,
+        optimizer_state=optimizer.init(params),
+        key=key,
+        epoch=jnp.int32(0),
+        best_params=params,
+        best_score=jnp.float32(-jnp.inf),
+        epochs_since_best=jnp.int32(0),
+    )
+
+
+def end_epoch(state: TrainState, score: Array) -> TrainState:
+    """Counts the epoch, and keeps the parameters if their score, [], is the best so far."""
+    better = score > state.best_score
+    return state._replace(
+        epoch=state.epoch + 1,
+        best_params=_where(better, state.params, state.best_params),
+        best_score=jnp.where(better, score, state.best_score),
+        epochs_since_best=jnp.where(better, 0, state.epochs_since_best + 1),
+    )
 
 
 def train(training: Training, key: Array) -> tuple[TrainState, Metrics]:

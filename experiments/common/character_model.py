@@ -1,0 +1,103 @@
+"""A character language model: a recurrent layer reads characters, a readout tells the next.
+
+Characters are read as one-hot vectors, so that the cell's input weights are their embedding.
+Information is in bits. A character's bits are −log2 of the probability that the model gave it.
+"""
+
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from experiments.common.cells import CELLS, closest_size, run_cell
+from grujax.baselines import count_parameters
+
+PyTree = Any
+ROWS, STEPS = 32, 128  # how a text is cut to be measured
+
+
+class CharacterModel(NamedTuple):
+    """What determines the model's functions."""
+
+    cell: str  # one of CELLS
+    num_symbols: int  # V
+    hidden_size: int  # H
+
+    def init(self, key: Array) -> dict[str, Any]:
+        """Draws the parameters."""
+        cell_key, readout_key = jax.random.split(key)
+        shape = (self.hidden_size, self.num_symbols)
+        return {
+            "cell": CELLS[self.cell].init(cell_key, self.num_symbols, self.hidden_size),
+            "readout": jax.random.normal(readout_key, shape) / self.hidden_size**0.5,
+            "bias": jnp.zeros(self.num_symbols),
+        }
+
+    def num_parameters(self) -> int:
+        """How many numbers `init` draws."""
+        return count_parameters(jax.eval_shape(self.init, jax.random.key(0)))
+
+    def initial_state(self, batch_size: int) -> PyTree:
+        """The state before the first character, zeros [B, ...]."""
+        return CELLS[self.cell].initial_state((batch_size, self.hidden_size), jnp.float32)
+
+    def read(self, params: dict[str, Any], state: PyTree, symbols: Array) -> tuple[PyTree, Array]:
+        """Reads symbols [T, B]. Returns: the state, and the logits of what comes next [T, B, V]."""
+        # Scaled so that a component's mean square is 1, as the input weights' initialiser expects.
+        xs = self.num_symbols**0.5 * jax.nn.one_hot(symbols, self.num_symbols)
+        state, outputs = run_cell(self.cell, params["cell"], xs, state)
+        return state, outputs @ params["readout"] + params["bias"]
+
+    def segment_bits(
+        self, params: dict[str, Any], state: PyTree, segment: Array
+    ) -> tuple[PyTree, Array]:
+        """The state after a segment [T + 1, B], and the bits of all but its first row [T, B]."""
+        state, logits = self.read(params, state, segment[:-1])
+        nats = optax.softmax_cross_entropy_with_integer_labels(logits, segment[1:].astype(int))
+        return state, nats / jnp.log(2)
+
+    def text_bits(self, params: dict[str, Any], symbols: ArrayLike) -> Array:
+        """The bits of each symbol of a text [N] but the first, given those before it: [N − 1].
+
+        The text is read in up to 32 pieces side by side, at whose starts nothing is known of what
+        came before, which costs a few bits for each piece.
+        """
+        symbols = jnp.asarray(symbols)
+        count = len(symbols) - 1
+        rows = min(ROWS, -(-count // STEPS))
+        segments = -(-count // (rows * STEPS))
+        length = segments * STEPS
+        symbols = jnp.pad(symbols, (0, rows * length - count))
+        starts = jnp.arange(segments)[:, None] * STEPS + jnp.arange(STEPS + 1)
+        pieces = symbols[starts[..., None] + jnp.arange(rows) * length]
+        step = partial(self.segment_bits, params)
+        _, bits = jax.lax.scan(step, self.initial_state(rows), pieces)  # [segments, STEPS, rows]
+        return bits.reshape(length, rows).T.reshape(-1)[:count]
+
+
+@cache
+def model_of_size(cell: str, num_symbols: int, parameters: int) -> CharacterModel:
+    """The model whose number of parameters, readout included, is closest to `parameters`."""
+
+    def size(hidden_size: int) -> int:
+        return CharacterModel(cell, num_symbols, hidden_size).num_parameters()
+
+    return CharacterModel(cell, num_symbols, closest_size(size, parameters))
+
+
+def to_arrays(params: dict[str, Any]) -> dict[str, Array]:
+    """The parameters as a plain dict, each under the path that leads to it, to be saved."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def from_arrays(model: CharacterModel, arrays: dict[str, Array]) -> dict[str, Any]:
+    """The parameters again."""
+    like = jax.eval_shape(model.init, jax.random.key(0))
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jnp.asarray(arrays[jax.tree_util.keystr(path)]), like
+    )

@@ -1,0 +1,57 @@
+"""The figure of `experiments.text_generation`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+
+class Curve(NamedTuple):
+    """How a training went: E looks at the validation books."""
+
+    characters: np.ndarray  # [E], read until then
+    seconds: np.ndarray  # [E]
+    bits: np.ndarray  # [E], per character
+
+
+def plot_curves(
+    path: Path,
+    curves: Mapping[str, Mapping[str, Curve]],
+    floors: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Draws bits per character against characters read and against time, a row per corpus.
+
+    Args:
+      path: the PNG to write.
+      curves: for each corpus the trainings by name.
+      floors: for each corpus what is drawn as a horizontal line: bits per character by name.
+    """
+    figure, axes = plt.subplots(
+        len(curves),
+        2,
+        figsize=(9.5, 3.1 * len(curves)),
+        layout="constrained",
+        sharey="row",
+        squeeze=False,
+    )
+    for row, (corpus, trainings) in zip(axes, curves.items(), strict=True):
+        for name, curve in trainings.items():
+            row[0].plot(curve.characters / 1e6, curve.bits, ".-", label=name)
+            row[1].plot(curve.seconds, curve.bits, ".-", label=name)
+        for axis in row:
+            for number, (name, bits) in enumerate(floors[corpus].items()):
+                style = (":", "--", "-.")[number % 3]
+                axis.axhline(bits, color="grey", linestyle=style, label=name)
+            axis.set(title=corpus)
+            axis.grid(alpha=0.3)
+        row[0].set(xlabel="characters read, millions", ylabel="bits per validation character")
+        row[1].set(xlabel="seconds")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
