@@ -1,0 +1,232 @@
+"""Forecasting weather, stocks and any table: GRUs that correct a linear forecast, with intervals.
+
+Networks read the last days and give quantiles of the error that a linear forecast will make; an
+untrained one leaves it as it is. Their forecasts start at every day of the test period, the last in
+time, and stand beside what is hard to beat: for temperatures climatology and regressions on its
+anomalies, for the range and volatility of stocks HAR (Corsi 2009) with an exponential average.
+Where the network has no edge over these, the report says so.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from experiments.common import forecast_report, loop, plots, stocks, tables, training, weather
+from experiments.common.command import InputError, run_command
+from experiments.common.forecaster import (
+    Forecaster,
+    Problem,
+    calibrated_quantiles,
+    ensemble,
+    examples_of,
+    mean_pinball_loss,
+)
+from experiments.common.metrics import read_records
+from experiments.common.models import load_model, save_model
+from experiments.common.table_forecasts import make_problem, times_after
+
+COMMAND = "python -m experiments.forecasting"
+MODEL = "model.msgpack"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What determines the trained networks."""
+
+    window: int = 14  # T, the days that are read
+    hidden_size: int = 16
+    dropout: float = 0.3
+    members: int = 8  # networks whose forecasts are averaged
+    seeds: int = 3  # how many such averages
+    batch_size: int = 32
+    epochs: int = 60  # at most
+    patience: int = 15  # epochs without a better validation score
+    learning_rate: float = 1e-3  # the peak, after one epoch of warm-up; then a cosine
+    weight_decay: float = 0.1
+    max_gradient_norm: float = 1.0
+
+
+def make_model(settings: Settings, problem: Problem) -> Forecaster:
+    """One network of these settings."""
+    return Forecaster(len(problem.names), settings.hidden_size, settings.dropout)
+
+
+class Study(NamedTuple):
+    """One of the two built-in data sets."""
+
+    settings: Settings
+    make_problem: Callable[[int], Problem]  # of the window T
+    report: Callable[[Problem, np.ndarray, Path], None]  # of the quantiles, into a folder
+
+
+STUDIES = {
+    "weather": Study(Settings(), weather.make_problem, forecast_report.report_weather),
+    "stocks": Study(
+        Settings(window=22, hidden_size=32, batch_size=128, epochs=20, patience=6),
+        stocks.make_problem,
+        forecast_report.report_stocks,
+    ),
+}
+TABLE = Settings()
+QUICK = {"seeds": 1, "members": 4, "epochs": 15}
+
+
+def make_training(
+    settings: Settings, problem: Problem, learning_rate: float | Array
+) -> training.Training:
+    """Builds the training of `members` networks side by side, on the same batches."""
+    model = make_model(settings, problem)
+    examples = examples_of(problem, problem.split.train)
+    validation = examples_of(problem, problem.split.validation)
+
+    def init_params(key: Array) -> Any:
+        keys = jax.random.split(key, settings.members)
+        return jax.vmap(lambda key: model.init(key, examples["inputs"][:1], False))(keys)
+
+    def loss(params: Any, batch: dict[str, Array], key: Array) -> Array:
+        def member_loss(params: Any, key: Array) -> Array:
+            outputs: Any = model.apply(params, batch["inputs"], True, rngs={"dropout": key})
+            return mean_pinball_loss(outputs, batch)
+
+        # A sum: the gradient of each network is what it would be alone.
+        return jax.vmap(member_loss)(params, jax.random.split(key, settings.members)).sum()
+
+    def evaluate(params: Any) -> training.Metrics:
+        outputs = ensemble(model, params, validation["inputs"])
+        return {"validation_score": -mean_pinball_loss(outputs, validation)}
+
+    optimizer = training.adamw_warmup_cosine(
+        learning_rate,
+        settings.weight_decay,
+        settings.max_gradient_norm,
+        len(examples["inputs"]) // settings.batch_size,
+        settings.epochs,
+    )
+    return training.make_training(
+        init_params=init_params,
+        loss=loss,
+        evaluate=evaluate,
+        score="validation_score",
+        optimizer=optax.GradientTransformation(
+            jax.vmap(optimizer.init), jax.vmap(optimizer.update)
+        ),
+        examples=examples,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        patience=settings.patience,
+    )
+
+
+def make_train(settings: Settings, problem: Problem) -> Callable[..., training.Metrics]:
+    """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
+
+    def train(key, learning_rate=settings.learning_rate):
+        return training.train(make_training(settings, problem, learning_rate), key)[1]
+
+    return train
+
+
+def train_seeds(settings: Settings, problem: Problem, out: Path, label: str) -> Any:
+    """Trains once a seed, and saves the model. Returns: parameters, [seeds, members, ...]."""
+    plan = make_training(settings, problem, settings.learning_rate)
+    record = {"settings": asdict(settings)}
+    states = []
+    for seed in range(settings.seeds):
+        name = f"seed{seed}"
+        state = loop.run(plan, jax.random.key(seed), out / name, record, f"{label}, {name}")
+        states.append(state.best_params)
+    params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    save_model(out / MODEL, params, record, problem.names)
+    paths = sorted(out.glob(f"*/{loop.METRICS}"))
+    records = {path.parent.name: read_records(path) for path in paths}
+    plots.plot_learning_curves(out / "learning_curves.png", records, "validation_score")
+    return params
+
+
+def forecast(settings: Settings, problem: Problem, params: Any) -> np.ndarray:
+    """The quantiles [seeds, N, K, Q] from every origin, those of a seed's networks averaged."""
+    model = make_model(settings, problem)
+    inputs = jnp.asarray(problem.inputs)
+    run = jax.jit(lambda params: jax.lax.map(lambda p: ensemble(model, p, inputs), params))
+    return np.stack([calibrated_quantiles(problem, outputs) for outputs in np.asarray(run(params))])
+
+
+def experiment(data: str, settings: Settings, out: Path) -> None:
+    """Trains, forecasts from every day of the test period, and compares."""
+    problem = STUDIES[data].make_problem(settings.window)
+    params = train_seeds(settings, problem, out, data)
+    STUDIES[data].report(problem, forecast(settings, problem, params), out)
+    print(f"\nresults.json, plots and the model are in {out}.")
+
+
+def predict(data: str, date: str, out: Path) -> str:
+    """The saved networks' forecasts from what is known at the end of a day."""
+    params, record, _ = load_model(out / MODEL, COMMAND)
+    settings = Settings(**record["settings"])
+    problem = STUDIES[data].make_problem(settings.window)
+    days = problem.origins.astype("datetime64[D]")
+    try:
+        day = days.max() if date == "end" else np.datetime64(date, "D")
+    except ValueError:
+        raise InputError(f"`--predict` is {date!r}; it must be a date, or `end`.") from None
+    rows = np.flatnonzero(days == day)
+    if not len(rows):
+        raise InputError(
+            f"There is no forecast from {day}; the days of the data go from {days.min()} to "
+            f"{days.max()}."
+        )
+    quantiles = forecast(settings, problem, params).mean(0)[rows]
+    return forecast_report.describe_forecasts(problem, rows, quantiles)
+
+
+def forecast_table(command: "Command", settings: Settings) -> None:
+    """Forecasts a column of the user's table, after measuring how far that can be trusted."""
+    series = tables.read_series(command.csv, command.target, command.time)
+    problem, notes = make_problem(series, command.target, command.horizon)
+    print("\n".join(notes))
+    about = (command.csv.read_bytes(), command.target, command.time, command.horizon, settings)
+    digest = hashlib.sha256(repr(about).encode()).hexdigest()[:8]
+    out = command.out / f"{command.csv.stem}-{digest}"
+    params = train_seeds(settings, problem, out, command.csv.stem)
+    quantiles = forecast(settings, problem, params)
+    forecast_report.report_table(problem, quantiles, times_after(series, command.horizon), out)
+    print(f"\nforecast.csv, results.json, plots and the model are in {out}.")
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains the networks and compares their forecasts, or forecasts."""
+
+    data: Literal["weather", "stocks"] | None = None  # None: both
+    quick: bool = False  # fewer networks and epochs
+    out: Path = Path("runs/forecasting")  # each training has a folder in it
+    predict: str | None = None  # a date, or `end`: forecast from it with the saved networks
+    csv: Path | None = None  # a table of your own to forecast instead
+    target: str | None = None  # the column of it to forecast
+    horizon: int = 7  # how many rows ahead
+    time: str | None = None  # its column of times; None: the first that holds dates, if any
+
+
+def main(command: Command) -> None:
+    """Runs the command."""
+    changes = QUICK if command.quick else {}
+    if command.csv is not None:
+        return forecast_table(command, replace(TABLE, **changes))
+    for data in [command.data] if command.data else list(STUDIES):
+        out = command.out / (f"{data}-quick" if command.quick else data)
+        if command.predict is None:
+            experiment(data, replace(STUDIES[data].settings, **changes), out)
+        else:
+            print(predict(data, command.predict, out))
+
+
+if __name__ == "__main__":
+    run_command(main, Command, __doc__)
