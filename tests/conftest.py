@@ -83,3 +83,20 @@ def debian(tmp_path_factory, monkeypatch):
     write_index(folder)
     monkeypatch.setenv("GRUJAX_DATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def forecast_archives(tmp_path_factory, monkeypatch):
+    """Small archives of made-up weather and prices in the places of the real ones."""
+    from forecast_archives import write_stocks, write_weather
+
+    from experiments.common import stocks, weather
+
+    folder = tmp_path_factory.mktemp("forecasts")
+    for module, write in ((weather, write_weather), (stocks, write_stocks)):
+        path = folder / module.ARCHIVE.filename
+        write(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        monkeypatch.setattr(module, "ARCHIVE", module.ARCHIVE._replace(sha256=digest))
+    monkeypatch.setenv("GRUJAX_DATA", str(folder))
+    return folder

@@ -64,13 +64,14 @@ def test_unequal_steps_are_rows_one_by_one(write):
     dates = DATES[np.sort(np.random.default_rng(0).choice(200, 100, replace=False))]
     series = tables.read_series(write(daily(range(100), dates)), "level", None)
     assert len(series.values) == 100
-    assert series.notes == ["The steps of 'day' have unequal lengths: each row is taken as one step."]
+    [note] = series.notes
+    assert note == "The steps of 'day' have unequal lengths: each row is taken as one step."
     assert list(table_forecasts.times_after(series, 1)) == [f"{dates[-1]:%Y-%m-%d} + 1"]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_other_separators_quotes_and_a_byte_order_mark(write, separator):
-    text = "\ufeff" + separator.join(["note", "x"]) + "\n" + separator.join(['"a"', '"1.5"']) + "\n\n"
+    text = "\ufeff" + f'note{separator}x\n"a"{separator}"1.5"\n\n'
     series = tables.read_series(write(text), "x", None)
     assert series.values.tolist() == [1.5]
     assert series.times.tolist() == [2]
@@ -181,7 +182,7 @@ def test_parts_do_not_overlap(missing, horizon):
     train, validation, test = (problem.origins[rows] for rows in problem.split)
     assert train.max() + horizon * day <= validation.min()
     assert validation.max() + horizon * day <= test.min()
-    at = {time: value for time, value in zip(DATES.to_numpy(), values, strict=True)}
+    at = dict(zip(DATES.to_numpy(), values, strict=True))
     for row in (0, len(problem.origins) // 2, len(problem.origins) - 1):
         came = [at.get(problem.origins[row] + (k + 1) * day, np.nan) for k in range(horizon)]
         np.testing.assert_array_equal(problem.targets[row], came)
