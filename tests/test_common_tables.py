@@ -74,7 +74,7 @@ def test_other_separators_quotes_and_a_byte_order_mark(write, separator):
     text = "\ufeff" + f'note{separator}x\n"a"{separator}"1.5"\n\n'
     series = tables.read_series(write(text), "x", None)
     assert series.values.tolist() == [1.5]
-    assert series.times.tolist() == [2]
+    assert list(table_forecasts.times_after(series, 2)) == ["row 3", "row 4"]
     assert series.notes == ["There is no column of times: each row is one step."]
 
 
@@ -115,16 +115,16 @@ def series_of(values, times=None) -> tables.Series:
 def test_how_many_rows_are_needed():
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match=r"'level' is too short: .* needs (\d+) rows") as error:
-        table_forecasts.make_problem(series_of(rng.normal(size=40)), "level", 7)
+        table_forecasts.make_problem(series_of(rng.normal(size=40)), "level", 7, 28)
     needed = int(str(error.value).split(" needs ")[1].split()[0])
     for rows, enough in ((needed - 1, False), (needed, True)):
         series = series_of(rng.normal(size=rows))
         if enough:
-            problem, _ = table_forecasts.make_problem(series, "level", 7)
+            problem, _ = table_forecasts.make_problem(series, "level", 7, 28)
             assert min(map(len, problem.split)) >= table_forecasts.MIN_ORIGINS - 1
         else:
             with pytest.raises(InputError, match="too short"):
-                table_forecasts.make_problem(series, "level", 7)
+                table_forecasts.make_problem(series, "level", 7, 28)
 
 
 @pytest.mark.parametrize(
@@ -137,9 +137,9 @@ def test_how_many_rows_are_needed():
 )
 def test_what_cannot_be_forecast(values, message):
     with pytest.raises(InputError, match=message):
-        table_forecasts.make_problem(series_of(values), "level", 7)
+        table_forecasts.make_problem(series_of(values), "level", 7, 28)
     with pytest.raises(InputError, match="`--horizon` is 0"):
-        table_forecasts.make_problem(series_of(values), "level", 0)
+        table_forecasts.make_problem(series_of(values), "level", 0, 28)
 
 
 @given(
@@ -153,7 +153,7 @@ def test_no_forecast_knows_what_comes(missing, horizon, seed):
     values = rng.normal(size=200).cumsum()
     values[list(missing)] = np.nan
     try:
-        problem, _ = table_forecasts.make_problem(series_of(values), "level", horizon)
+        problem, _ = table_forecasts.make_problem(series_of(values), "level", horizon, 28)
     except InputError:
         return
     row = problem.split.test[len(problem.split.test) // 2]
@@ -161,7 +161,7 @@ def test_no_forecast_knows_what_comes(missing, horizon, seed):
     assert np.isfinite(values[place])
     changed = values.copy()
     changed[place + 1 :] += 100
-    other, _ = table_forecasts.make_problem(series_of(changed), "level", horizon)
+    other, _ = table_forecasts.make_problem(series_of(changed), "level", horizon, 28)
     for name in ("inputs", "linear", "origins"):
         before, after = (getattr(p, name)[: row + 1] for p in (problem, other))
         np.testing.assert_array_equal(before, after)
@@ -174,7 +174,7 @@ def test_parts_do_not_overlap(missing, horizon):
     values = np.random.default_rng(0).normal(size=200).cumsum()
     values[list(missing)] = np.nan
     try:
-        problem, notes = table_forecasts.make_problem(series_of(values), "level", horizon)
+        problem, notes = table_forecasts.make_problem(series_of(values), "level", horizon, 28)
     except InputError:
         return
     assert bool(notes) == bool(missing)
@@ -191,7 +191,7 @@ def test_parts_do_not_overlap(missing, horizon):
 def test_only_the_newest_steps_of_a_long_series_are_used(monkeypatch):
     monkeypatch.setattr(table_forecasts, "MAX_STEPS", 150)
     values = np.random.default_rng(0).normal(size=200)
-    problem, notes = table_forecasts.make_problem(series_of(values), "level", 2)
+    problem, notes = table_forecasts.make_problem(series_of(values), "level", 2, 28)
     assert notes == ["The newest 150 steps are used."]
     assert problem.origins[-1] == DATES[-1]
     assert len(problem.origins) == 150 - 28 + 1

@@ -15,10 +15,11 @@ from experiments.common.forecast_scores import (
     squared_error,
 )
 from experiments.common.forecaster import Problem
-from experiments.common.quantiles import LEVELS, coverage, mean, median
+from experiments.common.quantiles import LEVELS, coverage, mean, median, pinball_loss
 from experiments.common.report import format_table
 
 NETWORK, WORST = "GRU", "GRU, the worst seed"
+CONSTANT = "linear, the errors of training about it"
 BLOCK = 20  # times that the bootstrap draws together
 
 
@@ -45,6 +46,8 @@ class Comparison(NamedTuple):
 
     totals: dict[str, np.ndarray]  # [K] of each rival, of the mean over the seeds, and their worst
     reductions: dict[str, np.ndarray]  # [3, K]: of each rival's error, see `error_reduction`
+    pinball: dict[str, np.ndarray]  # [K]: of the network and of CONSTANT
+    pinball_reduction: np.ndarray  # [3, K]: of CONSTANT's loss
     coverage: np.ndarray  # [seeds, K], of the 80% interval
     inner_coverage: np.ndarray  # [seeds, K], of the 40% interval
 
@@ -69,13 +72,22 @@ def compare(problem: Problem, quantiles: np.ndarray, measure: Measure) -> Compar
         rival = measure.error(forecasts[rows], targets)
         reductions[name] = error_reduction(errors, rival, problem.origins[rows], BLOCK)
     totals[NETWORK], totals[WORST] = seeds.mean(0), measure.worst(seeds, axis=0)
-    inner = quantiles[:, rows][..., 1:-1]
+    losses = np.mean([pinball_loss(q, targets) for q in quantiles[:, rows]], 0)
+    constant = np.asarray(pinball_loss(constant_quantiles(problem)[rows], targets))
     return Comparison(
         totals,
         reductions,
+        {CONSTANT: np.nanmean(constant, 0), NETWORK: np.nanmean(losses, 0)},
+        error_reduction(losses, constant, problem.origins[rows], BLOCK),
         np.stack([coverage(q, targets) for q in quantiles[:, rows]]),
-        np.stack([coverage(q, targets) for q in inner]),
+        np.stack([coverage(q[..., 1:-1], targets) for q in quantiles[:, rows]]),
     )
+
+
+def constant_quantiles(problem: Problem) -> np.ndarray:
+    """The linear forecast with the quantiles of its errors in training about it, [N, K, Q]."""
+    errors = (problem.targets - problem.linear)[problem.split.train]
+    return problem.linear[..., None] + np.nanquantile(errors, LEVELS, axis=0).T
 
 
 def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -> None:
@@ -94,6 +106,10 @@ def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -
     ]
     print(format_table(["", *names], rows))
     print(verdict(comparison, names))
+    rows = [[name, *(f"{x:.4f}" for x in row)] for name, row in comparison.pinball.items()]
+    reduction = [describe_reduction(column) for column in comparison.pinball_reduction.T]
+    rows.append([f"the {NETWORK} takes away", *reduction])
+    print(f"\n{format_table(['pinball loss of the quantiles', *names], rows)}")
 
 
 def verdict(comparison: Comparison, names: Sequence[str]) -> str:
@@ -112,6 +128,8 @@ def write_comparison(comparison: Comparison, names: Sequence[str], path: Path) -
         "targets": list(names),
         "totals": {name: row.tolist() for name, row in comparison.totals.items()},
         "reductions": {name: rows.tolist() for name, rows in comparison.reductions.items()},
+        "pinball": {name: row.tolist() for name, row in comparison.pinball.items()},
+        "pinball_reduction": comparison.pinball_reduction.tolist(),
         "coverage": comparison.coverage.tolist(),
         "inner_coverage": comparison.inner_coverage.tolist(),
     }

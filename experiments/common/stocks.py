@@ -43,7 +43,10 @@ def daily_features(prices: pd.DataFrame) -> pd.DataFrame:
     today = features.groupby("date")  # all stocks together
     features["market_range"] = today["range"].transform("mean")
     features["market_range_5"] = today["range_5"].transform("mean")
+    features["market_slow_range"] = today["slow_range"].transform("mean")
     features["market_return"] = today["return"].transform("mean")
+    by_stock = features.groupby("stock")["market_return"]
+    features["market_return_5"] = by_stock.transform(lambda x: x.rolling(5).mean())
     return features
 
 
@@ -53,16 +56,23 @@ def _stock_features(prices: pd.DataFrame) -> pd.DataFrame:
     change = log["Adj Close"].diff().fillna(0)
     variance = change**2
     volatility = np.log(np.maximum(variance.rolling(AHEAD).mean(), 1e-8)) / 2
+    slow_range = exponential_average(day_range.to_numpy(), DECAY)
+    surprise = day_range - slow_range
     columns = {
         "range": day_range,
         "range_5": day_range.rolling(5).mean(),
         "range_22": day_range.rolling(22).mean(),
-        "slow_range": exponential_average(day_range.to_numpy(), DECAY),
+        "slow_range": slow_range,
         "fast_range": exponential_average(day_range.to_numpy(), 0.2),
         "slow_volatility": np.log(exponential_average(variance.to_numpy(), DECAY) + 1e-6) / 2,
         "absolute_return": np.log(variance + 1e-5) / 2,
         "return": change,
+        "return_22": change.rolling(22).mean(),
         "fall": np.minimum(change, 0),
+        "surprise_squared": surprise**2,
+        "quarter_ago_1": _quarter_ago(surprise, 61, 63).max(1),
+        "quarter_ago_5": _quarter_ago(surprise, 59, 63).mean(1),
+        "quarter_ago_7": _quarter_ago(surprise, 58, 64).max(1),
         "volume": log["Volume"] - log["Volume"].rolling(22).mean(),
         "gap": np.log((log["Open"] - log["Close"].shift()).abs().fillna(0) + 1e-3),
         TARGETS[0]: day_range.shift(-1),
@@ -74,6 +84,14 @@ def _stock_features(prices: pd.DataFrame) -> pd.DataFrame:
     return features
 
 
+def _quarter_ago(surprise: pd.Series, first: int, last: int) -> np.ndarray:
+    """The surprises so many days before, [L, days]: earnings are told every 63 days or so.
+
+    Zero before the series begins.
+    """
+    return np.stack([surprise.shift(days).fillna(0) for days in range(first, last + 1)], 1)
+
+
 HAR = ["range", "range_5", "range_22"]
 EWMA = ["slow_range"]
 INPUTS = [
@@ -83,12 +101,19 @@ INPUTS = [
     "slow_volatility",
     "absolute_return",
     "return",
+    "return_22",
     "fall",
+    "surprise_squared",
+    "quarter_ago_1",
+    "quarter_ago_5",
+    "quarter_ago_7",
     "volume",
     "gap",
     "market_range",
     "market_range_5",
+    "market_slow_range",
     "market_return",
+    "market_return_5",
 ]
 
 
@@ -118,17 +143,16 @@ def make_problem(window: int) -> Problem:
     steps = origins[:, None] + np.arange(1 - window, 1)  # [N, T]
 
     def regression(columns: list[str]) -> np.ndarray:
-        forecasts = ridge(features[columns].to_numpy()[origins], targets, split.train)
-        return forecasts * [1, 1, 0]  # of returns, zero is as good
+        return ridge(features[columns].to_numpy()[origins], targets, split.train, penalty=30.0)
 
-    everything = ridge(inputs[origins], targets, split.train)
-    linear = regression(HAR + EWMA)
+    zero = np.array([1, 1, 0])  # of returns, zero is the forecast to beat
+    everything = regression(INPUTS)
     rivals = {
-        "EWMA": regression(EWMA),
-        "HAR": regression(HAR),
-        "HAR + EWMA": linear,
+        "EWMA": regression(EWMA) * zero,
+        "HAR": regression(HAR) * zero,
+        "HAR + EWMA": regression(HAR + EWMA) * zero,
         "ridge on the network's inputs": everything,
     }
     windows = inputs[steps].astype(np.float32)
     where = dates[origins], stocks[origins]
-    return Problem(TARGETS, windows, targets, linear, rivals, *where, split)
+    return Problem(TARGETS, windows, targets, everything * zero, rivals, *where, split)

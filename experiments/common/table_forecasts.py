@@ -21,7 +21,7 @@ PERIODS = (DAY, 7 * DAY, 365.25 * DAY)
 ORDER = 3  # sines and cosines of each period
 
 
-def make_problem(series: Series, name: str, horizon: int) -> tuple[Problem, list[str]]:
+def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[Problem, list[str]]:
     """Builds the problem: inputs are the steps before each origin, relative to its last value.
 
     Where a value is missing, the gap is filled by a line if it is short; a forecast starts at an
@@ -32,6 +32,7 @@ def make_problem(series: Series, name: str, horizon: int) -> tuple[Problem, list
       series: see `read_series`.
       name: of the series, for errors.
       horizon: H, so many steps are forecast.
+      window: W, so many steps are read at least; twice the horizon if that is more.
 
     Returns: the problem, and what was done to the series, a sentence each.
 
@@ -40,7 +41,7 @@ def make_problem(series: Series, name: str, horizon: int) -> tuple[Problem, list
     """
     if horizon < 1:
         raise InputError(f"`--horizon` is {horizon}; it must be 1 or more.")
-    window = max(28, 2 * horizon)
+    window = max(window, 2 * horizon)
     series, notes = _newest(series, name)
     values = _fill_short_gaps(series.values)
     steps = len(values)
@@ -100,8 +101,11 @@ def calendar(times: np.ndarray) -> np.ndarray:
 def times_after(series: Series, horizon: int) -> Sequence[str]:
     """What the H steps after the last known value are called."""
     last = int(np.flatnonzero(np.isfinite(series.values))[-1])
+    steps = range(1, horizon + 1)
+    if not np.issubdtype(series.times.dtype, np.datetime64):
+        return [f"row {series.times[last] + step}" for step in steps]
     if series.frequency is None:
-        return [f"{series.times[last]!s:.10} + {step}" for step in range(1, horizon + 1)]
+        return [f"{series.times[last]!s:.10} + {step}" for step in steps]
     ahead = pd.date_range(series.times[last], periods=horizon + 1, freq=series.frequency)[1:]
     whole_days = (ahead == ahead.normalize()).all()
     return [str(time.date() if whole_days else time) for time in ahead]

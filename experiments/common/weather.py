@@ -71,7 +71,7 @@ def make_problem(window: int) -> Problem:
         return usual + ridge(np.column_stack(columns)[origins], unusual, split.train, penalty)
 
     lags = [lagged(x, LAGS) for x in anomalies.values()]
-    linear = regression(*lags, features[:, len(anomalies) :], penalty=30.0)
+    linear = regression(*lags, features[:, len(anomalies) :], penalty=100.0)
     rivals = {
         "persistence": np.repeat(temperature[origins][:, None], HORIZON, 1),
         "climatology": usual,
