@@ -42,7 +42,7 @@ def test_weather_a_resumed_run_and_its_forecasts(tmp_path, capsys, monkeypatch):
     assert all(f"\n{name} " in printed for name in results["totals"])
     assert np.shape(results["coverage"]) == (2, 7)
     assert "its 80% interval holds" in printed
-    assert "no edge over the best rival beyond chance" in printed
+    assert "o edge over the best rival beyond chance" in printed
     for plot in ("forecasts", "errors", "calibration", "learning_curves"):
         assert is_png(out / f"{plot}.png")
 
