@@ -148,11 +148,13 @@ def test_the_weather_problem(forecast_archives):
     assert problem.origins[-1] == np.datetime64("2015-12-31")
     assert np.isnan(problem.targets[-1]).all()
     np.testing.assert_array_equal(problem.rivals["persistence"][-1], temperature[last])
-    # A part's targets lie in its own period.
-    day = np.timedelta64(1, "D")
-    train, validation, test = (problem.origins[rows] for rows in problem.split)
-    assert train.max() + 7 * day < weather.VALIDATION <= validation.min() + day
-    assert validation.max() + 7 * day < weather.TEST <= test.min() + day
+    # A part's targets lie in its own half-year.
+    days = problem.origins[:, None] + np.arange(1, 8)
+    before = days[problem.parts > 0].astype("datetime64[M]").astype(int) // 6 - 84
+    assert np.all(before + 1 == problem.parts[problem.parts > 0][:, None])
+    assert set(problem.parts) == set(range(7))
+    test = days[problem.split.test]
+    assert test.min() == weather.TEST
     assert len(test) == 365
     # Anomalies that last: a regression on them beats both the climatology and persistence.
     errors = {
@@ -222,9 +224,9 @@ def test_an_untrained_network_says_what_the_linear_forecast_says(forecast_archiv
         jax.random.split(jax.random.key(0), 2)
     )
     outputs = forecaster.ensemble(model, params, inputs)
-    assert outputs.shape == (300, 7, 5)
-    np.testing.assert_allclose(outputs, normal_quantiles(300, 7), atol=1e-5)
-    everything = np.resize(np.asarray(outputs), (len(problem.inputs), 7, 5))
+    assert outputs.shape == (300, 2, 7, 5)
+    np.testing.assert_allclose(outputs, normal_quantiles(300, 2, 7), atol=1e-5)
+    everything = np.resize(np.asarray(outputs), (len(problem.inputs), 6, 7, 5))
     quantiles = forecaster.calibrated_quantiles(problem, everything)
     np.testing.assert_allclose(quantiles[..., 2], problem.linear, atol=1e-3)
     assert np.all(np.diff(quantiles, axis=-1) >= 0)
@@ -246,3 +248,30 @@ def test_a_comparison_says_where_there_is_an_edge(forecast_archives, measure):
         "Better than every rival by more than chance: 1, 2, 3; "
         "no edge over the best rival beyond chance: 4, 5, 6, 7."
     )
+
+
+def test_networks_take_turns_in_leaving_out_parts():
+    left_out = forecaster.left_out_parts(5, 3)
+    assert left_out.tolist() == [1, 2, 3, 1, 2]
+    with pytest.raises(ValueError, match="`members` is 2; there are 3 parts"):
+        forecaster.left_out_parts(2, 3)
+    outputs = np.random.default_rng(0).normal(size=(4, 5, 2, 3))
+    parts = np.array([1, 3, 2, 1])
+    unseen = forecaster.mean_of_unseen(outputs, parts, left_out)
+    for row, members in enumerate(([0, 3], [2], [1, 4], [0, 3])):
+        np.testing.assert_allclose(unseen[row], outputs[row, members].mean(0))
+
+
+def test_the_loss_leaves_out_a_part_and_what_is_not_known():
+    rng = np.random.default_rng(0)
+    quantiles = np.sort(rng.normal(size=(6, 2, 5)))
+    error = rng.normal(size=(6, 2))
+    known = np.ones((6, 2))
+    known[1, 0] = 0
+    examples = {"error": error, "known": known, "part": np.array([0, 1, 2, 2, 1, 0])}
+    losses = np.asarray(pinball_loss(quantiles, error))
+    kept = [losses[i, k] for i in (0, 1, 4, 5) for k in range(2) if (i, k) != (1, 0)]
+    loss = forecaster.mean_pinball_loss(quantiles, examples, jnp.int32(2))
+    np.testing.assert_allclose(loss, np.mean(kept), rtol=1e-6)
+    whole = forecaster.mean_pinball_loss(quantiles, examples)
+    np.testing.assert_allclose(whole, losses[known > 0].mean(), rtol=1e-6)

@@ -1,5 +1,7 @@
 """A column of a user's table: what is read, and what is refused by which name."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -121,7 +123,8 @@ def test_how_many_rows_are_needed():
         series = series_of(rng.normal(size=rows))
         if enough:
             problem, _ = table_forecasts.make_problem(series, "level", 7, 28)
-            assert min(map(len, problem.split)) >= table_forecasts.MIN_ORIGINS - 1
+            _, counts = np.unique(problem.parts[problem.split.train], return_counts=True)
+            assert min(*counts, len(problem.split.test)) >= table_forecasts.MIN_ORIGINS
         else:
             with pytest.raises(InputError, match="too short"):
                 table_forecasts.make_problem(series, "level", 7, 28)
@@ -179,9 +182,12 @@ def test_parts_do_not_overlap(missing, horizon):
         return
     assert bool(notes) == bool(missing)
     day = np.timedelta64(1, "D")
-    train, validation, test = (problem.origins[rows] for rows in problem.split)
-    assert train.max() + horizon * day <= validation.min()
-    assert validation.max() + horizon * day <= test.min()
+    parts = [problem.origins[problem.parts == part] for part in range(1, table_forecasts.PARTS + 1)]
+    parts.append(problem.origins[problem.split.test])
+    for before, after in pairwise(parts):
+        assert before.max() + horizon * day <= after.min()
+    assert set(problem.parts[problem.split.validation]) == set(range(1, len(parts)))
+    assert set(problem.parts[problem.split.test]) == {0}
     at = dict(zip(DATES.to_numpy(), values, strict=True))
     for row in (0, len(problem.origins) // 2, len(problem.origins) - 1):
         came = [at.get(problem.origins[row] + (k + 1) * day, np.nan) for k in range(horizon)]

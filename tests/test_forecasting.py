@@ -13,7 +13,7 @@ from experiments import forecasting
 from experiments.common import loop, weather
 from experiments.common.command import InputError
 
-TINY = forecasting.Settings(window=5, hidden_size=4, members=2, seeds=2, epochs=2, batch_size=64)
+TINY = forecasting.Settings(window=5, hidden_size=4, members=6, seeds=2, epochs=2, batch_size=64)
 
 
 @pytest.fixture(autouse=True)

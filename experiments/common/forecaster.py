@@ -1,7 +1,8 @@
 """A network that corrects a linear forecast: GRUs read what came before, and give quantiles.
 
-The forecasts of several networks, which differ in their initial weights, are averaged. An untrained
-one says what the linear forecast says.
+The forecasts of several networks are averaged. Where data are few, each leaves out another part of
+the time for validation, so that all parts train some network and validate some other. An untrained
+network says what the linear forecast says.
 """
 
 from functools import partial
@@ -34,7 +35,8 @@ class Problem(NamedTuple):
     rivals: dict[str, np.ndarray]  # other forecasts to compare with, each [N, K]
     origins: np.ndarray  # [N], the time of the last step that is known
     series: np.ndarray  # str [N], the series that each origin lies in
-    split: Split  # origins that have a target
+    split: Split  # origins that have a target; validation ones may also be for training
+    parts: np.ndarray  # int [N]: the part of the validation set, from 1 on; 0: of none
 
     def scale(self) -> np.ndarray:
         """The linear forecast's error on the training set [K], as a standard deviation."""
@@ -68,22 +70,52 @@ class Forecaster(nn.Module):
 
 
 def ensemble(model: Forecaster, params: Any, inputs: Array) -> Array:
-    """The mean [N, K, Q] of the quantiles of M networks, whose parameters' leaves are [M, ...]."""
+    """The quantiles [N, M, K, Q] of M networks, whose parameters' leaves are [M, ...]."""
     one = partial(model.apply, train=False)
-    return training.map_batches(
-        lambda batch: jax.vmap(one, (0, None))(params, batch).mean(0), inputs, batch_size=256
-    )
+    together = jax.vmap(one, in_axes=(0, None), out_axes=1)
+    return training.map_batches(partial(together, params), inputs, batch_size=256)
+
+
+def left_out_parts(members: int, num_parts: int) -> np.ndarray:
+    """The part that each of M networks leaves out, [M]: they take turns.
+
+    Raises:
+      ValueError: some part would be left out by none.
+    """
+    if members < num_parts:
+        raise ValueError(f"`members` is {members}; there are {num_parts} parts to leave out.")
+    return 1 + np.arange(members) % num_parts
+
+
+def mean_of_unseen(outputs: Array, parts: Array, left_out: np.ndarray) -> Array:
+    """The mean of those networks that did not train on an origin.
+
+    Args:
+      outputs: [N, M, K, Q].
+      parts: int [N], each one left out by some network.
+      left_out: int [M], see `left_out_parts`.
+
+    Returns: [N, K, Q].
+    """
+    unseen = (parts[:, None] == left_out)[:, :, None, None]
+    return (outputs * unseen).sum(1) / unseen.sum(1)
 
 
 def calibrated_quantiles(problem: Problem, outputs: np.ndarray) -> np.ndarray:
-    """Forecasts [N, K, Q] in the targets' units from the network's outputs [N, K, Q].
+    """Forecasts [N, K, Q] in the targets' units, from the outputs [N, M, K, Q] of M networks.
 
-    The outer interval is widened or narrowed to hold its share of the validation targets, see
-    `conformal_margin`.
+    The outer interval is widened or narrowed to hold its share of the validation targets by the
+    networks that did not train on them, see `conformal_margin`.
     """
-    quantiles = problem.linear[..., None] + problem.scale()[:, None] * np.asarray(outputs)
+
+    def in_units(outputs: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
+        return problem.linear[rows, :, None] + problem.scale()[:, None] * outputs
+
     rows = problem.split.validation
-    margin = conformal_margin(quantiles[rows], problem.targets[rows])
+    left_out = left_out_parts(outputs.shape[1], problem.parts.max())
+    unseen = mean_of_unseen(outputs[rows], problem.parts[rows], left_out)
+    margin = conformal_margin(in_units(unseen, rows), problem.targets[rows])
+    quantiles = in_units(outputs.mean(1), slice(None))
     quantiles[..., 0] = np.minimum(quantiles[..., 0] - margin, quantiles[..., 1])
     quantiles[..., -1] = np.maximum(quantiles[..., -1] + margin, quantiles[..., -2])
     return quantiles
@@ -91,7 +123,7 @@ def calibrated_quantiles(problem: Problem, outputs: np.ndarray) -> np.ndarray:
 
 def examples_of(problem: Problem, rows: np.ndarray) -> dict[str, Array]:
     """What a training sees of the origins in `rows`: "inputs", "error" of the linear forecast in
-    units of `Problem.scale`, and whether it is "known" (0 or 1).
+    units of `Problem.scale`, whether it is "known" (0 or 1), and "part".
     """
     error = ((problem.targets - problem.linear) / problem.scale())[rows]
     known = np.isfinite(error)
@@ -100,10 +132,20 @@ def examples_of(problem: Problem, rows: np.ndarray) -> dict[str, Array]:
         "error": np.where(known, error, 0),
         "known": known,
     }
-    return {name: jnp.asarray(array, jnp.float32) for name, array in examples.items()}
+    examples = {name: jnp.asarray(array, jnp.float32) for name, array in examples.items()}
+    return examples | {"part": jnp.asarray(problem.parts[rows])}
 
 
-def mean_pinball_loss(quantiles: Array, examples: dict[str, Array]) -> Array:
-    """The mean [] over what is known of the pinball loss; quantiles [B, K, Q]."""
-    losses = pinball_loss(quantiles, examples["error"]) * examples["known"]
-    return losses.sum() / jnp.maximum(examples["known"].sum(), 1)
+def mean_pinball_loss(
+    quantiles: Array, examples: dict[str, Array], left_out: Array | int = 0
+) -> Array:
+    """The mean [] of the pinball loss over what is known and not in the part `left_out`.
+
+    Args:
+      quantiles: [B, K, Q].
+      examples: B of them, see `examples_of`.
+      left_out: [] a part.
+    """
+    counts = examples["known"] * ((examples["part"] != left_out) | (left_out == 0))[:, None]
+    losses = pinball_loss(quantiles, examples["error"]) * counts
+    return losses.sum() / jnp.maximum(counts.sum(), 1)

@@ -137,6 +137,8 @@ def make_problem(window: int) -> Problem:
         np.flatnonzero((next_day >= VALIDATION) & (last_day < TEST)),
         np.flatnonzero((next_day >= TEST) & known.any(1)),
     )
+    parts = np.zeros(len(origins), int)
+    parts[split.validation] = 1
     inputs = features[INPUTS].to_numpy()
     train = origins[split.train]
     inputs = (inputs - inputs[train].mean(0)) / inputs[train].std(0)
@@ -155,4 +157,4 @@ def make_problem(window: int) -> Problem:
     }
     windows = inputs[steps].astype(np.float32)
     where = dates[origins], stocks[origins]
-    return Problem(TARGETS, windows, targets, everything * zero, rivals, *where, split)
+    return Problem(TARGETS, windows, targets, everything * zero, rivals, *where, split, parts)

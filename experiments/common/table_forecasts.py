@@ -13,8 +13,9 @@ from experiments.common.tables import Series
 
 MAX_GAP = 5  # longer gaps are not interpolated
 MAX_STEPS = 20_000  # the newest of a longer series are used
-TRAIN, VALIDATION = 0.7, 0.15  # shares of the origins, in the order of time; the rest is the test
-MIN_ORIGINS = 5  # of validation and test
+TRAIN = 0.85  # share of the origins before the test, in the order of time
+PARTS = 5  # of them, each left out once for validation
+MIN_ORIGINS = 5  # of each part
 PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
 DAY = pd.Timedelta(days=1)
 PERIODS = (DAY, 7 * DAY, 365.25 * DAY)
@@ -49,7 +50,7 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
     usable = np.isfinite(series.values[window - 1 :]) & np.isfinite(lags).all(1)
     origins = window - 1 + np.flatnonzero(usable)
     _check_length(name, steps, origins, window, horizon)
-    split = _split(origins, steps, horizon)
+    split, parts = _split(origins, steps, horizon)
     gaps = steps - int(np.isfinite(series.values).sum())
     if gaps:
         left_out = steps - window + 1 - len(origins)
@@ -64,7 +65,10 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
     unit = np.sqrt(np.mean(changes[split.train] ** 2)) or 1.0
     waves = calendar(series.times)
     linear = last[:, None] + _best_ridge(
-        np.column_stack([changes[:, :-1] / unit, waves[origins]]), targets - last[:, None], split
+        np.column_stack([changes[:, :-1] / unit, waves[origins]]),
+        targets - last[:, None],
+        split,
+        parts,
     )
     rows = origins[:, None] + np.arange(1 - window, 1)  # [N, W]
     observed = np.isfinite(series.values)[rows]
@@ -74,7 +78,7 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
     names = [str(step) for step in range(1, horizon + 1)]
     times, where = series.times[origins], np.full(len(origins), name)
     rivals = {"persistence": persistence, "ridge": linear}
-    return Problem(names, inputs, targets, linear, rivals, times, where, split), notes
+    return Problem(names, inputs, targets, linear, rivals, times, where, split, parts), notes
 
 
 def calendar(times: np.ndarray) -> np.ndarray:
@@ -134,21 +138,21 @@ def _fill_short_gaps(values: np.ndarray) -> np.ndarray:
     return filled.where(~missing | (gap_lengths <= MAX_GAP)).to_numpy()
 
 
-def _split(origins: np.ndarray, steps: int, horizon: int) -> Split:
+def _split(origins: np.ndarray, steps: int, horizon: int) -> tuple[Split, np.ndarray]:
     """In the order of time; the targets of one part end before the next part's begin."""
     with_target = np.flatnonzero(origins < steps - 1)
-    cuts = (np.array([TRAIN, TRAIN + VALIDATION]) * len(with_target)).astype(int)
-    first, second = origins[with_target[cuts]]
-    ends = origins + horizon
-    return Split(
-        np.flatnonzero(ends <= first),
-        np.flatnonzero((origins >= first) & (ends <= second)),
-        with_target[origins[with_target] >= second],
-    )
+    shares = np.linspace(0, TRAIN, PARTS + 1)
+    begins = origins[with_target[(shares * len(with_target)).astype(int)]]
+    part = np.searchsorted(begins, origins, side="right")  # 1 to PARTS, and the test
+    before = part <= PARTS
+    before &= origins + horizon <= begins[np.minimum(part, PARTS)]
+    train = np.flatnonzero(before)
+    test = with_target[part[with_target] > PARTS]
+    return Split(train, train, test), np.where(before, part, 0)
 
 
 def _check_length(name: str, steps: int, origins: np.ndarray, window: int, horizon: int) -> None:
-    needed = window + int(np.ceil((MIN_ORIGINS + horizon) / VALIDATION))
+    needed = window + int(np.ceil((MIN_ORIGINS + horizon) * PARTS / TRAIN))
     if len(origins) < needed - window + 1:
         found = f"{steps}, of which {len(origins)} can be a starting point"
         raise InputError(
@@ -162,9 +166,18 @@ def _check_length(name: str, steps: int, origins: np.ndarray, window: int, horiz
         )
 
 
-def _best_ridge(features: np.ndarray, targets: np.ndarray, split: Split) -> np.ndarray:
-    """The ridge regression whose penalty has the least error on the validation set."""
-    forecasts = [ridge(features, targets, split.train, penalty) for penalty in PENALTIES]
-    rows = split.validation
-    errors = [np.nanmean(np.abs(f[rows] - targets[rows])) for f in forecasts]
-    return forecasts[int(np.argmin(errors))]
+def _best_ridge(
+    features: np.ndarray, targets: np.ndarray, split: Split, parts: np.ndarray
+) -> np.ndarray:
+    """The ridge regression whose penalty has the least error on parts that are left out."""
+
+    def error(penalty: float) -> float:
+        total = 0.0
+        for part in range(1, PARTS + 1):
+            left_out = parts[split.train] == part
+            forecasts = ridge(features, targets, split.train[~left_out], penalty)
+            errors = np.abs(forecasts - targets)[split.train[left_out]]
+            total += float(np.nansum(errors))
+        return total
+
+    return ridge(features, targets, split.train, min(PENALTIES, key=error))

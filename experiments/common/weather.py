@@ -1,7 +1,7 @@
 """Seattle's weather, 2012 to 2015: the highest temperature of each of the next seven days.
 
-1,461 days of temperatures, precipitation and wind. Training ends in the middle of 2014, validation
-with that year; the test is 2015, Seattle's warmest year until then.
+1,461 days of temperatures, precipitation and wind. The test is 2015, Seattle's warmest year until
+then; the six half-years before it are for training, and each is also left out for validation.
 """
 
 import io
@@ -20,7 +20,7 @@ ARCHIVE = Archive(
     "3d7c63917be6ca9b154b565f4779a31fedce57b01b5b9d99d8a34a7608062a1d",
 )
 MEMBER = "vega_datasets/_data/seattle-weather.csv"
-VALIDATION, TEST = np.datetime64("2014-07-01"), np.datetime64("2015-01-01")  # where they begin
+TEST = np.datetime64("2015-01-01")  # where it begins
 HORIZON = 7  # days
 LAGS = 3  # days of the ridge regressions
 SEASON = 2  # sines and cosines of the year in the climatology
@@ -34,14 +34,14 @@ def read_weather() -> pd.DataFrame:
 
 
 def make_problem(window: int) -> Problem:
-    """Builds the problem; everything is fitted to the training period alone.
+    """Builds the problem; everything is fitted to the years before the test.
 
     The climatology is two harmonics of the year. What differs from it is an anomaly, and every
     forecast is the climatology plus a forecast of the anomaly.
     """
     table = read_weather()
     dates = table["date"].to_numpy().astype("datetime64[D]")
-    fitted = np.flatnonzero(dates < VALIDATION)
+    fitted = np.flatnonzero(dates < TEST)
     ahead = dates[-1] + np.arange(1, HORIZON + 1)
     season = harmonics(np.concatenate([dates, ahead]), SEASON)
 
@@ -63,7 +63,7 @@ def make_problem(window: int) -> Problem:
     origins = np.arange(max(window, WARM_UP) - 1, len(dates))
     days = origins[:, None] + np.arange(1, HORIZON + 1)  # [N, H]
     truth = np.concatenate([temperature, np.full(HORIZON, np.nan)])
-    split = _split(np.concatenate([dates, ahead])[days])
+    split, parts = _split(np.concatenate([dates, ahead])[days])
     usual = climatology(temperature)[days]
     unusual = truth[days] - usual
 
@@ -82,7 +82,7 @@ def make_problem(window: int) -> Problem:
     windows = features[origins[:, None] + np.arange(1 - window, 1)].astype(np.float32)
     names = [str(step) for step in range(1, HORIZON + 1)]
     where = dates[origins], np.full(len(origins), "Seattle")
-    return Problem(names, windows, truth[days], linear, rivals, *where, split)
+    return Problem(names, windows, truth[days], linear, rivals, *where, split, parts)
 
 
 def _features(anomalies: dict[str, np.ndarray], season: np.ndarray) -> np.ndarray:
@@ -95,11 +95,11 @@ def _features(anomalies: dict[str, np.ndarray], season: np.ndarray) -> np.ndarra
     return np.column_stack([*anomalies.values(), *slow, *year, *by_season])
 
 
-def _split(days: np.ndarray) -> Split:
-    """By the days [N, H] that are forecast: those of one part end before the next part's begin."""
-    first, last = days[:, 0], days[:, -1]
-    return Split(
-        np.flatnonzero(last < VALIDATION),
-        np.flatnonzero((first >= VALIDATION) & (last < TEST)),
-        np.flatnonzero((first >= TEST) & (first < days[-1, 0])),
-    )
+def _split(days: np.ndarray) -> tuple[Split, np.ndarray]:
+    """By the days [N, H] that are forecast: those of one part lie in one half-year."""
+    half_years = days.astype("datetime64[M]").astype(int) // 6
+    first, last = half_years[:, 0], half_years[:, -1]
+    before = (first == last) & (days[:, -1] < TEST)
+    parts = np.where(before, first - first[0] + 1, 0)
+    test = (days[:, 0] >= TEST) & (days[:, 0] < days[-1, 0])
+    return Split(np.flatnonzero(before), np.flatnonzero(before), np.flatnonzero(test)), parts
