@@ -1,15 +1,31 @@
 """Forecasting weather, stocks and any table: GRUs that correct a linear forecast, with intervals.
 
-Networks read the last days and give quantiles of the error that a linear forecast will make; an
-untrained one leaves it as it is. Their forecasts start at every day of the test period, the last in
-time, and stand beside what is hard to beat: for temperatures climatology and regressions on its
-anomalies, for the range and volatility of stocks HAR (Corsi 2009) with an exponential average.
-Where the network has no edge over these, the report says so.
+Each network reads the last steps and gives quantiles of the error that a ridge regression on its
+inputs will make; untrained, it leaves that forecast as it is. Forecasts start at every day of the
+test period, the last in time, and stand beside what is hard to beat. The report says where there is
+no edge, and tests differences by a bootstrap over blocks of days.
+
+    python -m experiments.forecasting                        weather and stocks: 3 minutes
+    python -m experiments.forecasting --quick                a minute
+    python -m experiments.forecasting --data weather --predict 2015-07-01     or: --predict end
+    python -m experiments.forecasting --csv sales.csv --target units --horizon 14
+
+Seattle's highest temperature in 2015, mean absolute error 1 / 3 / 7 days ahead, °C: GRU 2.06 / 2.72
+/ 2.92, AR(1) on anomalies 2.13 / 2.85 / 2.95, persistence 2.24 / 3.49 / 3.73. All of it is due to
+the inputs: the ridge regression on them has the same, and three years of days teach a network no
+more. Five stocks, R² against the training mean (against the test's own it is lower): the logarithm
+of the next day's range 0.628, HAR + EWMA 0.615, and an edge over the ridge regression, 0.626, small
+but beyond chance; of 5-day volatility 0.473 as the ridge, HAR + EWMA 0.457. Returns: no edge.
+80% intervals held 77.5 to 81.1%.
+
+HAR regresses on averages over a day, a week and a month (Corsi 2009, doi:10.1093/jjfinec/nbp001).
 """
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,20 +35,12 @@ import numpy as np
 import optax
 from jax import Array
 
-from experiments.common import forecast_report, loop, plots, stocks, tables, training, weather
-from experiments.common.command import InputError, run_command
-from experiments.common.forecaster import (
-    Forecaster,
-    Problem,
-    calibrated_quantiles,
-    ensemble,
-    examples_of,
-    left_out_parts,
-    mean_of_unseen,
-    mean_pinball_loss,
-)
+from experiments.common import forecast_report, forecaster, loop, stocks, tables, training, weather
+from experiments.common.command import run_command
+from experiments.common.forecaster import Forecaster, Problem
 from experiments.common.metrics import read_records
 from experiments.common.models import load_model, save_model
+from experiments.common.plots import plot_learning_curves
 from experiments.common.table_forecasts import make_problem, times_after
 
 COMMAND = "python -m experiments.forecasting"
@@ -70,22 +78,12 @@ class Study(NamedTuple):
     report: Callable[[Problem, np.ndarray, Path], None]  # of the quantiles, into a folder
 
 
+STOCKS = Settings(
+    window=22, hidden_size=16, dropout=0.5, members=8, batch_size=128, epochs=8, weight_decay=1.0
+)
 STUDIES = {
     "weather": Study(Settings(), weather.make_problem, forecast_report.report_weather),
-    "stocks": Study(
-        Settings(
-            window=22,
-            hidden_size=16,
-            dropout=0.5,
-            members=8,
-            batch_size=128,
-            epochs=8,
-            patience=4,
-            weight_decay=1.0,
-        ),
-        stocks.make_problem,
-        forecast_report.report_stocks,
-    ),
+    "stocks": Study(STOCKS, stocks.make_problem, forecast_report.report_stocks),
 }
 TABLE = Settings(
     window=28, hidden_size=16, members=10, seeds=1, learning_rate=1e-3, weight_decay=1.0
@@ -98,9 +96,9 @@ def make_training(
 ) -> training.Training:
     """Builds the training of `members` networks side by side, on the same batches."""
     model = make_model(settings, problem)
-    examples = examples_of(problem, problem.split.train)
-    validation = examples_of(problem, problem.split.validation)
-    left_out = left_out_parts(settings.members, problem.parts.max())
+    examples = forecaster.examples_of(problem, problem.split.train)
+    validation = forecaster.examples_of(problem, problem.split.validation)
+    left_out = forecaster.left_out_parts(settings.members, problem.parts.max())
 
     def init_params(key: Array) -> Any:
         keys = jax.random.split(key, settings.members)
@@ -109,15 +107,15 @@ def make_training(
     def loss(params: Any, batch: dict[str, Array], key: Array) -> Array:
         def member_loss(params: Any, key: Array, part: Array) -> Array:
             outputs: Any = model.apply(params, batch["inputs"], True, rngs={"dropout": key})
-            return mean_pinball_loss(outputs, batch, part)
+            return forecaster.mean_pinball_loss(outputs, batch, part)
 
         keys = jax.random.split(key, settings.members)
         return jax.vmap(member_loss)(params, keys, jnp.asarray(left_out)).mean()
 
     def evaluate(params: Any) -> training.Metrics:
-        outputs = ensemble(model, params, validation["inputs"])
-        unseen = mean_of_unseen(outputs, validation["part"], left_out)
-        return {"validation_score": -mean_pinball_loss(unseen, validation)}
+        outputs = forecaster.ensemble(model, params, validation["inputs"])
+        unseen = forecaster.mean_of_unseen(outputs, validation["part"], left_out)
+        return {"validation_score": -forecaster.mean_pinball_loss(unseen, validation)}
 
     optimizer = training.adamw_warmup_cosine(
         learning_rate,
@@ -163,16 +161,19 @@ def train_seeds(settings: Settings, problem: Problem, out: Path, label: str) -> 
     save_model(out / MODEL, params, record, problem.names)
     paths = sorted(out.glob(f"*/{loop.METRICS}"))
     records = {path.parent.name: read_records(path) for path in paths}
-    plots.plot_learning_curves(out / "learning_curves.png", records, "validation_score")
+    plot_learning_curves(out / "learning_curves.png", records, "validation_score")
     return params
 
 
 def forecast(settings: Settings, problem: Problem, params: Any) -> np.ndarray:
     """The quantiles [seeds, N, K, Q] from every origin, those of a seed's networks averaged."""
-    model = make_model(settings, problem)
+    run = jax.jit(partial(forecaster.ensemble, make_model(settings, problem)))
     inputs = jnp.asarray(problem.inputs)
-    run = jax.jit(lambda params: jax.lax.map(lambda p: ensemble(model, p, inputs), params))
-    return np.stack([calibrated_quantiles(problem, outputs) for outputs in np.asarray(run(params))])
+    forecasts = []
+    for seed in range(settings.seeds):
+        outputs = run(jax.tree.map(itemgetter(seed), params), inputs)
+        forecasts.append(forecaster.calibrated_quantiles(problem, np.asarray(outputs)))
+    return np.stack(forecasts)
 
 
 def experiment(data: str, settings: Settings, out: Path) -> None:
@@ -188,17 +189,7 @@ def predict(data: str, date: str, out: Path) -> str:
     params, record, _ = load_model(out / MODEL, COMMAND)
     settings = Settings(**record["settings"])
     problem = STUDIES[data].make_problem(settings.window)
-    days = problem.origins.astype("datetime64[D]")
-    try:
-        day = days.max() if date == "end" else np.datetime64(date, "D")
-    except ValueError:
-        raise InputError(f"`--predict` is {date!r}; it must be a date, or `end`.") from None
-    rows = np.flatnonzero(days == day)
-    if not len(rows):
-        raise InputError(
-            f"There is no forecast from {day}; the days of the data go from {days.min()} to "
-            f"{days.max()}."
-        )
+    rows = forecast_report.origins_on(problem, date)
     quantiles = forecast(settings, problem, params).mean(0)[rows]
     return forecast_report.describe_forecasts(problem, rows, quantiles)
 

@@ -14,12 +14,12 @@ from experiments.common.forecast_scores import (
     r_squared,
     squared_error,
 )
-from experiments.common.forecaster import Problem
+from experiments.common.forecaster import Problem, constant_quantiles
 from experiments.common.quantiles import LEVELS, coverage, mean, median, pinball_loss
 from experiments.common.report import format_table
 
 NETWORK, WORST = "GRU", "GRU, the worst seed"
-CONSTANT = "linear, the errors of training about it"
+CONSTANT = "ridge, intervals of constant width"
 BLOCK = 20  # times that the bootstrap draws together
 
 
@@ -84,12 +84,6 @@ def compare(problem: Problem, quantiles: np.ndarray, measure: Measure) -> Compar
     )
 
 
-def constant_quantiles(problem: Problem) -> np.ndarray:
-    """The linear forecast with the quantiles of its errors in training about it, [N, K, Q]."""
-    errors = (problem.targets - problem.linear)[problem.split.train]
-    return problem.linear[..., None] + np.nanquantile(errors, LEVELS, axis=0).T
-
-
 def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -> None:
     """Prints a table of the figures, and one of what the network takes away of each error."""
     rows = [[name, *(f"{x:.3f}" for x in row)] for name, row in comparison.totals.items()]
@@ -99,7 +93,7 @@ def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -
     ):
         rows.append([f"its {width:.0%} interval holds", *(f"{x:.1%}" for x in shares.mean(0))])
     print(f"\n{format_table([title, *names], rows)}")
-    print(f"\nWhat the {NETWORK} takes away of a rival's error, with its 95% interval:")
+    print(f"\nWhat the {NETWORK} takes away of a rival's error, in %; * is beyond chance (95%):")
     rows = [
         [name, *(describe_reduction(column) for column in reduction.T)]
         for name, reduction in comparison.reductions.items()
@@ -108,7 +102,7 @@ def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -
     print(verdict(comparison, names))
     rows = [[name, *(f"{x:.4f}" for x in row)] for name, row in comparison.pinball.items()]
     reduction = [describe_reduction(column) for column in comparison.pinball_reduction.T]
-    rows.append([f"the {NETWORK} takes away", *reduction])
+    rows.append([f"the {NETWORK} takes away, %", *reduction])
     print(f"\n{format_table(['pinball loss of the quantiles', *names], rows)}")
 
 

@@ -36,7 +36,8 @@ def plot_fans(path: Path, fans: Sequence[Fan], unit: str) -> None:
         axis.set_title(fan.title, fontsize=10)
         axis.set(xlabel="steps ahead", ylabel=unit)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7)
+    handles = axes[-1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8)
     _save(figure, path)
 
 
@@ -54,8 +55,8 @@ def plot_errors(
     figure, [axis] = _new_axes(1, columns=1, size=(6.5, 3.8))
     for i, (name, errors) in enumerate(rows.items()):
         last = i == len(rows) - 1
-        style = {"color": "tab:red", "lw": 2} if last else {"color": COLOURS[i % len(COLOURS)]}
-        axis.plot(range(len(names)), errors, "o-", ms=4, label=name, **style)
+        colour = "tab:red" if last else COLOURS[i % len(COLOURS)]
+        axis.plot(range(len(names)), errors, "o--" if last else "o-", ms=4, label=name, c=colour)
     axis.set_xticks(range(len(names)), names)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.legend(fontsize=8)
@@ -121,7 +122,8 @@ def plot_tracks(
         axis.set_title(title, fontsize=10)
         axis.set_ylabel(ylabel)
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7, loc="upper right")
+    handles = axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=8)
     _save(figure, path)
 
 

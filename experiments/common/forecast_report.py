@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import forecast_plots
+from experiments.common.command import InputError
 from experiments.common.forecast_comparison import (
     ABSOLUTE,
     BLOCK,
@@ -88,9 +89,27 @@ def describe_direction(problem: Problem, quantiles: np.ndarray) -> str:
     edge = "an edge" if reduction[1] > 0 else "no edge, as is to be expected"
     return (
         f"Direction of the next day, the negative control: {NETWORK} right {1 - wrong.mean():.1%}, "
-        f"always up {rises.mean():.1%}; of always-up's errors it takes away "
-        f"{describe_reduction(reduction)}. There is {edge}."
+        f"always up {rises.mean():.1%}. Of always-up's errors it takes away, in %, "
+        f"{describe_reduction(reduction).rstrip(' *')}: {edge}."
     )
+
+
+def origins_on(problem: Problem, date: str) -> np.ndarray:
+    """The rows of the origins on a day, one a series; `date` is an ISO date, or "end".
+
+    Raises:
+      InputError: it is no date, or none of which there is a forecast.
+    """
+    days = problem.origins.astype("datetime64[D]")
+    try:
+        day = days.max() if date == "end" else np.datetime64(date, "D")
+    except ValueError:
+        raise InputError(f"`--predict` is {date!r}; it must be a date, or `end`.") from None
+    rows = np.flatnonzero(days == day)
+    if not len(rows):
+        period = f"{days.min()} to {days.max()}"
+        raise InputError(f"There is no forecast from {day}; the data has days from {period}.")
+    return rows
 
 
 def describe_forecasts(problem: Problem, rows: np.ndarray, quantiles: np.ndarray) -> str:

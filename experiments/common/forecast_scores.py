@@ -66,7 +66,9 @@ def error_reduction(
 
 
 def describe_reduction(reduction: np.ndarray) -> str:
-    """Says one column of `error_reduction` in words: "3.1% (1.0 to 5.2)", or that it is no edge."""
+    """Writes one column of `error_reduction` in percent: "3.1 (1.0 to 5.2) *".
+
+    The star says that the interval lies above zero: an edge beyond chance.
+    """
     share, low, high = 100 * reduction
-    edge = "" if low > 0 else ", no edge" if high >= 0 else ", worse"
-    return f"{share:.1f}% ({low:.1f} to {high:.1f}){edge}"
+    return f"{share:.1f} ({low:.1f} to {high:.1f}) {'*' if low > 0 else ' '}"

@@ -20,6 +20,7 @@ from experiments.common.quantiles import (
     conformal_margin,
     ordered_quantiles,
     pinball_loss,
+    widened,
 )
 from experiments.common.splits import Split
 from grujax.linen import GRU
@@ -115,10 +116,18 @@ def calibrated_quantiles(problem: Problem, outputs: np.ndarray) -> np.ndarray:
     left_out = left_out_parts(outputs.shape[1], problem.parts.max())
     unseen = mean_of_unseen(outputs[rows], problem.parts[rows], left_out)
     margin = conformal_margin(in_units(unseen, rows), problem.targets[rows])
-    quantiles = in_units(outputs.mean(1), slice(None))
-    quantiles[..., 0] = np.minimum(quantiles[..., 0] - margin, quantiles[..., 1])
-    quantiles[..., -1] = np.maximum(quantiles[..., -1] + margin, quantiles[..., -2])
-    return quantiles
+    return widened(in_units(outputs.mean(1), slice(None)), margin)
+
+
+def constant_quantiles(problem: Problem) -> np.ndarray:
+    """The linear forecast with the quantiles of its errors in training about it, [N, K, Q].
+
+    Calibrated as the network's are.
+    """
+    errors = (problem.targets - problem.linear)[problem.split.train]
+    quantiles = problem.linear[..., None] + np.nanquantile(errors, LEVELS, axis=0).T
+    rows = problem.split.validation
+    return widened(quantiles, conformal_margin(quantiles[rows], problem.targets[rows]))
 
 
 def examples_of(problem: Problem, rows: np.ndarray) -> dict[str, Array]:

@@ -70,6 +70,14 @@ def coverage(quantiles: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.nanmean(np.where(np.isfinite(targets), inside, np.nan), axis=0)
 
 
+def widened(quantiles: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """Moves the outer levels of quantiles [..., K, Q] outwards by [K], but never past the inner."""
+    inner = quantiles[..., 1:-1]
+    lower = np.minimum(quantiles[..., 0] - margin, inner[..., 0])
+    upper = np.maximum(quantiles[..., -1] + margin, inner[..., -1])
+    return np.concatenate([lower[..., None], inner, upper[..., None]], -1)
+
+
 def conformal_margin(quantiles: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """By how much the interval must be widened (or narrowed, if negative) on both sides.
 
