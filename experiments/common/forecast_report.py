@@ -150,5 +150,5 @@ def _report_horizons(
 def _fan(problem: Problem, quantiles: np.ndarray, row: int) -> Fan:
     """A fan from the origin `row`; where origins were left out, its past leaves them out."""
     past = problem.rivals["persistence"][max(row - PAST + 1, 0) : row + 1, 0]
-    title = f"from {problem.origins[row]!s:.16}"
-    return Fan(title, past, quantiles.mean(0)[row], problem.targets[row])
+    origin = f"{problem.origins[row]!s:.16}".removesuffix("T00:00")
+    return Fan(f"from {origin}", past, quantiles.mean(0)[row], problem.targets[row])
