@@ -62,16 +62,14 @@ def test_weather_a_resumed_run_and_its_forecasts(tmp_path, capsys, monkeypatch):
     again = json.loads((tmp_path / "stopped" / "weather" / "results.json").read_text())
     assert again == results
 
-    # The saved networks forecast, from the end of the data or from a day.
-    run(tmp_path / "alone", data="weather", predict="end")
+    # The saved networks forecast.
+    run(tmp_path / "alone", data="weather", predict="2015-07-01")
     heading, header, *rows = capsys.readouterr().out.splitlines()
-    assert heading == "Seattle, from the end of 2015-12-31"
+    assert heading == "Seattle, from the end of 2015-07-01"
     assert header.split() == ["10%", "30%", "50%", "70%", "90%"]
     quantiles = np.array([row.split()[1:] for row in rows], float)
     assert quantiles.shape == (7, 5)
     assert np.all(np.diff(quantiles) >= 0)
-    run(tmp_path / "alone", data="weather", predict="2015-07-01")
-    assert "from the end of 2015-07-01" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"There is no forecast from 2019-01-01; .* to 2015-12-31"):
         run(tmp_path / "alone", data="weather", predict="2019-01-01")
     with pytest.raises(InputError, match="`--predict` is 'soon'; it must be a date, or `end`"):
