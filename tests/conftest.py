@@ -59,19 +59,32 @@ def x64():
 
 
 @pytest.fixture
-def archive(tmp_path_factory, monkeypatch):
+def in_place(monkeypatch):
+    """A function: small archives in a folder take the places of the real ones, by their names."""
+
+    def put(folder: Path, *places: tuple[object, str]) -> Path:
+        for module, name in places:
+            archive = getattr(module, name)
+            content = (folder / archive.filename).read_bytes()
+            small = archive._replace(sha256=hashlib.sha256(content).hexdigest())
+            monkeypatch.setattr(module, name, small)
+        monkeypatch.setenv("GRUJAX_DATA", str(folder))
+        return folder
+
+    return put
+
+
+@pytest.fixture
+def archive(tmp_path_factory, in_place):
     """A small archive of rated sentences in the place of the real one, for experiments on them."""
     from vader_archive import make_archive
 
     from experiments.common import vader
 
     folder = tmp_path_factory.mktemp("data")
-    path = folder / vader.ARCHIVE.filename
-    make_archive(path)
-    small = vader.ARCHIVE._replace(sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setattr(vader, "ARCHIVE", small)
-    monkeypatch.setenv("GRUJAX_DATA", str(folder))
-    return small
+    make_archive(folder / vader.ARCHIVE.filename)
+    in_place(folder, (vader, "ARCHIVE"))
+    return vader.ARCHIVE
 
 
 @pytest.fixture
@@ -86,7 +99,7 @@ def debian(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def books(tmp_path_factory, monkeypatch):
+def books(tmp_path_factory, in_place):
     """Small archives of books in the place of the Bible and of Shakespeare's works."""
     from prose_archives import make_archives
 
@@ -94,10 +107,29 @@ def books(tmp_path_factory, monkeypatch):
 
     folder = tmp_path_factory.mktemp("books")
     make_archives(folder)
-    for name in ("BIBLE", "SHAKESPEARE"):
-        archive = getattr(prose, name)
-        content = (folder / archive.filename).read_bytes()
-        small = archive._replace(sha256=hashlib.sha256(content).hexdigest())
-        monkeypatch.setattr(prose, name, small)
-    monkeypatch.setenv("GRUJAX_DATA", str(folder))
-    return folder
+    return in_place(folder, (prose, "BIBLE"), (prose, "SHAKESPEARE"))
+
+
+@pytest.fixture
+def forecast_archives(tmp_path_factory, in_place):
+    """Small archives of made-up weather and prices in the places of the real ones."""
+    from forecast_archives import write_stocks, write_weather
+
+    from experiments.common import stocks, weather
+
+    folder = tmp_path_factory.mktemp("forecasts")
+    write_weather(folder / weather.ARCHIVE.filename)
+    write_stocks(folder / stocks.ARCHIVE.filename)
+    return in_place(folder, (weather, "ARCHIVE"), (stocks, "ARCHIVE"))
+
+
+@pytest.fixture
+def spoken(tmp_path_factory, in_place):
+    """A small archive of spoken digits in the place of the real one."""
+    from spoken_digits_archive import make_archive
+
+    from experiments.common import spoken_digits
+
+    folder = tmp_path_factory.mktemp("spoken")
+    make_archive(folder / spoken_digits.ARCHIVE.filename)
+    return in_place(folder, (spoken_digits, "ARCHIVE"))

@@ -12,6 +12,10 @@ from experiments.common.loop import SettingsMismatchError
 Command = TypeVar("Command")
 
 
+class InputError(ValueError):
+    """What the user gave cannot be used; the message says why."""
+
+
 def run_command(
     main: Callable[[Command], None], command: type[Command], description: str | None
 ) -> None:
@@ -22,7 +26,7 @@ def run_command(
     """
     try:
         main(tyro.cli(command, description=description))
-    except (DataError, FileNotFoundError, SettingsMismatchError) as error:
+    except (DataError, FileNotFoundError, InputError, SettingsMismatchError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,0 +1,99 @@
+"""Forecasts as quantiles: the loss that they minimise, their order, and how often they are right.
+
+The levels are the midpoints of fifths. The outer two bound an interval that holds the truth four
+times out of five; the middle one, the median, has the least absolute error; and the mean of all
+five is about the mean, which has the least squared error.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from scipy.stats import norm
+
+LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+COVERAGE = 0.8  # of the interval between the outer two
+
+
+def pinball_loss(quantiles: ArrayLike, targets: ArrayLike) -> Array:
+    """The loss that the true quantiles minimise, mean over the levels; works under `jax.jit`.
+
+    max(τ·e, (τ − 1)·e) for e = target − quantile at level τ (Koenker & Bassett 1978).
+
+    Args:
+      quantiles: [..., Q], at LEVELS.
+      targets: [...].
+
+    Returns: [...].
+    """
+    error = jnp.asarray(targets)[..., None] - jnp.asarray(quantiles)
+    return jnp.maximum(LEVELS * error, (LEVELS - 1) * error).mean(-1)
+
+
+def ordered_quantiles(raw: Array) -> Array:
+    """Quantiles [..., Q] that cannot cross, from any numbers [..., Q].
+
+    The middle number is the median, the others, through a softplus, are the gaps from one level to
+    the next. Zeros give the quantiles of a normal distribution of mean 0 and deviation 1.
+    """
+    middle = len(LEVELS) // 2
+    normal_gaps = np.diff(norm.ppf(LEVELS))
+    shift = np.log(np.expm1(normal_gaps))  # softplus(shift) = normal_gaps
+    median = raw[..., middle : middle + 1]
+    below = jax.nn.softplus(raw[..., :middle] + shift[:middle])
+    above = jax.nn.softplus(raw[..., middle + 1 :] + shift[middle:])
+    lower = median - jnp.cumsum(below[..., ::-1], -1)[..., ::-1]
+    return jnp.concatenate([lower, median, median + jnp.cumsum(above, -1)], -1)
+
+
+def median(quantiles: np.ndarray) -> np.ndarray:
+    """The forecast [...] of least absolute error."""
+    return quantiles[..., len(LEVELS) // 2]
+
+
+def mean(quantiles: np.ndarray) -> np.ndarray:
+    """The forecast [...] of least squared error, as far as five quantiles tell it."""
+    return quantiles.mean(-1)
+
+
+def coverage(quantiles: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """How often the interval of the outer levels holds the target, NaN left out.
+
+    Args:
+      quantiles: [N, K, Q].
+      targets: [N, K].
+
+    Returns: [K], fractions.
+    """
+    inside = (quantiles[..., 0] <= targets) & (targets <= quantiles[..., -1])
+    return np.nanmean(np.where(np.isfinite(targets), inside, np.nan), axis=0)
+
+
+def widened(quantiles: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """Moves the outer levels of quantiles [..., K, Q] outwards by [K], but never past the inner."""
+    inner = quantiles[..., 1:-1]
+    lower = np.minimum(quantiles[..., 0] - margin, inner[..., 0])
+    upper = np.maximum(quantiles[..., -1] + margin, inner[..., -1])
+    return np.concatenate([lower[..., None], inner, upper[..., None]], -1)
+
+
+def conformal_margin(quantiles: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """By how much the interval must be widened (or narrowed, if negative) on both sides.
+
+    Conformalised quantile regression (Romano et al. 2019, https://arxiv.org/abs/1905.03222): the
+    COVERAGE quantile of how far held-out targets lie outside, with the correction for N.
+
+    Args:
+      quantiles: [N, K, Q] on held-out data.
+      targets: [N, K]; NaN is left out.
+
+    Returns: [K].
+    """
+    outside = np.maximum(quantiles[..., 0] - targets, targets - quantiles[..., -1])
+    margins = []
+    for column in outside.T:
+        column = np.sort(column[np.isfinite(column)])
+        rank = int(np.ceil((len(column) + 1) * COVERAGE))
+        margins.append(column[min(rank, len(column)) - 1])
+    return np.array(margins)

@@ -1,0 +1,173 @@
+"""A column of a user's table as a series: numbers at equal steps of time, with its gaps known.
+
+The file has a header and separates its cells by commas, semicolons or tabs. What is wrong with it
+is said by column and row, as a spreadsheet counts rows: the header is row 1.
+"""
+
+import csv
+import io
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from experiments.common.command import InputError
+
+MISSING = {"", "-", "na", "n/a", "nan", "nat", "null", "none"}
+MAX_MISSING_ROWS = 0.1  # a table that lacks more of its steps has steps of unequal length
+
+
+class Series(NamedTuple):
+    """One column of a table over L equal steps of time."""
+
+    values: np.ndarray  # float [L]; NaN where a cell or a whole row is missing
+    times: np.ndarray  # datetime64[ns] [L], or the rows' numbers, int [L]
+    frequency: pd.offsets.BaseOffset | pd.Timedelta | None  # one step; None: rows are only counted
+    notes: list[str]  # what was done to the table, a sentence each
+
+
+def read_series(path: Path, target: str | None, time: str | None) -> Series:
+    """Reads one column.
+
+    Args:
+      path: the file.
+      target: the column's name.
+      time: the name of the column of times; None takes the first column that holds nothing but
+        dates, and counts rows where there is none.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      InputError: the table cannot be read as such a series; the message names column and row.
+    """
+    header, rows = _read_cells(path)
+    columns = ", ".join(header)
+    for flag, name in (("target", target), ("time", time)):
+        if (name is None and flag == "target") or (name is not None and name not in header):
+            given = "is missing" if name is None else f"is {name!r}"
+            raise InputError(f"`--{flag}` {given}; {path} has the columns {columns}.")
+    assert target is not None
+    numbers = np.array([number for number, _ in rows])
+    values = _numbers(path, target, numbers, [cells[header.index(target)] for _, cells in rows])
+    candidates = [time] if time else [name for name in header if name != target]
+    for name in candidates:
+        cells = [cells[header.index(name)] for _, cells in rows]
+        times = _times(path, name, numbers, cells, chosen=bool(time))
+        if times is not None:
+            return _on_a_grid(path, name, numbers, times, values)
+    return Series(values, numbers, None, ["There is no column of times: each row is one step."])
+
+
+def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and each row's number with its cells; blank rows at the end are left out."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not a text file in UTF-8: {error.reason}.") from None
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    header, *rows = [[cell.strip() for cell in row] for row in lines] or [[]]
+    if not any(header):
+        raise InputError(f"{path} has no header in row 1; it should name the columns.")
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise InputError(f"{path} has the column {twice[0]!r} more than once in row 1.")
+    while rows and not any(rows[-1]):
+        rows.pop()
+    numbered = []
+    for number, row in enumerate(rows, start=2):
+        if not any(row) and len(header) > 1:
+            continue
+        cells = row or [""]
+        if len(cells) != len(header):
+            raise InputError(
+                f"Row {number} of {path} has {len(cells)} cells, and the header {len(header)}."
+            )
+        numbered.append((number, cells))
+    return header, numbered
+
+
+def _numbers(path: Path, column: str, numbers: np.ndarray, cells: list[str]) -> np.ndarray:
+    values = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        if cell.lower() in MISSING:
+            continue
+        try:
+            values[i] = float(cell)
+        except ValueError:
+            values[i] = np.inf
+        if not np.isfinite(values[i]):
+            raise InputError(
+                f"Column {column!r} of {path} holds {cell!r} in row {numbers[i]}, "
+                "which is not a number."
+            )
+    return values
+
+
+def _times(
+    path: Path, column: str, numbers: np.ndarray, cells: list[str], chosen: bool
+) -> pd.DatetimeIndex | None:
+    """Reads dates; None where some are not, unless the user has chosen the column."""
+    if not chosen and (not cells or _is_number(cells[0])):
+        return None
+    times = pd.to_datetime(pd.Series(cells, dtype=str), errors="coerce", utc=True)
+    if times.isna().any():
+        if not chosen and times.isna().mean() > 0.5:
+            return None
+        i = int(np.flatnonzero(times.isna())[0])
+        raise InputError(
+            f"Column {column!r} of {path} holds {cells[i]!r} in row {numbers[i]}, which is not a "
+            "time like those before it."
+        )
+    return pd.DatetimeIndex(times).tz_localize(None)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _on_a_grid(
+    path: Path, column: str, numbers: np.ndarray, times: pd.DatetimeIndex, values: np.ndarray
+) -> Series:
+    """Sorts by time, and puts a missing value where a row is missing."""
+    notes = []
+    if not times.is_monotonic_increasing:
+        order = times.argsort()
+        times, values, numbers = times[order], values[order], numbers[order]
+        notes.append(f"The rows are sorted by {column!r}.")
+    if times.has_duplicates:
+        row = numbers[np.flatnonzero(times.duplicated())[0]]
+        raise InputError(f"Column {column!r} of {path} repeats a time in row {row}.")
+    complete = _frequency(times)
+    if complete is not None:
+        return Series(values, times.to_numpy(), complete, notes)
+    steps = times.to_series().diff().dropna()
+    step = steps.mode().iloc[0] if len(steps) else pd.Timedelta(days=1)
+    places = (times - times[0]) / step
+    length = int(places[-1]) + 1 if len(times) else 0
+    if len(times) < (1 - MAX_MISSING_ROWS) * length or not (places == places.astype(int)).all():
+        notes.append(
+            f"The steps of {column!r} have unequal lengths: each row is taken as one step."
+        )
+        return Series(values, times.to_numpy(), None, notes)
+    grid = pd.date_range(times[0], periods=length, freq=step)
+    notes.append(f"Rows are missing for {length - len(times)} of the {length} steps.")
+    full = pd.Series(values, times).reindex(grid).to_numpy()
+    return Series(full, grid.to_numpy(), step, notes)
+
+
+def _frequency(times: pd.DatetimeIndex) -> pd.offsets.BaseOffset | None:
+    """The step of times without gaps, such as a month or a business day."""
+    if len(times) < 3:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas 3 says that its successor returns an offset
+        return pd.tseries.frequencies.to_offset(pd.infer_freq(times))
