@@ -83,3 +83,20 @@ def debian(tmp_path_factory, monkeypatch):
     write_index(folder)
     monkeypatch.setenv("GRUJAX_DATA", str(folder))
     return folder
+
+
+@pytest.fixture
+def spoken(tmp_path_factory, monkeypatch):
+    """A small archive of spoken digits in the place of the real one."""
+    from spoken_digits_archive import make_archive
+
+    from experiments.common import spoken_digits
+
+    folder = tmp_path_factory.mktemp("spoken")
+    path = folder / spoken_digits.ARCHIVE.filename
+    make_archive(path)
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    small = spoken_digits.ARCHIVE._replace(sha256=checksum)
+    monkeypatch.setattr(spoken_digits, "ARCHIVE", small)
+    monkeypatch.setenv("GRUJAX_DATA", str(folder))
+    return folder
