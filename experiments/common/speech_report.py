@@ -145,7 +145,8 @@ def draw_plots(
         for name, (log_probs, steps, path, _) in heard.items()
     ]
     strides = [model.stride for model, _ in networks.values()]
-    plot_posteriorgram(out / "posteriorgram.png", panels, strides, said, strings.ends[first])
+    ends = strings.ends[first][: len(said)]
+    plot_posteriorgram(out / "posteriorgram.png", panels, strides, said, ends)
     lengths = {name: score.by_length() for name, score in scores.items()}
     plot_errors_by_length(out / "errors_by_length.png", lengths)
     records = {name: read_records(out / name / loop.METRICS) for name in networks}
