@@ -6,14 +6,17 @@ pauses; training draws new ones in every epoch, at other speeds and with noise. 
 on two sides of the split, but all speakers do: nothing is said about new speakers. One network
 reads a string in both directions; the other listens as the frames come.
 
-    python -m experiments.speech_recognition                     X minutes
-    python -m experiments.speech_recognition --quick             X minutes
+    python -m experiments.speech_recognition            9 minutes of a busy core
+    python -m experiments.speech_recognition --quick    QUICKTIME
     python -m experiments.speech_recognition --predict runs/speech_recognition/example.npy
 
 Audio cannot be given: the data do not say how their MFCCs were computed. `--predict` takes a .npy
 file with an array [T, 13] of MFCCs like theirs.
 
-Measured: TODO
+Measured on 2,000 strings of the 600 test utterances, digit errors (95% interval, by bootstrap over
+utterances) and strings right: in both directions 0.53% (0.17 to 1.11), 97.5%; frame by frame 0.87%
+(0.45 to 1.51), 96.0%, mostly heard before a digit ends. Of single utterances 99.7% and 97.2% are
+right; the nearest neighbour by dynamic time warping has 99.3%, a support vector machine 98.8%.
 """
 
 from collections.abc import Callable
@@ -49,9 +52,7 @@ DIGITS = (3, 7)  # of a validation or test string, the least and the most
 WIDTH = 288  # frames of a validation or test string at most
 NUM_VALIDATION = 400  # strings
 BEAMS = 8
-MINUTES = {False: 10, True: 2}  # of the whole command, without and with --quick
-
-
+MINUTES = {False: 6, True: 2}  # of the whole command, without and with --quick
 DISTORTION = Distortion(speed=0.2, loudness=0.5, colour=0.3, noise=0.8, masked=8.0)
 
 
@@ -179,7 +180,7 @@ def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics
 def experiment(command: "Command") -> None:
     """Trains both networks, and compares them on the test set."""
     minutes = MINUTES[command.quick]
-    print(f"Training two networks, then the report: about {minutes} minutes on 2 idle CPU cores.")
+    print(f"Training two networks, then the report: about {minutes} minutes of an idle CPU core.")
     corpus = read_corpus()
     data = prepare(corpus)
     networks = {}

@@ -1,10 +1,10 @@
 """Connected digits, joined from recordings of single ones as a pure function of a random key.
 
 A string is a row of utterances with pauses. Each is cross-faded with what is beside it, the next
-utterance or the pause, so that no step in the cepstra gives a boundary away. A pause is the
-quietest frame of some utterance of the same pool, with a little noise. The cepstrum of a sound that
-fades into another is not the mixture of both cepstra: it is the logarithm of the power that is
-mixed here, not the power.
+utterance or the pause, so that no step in the cepstra gives a boundary away. All pauses of a
+string are the quietest frame of some utterance of the same pool, with a little noise. The cepstrum
+of a sound that fades into another is not the mixture of both cepstra: it is the logarithm of the
+power that is mixed here, not the power.
 """
 
 from functools import partial

@@ -8,7 +8,7 @@ from sklearn.svm import SVC
 from experiments.common.dtw import dtw_distances
 from experiments.common.spoken_digits import Utterances
 
-LONGEST = 24  # frames that are warped; longer utterances are shrunk to these, which costs nothing
+LONGEST = 24  # frames that are warped; longer utterances are shrunk to these
 POINTS = 12  # at which the support vector machine looks at an utterance
 
 

@@ -150,4 +150,4 @@ def draw_plots(
     lengths = {name: score.by_length() for name, score in scores.items()}
     plot_errors_by_length(out / "errors_by_length.png", lengths)
     records = {name: read_records(out / name / loop.METRICS) for name in networks}
-    plot_learning_curves(out / "learning_curves.png", records, "validation_digits_right")
+    plot_learning_curves(out / "learning_curves.png", records, "validation_log_likelihood")
