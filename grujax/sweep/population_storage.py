@@ -135,7 +135,8 @@ def _describe(value: Any) -> str:
 def _as_wanted(leaf: np.ndarray, struct: Any) -> Any:
     array: Any = leaf
     if is_key(struct):
-        array = jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(struct))
+        implementation = jax.random.key_impl(jnp.empty((), struct.dtype))
+        array = jax.random.wrap_key_data(jnp.asarray(leaf), impl=implementation)
     elif leaf.dtype.kind == "V":  # NumPy's files forget what bfloat16 is
         array = leaf.view(struct.dtype)
     if array.shape[1:] != struct.shape or array.dtype != struct.dtype:
