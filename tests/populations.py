@@ -12,28 +12,40 @@ EXPLORE = {"learning_rate": sweep.perturb(1e-3, 0.4)}
 
 
 def init(key, learning_rate):
-    """All that a state may be made of: floats of two widths, a count, a random key."""
-    start_key, key = jax.random.split(key)
-    w = jax.random.normal(start_key, (3,))
-    return {"w": w, "slow": w.astype(jnp.bfloat16), "updates": 0, "key": key}
+    return jax.random.normal(key, (3,))
 
 
-def step(key, state, learning_rate):
+def step(key, w, learning_rate):
     """Noisy gradient descent on |w − 1|²."""
 
-    def update(state, key):
-        own_key, key_after = jax.random.split(state["key"])
-        noise = jax.random.normal(key, (3,)) + jax.random.normal(own_key, (3,))
-        w = state["w"] - learning_rate * (2 * (state["w"] - 1) + 0.1 * noise)
-        slow = (0.9 * state["slow"] + 0.1 * w).astype(jnp.bfloat16)
-        return {"w": w, "slow": slow, "updates": state["updates"] + 1, "key": key_after}, None
+    def update(w, noise):
+        return w - learning_rate * (2 * (w - 1) + 0.1 * noise), None
 
-    return jax.lax.scan(update, state, jax.random.split(key, 4))[0]
+    return jax.lax.scan(update, w, jax.random.normal(key, (4, 3)))[0]
 
 
-def evaluate(key, state, learning_rate):
-    noise = 1e-3 * jax.random.normal(key)
-    return {"loss": jnp.sum((state["w"] - 1) ** 2) + noise, "updates": state["updates"]}
+def evaluate(key, w, learning_rate):
+    return {"loss": jnp.sum((w - 1) ** 2) + 1e-3 * jax.random.normal(key), "first": w[0]}
+
+
+def rich_init(key, learning_rate):
+    """All that a state may be made of: floats of two widths, a count, a random key."""
+    w = init(key, learning_rate)
+    return {"w": w, "slow": w.astype(jnp.bfloat16), "steps": 0, "key": jax.random.fold_in(key, 1)}
+
+
+def rich_step(key, state, learning_rate):
+    own_key, key_after = jax.random.split(state["key"])
+    w = step(key, state["w"] + 0.01 * jax.random.normal(own_key, (3,)), learning_rate)
+    slow = (0.9 * state["slow"] + 0.1 * w).astype(jnp.bfloat16)
+    return {"w": w, "slow": slow, "steps": state["steps"] + 1, "key": key_after}
+
+
+def rich_evaluate(key, state, learning_rate):
+    return evaluate(key, state["w"], learning_rate) | {"steps": state["steps"]}
+
+
+RICH = {"init": rich_init, "step": rich_step, "evaluate": rich_evaluate}
 
 
 def run(trials=RATES, **options) -> sweep.PopulationResult:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from populations import EXPLORE, RATES, assert_same, halve, init, run, step
+from populations import EXPLORE, RATES, RICH, assert_same, halve, init, run, step
 from test_sweep_running import Compilations
 
 from grujax import sweep
@@ -122,20 +122,23 @@ def test_members_with_nan_are_replaced():
 
 
 def test_more_rounds_go_on_to_the_bit(tmp_path):
-    whole = run()
-    run(directory=tmp_path, rounds=2)
-    run(directory=tmp_path, rounds=3, strategy="map")
-    assert_same(run(directory=tmp_path), whole)
-    with Compilations() as compilations:
-        assert_same(run(directory=tmp_path), whole)  # it only reads
-    assert compilations.count == 0
+    whole = run(**RICH)
+    run(**RICH, directory=tmp_path, rounds=2)
+    run(**RICH, directory=tmp_path, rounds=3)
+    assert_same(run(**RICH, directory=tmp_path), whole)
     with pytest.raises(ValueError, match="holds 6 rounds already, more than 5"):
-        run(directory=tmp_path, rounds=5)
+        run(**RICH, directory=tmp_path, rounds=5)
+
+
+def test_a_finished_search_only_reads(tmp_path, monkeypatch):
+    whole = run(directory=tmp_path)
+    monkeypatch.setattr(population_search, "programs_for", None)
+    assert_same(run(directory=tmp_path), whole)
 
 
 @pytest.mark.parametrize("search", [run, halve])
 def test_what_is_stopped_goes_on_to_the_bit(tmp_path, monkeypatch, search):
-    whole, write = search(), population_search.write_population
+    whole, write = search(**RICH), population_search.write_population
 
     def write_and_stop(directory, population):
         if population.rounds == 4:
@@ -146,7 +149,7 @@ def test_what_is_stopped_goes_on_to_the_bit(tmp_path, monkeypatch, search):
     with monkeypatch.context() as patch:
         patch.setattr(population_search, "write_population", write_and_stop)
         with pytest.raises(OSError, match="no space left"):
-            search(directory=tmp_path)
+            search(**RICH, directory=tmp_path)
     assert sorted(path.name for path in tmp_path.glob("*.npz")) == [
         "round-000002.npz",
         "round-000003.npz",
@@ -154,7 +157,7 @@ def test_what_is_stopped_goes_on_to_the_bit(tmp_path, monkeypatch, search):
     newest = tmp_path / "round-000003.npz"
     newest.write_bytes(newest.read_bytes()[:-30])
     with pytest.warns(UserWarning, match=r"round-000003.npz is damaged .*from the one before"):
-        assert_same(search(directory=tmp_path), whole)
+        assert_same(search(**RICH, directory=tmp_path), whole)
 
 
 @pytest.mark.parametrize("directory", [True, False])
@@ -183,12 +186,13 @@ def test_any_devices_give_the_same_result():
         "import jax\n"
         "jax.config.update('jax_num_cpu_devices', 3)\n"
         "from populations import *\n"
-        "first = jax.devices()[:1]\n"
-        "for search in (run, halve):\n"
-        "    for strategy in ('map', 'vmap'):\n"
-        "        alone = search(devices=first, strategy=strategy)\n"
-        "        for devices in (jax.devices()[1:], jax.devices()):\n"
-        "            assert_same(search(devices=devices, strategy=strategy), alone, 1e-5)\n"
+        "one, three = jax.devices()[1:2], jax.devices()\n"
+        "for search, strategy, options in (\n"
+        "    (run, 'map', RICH), (run, 'vmap', {}), (halve, 'map', {'factor': 3})\n"
+        "):\n"
+        "    alone = search(**options, devices=one, strategy=strategy)\n"
+        "    spread = search(**options, devices=three, strategy=strategy)\n"
+        "    assert_same(spread, alone, 1e-5)\n"
     )
     environment_path = [Path(__file__).parent, Path(__file__).parents[1]]
     subprocess.run(
@@ -213,14 +217,14 @@ def test_all_rounds_are_one_program_that_is_kept():
 
 @pytest.mark.parametrize("make_key", [jax.random.PRNGKey, lambda s: jax.random.key(s, impl="rbg")])
 def test_any_kind_of_key(make_key, tmp_path):
-    whole = run(key=make_key(0))
-    run(key=make_key(0), rounds=4, directory=tmp_path)
-    assert_same(run(key=make_key(0), directory=tmp_path), whole)
+    whole = run(**RICH, key=make_key(0))
+    run(**RICH, key=make_key(0), rounds=4, directory=tmp_path)
+    assert_same(run(**RICH, key=make_key(0), directory=tmp_path), whole)
 
 
 def test_halving_keeps_the_best_for_longer():
     trials = {"learning_rate": np.geomspace(0.002, 0.3, 9)}
-    result = halve(trials, factor=3, rounds=2)
+    result = halve(trials, factor=3, rounds=2, **RICH)
     counts = np.bincount(result.metrics["rounds"])
     assert {n: count for n, count in enumerate(counts) if count} == {2: 6, 8: 2, 26: 1}
     curve = result.metrics["loss_by_round"]
@@ -232,7 +236,7 @@ def test_halving_keeps_the_best_for_longer():
         assert not np.isnan(curve[index, :ran]).any()
         assert np.isnan(curve[index, ran:]).all()
         assert result.metrics["loss"][index] == curve[index, ran - 1]
-        assert result.metrics["updates"][index] == 4 * ran
+        assert result.metrics["steps"][index] == ran
     assert list(result.states) == [np.argmax(result.metrics["rounds"])]
 
 
@@ -276,28 +280,24 @@ def test_a_directory_of_another_search_is_refused(tmp_path, change, message):
 
 def test_a_directory_with_other_states_or_metrics_is_refused(tmp_path):
     def longer(key, learning_rate):
-        return init(key, learning_rate) | {"w": jnp.zeros(4)}
+        return jnp.zeros(4)
 
-    def fewer(key, learning_rate):
-        return {"w": jnp.zeros(3)}
-
-    def one_step(key, state, learning_rate):
-        return state
-
-    def one_metric(key, state, learning_rate):
-        return {"loss": state["w"].sum()}
+    def one_metric(key, w, learning_rate):
+        return {"loss": w.sum()}
 
     run(directory=tmp_path, rounds=1)
-    for function in (longer, fewer):
-        function.__qualname__ = "init"
-    one_step.__qualname__, one_metric.__qualname__ = "step", "evaluate"
-    others = {"step": one_step, "evaluate": one_metric, "directory": tmp_path}
-    with pytest.raises(ValueError, match=r"metrics \['loss', 'updates'\], and .* \['loss'\] now"):
-        run(**others, rounds=2)
+
+    def richer(key, learning_rate):
+        return RICH["init"](key, learning_rate)
+
+    longer.__qualname__ = richer.__qualname__ = "init"
+    one_metric.__qualname__ = "evaluate"
+    with pytest.raises(ValueError, match=r"metrics \['first', 'loss'\], and .* \['loss'\] now"):
+        run(evaluate=one_metric, directory=tmp_path)
     with pytest.raises(ValueError, match=r"an array float32 \[3\], where `init` makes float32 \[4"):
-        run(init=longer, **others, rounds=1)
-    with pytest.raises(ValueError, match="states of 4 arrays, and `init` makes 1 now"):
-        run(init=fewer, **others, rounds=1)
+        run(init=longer, directory=tmp_path, rounds=1)
+    with pytest.raises(ValueError, match="states of 1 arrays, and `init` makes 4 now"):
+        run(init=richer, directory=tmp_path, rounds=1)
 
 
 def test_progress_shows_rounds(capsys):
@@ -319,7 +319,7 @@ def test_integers_and_functions_without_exploration_are_taken_over():
     result = run(
         trials,
         **functions,
-        evaluate=lambda key, state, learning_rate, size, flag: {"loss": state["w"].sum() + size},
+        evaluate=lambda key, w, learning_rate, size, flag: {"loss": w.sum() + size},
         explore=explore,
     )
     sizes, flags = (result.metrics[f"{name}_by_round"] for name in ("size", "flag"))
@@ -333,10 +333,6 @@ def test_integers_and_functions_without_exploration_are_taken_over():
         assert np.all(flags[:, number] == flags[parents[:, number], number - 1])
 
 
-def grown(key, state, learning_rate):
-    return state | {"w": jnp.zeros(4)}
-
-
 NOISE = np.random.default_rng(0)
 
 
@@ -347,7 +343,7 @@ NOISE = np.random.default_rng(0)
         ({"mode": "least"}, '`mode` must be "min" or "max"'),
         ({"strategy": "pmap"}, "`strategy` must be None"),
         ({"devices": []}, "at least one device"),
-        ({"metric": "error"}, "`metric` is 'error', but `evaluate` returns `loss`, `updates`"),
+        ({"metric": "error"}, "`metric` is 'error', but `evaluate` returns `first`, `loss`"),
         ({"explore": {"rate": sweep.perturb(0, 1)}}, "names `rate`, but the hyperparameters are"),
         ({"explore": {"learning_rate": 2}}, r"`explore\['learning_rate'\]` must be a function"),
         ({"explore": {"learning_rate": lambda key, v: jnp.ones(2)}}, r"one value for one, got sh"),
@@ -355,12 +351,12 @@ NOISE = np.random.default_rng(0)
         ({"exploit": lambda key, scores: scores}, r"an integer for each of 5 members, got float"),
         ({"init": 3}, "`init` must be a function, got int"),
         ({"init": lambda key, learning_rate: {"name": "w"}}, r"its entry \['name'\] is str 'w'"),
-        ({"step": lambda key, state, learning_rate: 1.0}, "returns the tree"),
-        ({"step": grown}, r"its entry \['w'\] is float32 \[4\] and was float32 \[3\]"),
-        ({"step": lambda key, s, learning_rate: s | {"updates": NOISE.integers(9)}}, "`step` is n"),
-        ({"evaluate": lambda key, state, learning_rate: 1.0}, "a dict of metrics with at least"),
-        ({"evaluate": lambda key, state, learning_rate: {"loss": state["w"]}}, "`loss` is Jit"),
-        ({"evaluate": lambda key, s, learning_rate: {"loss": 0, "parent": 1}}, "entries `parent`"),
+        ({"step": lambda key, w, learning_rate: (w, w)}, "returns the tree"),
+        ({"step": lambda key, w, learning_rate: w[:2]}, r"it is float32 \[2\] and was float32 \[3"),
+        ({"step": lambda key, w, learning_rate: w + NOISE.random()}, "`step` is not pure"),
+        ({"evaluate": lambda key, w, learning_rate: 1.0}, "a dict of metrics with at least"),
+        ({"evaluate": lambda key, w, learning_rate: {"loss": w}}, "its entry `loss` is "),
+        ({"evaluate": lambda key, w, learning_rate: {"loss": 0, "parent": 1}}, "entries `parent`"),
         ({"trials": {"learning_rate": ["a"]}}, "`learning_rate` holds strings, which cannot be"),
         ({"trials": {"learning_rate": [[1.0]]}}, "`learning_rate` must be a 1-D array"),
         ({"trials": {}}, "`trials` must be a dict"),
@@ -387,7 +383,7 @@ def test_what_has_no_lineage_is_refused():
 
 def test_a_hyperparameter_that_python_branches_on_is_explained():
     def branches(key, learning_rate):
-        return init(key, learning_rate) if learning_rate > 0 else None
+        return init(key, learning_rate) if learning_rate > 0 else 0.0
 
     with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
         run(init=branches)
