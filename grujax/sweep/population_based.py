@@ -111,16 +111,6 @@ def population(
         raise ValueError(f"`exploit` must be a function, got {type(exploit).__name__}.")
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, got {rounds}.")
-    for name, function in explore.items():
-        if name not in trials:
-            raise ValueError(
-                f"`explore` names `{name}`, but the hyperparameters are {', '.join(trials)}."
-            )
-        if not callable(function):
-            raise ValueError(
-                f"`explore[{name!r}]` must be a function, such as `perturb(1e-4, 1e-1)`, got "
-                f"{function!r}."
-            )
     ordered = tuple(sorted(explore.items()))
     search = prepare(
         Functions(init, step, evaluate, exploit, ordered),
@@ -133,6 +123,16 @@ def population(
         directory=directory,
         progress=progress,
     )
+    for name, function in explore.items():
+        if name not in search.trials:
+            raise ValueError(
+                f"`explore` names `{name}`, but the hyperparameters are {', '.join(search.trials)}."
+            )
+        if not callable(function):
+            raise ValueError(
+                f"`explore[{name!r}]` must be a function, such as `perturb(1e-4, 1e-1)`, got "
+                f"{function!r}."
+            )
     members = len(next(iter(search.trials.values())))
     settings = {
         "exploit": describe_function(exploit),

@@ -82,6 +82,7 @@ def prepare(
             raise ValueError(f"`{name}` holds strings, which cannot be traced.")
     if mode not in ("min", "max"):
         raise ValueError(f'`mode` must be "min" or "max", got {mode!r}.')
+    describe_key(key)  # refuses what is none
     places = tuple(jax.local_devices() if devices is None else devices)
     return Search(
         functions,
