@@ -5,7 +5,7 @@ marked. The target is the sum of their numbers. Always answering 1 has a mean sq
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,48 @@ def draw_batch(key: Array, steps: int, batch_size: int) -> tuple[Array, Array]:
     places = places + jnp.array([[0], [half]])
     marks = jax.nn.one_hot(places, steps, axis=0).sum(1)  # [T, B]
     return jnp.stack([numbers, marks], -1), (numbers * marks).sum(0)
+
+
+class Learner(NamedTuple):
+    """A training as pure functions of its state: parameters, and what the optimizer remembers."""
+
+    start: Callable[[Array, Array], Any]  # (a key for the layer, one for the readout) -> state
+    update: Callable[[Any, Array], tuple[Any, Array]]  # (state, key) -> (state, error of a batch)
+    error: Callable[[Any, Array, Array], Array]  # (state, xs [T, B, 2], targets [B]) -> []
+
+
+def make_learner(
+    init: Callable[[Array], Any],
+    last_output: Callable[[Any, Array], Array],
+    hidden_size: int,
+    learning_rate: float | Array,
+    max_gradient_norm: float | Array = 1.0,
+    *,
+    steps: int,
+    batch_size: int,
+) -> Learner:
+    """A recurrent layer with a linear readout that learns by Adam; see `train`.
+
+    The state does not depend on learning rate and gradient norm: another learner can go on with it.
+    """
+    optimizer = optax.chain(optax.clip_by_global_norm(max_gradient_norm), optax.adam(learning_rate))
+
+    def start(layer_key: Array, readout_key: Array) -> Any:
+        readout = jax.random.normal(readout_key, (hidden_size,)) / hidden_size**0.5
+        params = (init(layer_key), readout, jnp.zeros(()))
+        return params, optimizer.init(params)
+
+    def loss(params: Any, xs: Array, targets: Array) -> Array:
+        layer, weights, bias = params
+        return jnp.mean((last_output(layer, xs) @ weights + bias - targets) ** 2)
+
+    def update(state: Any, key: Array) -> tuple[Any, Array]:
+        params, memory = state
+        value, gradient = jax.value_and_grad(loss)(params, *draw_batch(key, steps, batch_size))
+        changes, memory = optimizer.update(gradient, memory, params)
+        return (optax.apply_updates(params, changes), memory), value
+
+    return Learner(start, update, lambda state, xs, targets: loss(state[0], xs, targets))
 
 
 def train(
@@ -54,22 +96,11 @@ def train(
       first time); "solved", 1.0 where that is below SOLVED; "errors" [20], means of twentieths.
     """
     init_key, readout_key, data_key = jax.random.split(key, 3)
-    readout = jax.random.normal(readout_key, (hidden_size,)) / hidden_size**0.5
-    params = (init(init_key), readout, jnp.zeros(()))
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate))
-
-    def loss(params, xs, targets):
-        layer, weights, bias = params
-        return jnp.mean((last_output(layer, xs) @ weights + bias - targets) ** 2)
-
-    def update(carry, key):
-        params, state = carry
-        value, gradient = jax.value_and_grad(loss)(params, *draw_batch(key, steps, batch_size))
-        changes, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, changes), state), value
-
-    keys = jax.random.split(data_key, updates)
-    _, errors = jax.lax.scan(update, (params, optimizer.init(params)), keys)
+    learner = make_learner(
+        init, last_output, hidden_size, learning_rate, steps=steps, batch_size=batch_size
+    )
+    state = learner.start(init_key, readout_key)
+    _, errors = jax.lax.scan(learner.update, state, jax.random.split(data_key, updates))
     error = errors[-(-9 * updates // 10) :].mean()
     curve = errors[updates % 20 :].reshape(20, -1).mean(1)
     return {"error": error, "solved": jnp.where(error < SOLVED, 1.0, 0.0), "errors": curve}

@@ -5,20 +5,32 @@
     result.best("loss")
 
 `train(key, **hyperparameters) -> metrics` is a pure JAX function; `run` says what that means.
+`population` and `successive_halving` compare trainings while they run: they take a training in
+three parts, `init`, `step` and `evaluate`.
 """
 
-from grujax.sweep.result import SweepResult
+from grujax.sweep.halving import successive_halving
+from grujax.sweep.population_based import lineage, population
+from grujax.sweep.result import PopulationResult, SweepResult
 from grujax.sweep.running import run, trial_key
+from grujax.sweep.selection import perturb, resample, truncation
 from grujax.sweep.trials import choice, grid, integer, log_uniform, sample, uniform
 
 __all__ = [
+    "PopulationResult",
     "SweepResult",
     "choice",
     "grid",
     "integer",
+    "lineage",
     "log_uniform",
+    "perturb",
+    "population",
+    "resample",
     "run",
     "sample",
+    "successive_halving",
     "trial_key",
+    "truncation",
     "uniform",
 ]

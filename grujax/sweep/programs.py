@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, PartitionSpec
 
-from grujax.sweep.purity import Metrics, Train, check_train, with_checked_metrics
+from grujax.sweep.purity import Metrics, Train, check_pure, with_checked_metrics
 from grujax.sweep.storage import Chunk
 from grujax.sweep.trials import Trials
 
@@ -58,8 +58,7 @@ def program_for(train: Train, plan: Plan) -> Program:
         programs = _PROGRAMS.setdefault(train, {})
     except TypeError:  # a callable object without a hash, or that cannot be referred to weakly
         programs = {}
-    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    context = (plan, jax.dtypes.canonicalize_dtype(np.float64), precision)
+    context = (plan, *precision())
     if context not in programs:
         programs[context] = _compile(train, plan)
     return programs[context]
@@ -80,7 +79,7 @@ def run_chunk(program: Program, key: Array, trials: Trials, indices: np.ndarray)
         row[: len(share)] = share
     counts = np.array([len(share) for share in shares], np.int32)
     values = {name: array[slots.ravel()] for name, array in trials.items()}
-    outputs = program.run(_key_data(key), slots.ravel(), values, counts)
+    outputs = program.run(key_data(key), slots.ravel(), values, counts)
     taken = np.concatenate(
         [row * program.capacity + np.arange(count) for row, count in enumerate(counts)]
     )
@@ -89,16 +88,39 @@ def run_chunk(program: Program, key: Array, trials: Trials, indices: np.ndarray)
 
 def describe_key(key: Array) -> tuple[tuple[int, ...], str, str | None]:
     """See `Plan.key`. Raises ValueError unless it is one JAX random key."""
-    data = _key_data(key)
+    data = key_data(key)
     typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
     if data.ndim != 1 or data.dtype != np.uint32:
         raise ValueError(f"`key` must be one JAX random key, got shape {list(key.shape)}.")
     return data.shape, data.dtype.name, str(jax.random.key_impl(key)) if typed else None
 
 
-def _key_data(key: Array) -> np.ndarray:
+def choose_strategy(strategy: str | None, devices: tuple[jax.Device, ...]) -> str:
+    """See `run`. Raises ValueError for an unknown strategy, or no devices."""
+    if not devices:
+        raise ValueError("`devices` must name at least one device.")
+    if strategy is None:
+        return "map" if devices[0].platform == "cpu" else "vmap"
+    if strategy not in ("map", "vmap"):
+        raise ValueError(f'`strategy` must be None, "map" or "vmap", got {strategy!r}.')
+    return strategy
+
+
+def precision() -> tuple[Any, ...]:
+    """What a compiled program depends on besides functions and plan: JAX's own settings."""
+    matmul = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return jax.dtypes.canonicalize_dtype(np.float64), matmul
+
+
+def key_data(key: Array) -> np.ndarray:
+    """A random key, of either kind, as the numbers it is made of."""
     typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(key) if typed else key)
+
+
+def as_key(data: Array, implementation: str | None) -> Array:
+    """The inverse of `key_data`, given the implementation as `describe_key` does."""
+    return data if implementation is None else jax.random.wrap_key_data(data, impl=implementation)
 
 
 def _compile(train: Train, plan: Plan) -> Program:
@@ -114,8 +136,13 @@ def _compile(train: Train, plan: Plan) -> Program:
         return call(trial_key(key, index), values)
 
     index = jax.ShapeDtypeStruct((), jnp.int32)
-    shapes = check_train(
-        lambda index, values: trial(jnp.zeros(shape, dtype), index, values), index, values
+    shapes = check_pure(
+        lambda index, values: trial(jnp.zeros(shape, dtype), index, values),
+        index,
+        values,
+        name="train",
+        advice="`run` traces the hyperparameters of `train`: those that set shapes, or that Python "
+        "itself branches on, belong in `static`.",
     )
     capacity = plan.most
     if plan.measure:

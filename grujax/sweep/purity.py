@@ -1,4 +1,4 @@
-"""Whether a train function keeps its contract: found out by tracing it, before anything runs."""
+"""Whether a user's function keeps its contract: found out by tracing it, before anything runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Train = Callable[..., dict[str, Array]]
 Metrics = dict[str, Array]
 
 _KEPT = (
-    "`train` is not pure: a traced value was kept outside of the function that computed it, and "
+    "`{name}` is not pure: a traced value was kept outside of the function that computed it, and "
     "used elsewhere. Everything that a function needs must come from its arguments or be constant, "
     "and everything that it computes must be returned."
 )
@@ -36,8 +36,14 @@ def with_checked_metrics(train: Train, fixed: dict[str, Any]) -> Callable[[Array
     return call
 
 
-def check_train(call: Callable[[Array, dict], Metrics], key: Any, values: Any) -> Metrics:
-    """Traces a train function twice. Returns: the shapes and dtypes of its metrics.
+def check_pure(call: Callable[..., Any], *arguments: Any, name: str, advice: str) -> Any:
+    """Traces a user's function twice. Returns: the shapes and dtypes of its results.
+
+    Args:
+        call: the function.
+        *arguments: arrays, or their shapes and dtypes.
+        name: what an error calls the function.
+        advice: a note for errors from tracing, where Python needs a value that is traced.
 
     Raises:
         ValueError: the function is not pure (what it computes depends on more than its arguments),
@@ -45,21 +51,18 @@ def check_train(call: Callable[[Array, dict], Metrics], key: Any, values: Any) -
     """
     try:
         # A new function each time, or JAX would not trace it again.
-        first, shapes = jax.make_jaxpr(lambda *a: call(*a), return_shape=True)(key, values)
-        second = jax.make_jaxpr(lambda *a: call(*a))(key, values)
+        first, shapes = jax.make_jaxpr(lambda *a: call(*a), return_shape=True)(*arguments)
+        second = jax.make_jaxpr(lambda *a: call(*a))(*arguments)
     except jax.errors.UnexpectedTracerError as error:
-        raise ValueError(_KEPT) from error
+        raise ValueError(_KEPT.format(name=name)) from error
     except (TypeError, jax.errors.JAXTypeError) as error:
-        error.add_note(
-            "`run` traces the hyperparameters of `train`: those that set shapes, or that Python "
-            "itself branches on, belong in `static`."
-        )
+        error.add_note(advice)
         raise
     if any(isinstance(constant, jax.core.Tracer) for constant in (*first.consts, *second.consts)):
-        raise ValueError(_KEPT)
+        raise ValueError(_KEPT.format(name=name))
     if not _same(first, second):
         raise ValueError(
-            "`train` is not pure: called twice with the same arguments it computes two different "
+            f"`{name}` is not pure: called twice with the same arguments it computes two different "
             "things. Draw random numbers from its `key` alone, and depend on nothing that changes "
             "between calls."
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -129,3 +129,15 @@ class SweepResult:
             }
 
         return cls(part("trial/"), part("metric/"), arrays["diverged"])
+
+
+@dataclass(frozen=True)
+class PopulationResult(SweepResult):
+    """What `population` or `successive_halving` found: a `SweepResult` with the trained states.
+
+    Attributes:
+        states: for each member that ran to the end its last state, a pytree of arrays. `save` does
+            not write them.
+    """
+
+    states: dict[int, Any] = field(default_factory=dict)

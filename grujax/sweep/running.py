@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +14,13 @@ from jax import Array
 from grujax.sweep.programs import (
     Plan,
     Program,
+    choose_strategy,
     describe_key,
     program_for,
     run_chunk,
     trial_key,
 )
+from grujax.sweep.progress import progress_bar, say_what_is_kept
 from grujax.sweep.purity import Train
 from grujax.sweep.result import SweepResult
 from grujax.sweep.storage import Chunk, claim, describe_sweep, read_chunks, write_chunk
@@ -99,7 +99,7 @@ def run(
     trials = check_trials(trials, static)
     key_description = describe_key(key)
     devices = tuple(jax.local_devices() if devices is None else devices)
-    strategy = _choose_strategy(strategy, devices)
+    strategy = choose_strategy(strategy, devices)
     if chunk is not None and chunk < 1:
         raise ValueError(f"`chunk` must be at least 1, got {chunk}.")
     total = len(next(iter(trials.values())))
@@ -107,14 +107,14 @@ def run(
     folder = None if directory is None else Path(directory)
     if folder is not None:
         name = getattr(train, "__qualname__", type(train).__name__)
-        claim(folder, describe_sweep(name, trials, key, static))
+        claim(folder, describe_sweep({"train": name, "static": sorted(static)}, trials, key))
         finished = read_chunks(folder)
 
     traced = {name: array for name, array in trials.items() if name not in static}
     dtypes = {name: jax.dtypes.canonicalize_dtype(array.dtype) for name, array in traced.items()}
     shapes = None
     done = sum(len(part.indices) for part in finished)
-    with _progress_bar(progress, total, done) as bar:
+    with progress_bar(progress, total, done, "trial") as bar:
         try:
             for fixed, indices in group_by(trials, static):
                 waiting = _waiting(indices, finished)
@@ -139,28 +139,9 @@ def run(
                     if bar is not None:
                         bar.update(len(part.indices))
         except KeyboardInterrupt:
-            _say_what_is_kept(done, total, folder)
+            say_what_is_kept(done, total, "trial", folder)
             raise
     return _assemble(trials, finished)
-
-
-def _say_what_is_kept(done: int, total: int, directory: Path | None) -> None:
-    kept = (
-        "they are lost, for want of a `directory`"
-        if directory is None
-        else f"they are kept in {directory}, and the same call goes on from there"
-    )
-    print(f"\nSweep stopped with {done} of {total} trials done: {kept}.", file=sys.stderr)
-
-
-def _choose_strategy(strategy: str | None, devices: tuple[jax.Device, ...]) -> str:
-    if not devices:
-        raise ValueError("`devices` must name at least one device.")
-    if strategy is None:
-        return "map" if devices[0].platform == "cpu" else "vmap"
-    if strategy not in ("map", "vmap"):
-        raise ValueError(f'`strategy` must be None, "map" or "vmap", got {strategy!r}.')
-    return strategy
 
 
 def _waiting(indices: np.ndarray, finished: list[Chunk]) -> np.ndarray:
@@ -236,15 +217,3 @@ def _assemble(trials: Trials, finished: list[Chunk]) -> SweepResult:
             else:
                 metrics[name][part.indices, : array.shape[1]] = array
     return SweepResult(dict(trials), metrics, diverged)
-
-
-def _progress_bar(show: bool, total: int, done: int) -> AbstractContextManager[Any]:
-    if not show:
-        return nullcontext()
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError(
-            "`progress=True` needs tqdm: pip install 'grujax[sweep]', or pass `progress=False`."
-        ) from error
-    return tqdm(total=total, initial=done, desc="sweep", unit="trial")

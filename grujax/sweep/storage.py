@@ -34,14 +34,13 @@ class Chunk(NamedTuple):
     metrics: dict[str, np.ndarray]  # each [n, ...]
 
 
-def describe_sweep(name: str, trials: Trials, key: Array, static: tuple[str, ...]) -> dict:
-    """What makes a sweep this sweep, as JSON values: the train function's name, key and trials."""
+def describe_sweep(functions: dict[str, Any], trials: Trials, key: Array) -> dict[str, Any]:
+    """What makes a sweep this sweep, as JSON values: its functions, key and trials."""
     typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
     data = np.asarray(jax.random.key_data(key) if typed else key)
     return {
-        "train": name,
+        **functions,
         "key": f"{jax.random.key_impl(key)} {data.tolist()}",
-        "static": sorted(static),
         "number of trials": len(next(iter(trials.values()))),
         "hyperparameters": {name: _digest(array) for name, array in sorted(trials.items())},
     }
@@ -63,7 +62,7 @@ def claim(directory: Path, about: dict[str, Any]) -> None:
             )
     else:
         directory.mkdir(parents=True, exist_ok=True)
-        _write_atomically(path, (json.dumps(about, indent=2) + "\n").encode())
+        write_atomically(path, (json.dumps(about, indent=2) + "\n").encode())
     for leftover in directory.glob(".*.new"):
         leftover.unlink(missing_ok=True)
 
@@ -73,7 +72,7 @@ def write_chunk(directory: Path, chunk: Chunk) -> None:
     content = BytesIO()
     arrays: dict[str, Any] = {f"metric/{name}": array for name, array in chunk.metrics.items()}
     np.savez(content, allow_pickle=False, trials=chunk.indices, **arrays)
-    _write_atomically(directory / f"chunk-{chunk.indices[0]:06d}.npz", content.getvalue())
+    write_atomically(directory / f"chunk-{chunk.indices[0]:06d}.npz", content.getvalue())
 
 
 def read_chunks(directory: Path) -> list[Chunk]:
@@ -96,9 +95,9 @@ def read_chunks(directory: Path) -> list[Chunk]:
 
 def _differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     differences = [
-        f"`{name}` is {there.get(name)!r} there and {here[name]!r} here"
-        for name in ("train", "key", "static", "number of trials")
-        if there.get(name) != here[name]
+        f"`{name}` is {there.get(name)!r} there and {here.get(name)!r} here"
+        for name in (*here, *(there.keys() - here.keys()))
+        if name != "hyperparameters" and there.get(name) != here.get(name)
     ]
     digests, own = there.get("hyperparameters", {}), here["hyperparameters"]
     differences += [f"it has no hyperparameter `{name}`" for name in own if name not in digests]
@@ -114,7 +113,8 @@ def _digest(array: np.ndarray) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all, and survives the machine."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     with temporary.open("wb") as file:
         file.write(content)

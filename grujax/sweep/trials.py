@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -106,13 +107,18 @@ def log_uniform(lo: float, hi: float) -> Distribution:
 def integer(lo: int, hi: int) -> Distribution:
     """Integers lo, …, hi − 1, all equally likely; as in `range`, hi is not among them."""
     _check_bounds("integer", lo, hi)
-    return lambda u: lo + np.floor((hi - lo) * u).astype(np.int64)
+    return lambda u: lo + _floor((hi - lo) * u)
 
 
 def choice(values: Sequence[Any]) -> Distribution:
     """One of the given values, all equally likely: numbers, bools or strings."""
     array = _values_of("choice", list(values))
-    return lambda u: array[np.floor(len(array) * u).astype(np.int64)]
+
+    def draw(u: np.ndarray) -> np.ndarray:
+        places = _floor(len(array) * u)
+        return array[places] if isinstance(u, np.ndarray) else jnp.asarray(array)[places]
+
+    return draw
 
 
 def check_trials(trials: Mapping[str, Any], static: tuple[str, ...]) -> Trials:
@@ -164,6 +170,11 @@ def _values_of(name: str, values: list[Any]) -> np.ndarray:
     if array.dtype.kind == "U" and not all(isinstance(value, str) for value in values):
         raise ValueError(f"`{name}` mixes strings with other values: {values!r}.")
     return array
+
+
+def _floor(u: Any) -> Any:
+    """Of arrays of NumPy, and of JAX: a population draws inside its program."""
+    return (u // 1).astype(int)
 
 
 def _check_bounds(name: str, lo: float, hi: float) -> None:

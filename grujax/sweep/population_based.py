@@ -1,0 +1,168 @@
+"""Population-based training: many trainings that learn from each other which schedule is best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+from grujax.sweep.population_contract import Functions
+from grujax.sweep.population_search import Rung, prepare, run_search
+from grujax.sweep.population_storage import describe_function
+from grujax.sweep.result import PopulationResult, SweepResult
+from grujax.sweep.selection import Exploit, Explore, truncation
+
+
+def population(
+    init: Callable[..., Any],
+    step: Callable[..., Any],
+    evaluate: Callable[..., dict[str, Array]],
+    trials: Mapping[str, Any],
+    *,
+    key: Array,
+    metric: str,
+    rounds: int,
+    explore: Mapping[str, Explore],
+    exploit: Exploit | None = None,
+    mode: str = "min",
+    strategy: str | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    directory: str | Path | None = None,
+    progress: bool = True,
+) -> PopulationResult:
+    """Population-based training: the worst members take over from the best, and try other values.
+
+    Each member is a training with hyperparameters of its own. A round is one compiled program: the
+    members that `exploit` names take over state and hyperparameters of others, which is a gather
+    on the leading axis of the states, and `explore` changes those hyperparameters; then every
+    member takes its `step` and is evaluated. The first round has no exploitation.
+
+    Args:
+        init: `init(key, **hyperparameters) -> state`, a pytree of arrays: parameters, optimizer
+            state, and whatever else the rest of the training depends on.
+        step: `step(key, state, **hyperparameters) -> state`: all the updates of one round, such as
+            a `lax.scan`. Its key is another one for each member and round.
+        evaluate: `evaluate(key, state, **hyperparameters) -> metrics`, a dict of real scalars. All
+            members of a round get the same key, and so the same draws.
+        trials: for each hyperparameter the members' first values, an array `[n]`, as `grid` and
+            `sample` make them. All three functions are pure and get them as traced scalars.
+        key: a JAX random key, from which all others derive.
+        metric: by which members are compared. NaN is worse than any number.
+        rounds: how many. With a `directory`, more rounds go on from those that are there.
+        explore: for each hyperparameter that is to change how: `perturb`, `resample`, or a function
+            `(key, value []) -> value []`. The others are taken over as they are.
+        exploit: who takes over from whom: `truncation(0.25)` by default, or a function
+            `(key, scores [n]) -> parents [n]`, see `grujax.sweep.selection`.
+        mode: whether the least ("min") or the greatest ("max") metric is best.
+        strategy: how a device runs its members; as for `run`.
+        devices: over which the members are spread; as for `run`.
+        directory: where the population is written every ten seconds and at the end. The same call
+            goes on there after the process was stopped or killed, to the same result.
+        progress: show a progress bar (needs tqdm).
+
+    Returns:
+        A `PopulationResult`. `trials` are the first hyperparameters; `metrics` has the last value
+        `[n]` of each metric, and curves `[n, rounds]`: `METRIC_by_round`, `HYPERPARAMETER_by_round`
+        with the values each round was run with (the schedule that was found), and
+        `parent_by_round`, whom the member had taken over from before the round: itself, or another
+        (`lineage` follows it back). `diverged` says whose last metrics hold NaN. `states` has the
+        trained states.
+
+    Raises:
+        ValueError: for hyperparameters of unequal length, or that cannot be traced; a function that
+            is not pure, or returns something else than it should; an unknown metric, mode or
+            strategy; or a `directory` that belongs to another sweep.
+        KeyboardInterrupt: after Ctrl-C, with a line that says what is kept.
+
+    Example:
+        >>> def init(key, learning_rate):
+        ...     return jax.random.normal(key)
+        >>> def step(key, w, learning_rate):  # steps downhill on (w − 1)²
+        ...     return jax.lax.fori_loop(0, 5, lambda _, w: w - learning_rate * 2 * (w - 1), w)
+        >>> def evaluate(key, w, learning_rate):
+        ...     return {"loss": (w - 1) ** 2}
+        >>> from grujax.sweep import log_uniform, perturb, sample
+        >>> trials = sample(jax.random.key(0), 8, learning_rate=log_uniform(1e-3, 1e-1))
+        >>> result = population(
+        ...     init,
+        ...     step,
+        ...     evaluate,
+        ...     trials,
+        ...     key=jax.random.key(1),
+        ...     metric="loss",
+        ...     rounds=6,
+        ...     explore={"learning_rate": perturb(1e-4, 1.0)},
+        ...     progress=False,
+        ... )
+        >>> best = result.best("loss")
+        >>> best.metrics["learning_rate_by_round"].shape, result.states[best.trial].shape
+        ((6,), ())
+
+    Reference:
+        Jaderberg et al. 2017, "Population Based Training of Neural Networks",
+        https://arxiv.org/abs/1711.09846
+    """
+    exploit = truncation() if exploit is None else exploit
+    if not callable(exploit):
+        raise ValueError(f"`exploit` must be a function, got {type(exploit).__name__}.")
+    if rounds < 1:
+        raise ValueError(f"`rounds` must be at least 1, got {rounds}.")
+    ordered = tuple(sorted(explore.items()))
+    search = prepare(
+        Functions(init, step, evaluate, exploit, ordered),
+        trials,
+        key=key,
+        metric=metric,
+        mode=mode,
+        strategy=strategy,
+        devices=devices,
+        directory=directory,
+        progress=progress,
+    )
+    for name, function in explore.items():
+        if name not in search.trials:
+            raise ValueError(
+                f"`explore` names `{name}`, but the hyperparameters are {', '.join(search.trials)}."
+            )
+        if not callable(function):
+            raise ValueError(
+                f"`explore[{name!r}]` must be a function, such as `perturb(1e-4, 1e-1)`, got "
+                f"{function!r}."
+            )
+    members = len(next(iter(search.trials.values())))
+    settings = {
+        "exploit": describe_function(exploit),
+        "explore": {name: describe_function(function) for name, function in ordered},
+    }
+    return run_search(search._replace(rungs=(Rung(members, rounds),)), settings)
+
+
+def lineage(result: SweepResult, member: int) -> np.ndarray:
+    """The ancestors of a member: in whose place its state was trained in each round.
+
+    With `steps = np.arange(rounds)`, `result.metrics["learning_rate_by_round"][lineage, steps]` is
+    the schedule that led to this member.
+
+    Args:
+        result: what `population` returned.
+        member: the number of a member.
+
+    Returns:
+        Numbers of members, `[rounds]`; the last one is `member`.
+
+    Raises:
+        ValueError: for a result of something else, or a member that is not there.
+    """
+    if "parent_by_round" not in result.metrics:
+        raise ValueError("`lineage` needs the parents, which only `population` returns.")
+    parents = result.metrics["parent_by_round"]
+    if not 0 <= member < len(parents):
+        raise ValueError(f"`member` must be below {len(parents)}, got {member}.")
+    line = [member]
+    for column in parents[:, :0:-1].T:  # from the last round to the second
+        line.append(int(column[line[-1]]))
+    return np.array(line[::-1])
