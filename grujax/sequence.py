@@ -95,7 +95,9 @@ def gru(
         implementation: how the recurrence runs; None picks the best. `"native"` is a C++ kernel for
             CPUs in float32 and bfloat16, compiled at its first use; None picks it once it has been
             built (`python -m grujax.kernels`). `"scan"` is the fast one in pure JAX, and
-            `"plain"` the reference, `lax.scan` over the equations of `gru_cell`.
+            `"plain"` the reference, `lax.scan` over the equations of `gru_cell`. `"newton"` takes
+            all steps at once, again and again until they fit together, and never pays on a CPU:
+            it is for very long sequences of few units on accelerators, see `newton_report`.
 
     Returns:
         `(h_last, hs)`: `h_last [B, H]`, the state after the last step of the walk (`h0` where
@@ -122,6 +124,30 @@ def gru(
         https://arxiv.org/abs/1512.05287.
     """
     run = implementations.choose(implementation)
+    arguments = walk_arguments(
+        params, xs, h0, lengths, resets, reset_state, reverse, zoneout, recurrent_dropout, key
+    )
+    if stop_gradient_every is not None:
+        run = truncate(run, check_stop_gradient_every(stop_gradient_every))
+    return run(*arguments, reverse)
+
+
+def walk_arguments(
+    params: GRUParams,
+    xs: ArrayLike,
+    h0: ArrayLike | None,
+    lengths: ArrayLike | None,
+    resets: ArrayLike | None,
+    reset_state: ArrayLike | None,
+    reverse: bool,
+    zoneout: ArrayLike,
+    recurrent_dropout: ArrayLike,
+    key: Array | None,
+) -> tuple[GRUParams, Array, Array, Array, Masks]:
+    """The arguments of `gru`, checked, as an implementation takes them.
+
+    Returns `(params, xs, h0, reset_state, masks)`, see `grujax.implementations`.
+    """
     check_params(params)
     inputs = as_floating("xs", xs, params.input_size, "input size")
     if inputs.ndim < 2:
@@ -135,10 +161,7 @@ def gru(
     masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)
 
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
-    inputs = where_exists(exists, inputs)
-    if stop_gradient_every is not None:
-        run = truncate(run, check_stop_gradient_every(stop_gradient_every))
-    return run(params, inputs, state, after_reset, masks, reverse)
+    return params, where_exists(exists, inputs), state, after_reset, masks
 
 
 def scan_cell(

@@ -17,13 +17,18 @@ from collections.abc import Callable
 
 from jax import Array
 
-from grujax.implementations import native, plain, scan
+from grujax.implementations import native, newton, plain, scan
 from grujax.implementations.masks import Masks
 from grujax.params import GRUParams
 
 Run = Callable[[GRUParams, Array, Array, Array, Masks, bool], tuple[Array, Array]]
 
-_RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run, "native": native.run}
+_RUN: dict[str, Run] = {
+    "plain": plain.run,
+    "scan": scan.run,
+    "native": native.run,
+    "newton": newton.run,
+}
 
 
 def choose(implementation: str | None) -> Run:

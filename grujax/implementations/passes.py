@@ -53,17 +53,28 @@ def run_passes(
     masks: Masks,
     reverse: bool,
 ) -> tuple[Array, Array]:
-    batch = h0.shape[:-1]
-    sizes = (xs.shape[0], *batch)
-    # Time cannot be cut into chunks where there is none, or where `jax.export` leaves it symbolic.
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
+    if not has_steps(xs):
         return plain.run(params, xs, h0, reset_state, masks, reverse)
+    inputs, flat_masks = flatten_batch(Inputs(params, xs, h0, reset_state), masks)
+    h_last, hs, _ = _recurrence(passes, reverse, False, inputs, flat_masks)
+    return h_last.reshape(h0.shape), hs.reshape(*xs.shape[:-1], h0.shape[-1])
+
+
+def has_steps(xs: Array) -> bool:
+    """Whether `xs [T, *B, I]` has steps to cut into chunks: their number may be zero, or symbolic
+    where `jax.export` leaves it open."""
+    return all(isinstance(size, int) and size > 0 for size in xs.shape[:-1])
+
+
+def flatten_batch(inputs: Inputs, masks: Masks) -> tuple[Inputs, Masks]:
+    """All batch axes as one."""
+    params, xs, h0, reset_state = inputs
+    axes = h0.ndim - 1
 
     def flatten(array: Any, axis: int) -> Any:
-        """All batch axes as one."""
         if array is None:
             return None
-        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + len(batch) :])
+        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + axes :])
 
     flat_masks = Masks(
         exists=flatten(masks.exists, 1),
@@ -72,9 +83,7 @@ def run_passes(
         zoneout=masks.zoneout,
         scale=flatten(masks.scale, 0),
     )
-    inputs = Inputs(params, flatten(xs, 1), flatten(h0, 0), flatten(reset_state, 0))
-    h_last, hs, _ = _recurrence(passes, reverse, False, inputs, flat_masks)
-    return h_last.reshape(h0.shape), hs.reshape(*xs.shape[:-1], h0.shape[-1])
+    return Inputs(params, flatten(xs, 1), flatten(h0, 0), flatten(reset_state, 0)), flat_masks
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
