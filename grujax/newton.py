@@ -71,7 +71,7 @@ def newton_report(
         >>> import jax
         >>> from grujax import init_gru
         >>> params = init_gru(jax.random.key(0), input_size=8, hidden_size=16)
-        >>> xs = jax.random.normal(jax.random.key(1), (1000, 2, 8))
+        >>> xs = jax.random.normal(jax.random.key(1), (100, 2, 8))
         >>> report = newton_report(params, xs)
         >>> bool(report.iterations < 25), report.converged.tolist(), bool(report.fell_back)
         (True, [True, True], False)

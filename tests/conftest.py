@@ -54,9 +54,8 @@ def pytest_collection_modifyitems(config, items):
 def compile_quickly(request):
     """Half the optimisation for Newton's method, whose programs are large and run in no time."""
     parameters = getattr(getattr(request.node, "callspec", None), "params", {})
-    is_newton = (
-        parameters.get("implementation") == "newton" or request.path.name == "test_newton.py"
-    )
+    is_own = request.path.stem.startswith("test_newton")
+    is_newton = is_own or parameters.get("implementation") == "newton"
     jax.config.update("jax_disable_most_optimizations", is_newton)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -8,7 +8,7 @@ from experiments import newton_benchmark
 
 @pytest.fixture
 def small(monkeypatch):
-    sizes = {"STEPS": (20, 40), "SIZES": (2, 4), "SECONDS": 0.01, "MOST_FLOATS": 40 * 4**2 - 1}
+    sizes = {"STEPS": (20,), "SIZES": (2, 4), "SECONDS": 0.01, "MOST_FLOATS": 20 * 4**2 - 1}
     for name, size in sizes.items():
         monkeypatch.setattr(newton_benchmark, name, size)
     if COMPILER is None:
@@ -25,12 +25,10 @@ def test_it_prints_a_row_for_each_shape_and_the_crossover(small, capsys):
         "dense",
         "diagonal",
     ]
-    assert [row.split()[:4] for row in rows] == [
-        ["T", steps, "H", size] for steps in ("20", "40") for size in ("2", "4")
-    ]
-    assert ["–" in row for row in rows] == [False, False, False, True]  # too many Jacobians
+    assert [row.split()[:4] for row in rows] == [["T", "20", "H", size] for size in "24"]
+    assert ["–" in row for row in rows] == [False, True]  # too many Jacobians
     assert crossover.startswith("Newton's method is the fastest at")
-    assert "of 4 shapes" in crossover
+    assert "of 2 shapes" in crossover
 
 
 def test_the_crossover_names_the_best_and_the_worst_shape():

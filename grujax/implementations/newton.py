@@ -51,7 +51,7 @@ backward pass of the scan takes over. The gradients of parameters and inputs are
 at once, with λ behind.
 Gradients of the gradient are taken by JAX, through the plain implementation.
 
-Memory. About 20·T·B·H, and with the dense Jacobian 6·T·B·H² beside it, while a pass runs; nothing
+Memory. About 20·T·B·H, and with the dense Jacobian 2·T·B·H² beside it, while a pass runs; nothing
 but `hs` is kept between the two.
 
 bfloat16 and float16 are iterated in float32, and rounded once, at the end. Matmuls have the highest

@@ -89,7 +89,6 @@ def _solve(
         unfinished = ~jnp.all(residual <= limit) & ~jnp.any(jnp.isnan(residual))
         return (iterations < max_iterations) & unfinished
 
-    nothing = jnp.zeros_like(d_direct)
-    state = nothing, d_direct, residual_of(nothing, d_direct), 0
+    state = jnp.zeros_like(d_direct), d_direct, jnp.full_like(direct[0], jnp.inf), 0
     adjoints, _, residual, _ = lax.while_loop(goes_on, iterate, state)
     return adjoints, jnp.all(residual <= limit)
