@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax import Array
+from tqdm import tqdm
 
 import grujax
 from experiments.common.report import format_table
@@ -20,8 +21,8 @@ from experiments.common.timing import time_interleaved
 
 STEPS, SIZES = (1_000, 10_000, 100_000), (4, 8, 16, 32)
 INPUTS = 8
-SECONDS = 3.0  # of a row's measurement
-MOST_FLOATS = 2**25  # T·H² of the Jacobians: beyond this they take too long, or do not fit
+SECONDS = 2.0  # of a row's measurement
+MOST_FLOATS = 2**24  # T·H² of the Jacobians: beyond this they take too long, or do not fit
 SEQUENTIAL = ("scan", "native")
 METHODS = ("dense", "diagonal")
 
@@ -103,7 +104,8 @@ def crossover_of(rows: list[Row]) -> str:
 
 def main() -> None:
     """Measures and prints a table."""
-    rows = [measure(steps, size) for steps in STEPS for size in SIZES]
+    shapes = [(steps, size) for steps in STEPS for size in SIZES]
+    rows = [measure(*shape) for shape in tqdm(shapes, desc="shapes")]
     print(table_of(rows))
     print(crossover_of(rows))
 

@@ -87,6 +87,12 @@ def test_iterations_do_not_grow_with_time():
     assert many <= few + 4
 
 
+def test_damping_saves_iterations_where_the_network_is_sensitive():
+    report = report_of(network(8, 3.0, seed="b"), noise(400, scale=0.1), method="dense")
+    assert not report.fell_back
+    assert report.iterations <= 15  # 26 without
+
+
 def test_the_other_method_on_request():
     params, xs = network(4), noise(STEPS, 2)
     dense, diagonal = (report_of(params, xs, method=name) for name in ("dense", "diagonal"))
@@ -104,7 +110,7 @@ def test_gradients_of_long_sequences_are_those_of_plain(x64, size, reset_after):
     assert_close(got, outputs_and_gradients(inputs, False, "plain"), "float64")
 
 
-def test_vanishing_gradients_are_exact_relative_to_themselves(x64):
+def test_vanishing_gradients_are_exact_relative_to_themselves(x64, fallbacks):
     """Of the last state alone, until nothing is left of them."""
     params, xs = network(6, 1.0, "float64"), noise(150, dtype="float64")
 
@@ -115,6 +121,7 @@ def test_vanishing_gradients_are_exact_relative_to_themselves(x64):
         return np.asarray(jax.jit(jax.grad(loss))(xs))[:, 0]
 
     got, want = gradient("newton"), gradient("plain")
+    assert not fallbacks
     sizes = np.abs(want).max(-1)
     nothing = float(jnp.finfo("float64").eps) * sizes[-1]
     assert sizes[0] < nothing
@@ -222,15 +229,46 @@ def test_nan_is_no_success():
     assert not report.converged[0]
 
 
-def test_vmap_runs_the_scan_only_if_some_row_needs_it(monkeypatch):
+@pytest.fixture
+def fallbacks(monkeypatch):
+    """A list that grows whenever a pass of the scan runs in the place of Newton's method."""
     runs = []
-    forward_pass = newton.scan.forward_pass
 
-    def counted(*arguments):
-        jax.debug.callback(lambda: runs.append(1))
-        return forward_pass(*arguments)
+    def count(run):
+        def counted(*arguments):
+            jax.debug.callback(lambda: runs.append(run.__name__))
+            return run(*arguments)
 
-    monkeypatch.setattr(newton.scan, "forward_pass", counted)
+        return counted
+
+    for name in ("forward_pass", "backward_pass"):
+        monkeypatch.setattr(newton.scan, name, count(getattr(newton.scan, name)))
+    return runs
+
+
+@pytest.mark.parametrize(("size", "reset_after", "reverse"), [(3, True, True), (6, False, False)])
+def test_no_mask_makes_it_fall_back(size, reset_after, reverse, fallbacks):
+    case = Case("masks", steps=60, batch=(3,), lengths=(60, 0, 40), hidden_size=size)
+    inputs = inputs_of(case, reset_after, "float32")
+    resets = Draw("few").bools(60, 3, rate=0.1)
+    regularisers = {"zoneout": 0.2, "recurrent_dropout": 0.2, "key": jax.random.key(0)}
+
+    def run_on(params, xs, h0, implementation):
+        masks = {"lengths": inputs.lengths, "resets": resets, "reverse": reverse}
+        return grujax.gru(params, xs, h0, **masks, **regularisers, implementation=implementation)
+
+    @partial(jax.jit, static_argnames="implementation")
+    def gradients(params, xs, h0, implementation):
+        run = partial(run_on, implementation=implementation)
+        return jax.vjp(run, params, xs, h0)[1]((inputs.h_last_bar, inputs.hs_bar))
+
+    got = gradients(*inputs[:3], implementation="newton")
+    jax.effects_barrier()
+    assert not fallbacks
+    assert_close(got, gradients(*inputs[:3], implementation="plain"), "float32")
+
+
+def test_vmap_runs_the_scan_only_if_some_row_needs_it(fallbacks):
     params, xs = network(6), noise(50, 3)
 
     @jax.jit
@@ -241,11 +279,11 @@ def test_vmap_runs_the_scan_only_if_some_row_needs_it(monkeypatch):
 
     outputs = over_data(xs)
     jax.effects_barrier()
-    assert not runs
+    assert not fallbacks
     assert_close(outputs, run(params, xs), "float32")
     broken = over_data(xs.at[3, 1, 0].set(np.nan))
     jax.effects_barrier()
-    assert runs
+    assert set(fallbacks) == {"forward_pass"}
     assert_close(
         jax.tree.map(lambda leaf: leaf[..., ::2, :], broken), run(params, xs[:, ::2]), "float32"
     )

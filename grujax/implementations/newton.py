@@ -15,10 +15,10 @@ Jacobian is used up to H = 4.
 First guess. The gates see the initial state at all times: the recurrence then is linear, with
 A_t = diag(u_t), and the first iteration solves it.
 
-Damping. A_t is multiplied with a weight, which halves where a row's residual has grown, down to
-0.1, and recovers by 1.4 where it has shrunk: at 0 this would be plain fixed-point iteration, which
-forgets mistakes as the network does. The diagonal stays in [−1, 1]. And states stay where a GRU's
-are: h_t lies between h_{t−1} and n in (−1, 1), so that |h_t| ≤ max(1, |h₀|).
+Damping. Where a row's residual has grown, A_t counts half, and then 1.4 times more whenever it has
+shrunk, until it counts in full: at 0 this would be plain fixed-point iteration, which forgets
+mistakes as the network does. The diagonal stays in [−1, 1]. And states stay where a GRU's are: h_t
+lies between h_{t−1} and n in (−1, 1), so that |h_t| ≤ max(1, |h₀|).
 
 Certificate. A row has converged when |r_t| ≤ c·ε·max(1, |h₀|) for all its steps and units, with ε
 the spacing of floating-point numbers at 1 and c = max(8, √H); NaN is no such residual, and a small

@@ -12,7 +12,7 @@ from grujax.implementations.masks import match
 from grujax.implementations.parallel import carry_over, solve_recurrence
 from grujax.implementations.steps import Steps, Walk, linear_factors, project_inputs, take_steps
 
-LEAST_WEIGHT = 0.1  # of the Jacobians, fully damped
+LEAST_WEIGHT = 0.5  # of the Jacobians, damped
 
 
 class Found(NamedTuple):
@@ -65,9 +65,9 @@ def find_states(walk: Walk, method: str, max_iterations: int) -> Found:
         hs = update(found.hs, steps, match(weight, factors[0]) * factors)
         hs = jnp.where(found.converged()[:, None], found.hs, hs)
         steps, residual = take_from(hs)
-        weight = weight * jnp.where(residual > found.residual, 0.5, 1.4)
-        found = Found(hs, residual, found.iterations + 1)
-        return _State(found, steps, jnp.clip(weight, LEAST_WEIGHT, 1))
+        recovered = jnp.minimum(1, 1.4 * weight)
+        weight = jnp.where(residual > found.residual, LEAST_WEIGHT, recovered)
+        return _State(Found(hs, residual, found.iterations + 1), steps, weight)
 
     def goes_on(state: _State) -> Array:
         found = state.found
