@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from grujax.cell import GRUGates, gru_cell, gru_gates
 from grujax.layers import bidirectional_gru, stacked_gru
+from grujax.newton import NewtonReport, newton_report
 from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
@@ -39,6 +40,7 @@ _SUBMODULES = (
 __all__ = [
     "GRUGates",
     "GRUParams",
+    "NewtonReport",
     "analysis",
     "attention",
     "baselines",
@@ -50,6 +52,7 @@ __all__ = [
     "init_gru",
     "initializers",
     "linen",
+    "newton_report",
     "nnx",
     "scan_cell",
     "stacked_gru",

@@ -94,7 +94,9 @@ def gru(
         implementation: how the recurrence runs; None picks the best. `"native"` is a C++ kernel for
             CPUs in float32 and bfloat16, compiled at its first use; None picks it once it has been
             built (`python -m grujax.kernels`). `"scan"` is the fast one in pure JAX, and
-            `"plain"` the reference, `lax.scan` over the equations of `gru_cell`.
+            `"plain"` the reference, `lax.scan` over the equations of `gru_cell`. `"newton"` takes
+            all steps at once, again and again until they fit together, and never pays on a CPU:
+            it is for very long sequences of few units on accelerators, see `newton_report`.
 
     Returns:
         `(h_last, hs)`: `h_last [B, H]`, the state after the last step of the walk (`h0` where

@@ -32,14 +32,33 @@ def pytest_configure(config):
         building.build()
 
 
-def pytest_collection_modifyitems(items):
-    """Skips what asks for the native kernel where nothing can build it."""
-    from helpers import COMPILER
+def pytest_collection_modifyitems(config, items):
+    """Skips what asks for the native kernel where nothing can build it; leaves out what Newton's
+    method does not need to show again."""
+    from helpers import COMPILER, shows_nothing_new
 
+    left_out = []
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if COMPILER is None and parameters.get("implementation") == "native":
             item.add_marker(pytest.mark.skip(reason="there is no C++ compiler"))
+        if parameters.get("implementation") == "newton" and shows_nothing_new(
+            item.originalname, parameters
+        ):
+            left_out.append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def compile_quickly(request):
+    """Half the optimisation for Newton's method, whose programs are large and run in no time."""
+    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
+    is_own = request.path.stem.startswith("test_newton")
+    is_newton = is_own or parameters.get("implementation") == "newton"
+    jax.config.update("jax_disable_most_optimizations", is_newton)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(autouse=True)

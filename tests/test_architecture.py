@@ -21,7 +21,7 @@ LEVELS = [
     {"implementations"},
     {"arguments", "regularisers"},
     {"sequence"},
-    {"layers"},
+    {"layers", "newton"},
     {"baselines", "attention"},
     {"convert", "analysis", "sweep"},
     {"batch_major"},
@@ -38,6 +38,7 @@ CORE = {
     "regularisers",
     "sequence",
     "layers",
+    "newton",
     "batch_major",
 }
 PUBLIC = {"initializers", "linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}

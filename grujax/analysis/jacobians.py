@@ -1,15 +1,6 @@
 """Jacobians of the state by an earlier state: of one step, and of spans of steps.
 
-With the gates of `grujax.cell`, h' = z∘h + (1 − z)∘n, and the row-vector convention h·W, whose
-derivative by h is Wᵀ (J[i, j] = ∂h'ᵢ/∂hⱼ):
-
-    ∂r/∂h  = diag(r∘(1 − r))·Whrᵀ
-    ∂z/∂h  = diag(z∘(1 − z))·Whzᵀ
-    ∂n/∂h  = diag(1 − n²)·[diag(r)·Whnᵀ + diag(h·Whn + bhn)·∂r/∂h]        reset_after=True
-    ∂n/∂h  = diag(1 − n²)·Whnᵀ·[diag(r) + diag(h)·∂r/∂h]                  reset_after=False
-    ∂h'/∂h = diag(z) + diag(h − n)·∂z/∂h + diag(1 − z)·∂n/∂h
-
-The first form needs no matrix product at all, the second one a step.
+The closed form of one step's, `J[i, j] = ∂h'ᵢ/∂hⱼ`, is derived in `grujax.implementations.steps`.
 """
 
 from __future__ import annotations
@@ -22,7 +13,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.analysis.states import visit_states
-from grujax.cell import gru_gates, matmul, promote
+from grujax.cell import project_inputs, promote
+from grujax.implementations.masks import Masks
+from grujax.implementations.steps import dense_jacobians, take_steps
 from grujax.params import GRUParams
 
 
@@ -54,17 +47,9 @@ def step_jacobian(params: GRUParams, h: Array, x: Array) -> Array:
         (4, 6, 6)
     """
     params, h, x = promote(params, h, x)
-    r, z, n = gru_gates(params, h, x)
-    h = h.astype(r.dtype)
-    w_hr, w_hz, w_hn = (w.T.astype(r.dtype) for w in params.w_h)
-    reset = _rows(r * (1 - r), w_hr)
-    update = _rows(z * (1 - z), w_hz)
-    if params.reset_after:
-        scaled_by_reset = matmul(h, w_hn.T) + params.b_hn
-        candidate = _rows(r, w_hn) + _rows(scaled_by_reset, reset)
-    else:
-        candidate = matmul(w_hn, _diagonal(r) + _rows(h, reset))
-    return _diagonal(z) + _rows(h - n, update) + _rows((1 - z) * (1 - n**2), candidate)
+    masks = Masks()
+    steps = take_steps(params, project_inputs(params, x), masks, h)
+    return dense_jacobians(params, masks, steps)
 
 
 def step_jacobians(
@@ -189,15 +174,6 @@ def spectral_radius(jacobian: ArrayLike) -> Array:
         2.0
     """
     return jnp.abs(jnp.linalg.eigvals(_square("jacobian", jacobian))).max(-1)
-
-
-def _rows(scales: Array, matrix: Array) -> Array:
-    """diag(scales)·matrix."""
-    return scales[..., None] * matrix
-
-
-def _diagonal(values: Array) -> Array:
-    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
 
 
 def _normalised(matrix: Array, log_scale: Array) -> ScaledMatrix:

@@ -18,7 +18,7 @@ from functools import partial
 
 from jax import Array
 
-from grujax.implementations import native, plain, scan
+from grujax.implementations import native, newton, plain, scan
 from grujax.implementations.masks import Masks, Walk
 from grujax.implementations.truncated import truncate
 from grujax.params import GRUParams
@@ -26,7 +26,12 @@ from grujax.params import GRUParams
 Run = Callable[[GRUParams, Array, Array, Array, Masks, bool], tuple[Array, Array]]
 RunBoth = Callable[[Walk, Walk], tuple[tuple[Array, Array], tuple[Array, Array]]]
 
-_RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run, "native": native.run}
+_RUN: dict[str, Run] = {
+    "plain": plain.run,
+    "scan": scan.run,
+    "native": native.run,
+    "newton": newton.run,
+}
 
 
 def choose(implementation: str | None, stop_gradient_every: int | None = None) -> Run:

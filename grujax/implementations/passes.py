@@ -60,10 +60,10 @@ def run_passes(
     masks: Masks,
     reverse: bool,
 ) -> tuple[Array, Array]:
-    walk = Walk(params, xs, h0, reset_state, masks, reverse)
-    if not can_be_cut(walk):
-        return passes.plain(*walk)
-    h_last, hs, _ = _recurrence(passes, reverse, False, *_with_one_batch_axis(walk))
+    if not has_steps(xs):
+        return passes.plain(params, xs, h0, reset_state, masks, reverse)
+    arguments = flatten_batch(Inputs(params, xs, h0, reset_state), masks)
+    h_last, hs, _ = _recurrence(passes, reverse, False, *arguments)
     return h_last.reshape(h0.shape), hs.reshape(*xs.shape[:-1], h0.shape[-1])
 
 
@@ -71,8 +71,13 @@ def run_both_passes(
     passes: Passes, forward: Walk, backward: Walk
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Two walks over the same `xs` by passes that take them side by side: see `are_alike`."""
-    (inputs, masks), (others, other_masks) = map(_with_one_batch_axis, (forward, backward))
-    stacked = jax.tree.map(lambda *pair: jnp.stack(pair), inputs, others._replace(xs=inputs.xs))
+    (inputs, masks), (others, other_masks) = (
+        flatten_batch(Inputs(walk.params, walk.xs, walk.h0, walk.reset_state), walk.masks)
+        for walk in (forward, backward)
+    )
+    nothing: Any = None
+    own = [walk._replace(xs=nothing) for walk in (inputs, others)]
+    stacked = jax.tree.map(lambda *pair: jnp.stack(pair), *own)._replace(xs=inputs.xs)
     both = Masks(
         exists=masks.exists,
         starts=_stack_starts(masks.starts, other_masks.starts),
@@ -80,7 +85,7 @@ def run_both_passes(
         zoneout=masks.zoneout,
         scale=_stack(masks.scale, other_masks.scale),
     )
-    h_last, hs, _ = _recurrence(passes, False, False, stacked._replace(xs=inputs.xs), both)
+    h_last, hs, _ = _recurrence(passes, False, False, stacked, both)
     h_last = h_last.reshape(2, *forward.h0.shape)
     hs = hs.reshape(2, *forward.xs.shape[:-1], forward.h0.shape[-1])
     return (h_last[0], hs[0]), (h_last[1], hs[1])
@@ -93,22 +98,24 @@ def are_alike(forward: Walk, backward: Walk) -> bool:
         leaves, structure = jax.tree.flatten(walk.params)
         return structure, walk.xs.dtype, [leaf.shape for leaf in leaves]
 
-    return can_be_cut(forward) and kind(forward) == kind(backward)
+    return has_steps(forward.xs) and kind(forward) == kind(backward)
 
 
-def can_be_cut(walk: Walk) -> bool:
-    """Not into chunks of time where there is none, or where `jax.export` leaves it symbolic."""
-    sizes = (walk.xs.shape[0], *walk.h0.shape[:-1])
-    return all(isinstance(size, int) and size > 0 for size in sizes)
+def has_steps(xs: Array) -> bool:
+    """Whether `xs [T, *B, I]` has steps to cut into chunks: their number may be zero, or symbolic
+    where `jax.export` leaves it open."""
+    return all(isinstance(size, int) and size > 0 for size in xs.shape[:-1])
 
 
-def _with_one_batch_axis(walk: Walk) -> tuple[Inputs, Masks]:
-    batch_axes, masks = walk.h0.ndim - 1, walk.masks
+def flatten_batch(inputs: Inputs, masks: Masks) -> tuple[Inputs, Masks]:
+    """All batch axes as one."""
+    params, xs, h0, reset_state = inputs
+    axes = h0.ndim - 1
 
     def flatten(array: Any, axis: int) -> Any:
         if array is None:
             return None
-        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + batch_axes :])
+        return array.reshape(*array.shape[:axis], -1, *array.shape[axis + axes :])
 
     flat_masks = Masks(
         exists=flatten(masks.exists, 1),
@@ -117,8 +124,8 @@ def _with_one_batch_axis(walk: Walk) -> tuple[Inputs, Masks]:
         zoneout=masks.zoneout,
         scale=flatten(masks.scale, 0),
     )
-    states = flatten(walk.h0, 0), flatten(walk.reset_state, 0)
-    return Inputs(walk.params, flatten(walk.xs, 1), *states), flat_masks
+    states = flatten(h0, 0), flatten(reset_state, 0)
+    return Inputs(params, flatten(xs, 1), *states), flat_masks
 
 
 def _stack(one: Array | None, other: Array | None) -> Array | None:
