@@ -39,14 +39,12 @@ from experiments.common.seq2seq import EncoderDecoder
 from experiments.common.summary_scores import (
     ROUGE,
     WORDS,
+    baselines,
     best_window,
-    first_sentence,
     score_summaries,
     share_of_new_words,
-    words_after_definition,
 )
 from experiments.common.text_report import write_outputs, write_scores
-from experiments.common.translation_scores import translation_memory
 
 COMMAND = "python -m experiments.summarisation"
 MODEL, TOKENIZER = "model.msgpack", "tokenizer.json"
@@ -180,11 +178,7 @@ def experiment(settings: Settings, minutes: int, out: Path) -> None:
     test, references = corpus.select(corpus.split.test)
     outputs = summariser(test, BATCH)
     rows = {
-        "first sentence": [first_sentence(text) for text in test],
-        f'{WORDS} words after "is a", "provides" ...': [
-            words_after_definition(text) for text in test
-        ],
-        "nearest neighbour": translation_memory(*known, test),
+        **baselines(known, test),
         "GRU, greedy": summariser._replace(num_beams=1)(test, BATCH),
         f"GRU, {BEAMS} beams": outputs,
         f"oracle: the best {WORDS} words in a row": list(map(best_window, test, references)),
