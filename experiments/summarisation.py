@@ -2,15 +2,19 @@
 
 50,782 descriptions of 20 to 120 words in Debian's package index have a synopsis of seven words, by
 their maintainers' hand; more than a quarter of its words are not in the description. The model is
-that of `experiments.translation` with the pointer of See et al. 2017, `experiments.common.copying`:
-at every step it writes a subword of its own or copies one that it looks at. Of long descriptions it
-reads the beginning and the end, where nearly all of a synopsis' words stand that stand anywhere. No
-family of packages, no opening and no synopsis lies on both sides of a split.
+that of translation with the pointer of See et al. 2017, `experiments.common.copying`: at every step
+it writes a subword of its own or copies one that it looks at. Of long descriptions it reads the
+beginning and the end, where nearly all of a synopsis' words stand that stand anywhere. No family of
+packages, no opening and no synopsis lies on both sides of a split.
 
     python -m experiments.summarisation                   20 minutes
     python -m experiments.summarisation --quick           a small slice: 2 minutes
     python -m experiments.summarisation --no-copy         the same without the pointer
     python -m experiments.summarisation --summarise "Frotz is a program that ..."   (-: read stdin)
+
+Measured on 1,997 test descriptions, ROUGE-1 / ROUGE-L: GRU with 5 beams 44.1 / 40.2; of the lead
+the first sentence 32.5 / 28.4, its 8 words after "is a" and the like 35.7 / 32.0; nearest neighbour
+22.3 / 20.7. The best 8 words in a row, chosen by who knows the synopsis, have 49.7 / 42.7.
 """
 
 import sys
@@ -35,14 +39,12 @@ from experiments.common.seq2seq import EncoderDecoder
 from experiments.common.summary_scores import (
     ROUGE,
     WORDS,
+    baselines,
     best_window,
-    first_sentence,
     score_summaries,
     share_of_new_words,
-    words_after_definition,
 )
 from experiments.common.text_report import write_outputs, write_scores
-from experiments.common.translation_scores import translation_memory
 
 COMMAND = "python -m experiments.summarisation"
 MODEL, TOKENIZER = "model.msgpack", "tokenizer.json"
@@ -176,11 +178,7 @@ def experiment(settings: Settings, minutes: int, out: Path) -> None:
     test, references = corpus.select(corpus.split.test)
     outputs = summariser(test, BATCH)
     rows = {
-        "first sentence": [first_sentence(text) for text in test],
-        f'{WORDS} words after "is a", "provides" ...': [
-            words_after_definition(text) for text in test
-        ],
-        "nearest neighbour": translation_memory(*known, test),
+        **baselines(known, test),
         "GRU, greedy": summariser._replace(num_beams=1)(test, BATCH),
         f"GRU, {BEAMS} beams": outputs,
         f"oracle: the best {WORDS} words in a row": list(map(best_window, test, references)),

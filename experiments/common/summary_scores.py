@@ -6,12 +6,25 @@ from collections.abc import Sequence
 import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
 
+from experiments.common.translation_scores import translation_memory
+
 ROUGE = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
 WORDS = 8  # of a baseline's line; the synopses have 6.6 on average
 _DEFINITION = re.compile(
     r"\b(?:is an?|is the|are|(?:provides?|contains?|implements?)(?: an?| the)?) ", re.I
 )
 _SENTENCE_END = re.compile(r"(?<=[.!?]) ")
+
+
+def baselines(
+    known: tuple[Sequence[str], Sequence[str]], texts: Sequence[str]
+) -> dict[str, list[str]]:
+    """The lines of what does not learn to write; `known` are the training texts and their lines."""
+    return {
+        "first sentence": [first_sentence(text) for text in texts],
+        f'{WORDS} words after "is a", "provides" ...': [words_after_definition(t) for t in texts],
+        "nearest neighbour": translation_memory(*known, texts),
+    }
 
 
 def first_sentence(text: str) -> str:
