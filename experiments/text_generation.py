@@ -10,6 +10,10 @@ modified Kneser–Ney smoothing, and what gzip and xz make of the held-out books
     python -m experiments.text_generation --quick                a small slice: 2 minutes
     python -m experiments.text_generation --sample "In the beginning"
     python -m experiments.text_generation --sample "ROMEO." --corpus shakespeare
+
+Measured, bits per character of the test books, Bible / Shakespeare: RNN 1.765 / 2.316, LSTM 1.739
+/ 2.302, GRU 1.719 / 2.280, the larger GRU 1.593 / 2.149; n-grams, n = 5: 1.754 / 2.252, n = 9 and
+8, the best: 1.554 / 2.164; xz that has seen the training books 1.805 / 2.475.
 """
 
 import json
@@ -25,12 +29,7 @@ import numpy as np
 from jax import Array
 
 from experiments.common import loop, training
-from experiments.common.character_model import (
-    CharacterModel,
-    from_arrays,
-    model_of_size,
-    to_arrays,
-)
+from experiments.common.character_model import CharacterModel, from_arrays, model_of_size, to_arrays
 from experiments.common.command import run_command
 from experiments.common.language_baselines import baselines
 from experiments.common.language_plots import Curve, plot_curves
@@ -195,9 +194,7 @@ def run_corpus(
 def experiment(command: "Command", out: Path) -> None:
     """Trains on the corpora, and compares."""
     names = [command.corpus] if command.corpus else list(CORPORA)
-    print(
-        f"Training on {' and '.join(names)}: {MINUTES[command.quick]} minutes of one core for both."
-    )
+    print(f"Training: about {MINUTES[command.quick]} minutes of one CPU core for both corpora.")
     trainings = QUICK if command.quick else TRAININGS
     curves, floors = {}, {}
     for name in names:
