@@ -1,6 +1,6 @@
 """When all steps at once pay: Newton's method beside the scan and the native kernel.
 
-    python -m experiments.newton_benchmark       two minutes on 2 CPU cores
+    python -m experiments.newton_benchmark       a few minutes on 2 CPU cores
 
 Milliseconds a sequence, forward with B = 1, all programs of a row taking turns, and the iterations
 that Newton's method needs, with the whole Jacobian of each step ("dense") and with its diagonal. It

@@ -8,8 +8,8 @@ zero. From a guess all steps are taken at once, and the equations, made linear t
 by an associative scan over time (`grujax.implementations.parallel`), in about 2·log₂ T rounds
 instead of T. A_t is the Jacobian ∂h_t/∂h_{t−1} ("dense"; Lim et al. 2023) or its diagonal alone
 ("diagonal"; Gonzalez et al. 2024). Whatever A is, the solution is the same, and each iteration
-makes at least one more step exact. The Jacobian takes fewer iterations, usually 5 or 6 against 15
-to 20; its diagonal takes H times less memory, and H² times less work in the scan. By default the
+makes at least one more step exact. The Jacobian takes fewer iterations, usually 4 or 5 against 15
+or 16; its diagonal takes H times less memory, and H² times less work in the scan. By default the
 Jacobian is used up to H = 4.
 
 First guess. The gates see the initial state at all times: the recurrence then is linear, with
