@@ -4,8 +4,8 @@ Twelve GRUs learn to add up the two marked numbers of a sequence (see `experimen
 each with a learning rate and a gradient norm of its own, drawn at random. In the random sweep they
 keep them to the end. In the population the worst quarter takes over weights and both values from
 the best quarter every 40 updates, and multiplies each value by 0.8 or 1.25 (Jaderberg et al. 2017).
-Both begin with the same members, see the same data, and are evaluated on the same held-out
-sequences; what is reported is the error of the best member at the end, on new sequences.
+Both begin with the same members and see the same data; the best member at the end is reported, with
+its error on new sequences.
 
     python -m experiments.population_adding           T = 400, three seeds: 6 minutes, by estimate
     python -m experiments.population_adding --quick   T = 50, one seed: half a minute
@@ -13,7 +13,7 @@ sequences; what is reported is the error of the best member at the end, on new s
 At T = 400, the errors of the random sweep are 0.00014, 0.00025 and 0.00030, those of the population
 0.00011, 0.00016 and 0.00015. With --quick they are alike: 0.00084 and 0.00083.
 
-Writes population.png and table.txt to runs/population_adding. After a kill the same command goes on.
+Writes population.png and table.txt to runs/population_adding; goes on there after a kill.
 """
 
 from dataclasses import dataclass
@@ -53,10 +53,7 @@ class Settings:
 
 
 def make_training(settings: Settings):
-    """Returns the training in three parts: `init`, `step` and `evaluate`, see `sweep.population`.
-
-    The update gate's biases are chrono's (Tallec & Ollivier 2018), so that it remembers at once.
-    """
+    """Returns `init`, `step` and `evaluate` for `sweep.population`; biases are chrono's."""
 
     def learner(learning_rate: Array, gradient_norm: Array) -> adding.Learner:
         bias = chrono(settings.steps)
@@ -85,7 +82,7 @@ def make_training(settings: Settings):
 
 
 def stay(key: Array, scores: Array) -> Array:
-    """Everyone keeps what it has: a population without exploitation is a random sweep."""
+    """Everyone keeps what it has, as in a random sweep."""
     return jnp.arange(len(scores))
 
 
