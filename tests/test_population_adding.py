@@ -16,7 +16,7 @@ def test_the_experiment_runs_and_goes_on(tmp_path, capsys, monkeypatch):
     settings = population_adding.Settings(**TINY, batch_size=2, out=tmp_path)
     population_adding.main(settings)
     printed = capsys.readouterr().out
-    assert "2 seeds, two searches each of 24 updates at T = 4" in printed
+    assert "2 seeds, two searches each of 24 updates, T = 4" in printed
     assert "of 2 seeds" in (tmp_path / "table.txt").read_text()
     assert (tmp_path / "population.png").stat().st_size > 0
     newest = tmp_path / "population_1" / "round-000003.npz"
@@ -28,7 +28,11 @@ def test_the_experiment_runs_and_goes_on(tmp_path, capsys, monkeypatch):
 
 def test_both_methods_begin_alike(tmp_path):
     settings = population_adding.Settings(**TINY, batch_size=2, out=tmp_path)
-    one, other = (population_adding.search(settings, 0, name) for name in population_adding.METHODS)
+    training = population_adding.make_training(settings)
+    one, other = (
+        population_adding.search(settings, training, 0, method)
+        for method in population_adding.METHODS
+    )
     np.testing.assert_array_equal(
         one.metrics["error_by_round"][:, 0], other.metrics["error_by_round"][:, 0]
     )

@@ -25,7 +25,7 @@ def plot_populations(
       updates: optimizer steps of a round.
       rates: between which the first learning rates lay; what is outside is shaded.
     """
-    figure = Figure(figsize=(11, 3.8), dpi=120, layout="constrained")
+    figure = Figure(figsize=(11, 4.1), dpi=120, layout="constrained")
     errors, schedules = figure.subplots(1, 2)
     for seed, (results, colour) in enumerate(zip(seeds, _COLOURS, strict=False)):
         for method, result in results.items():
@@ -40,7 +40,8 @@ def plot_populations(
         every = results["population"].metrics["learning_rate_by_round"]
         schedules.plot(steps, every.T, ".", color=colour, alpha=0.15, markersize=4)
     errors.set(xlabel="updates", ylabel="held-out error, the best member's", yscale="log")
-    errors.legend(fontsize=8, ncols=len(seeds))
+    lines = errors.get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower left", fontsize=8, ncols=2 * len(seeds))
     schedules.axhspan(*rates, color="0.95", zorder=0)
     schedules.set(xlabel="updates", ylabel="learning rate", yscale="log")
     schedules.set_title("the winner's lineage (lines), all members (dots)", fontsize=9)
