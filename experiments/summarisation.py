@@ -76,7 +76,7 @@ class Settings:
 
 
 QUICK = replace(
-    Settings(), num_pairs=4000, vocabulary_size=1500, embedding_size=96, hidden_size=96, epochs=4
+    Settings(), num_pairs=3000, vocabulary_size=1500, embedding_size=96, hidden_size=96, epochs=3
 )
 
 
