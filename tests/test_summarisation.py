@@ -20,7 +20,7 @@ TINY = summarisation.Settings(
     embedding_size=12,
     hidden_size=12,
     attention_size=8,
-    widths=((32, 12), (48, 16)),
+    widths=((48, 16),),
     tail=8,
     batch_size=16,
     epochs=2,
@@ -89,23 +89,20 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch):
     assert search._cache_size() == before
 
 
-@pytest.mark.slow
-def test_the_model_that_does_not_copy_has_a_folder_of_its_own(tmp_path):
-    run(tmp_path, copy=False)
-    results = json.loads((tmp_path / "writing-quick" / "results.json").read_text())
-    assert "GRU, 5 beams" in results
-
-
-def test_what_cannot_be_summarised_is_said_in_a_sentence(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.summ"):
-        run(tmp_path, summarise="A tool.")
+@pytest.mark.parametrize(("copy", "folder"), [(True, "copying"), (False, "writing")])
+def test_without_a_model_one_sentence_names_the_command(tmp_path, copy, folder):
+    with pytest.raises(
+        FileNotFoundError, match=rf"{folder}-quick/m.* Train it first: python -m ex"
+    ):
+        run(tmp_path, copy=copy, summarise="A tool.")
 
 
 @pytest.mark.slow
-def test_make_train_is_pure_and_can_be_swept():
+@pytest.mark.parametrize("copy", [True, False])
+def test_make_train_is_pure_and_can_be_swept(copy):
     corpus = synopsis_corpus(validation=30, test=30)
     tokenizer = learn_subwords(corpus.sources + corpus.targets, TINY.vocabulary_size)
-    settings = replace(TINY, vocabulary_size=tokenizer.get_vocab_size())
+    settings = replace(TINY, copy=copy, vocabulary_size=tokenizer.get_vocab_size())
     train = summarisation.make_train(settings, summarisation.prepare(corpus, tokenizer, settings))
     rates = jnp.array([1e-6, 1e-2])
     metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(

@@ -1,10 +1,12 @@
 """What a one-line summary is compared with, and how it is scored."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import DefaultTokenizer
 
 from experiments.common.translation_scores import translation_memory
 
@@ -44,10 +46,17 @@ def words_after_definition(text: str) -> str:
 
 def best_window(text: str, reference: str) -> str:
     """The `WORDS` consecutive words with the highest ROUGE-1: an oracle, it knows the reference."""
+    tokenize = DefaultTokenizer(use_stemmer=True).tokenize
     words = text.split()
-    windows = [" ".join(words[i : i + WORDS]) for i in range(max(1, len(words) - WORDS + 1))]
-    scorer = RougeScorer(["rouge1"], use_stemmer=True)
-    return max(windows, key=lambda window: scorer.score(reference, window)["rouge1"].fmeasure)
+    tokens = [Counter(tokenize(word)) for word in words]
+    wanted = Counter(tokenize(reference))
+
+    def rouge_1(start: int) -> float:
+        window = sum(tokens[start : start + WORDS], Counter())
+        return 2 * (window & wanted).total() / max(1, window.total() + wanted.total())
+
+    start = max(range(max(1, len(words) - WORDS + 1)), key=rouge_1)
+    return " ".join(words[start : start + WORDS])
 
 
 def score_summaries(outputs: Sequence[str], references: Sequence[str]) -> dict[str, float]:
