@@ -5,7 +5,7 @@ Two numbers of a sequence of T steps are marked, and the network has to add them
 three learning rates, two initialisations and two seeds, trained alike, on fresh sequences only.
 
     python -m experiments.sweep_adding --quick     T = 20, 50: one to three minutes on 2 cores
-    python -m experiments.sweep_adding             T = 100, 200, 500, 1000: 20 minutes, by estimate
+    python -m experiments.sweep_adding             T = 100, 200, 500, 1000: 38 core minutes
 
 The initialisations: "standard" is orthogonal recurrent matrices with zero biases, besides the
 LSTM's forget gate with 1. "long" is chrono biases up to T for the gate that carries the state (GRU:
@@ -13,8 +13,9 @@ update, LSTM: forget; Tallec & Ollivier 2018), and the identity as the RNN's rec
 tanh, after Le et al. 2015).
 
 A training has solved the problem when the mean squared error of its last batches is below 0.01;
-always answering 1 gives 0.167. With --quick, T = 20 / 50, were solved by 0 / 0% of the RNN's
-trainings, 67 / 33% of the LSTM's and 100 / 67% of the GRU's.
+always answering 1 gives 0.167. Of 12 trainings each, at T = 100 / 200 / 500 / 1000, the GRU solved
+100 / 67 / 50 / 42%, with chrono biases alone 100 / 67 / 67 / 67%; the LSTM 50 / 25 / 0 / 0%; the
+RNN none. With --quick, T = 20 / 50, it is RNN 0 / 0%, LSTM 67 / 33% and GRU 100 / 67%.
 
 Writes success.png, table.csv, sweep.npz and one overview per cell to runs/sweep_adding. Every
 finished chunk of trainings is kept there: after a kill the same command goes on.
@@ -41,7 +42,7 @@ from grujax.initializers import chrono, identity
 
 CELL_NAMES = ("rnn", "lstm", "gru")
 INITIALISATIONS = ("standard", "long")
-MINUTES = 20  # of the default settings on 2 quiet CPU cores, by estimate from --quick
+MINUTES = 20  # of the default settings on 2 quiet CPU cores; it took 38 of one
 
 
 @dataclass(frozen=True)
