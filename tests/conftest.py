@@ -2,6 +2,7 @@ import atexit
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -75,6 +76,28 @@ def x64():
     """float64 inside the test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """A function: calls `run` and interrupts it just after the checkpoint of an epoch, as Ctrl-C
+    does."""
+    from experiments.common import loop
+
+    save = loop.Checkpoints.save
+
+    def stop(epochs: int, run: Callable[[], object]) -> None:
+        def save_and_stop(self, epoch, state):
+            save(self, epoch, state)
+            if epoch == epochs:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Checkpoints, "save", save_and_stop)
+            with pytest.raises(KeyboardInterrupt):
+                run()
+
+    return stop
 
 
 @pytest.fixture

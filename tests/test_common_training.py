@@ -57,21 +57,6 @@ def reference(tmp_path_factory) -> bytes:
     return (directory / loop.METRICS).read_bytes()
 
 
-def stop_after(epochs: int, monkeypatch, directory: Path) -> None:
-    """Interrupts a run just after the checkpoint of an epoch, as Ctrl-C does."""
-    save = loop.Checkpoints.save
-
-    def save_and_stop(self, epoch, state):
-        save(self, epoch, state)
-        if epoch == epochs:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Checkpoints, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(directory)
-
-
 def test_the_pure_training_and_the_loop_give_the_same_metrics(reference):
     state, metrics = jax.jit(lambda key: training.train(make_training(), key))(jax.random.key(0))
     records = [json.loads(line) for line in reference.splitlines()]
@@ -121,8 +106,8 @@ def test_map_batches_cuts_off_what_it_filled_up():
     assert result[1].shape == (7, 0)
 
 
-def test_interrupted_and_continued_equals_left_alone(tmp_path, monkeypatch, capsys, reference):
-    stop_after(2, monkeypatch, tmp_path)
+def test_interrupted_and_continued_equals_left_alone(tmp_path, stop_after, capsys, reference):
+    stop_after(2, lambda: run(tmp_path))
     assert f"stopped. Every finished epoch is saved in {tmp_path}" in capsys.readouterr().err
     run(tmp_path)
     assert "going on after epoch 2" in capsys.readouterr().err
@@ -139,8 +124,8 @@ def test_a_finished_run_does_not_train_again(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
-def test_damaged_newest_checkpoint_falls_back(tmp_path, monkeypatch, reference, damage):
-    stop_after(4, monkeypatch, tmp_path)
+def test_damaged_newest_checkpoint_falls_back(tmp_path, stop_after, reference, damage):
+    stop_after(4, lambda: run(tmp_path))
     newest = tmp_path / "checkpoints" / "4"
     for path in [p for p in newest.rglob("*") if p.is_file()]:
         content = bytearray(path.read_bytes())

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from experiments import forecasting
-from experiments.common import loop, weather
+from experiments.common import weather
 from experiments.common.command import InputError
 
 TINY = forecasting.Settings(window=5, hidden_size=4, members=6, seeds=2, epochs=2, batch_size=64)
@@ -32,7 +32,7 @@ def is_png(path) -> bool:
 
 
 @pytest.mark.slow
-def test_weather_a_resumed_run_and_its_forecasts(tmp_path, capsys, monkeypatch):
+def test_weather_a_resumed_run_and_its_forecasts(tmp_path, capsys, stop_after):
     run(tmp_path / "alone", data="weather")
     printed = capsys.readouterr().out
     out = tmp_path / "alone" / "weather"
@@ -47,16 +47,7 @@ def test_weather_a_resumed_run_and_its_forecasts(tmp_path, capsys, monkeypatch):
         assert is_png(out / f"{plot}.png")
 
     # Stopped after an epoch of the first training and begun again: the same numbers.
-    save = loop.Checkpoints.save
-
-    def save_and_stop(self, epoch, state):
-        save(self, epoch, state)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Checkpoints, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "stopped", data="weather")
+    stop_after(1, lambda: run(tmp_path / "stopped", data="weather"))
     run(tmp_path / "stopped", data="weather")
     assert "going on after epoch 1" in capsys.readouterr().err
     again = json.loads((tmp_path / "stopped" / "weather" / "results.json").read_text())

@@ -56,7 +56,7 @@ def test_the_whole_experiment_and_its_use(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_resumed_training_is_the_same_to_the_last_bit(tmp_path, capsys, monkeypatch):
+def test_a_resumed_training_is_the_same_to_the_last_bit(tmp_path, capsys, stop_after):
     corpus = read_corpus("bible", (0.2, 0.1))
 
     def train(name: str):
@@ -66,17 +66,7 @@ def test_a_resumed_training_is_the_same_to_the_last_bit(tmp_path, capsys, monkey
     assert len(curve.bits) == 4
     assert curve.characters[-1] == figures["characters read"]
 
-    save = loop.Checkpoints.save
-
-    def save_and_stop(self, epoch, state):
-        save(self, epoch, state)
-        if epoch == 3:  # in the middle of the streams
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Checkpoints, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            train("stopped")
+    stop_after(3, lambda: train("stopped"))  # in the middle of the streams
     train("stopped")
     assert "going on after epoch 3" in capsys.readouterr().err
     metrics = [tmp_path / name / "gru" / loop.METRICS for name in ("alone", "stopped")]

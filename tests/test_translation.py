@@ -42,7 +42,7 @@ def run(out, **changes) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch):
+def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, stop_after):
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
     out = tmp_path / "alone" / "ddtp-it-quick"
@@ -64,16 +64,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch):
     assert lines[0] == "source\treference\toutput"
 
     # Stopped after an epoch and begun again: the same numbers.
-    save = loop.Checkpoints.save
-
-    def save_and_stop(self, epoch, state):
-        save(self, epoch, state)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop.Checkpoints, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "stopped")
+    stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
     assert "going on after epoch 1" in capsys.readouterr().err
     metrics = [tmp_path / name / out.name / loop.METRICS for name in ("alone", "stopped")]
