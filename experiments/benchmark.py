@@ -6,6 +6,7 @@
     python -m experiments.benchmark --quick --busy 4 --libraries       beside four busy processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
+    python -m experiments.benchmark --gpu       on an NVIDIA GPU instead, beside cuDNN, 5 minutes
 
 Each point is a setting (T steps, batch B, input size I, hidden size H) in two modes: the forward
 pass, and the training step: forward, then the gradients of all weights, inputs and the initial
@@ -50,6 +51,7 @@ from experiments.common.benchmark_report import collect_points, format_report
 from experiments.common.cell_benchmark import report_cells
 from experiments.common.command import run_command
 from experiments.common.devices import available_cores
+from experiments.common.gpu_benchmark import report_gpu
 from experiments.common.measurements import Measurement, read_csv, write_csv
 from experiments.common.sweep_benchmark import report_sweeps
 from experiments.common.timing import busy_processes, machine_runs, time_interleaved
@@ -82,6 +84,7 @@ class Settings:
     cells: bool = False  # the GRU beside LSTM, RNN and others (`experiments.common.cells`), at BASE
     sweep: bool = False  # many models (`experiments.common.sweep_benchmark`, `.vmap_benchmark`)
     busy: int = 0  # processes that want all cores meanwhile
+    gpu: bool = False  # the CUDA kernel (`experiments.common.gpu_benchmark`)
 
 
 def full_grid() -> list[Setting]:
@@ -190,6 +193,8 @@ def can_run_here(implementation: str) -> bool:
 
 
 def main(settings: Settings) -> None:
+    if settings.gpu:
+        return print(report_gpu(settings.out))
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_compilation_cache", False)  # or nothing would be compiled
     if settings.cells:

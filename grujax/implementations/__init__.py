@@ -18,7 +18,7 @@ from functools import partial
 
 from jax import Array
 
-from grujax.implementations import native, newton, plain, scan
+from grujax.implementations import default, newton, plain, scan
 from grujax.implementations.masks import Masks, Walk
 from grujax.implementations.truncated import truncate
 from grujax.params import GRUParams
@@ -29,8 +29,8 @@ RunBoth = Callable[[Walk, Walk], tuple[tuple[Array, Array], tuple[Array, Array]]
 _RUN: dict[str, Run] = {
     "plain": plain.run,
     "scan": scan.run,
-    "native": native.run,
     "newton": newton.run,
+    **{name: partial(default.run_kernel, name) for name in default.KERNELS},
 }
 
 
@@ -43,19 +43,20 @@ def choose(implementation: str | None, stop_gradient_every: int | None = None) -
 def choose_for_both(implementation: str | None, stop_gradient_every: int | None = None) -> RunBoth:
     """The same for two walks over one `xs`, forward and backward, of equal or unequal sizes."""
     run = choose(implementation, stop_gradient_every)
-    if implementation in (None, "native") and stop_gradient_every is None:
-        return partial(native.run_both, run)
+    has_kernel = implementation is None or implementation in default.KERNELS
+    if has_kernel and stop_gradient_every is None:
+        return partial(default.run_both, run, implementation)
     return lambda forward, backward: (run(*forward), run(*backward))
 
 
 def _choose(implementation: str | None) -> Run:
     if implementation is None:
-        return native.run_where_it_can
+        return default.run
     if implementation not in _RUN:
         names = ", ".join(f'"{name}"' for name in _RUN)
         raise ValueError(
             f"`implementation` must be None or one of {names}, got {implementation!r}."
         )
-    if implementation == "native":
-        native.build()
+    if implementation in default.KERNELS:
+        default.KERNELS[implementation].check()
     return _RUN[implementation]

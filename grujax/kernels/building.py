@@ -94,7 +94,7 @@ def build() -> Path:
         for compiler in compilers:
             if shutil.which(compiler[0]) is None:
                 continue
-            path = directory() / f"{_name()}-{_digest(_output([*compiler, '--version']))}.so"
+            path = directory() / f"{_name()}-{digest(_output([*compiler, '--version']))}.so"
             if path.exists():
                 return path
             with tempfile.TemporaryDirectory(dir=directory()) as workspace:
@@ -172,7 +172,7 @@ def _name() -> str:
         for path in sorted(_SOURCE.iterdir())
         if path.suffix in (".h", ".cpp")
     )
-    return f"gru-{_digest(source, *_flags()[:-1], version('jaxlib'), _processor())}"
+    return f"gru-{digest(source, *_flags()[:-1], version('jaxlib'), _processor())}"
 
 
 def _processor() -> str:
@@ -185,7 +185,7 @@ def _processor() -> str:
     return platform.machine() + "".join(sorted({x for x in lines if x.startswith(kinds)}))
 
 
-def _digest(*texts: str) -> str:
+def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 

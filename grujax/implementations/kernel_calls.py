@@ -1,11 +1,13 @@
-"""The native kernel's two passes as primitives of JAX: shapes, lowering, vmap.
+"""The kernels' two passes as primitives of JAX: shapes, lowering, vmap.
 
-How a pass runs falls in its lowering: the kernel on a CPU where it is loaded; the scan on other
-platforms, and in what `jax.export` writes, for a file shall run where there is no kernel.
+How a pass runs falls in its lowering, for the platform at hand: its kernel, where that is among the
+primitive's `kernels` and can run; else the scan. So it is in what `jax.export` writes, for a file
+shall run where there is no kernel.
 
 Operands are the leaves of a pass's arguments, `structure` their tree. `stacked` says which of them
 have a leading axis of `models`; if none has, `models` is None and the results have no such axis
-either. `reverse` says of even and of odd models whether they walk from T − 1 to 0.
+either. `reverse` says of even and of odd models whether they walk from T − 1 to 0, and `kernels`
+names what may run beside the scan.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
 from grujax import kernels
-from grujax.implementations import scan
+from grujax.implementations import cuda, cuda_calls, scan
+from grujax.implementations.stacks import Stack
 from grujax.params import GRUParams
 
 forward_p = Primitive("grujax_forward")
@@ -78,10 +81,9 @@ def _result_shapes(primitive: Primitive, *avals: Any, **static: Any) -> list[Any
     return [jax.core.ShapedArray((*models, *aval.shape), aval.dtype) for aval in results]
 
 
-def _lower_kernel(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
+def _lower_native(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
     """On a CPU."""
-    for_export = context.module_context.lowering_parameters.for_export
-    if for_export or not kernels.is_loaded():
+    if not _may_run("native", context, static) or not kernels.is_loaded():
         return _lower_scan(primitive, context, *operands, **static)
     slots = _slots(primitive, jax.tree.unflatten(static["structure"], static["stacked"]))
     models = static["models"]
@@ -96,13 +98,41 @@ def _lower_kernel(primitive: Primitive, context: Any, *operands: Any, **static: 
     )
 
 
+def _lower_cuda(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
+    """On an NVIDIA GPU."""
+    if not _may_run("cuda", context, static) or not cuda.can_run():
+        return _lower_scan(primitive, context, *operands, **static)
+    by_kernel = _by_cuda(primitive, **static)
+    return mlir.lower_fun(by_kernel, multiple_results=True)(context, *operands)
+
+
+def _by_cuda(primitive: Primitive, **static: Any) -> Any:
+    stack = Stack(static["models"], *static["reverse"])
+    own = jax.tree.unflatten(static["structure"], static["stacked"])
+
+    def run(*leaves: Array) -> list[Array]:
+        arguments = jax.tree.unflatten(static["structure"], leaves)
+        if primitive is forward_p:
+            results: Any = cuda_calls.forward(stack, own, static["keep_gates"], *arguments)
+        else:
+            results = cuda_calls.backward(stack, own, *arguments)
+        return jax.tree.leaves(results)
+
+    return run
+
+
+def _may_run(kernel: str, context: Any, static: Any) -> bool:
+    for_export = context.module_context.lowering_parameters.for_export
+    return kernel in static["kernels"] and not for_export
+
+
 def _lower_scan(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
     by_scan = _by_scan(primitive, **static)
     return mlir.lower_fun(by_scan, multiple_results=True)(context, *operands)
 
 
 def _slots(primitive: Primitive, arguments: Any) -> list[Any]:
-    """The operands in the order in which the kernel takes them, None where there is none."""
+    """The operands in the order in which the native kernel takes them; None: there is none."""
     if primitive is forward_p:
         inputs, masks = arguments
         return [*jax.tree.leaves(inputs), *masks]
@@ -201,7 +231,8 @@ def _register(primitive: Primitive) -> None:
     )
     primitive.def_abstract_eval(partial(_result_shapes, primitive))
     mlir.register_lowering(primitive, partial(_lower_scan, primitive))
-    mlir.register_lowering(primitive, partial(_lower_kernel, primitive), platform="cpu")
+    mlir.register_lowering(primitive, partial(_lower_native, primitive), platform="cpu")
+    mlir.register_lowering(primitive, partial(_lower_cuda, primitive), platform="cuda")
     batching.primitive_batchers[primitive] = partial(_batch, primitive)
 
 

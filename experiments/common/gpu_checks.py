@@ -1,0 +1,139 @@
+"""Whether the CUDA kernel is right on this device: outputs and gradients beside float64."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import grujax
+from experiments.common.report import format_table
+
+TOLERANCE = {"float32": (1e-5, 1e-4), "bfloat16": (2e-2, 4e-2)}  # of outputs, of gradients
+
+
+ALL = ("lengths", "resets", "reverse", "zoneout")
+
+
+class Check(NamedTuple):
+    """A shape, and the options of `gru`."""
+
+    name: str
+    batch: int
+    units: int
+    dtype: str = "float32"
+    options: tuple[str, ...] = ()  # of ALL
+    kind: str = "one"  # or "models" under vmap, or "both" directions
+
+
+CHECKS = (
+    Check("one block", 5, 64),
+    Check("padded units, all options", 6, 100, options=ALL),
+    Check("cluster, many rows", 540, 256, options=("lengths", "resets")),
+    Check("models", 3, 64, options=("lengths",), kind="models"),
+    Check("both directions, cluster", 5, 256, options=("lengths", "resets"), kind="both"),
+    Check("bfloat16, one block", 5, 128, "bfloat16", ("lengths",)),
+    Check("bfloat16, cluster, all options", 200, 512, "bfloat16", ALL),
+)
+STEPS, INPUTS = 40, 7
+
+
+def run_checks() -> str:
+    """The errors of all CHECKS, relative to the largest entry.
+
+    Raises:
+        ValueError: if the kernel cannot run here, or one error is too large.
+    """
+    rows = []
+    with ThreadPoolExecutor() as threads:  # most of the time is the compilers'
+        all_errors = list(threads.map(run_check, CHECKS))
+    for check, errors in zip(CHECKS, all_errors, strict=True):
+        if not all(e <= t for e, t in zip(errors, TOLERANCE[check.dtype], strict=True)):
+            raise ValueError(
+                f"The kernel is off by {errors[0]:.1e}, in its gradients by {errors[1]:.1e} "
+                f"({check.name}); at most {TOLERANCE[check.dtype]} is rounding."
+            )
+        rows.append([check.name, *(f"{error:.1e}" for error in errors)])
+    return format_table(["check", "outputs", "gradients"], rows)
+
+
+def run_check(check: Check, implementation: str = "cuda") -> tuple[float, float]:
+    """The largest error of the outputs, and of the gradients, beside `"plain"` in float64."""
+    arguments = jax.tree.map(lambda a: jnp.asarray(a, check.dtype), _draw(check))
+    got = _as_float64(jax.jit(_gradient(check, implementation))(*arguments))
+    exact = _as_float64(arguments)
+    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+        want = _as_float64(jax.jit(_gradient(check, "plain"))(*exact))
+    outputs, gradients = (
+        max(_error(a, b) for a, b in zip(jax.tree.leaves(g), jax.tree.leaves(w), strict=True))
+        for g, w in zip(got, want, strict=True)
+    )
+    return outputs, gradients
+
+
+def _draw(check: Check) -> Any:
+    """Parameters, inputs and initial states, stacked for three models."""
+    rng = np.random.default_rng(0)
+    units = check.units
+
+    def normal(*shape: int, scale: float = 1.0) -> np.ndarray:
+        return rng.normal(size=shape, scale=scale)
+
+    def params() -> grujax.GRUParams:
+        return grujax.GRUParams(
+            w_x=normal(3, INPUTS, units, scale=INPUTS**-0.5),
+            w_h=normal(3, units, units, scale=units**-0.5),
+            b_x=normal(3, units, scale=0.3),
+            b_hn=normal(units, scale=0.3),
+        )
+
+    several = jax.tree.map(lambda *leaves: np.stack(leaves), params(), params(), params())
+    return several, normal(STEPS, check.batch, INPUTS), normal(check.batch, units, scale=0.5)
+
+
+def _gradient(check: Check, implementation: str) -> Any:
+    """The function of the arguments to (outputs, gradients)."""
+    rng = np.random.default_rng(1)
+    weights = rng.normal(size=(STEPS, check.batch, check.units))
+    options: dict[str, Any] = {"implementation": implementation}
+    if "lengths" in check.options:
+        options["lengths"] = rng.integers(0, STEPS + 1, check.batch)
+    if "resets" in check.options:
+        options["resets"] = rng.random((STEPS, check.batch)) < 0.1
+    if "reverse" in check.options:
+        options["reverse"] = True
+    if "zoneout" in check.options:
+        options["zoneout"] = 0.3
+
+    def run(params: Any, xs: Any, h0: Any) -> Any:
+        if check.kind == "models":
+            return jax.vmap(lambda p: grujax.gru(p, xs, h0, **options))(params)
+        one, other = (jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in (0, 1))
+        if check.kind == "both":
+            states = h0, 2 * h0
+            lasts, hs = grujax.bidirectional_gru((one, other), xs, states, merge="sum", **options)
+            return lasts[0] + lasts[1], hs
+        return grujax.gru(one, xs, h0, **options)
+
+    def loss(*arguments: Any) -> Any:
+        h_last, hs = run(*arguments)
+        dtype = jnp.promote_types(hs.dtype, jnp.float32)
+        total = (hs.astype(dtype) * weights).sum() + (h_last.astype(dtype) ** 2).sum()
+        return total.astype(dtype), (h_last, hs)
+
+    def outputs_and_gradients(*arguments: Any) -> Any:
+        (_, outputs), gradients = jax.value_and_grad(loss, (0, 1, 2), has_aux=True)(*arguments)
+        return outputs, gradients
+
+    return outputs_and_gradients
+
+
+def _as_float64(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.float64), tree)
+
+
+def _error(got: np.ndarray, want: np.ndarray) -> float:
+    if not np.isfinite(got).all():
+        return float("inf")
+    return float(np.abs(got - want).max() / max(np.abs(want).max(), 1e-30))
