@@ -9,16 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.cell import matmul
-from grujax.implementations.chunks import Chunk
-from grujax.implementations.gates import Gates, Projected, gates_of
+from grujax.implementations.gates import Gates, gates_of, pack_gates
 from grujax.implementations.masks import Masks, where_exists
 from grujax.implementations.passes import Inputs, Kept, Outputs
-from grujax.implementations.scan_gradient import (
-    _GateGradients,
-    _sums_over_chunk,
-    _update_factors,
-)
-from grujax.implementations.tpu_tiles import weight_bytes
+from grujax.implementations.tpu_tiles import Tiles, cut, weight_bytes
 from grujax.params import GRUParams
 
 DTYPES = ("float32", "bfloat16")
@@ -31,70 +25,126 @@ def takes(params: GRUParams, dtype: Any) -> bool:
 def forward_pass(reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks) -> Outputs:
     from grujax.implementations.tpu_kernels import walk_states
 
-    params, xs, h0, reset_state = inputs
-    with _precision(xs.dtype):
-        projected = _project(params, xs, masks)
+    tiles = _tiles_of(inputs)
+    padded, padded_masks = tiles.pad_inputs(inputs), tiles.pad_masks(masks)
+    with _precision_for(inputs.xs.dtype):
         h_last, hs, gates = walk_states(
-            params, projected, h0, reset_state, masks, reverse=reverse, keep_gates=keep_gates
+            tiles,
+            padded,
+            padded_masks,
+            _project(padded, padded_masks),
+            reverse=reverse,
+            keep_gates=keep_gates,
         )
-    return h_last, where_exists(masks.exists, hs), gates
+    steps, batch, hidden = tiles.own
+    hs, gates = jax.tree.map(lambda array: array[:steps, :batch, :hidden], (hs, gates))
+    return h_last[:batch, :hidden], where_exists(masks.exists, hs), gates
 
 
 def backward_pass(reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inputs:
-    from grujax.implementations.tpu_kernels import Factors, walk_adjoints
+    from grujax.implementations.tpu_kernels import walk_adjoints
 
-    inputs, masks, _, _ = kept
-    params, xs, _, _ = inputs
-    with _precision(xs.dtype):
-        before = _states_before(kept, reverse)
-        seen = masks.seen(before)
-        gates = kept.gates
-        if gates is None:
-            gates = gates_of(params)(seen, _project(params, xs, masks))
-        r, _, _, c = gates
-        u, to_n, to_z = _update_factors(gates, before, masks)
-        if params.reset_after:
-            factors = Factors(u, to_n * r * c * (1 - r), to_z, to_n * r, None)
-        else:
-            factors = Factors(u, seen * r * (1 - r), to_z, to_n, r)
-        adjoints, q, d_h0, d_reset = walk_adjoints(
-            params, factors, d_last, where_exists(masks.exists, d_hs), masks, reverse=reverse
+    tiles = _tiles_of(kept.inputs)
+    inputs, masks = tiles.pad_inputs(kept.inputs), tiles.pad_masks(kept.masks)
+    before = tiles.pad_steps(_states_before(kept, reverse))
+    seen = masks.seen(before)
+    with _precision_for(before.dtype):
+        gates = _gates(tiles, kept.gates, inputs, masks, seen)
+        d_gates, d_h0, d_reset = walk_adjoints(
+            tiles,
+            inputs.params,
+            masks,
+            before,
+            gates,
+            tiles.pad_rows(d_last),
+            tiles.pad_steps(where_exists(kept.masks.exists, d_hs)),
+            reverse=reverse,
         )
-        d_r = (adjoints if q is None else q) * factors.to_reset
-        d_z, d_n, d_product = adjoints * to_z, adjoints * to_n, adjoints * factors.to_product
-        seen = seen.astype(jnp.float32)
-        reset_h = seen if params.reset_after else (r * seen).astype(xs.dtype).astype(jnp.float32)
-        sums = _sums_over_chunk(
-            xs.astype(jnp.float32),
-            _GateGradients((d_r, d_z, d_n), (d_r, d_z, d_product), (seen, seen, reset_h)),
-        )
-        w_x_t = params.w_x.astype(jnp.float32).swapaxes(1, 2)
-        d_xs = sum(matmul(d, w_t) for d, w_t in zip((d_r, d_z, d_n), w_x_t, strict=True))
-    d_params = GRUParams(
-        w_x=jnp.stack(sums.w_x),
-        w_h=jnp.stack(sums.w_h),
-        b_x=jnp.stack(sums.b_x),
-        b_hn=sums.b_hn,
-        reset_after=params.reset_after,
+        d_params = _gradient_of_params(inputs, seen, gates, d_gates)
+        d_x = d_gates[..., -3 * tiles.padded[2] :]
+        d_xs = matmul(d_x, pack_gates(inputs.params.w_x).T)
+    steps, batch, hidden = tiles.own
+    params = kept.inputs.params
+    gradient = Inputs(
+        params=jax.tree.map(lambda d, of: d[tuple(map(slice, of.shape))], d_params, params),
+        xs=d_xs[:steps, :batch],
+        h0=d_h0[:batch, :hidden],
+        reset_state=d_reset[:batch, :hidden],
     )
-    gradient = Inputs(d_params, d_xs, d_h0, d_reset)
-    return jax.tree.map(lambda d, of: d.astype(of.dtype), gradient, inputs)
+    return jax.tree.map(lambda d, of: d.astype(of.dtype), gradient, kept.inputs)
 
 
-def _precision(dtype: Any) -> Any:
+def _tiles_of(inputs: Inputs) -> Tiles:
+    return cut(*inputs.xs.shape[:2], inputs.h0.shape[-1], inputs.xs.dtype)
+
+
+def _precision_for(dtype: Any) -> Any:
     """A TPU's matmuls round float32 to bfloat16 unless told not to."""
     return jax.default_matmul_precision("highest" if dtype == jnp.float32 else "default")
 
 
-def _project(params: GRUParams, xs: Array, masks: Masks) -> Projected:
-    return Chunk(jnp.zeros((), jnp.int32), xs, masks).project_inputs(params)
+def _project(inputs: Inputs, masks: Masks) -> Array:
+    """The inputs' part of the gates r, z and n side by side, `[T, B, 3·H]`, in float32.
+
+    It is +inf for the update gate where the state is kept.
+    """
+    params, xs, h0, _ = inputs
+    hidden = h0.shape[-1]
+    projected = matmul(xs, pack_gates(params.w_x)) + params.b_x.reshape(-1)
+    if masks.exists is not None:
+        is_update = jnp.arange(3 * hidden) // hidden == 1
+        projected = jnp.where(~masks.exists[..., None] & is_update, jnp.inf, projected)
+    if masks.keeps is not None:
+        keeps = jnp.pad(masks.keeps, ((0, 0), (0, 0), (hidden, hidden)))
+        projected = jnp.where(keeps, jnp.inf, projected)
+    return projected
 
 
 def _states_before(kept: Kept, reverse: bool) -> Array:
     """The states before all steps, `[T, B, H]`."""
-    inputs, masks, hs, _ = kept
-    h0 = inputs.h0[None]
+    h0, hs, starts = kept.inputs.h0[None], kept.hs, kept.masks.starts
     before = jnp.concatenate([hs[1:], h0] if reverse else [h0, hs[:-1]])
-    if masks.starts is None:
-        return before
-    return jnp.where(masks.starts[..., None], inputs.reset_state, before)
+    return (
+        before if starts is None else jnp.where(starts[..., None], kept.inputs.reset_state, before)
+    )
+
+
+def _gates(tiles: Tiles, kept: Gates | None, inputs: Inputs, masks: Masks, seen: Array) -> Gates:
+    """Of all steps, padded."""
+    if kept is not None:
+        return tiles.pad_gates(kept)
+    x_r, x_z, x_n = jnp.split(_project(inputs, masks), 3, axis=-1)
+    return gates_of(inputs.params)(seen, (x_r, x_z, x_n))
+
+
+def _gradient_of_params(inputs: Inputs, seen: Array, gates: Gates, d_gates: Array) -> GRUParams:
+    """One matmul each over the whole sequence, in float32; all padded."""
+    params, xs, _, _ = inputs
+    hidden = seen.shape[-1]
+    d_x = d_gates[..., -3 * hidden :]
+    if params.reset_after:
+        w_h = jnp.roll(_product(seen, d_gates[..., : 3 * hidden], hidden), -1, axis=0)
+        b_hn = _sum(d_gates[..., :hidden])
+    else:
+        reset_h = (gates.reset * seen).astype(seen.dtype)
+        w_rz = _product(seen, d_gates[..., : 2 * hidden], hidden)
+        w_h = jnp.concatenate([w_rz, _product(reset_h, d_gates[..., 2 * hidden :], hidden)])
+        b_hn = _sum(d_gates[..., 2 * hidden :])
+    return GRUParams(
+        w_x=_product(xs, d_x, hidden),
+        w_h=w_h,
+        b_x=_sum(d_x).reshape(3, hidden),
+        b_hn=b_hn,
+        reset_after=params.reset_after,
+    )
+
+
+def _product(operand: Array, gradient: Array, hidden: int) -> Array:
+    """`[T, B, N]` and `[T, B, G·H]` to `[G, N, H]`."""
+    rows, size = operand.shape[0] * operand.shape[1], operand.shape[2]
+    packed = matmul(operand.reshape(rows, size).T, gradient.reshape(rows, -1))
+    return packed.reshape(size, -1, hidden).swapaxes(0, 1)
+
+
+def _sum(gradient: Array) -> Array:
+    return gradient.sum((0, 1), dtype=jnp.float32)

@@ -3,9 +3,7 @@
 A program walks a block of time for a tile of rows. The grid's inner axis is time, which a TPU runs
 in order: an output whose block does not move with time stays in VMEM from one program to the next,
 and so carries the state forward, or the adjoint back. The recurrent weights stay there too; blocks
-of time come and go beside the arithmetic.
-
-Padding has z = 1, and sends back no gradient: states and adjoints are carried through it.
+of time come and go beside the arithmetic. Walking from T − 1 to 0 is a matter of indices.
 """
 
 from __future__ import annotations
@@ -21,9 +19,11 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from grujax.cell import GRUGates, update_state
-from grujax.implementations.gates import Gates, Projected
+from grujax.implementations.gates import Gates, pack_gates
 from grujax.implementations.masks import Masks
-from grujax.implementations.tpu_tiles import Tiles, cut
+from grujax.implementations.passes import Inputs
+from grujax.implementations.scan_gradient import _of_state, _update_factors
+from grujax.implementations.tpu_tiles import Tiles
 from grujax.params import GRUParams
 
 VMEM_BYTES = 100 * 2**20  # of the 128 MiB of a TPU v5e or v6e
@@ -37,95 +37,79 @@ class Operands(NamedTuple):
     whole: Any = ()
 
 
-class Factors(NamedTuple):
-    """What adjoints are multiplied with, each `[T, B, H]`; see `grujax.implementations.scan`."""
-
-    update: Array  # u
-    to_reset: Array  # gives δr: from λ with reset_after, else from q
-    to_update: Array  # gives δz from λ
-    to_product: Array  # gives from λ what goes back through Whn: δc, or δn without reset_after
-    reset: Array | None  # r, without reset_after
-
-
 def walk_states(
-    params: GRUParams,
-    projected: Projected,  # float32; +inf for the update gate where the state is kept
-    h0: Array,
-    reset_state: Array,
+    tiles: Tiles,
+    inputs: Inputs,  # padded, as everything else
     masks: Masks,
+    projected: Array,  # [T, B, 3·H], float32: +inf for the update gate where the state is kept
     *,
     reverse: bool,
     keep_gates: bool,
 ) -> tuple[Array, Array, Gates | None]:
     """`h_last [B, H]`, and the states after all steps and their gates, `[T, B, H]`."""
-    x_r, x_z, x_n = projected
-    dtype = params.w_h.dtype
-    tiles = cut(*x_r.shape, dtype)
-
-    def row(array: Array) -> Array:
-        return tiles.pad_units(jnp.broadcast_to(array.astype(jnp.float32), (1, h0.shape[-1])))
-
+    params, _, h0, reset_state = inputs
     set_to = None if masks.starts is None else reset_state
     operands = Operands(
-        in_time=(
-            (tiles.pad_steps(x_r), tiles.pad_steps(x_z, jnp.inf), tiles.pad_steps(x_n)),
-            _as_column(masks.starts, tiles),
+        in_time=(projected, _as_column(masks.starts)),
+        of_rows=(h0, set_to, masks.scale),
+        whole=(
+            pack_gates(params.w_h),
+            params.b_hn.astype(jnp.float32)[None],
+            _as_row(masks.zoneout, params),
         ),
-        of_rows=jax.tree.map(tiles.pad_rows, (h0, set_to, masks.scale)),
-        whole=(tiles.pad_weights(params.w_h), *jax.tree.map(row, (params.b_hn, masks.zoneout))),
     )
     gate = jax.ShapeDtypeStruct(tiles.padded, jnp.float32)
     gates = Gates(gate, gate, gate, gate if params.reset_after else None)
     results = Operands(
-        in_time=(jax.ShapeDtypeStruct(tiles.padded, dtype), gates if keep_gates else None),
-        of_rows=jax.ShapeDtypeStruct(tiles.padded[1:], dtype),
+        in_time=(jax.ShapeDtypeStruct(tiles.padded, h0.dtype), gates if keep_gates else None),
+        of_rows=jax.ShapeDtypeStruct(tiles.padded[1:], h0.dtype),
     )
-    kernel = partial(_states_kernel, reverse, params.reset_after)
-    (hs, kept), h_last = _call(kernel, tiles, reverse, operands, results, x_r.shape)
+    kernel = partial(_states_kernel, params.reset_after, reverse)
+    (hs, kept), h_last = _call(kernel, tiles, reverse, operands, results)
     return h_last, hs, kept
 
 
 def walk_adjoints(
+    tiles: Tiles,
     params: GRUParams,
-    factors: Factors,  # float32
+    masks: Masks,
+    before: Array,  # [T, B, H], the states before the steps
+    gates: Gates,
     d_last: Array,
     d_hs: Array,
-    masks: Masks,
     *,
     reverse: bool,  # of the states' walk, against which this one goes
-) -> tuple[Array, Array | None, Array, Array]:
-    """λ, and q without reset_after, `[T, B, H]`; the gradients of h0 and of reset_state, `[B, H]`.
+) -> tuple[Array, Array, Array]:
+    """The gradients of the gates, of h0 and of reset_state; see `grujax.implementations.scan`.
 
-    All in float32.
+    The gates' are `[T, B, 4·H]`, δc, δr, δz and δn side by side, so that what belongs to the inputs
+    lies together, and what belongs to the state; without reset_after `[T, B, 3·H]`, δr, δz and δn.
     """
-    tiles = cut(*d_hs.shape, params.w_h.dtype)
-    u = tiles.pad_steps(factors.update, 1)
-    d_hs, d_last = d_hs.astype(jnp.float32), d_last.astype(jnp.float32)
+    steps, batch, units = tiles.padded
+    dtype = params.w_h.dtype
     operands = Operands(
-        in_time=(
-            tiles.pad_steps(d_hs),
-            jax.tree.map(tiles.pad_steps, factors)._replace(update=u),
-            _as_column(masks.starts, tiles),
-        ),
-        of_rows=jax.tree.map(tiles.pad_rows, (d_last, masks.scale)),
-        whole=tiles.pad_weights(params.w_h.swapaxes(1, 2)),
+        in_time=(before, gates, d_hs, _as_column(masks.starts)),
+        of_rows=(d_last.astype(jnp.float32), masks.scale),
+        whole=(pack_gates(params.w_h).T, _as_row(masks.zoneout, params)),
     )
-    in_time = jax.ShapeDtypeStruct(tiles.padded, jnp.float32)
-    of_rows = jax.ShapeDtypeStruct(tiles.padded[1:], jnp.float32)
+    number = 4 if params.reset_after else 3
+    of_rows = jax.ShapeDtypeStruct((batch, units), jnp.float32)
     results = Operands(
-        in_time=(in_time, None if params.reset_after else in_time),
+        in_time=jax.ShapeDtypeStruct((steps, batch, number * units), dtype),
         of_rows=(of_rows, None if masks.starts is None else of_rows),
     )
-    kernel = partial(_adjoints_kernel, not reverse, params.reset_after)
-    (adjoints, q), (d_h0, d_reset) = _call(
-        kernel, tiles, not reverse, operands, results, d_hs.shape
-    )
-    return adjoints, q, d_h0, jnp.zeros_like(d_h0) if d_reset is None else d_reset
+    kernel = partial(_adjoints_kernel, params.reset_after, not reverse)
+    d_gates, (d_h0, d_reset) = _call(kernel, tiles, not reverse, operands, results)
+    return d_gates, d_h0, jnp.zeros_like(d_h0) if d_reset is None else d_reset
 
 
-def _as_column(starts: Array | None, tiles: Tiles) -> Array | None:
-    """As the kernels read it: not zero where the state is set."""
-    return None if starts is None else tiles.pad_column(starts.astype(jnp.float32)[..., None])
+def _as_column(starts: Array | None) -> Array | None:
+    """`[T, B, 1]`, not zero where the state is set."""
+    return None if starts is None else starts[..., None].astype(jnp.float32)
+
+
+def _as_row(zoneout: Array | None, params: GRUParams) -> Array | None:
+    return None if zoneout is None else jnp.full_like(params.b_hn, zoneout, jnp.float32)[None]
 
 
 def _call(
@@ -134,27 +118,24 @@ def _call(
     backwards: bool,
     operands: Operands,
     results: Operands,
-    shape: tuple[int, ...],  # T, B, H without the padding
 ) -> tuple[Any, Any]:
-    """Runs `kernel(*operands, *results)` over all of time, and cuts the padding off."""
+    """Runs the kernel with the references to the operands and the results, over all of time."""
     length, rows, _ = tiles.block
-    blocks = tiles.grid[1]
+    last = tiles.grid[1] - 1
 
     def in_time(array: Any) -> pl.BlockSpec:
-        def index(tile: Array, block: Array) -> tuple[Any, ...]:
-            return (blocks - 1 - block if backwards else block), tile, 0
-
-        return pl.BlockSpec((length, rows, array.shape[2]), index)
+        return pl.BlockSpec(
+            (length, rows, array.shape[2]),
+            lambda tile, block: (last - block if backwards else block, tile, 0),
+        )
 
     def of_rows(array: Any) -> pl.BlockSpec:
         return pl.BlockSpec((rows, array.shape[1]), lambda tile, _: (tile, 0))
 
     def whole(array: Any) -> pl.BlockSpec:
-        here = (0,) * array.ndim
-        return pl.BlockSpec(array.shape, lambda *_: here, pipeline_mode=pl.Buffered(1))
+        return pl.BlockSpec(array.shape, lambda *_: (0, 0), pipeline_mode=pl.Buffered(1))
 
-    outputs = results.in_time, results.of_rows
-    out_in_time, out_of_rows = pl.pallas_call(
+    return pl.pallas_call(
         kernel,
         grid=tiles.grid,
         in_specs=(
@@ -162,25 +143,23 @@ def _call(
             jax.tree.map(of_rows, operands.of_rows),
             jax.tree.map(whole, operands.whole),
         ),
-        out_specs=(jax.tree.map(in_time, outputs[0]), jax.tree.map(of_rows, outputs[1])),
-        out_shape=outputs,
+        out_specs=(
+            jax.tree.map(in_time, results.in_time),
+            jax.tree.map(of_rows, results.of_rows),
+        ),
+        out_shape=(results.in_time, results.of_rows),
         compiler_params=pltpu.CompilerParams(
             dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=VMEM_BYTES
         ),
     )(*operands)
-    steps, batch, hidden = shape
-    return (
-        jax.tree.map(lambda array: array[:steps, :batch, :hidden], out_in_time),
-        jax.tree.map(lambda array: array[:batch, :hidden], out_of_rows),
-    )
 
 
-# --- the kernels: arrays are references here ----------------------------------------------------
+# --- the kernels, where arrays are references ---------------------------------------------------
 
 
 def _states_kernel(
-    backwards: bool,
     reset_after: bool,
+    backwards: bool,
     in_time: Any,
     of_rows: Any,
     whole: Any,
@@ -191,8 +170,9 @@ def _states_kernel(
     h0, reset_state, scale = of_rows
     w_h, b_hn, zoneout = whole
     hs, kept = out_in_time
-    zoneout, scale = (None if mask is None else mask[...] for mask in (zoneout, scale))
-    masks = Masks(zoneout=zoneout, scale=scale)
+    length, _, units = hs.shape
+    r, z, n = (slice(gate * units, (gate + 1) * units) for gate in range(3))
+    masks = Masks(scale=_read(scale), zoneout=_read(zoneout))
 
     @pl.when(pl.program_id(1) == 0)
     def _begin() -> None:
@@ -202,40 +182,39 @@ def _states_kernel(
         h = h_last[...].astype(jnp.float32)
         if starts is not None:
             h = jnp.where(starts[t] != 0, reset_state[...].astype(jnp.float32), h)
-        x_r, x_z, x_n = (of_gate[t] for of_gate in projected)
         seen = masks.seen(h).astype(w_h.dtype)
-        reset = jax.nn.sigmoid(x_r + _matmul(seen, w_h[0]))
-        update = jax.nn.sigmoid(x_z + _matmul(seen, w_h[1]))
-        # Exactly 1, however a TPU rounds the logistic function.
-        update = jnp.where(x_z == jnp.inf, 1, update)
-        product = None
-        if reset_after:
-            product = _matmul(seen, w_h[2]) + b_hn[...]
-            candidate = jnp.tanh(x_n + reset * product)
-        else:
-            reset_h = (reset * seen).astype(w_h.dtype)
-            candidate = jnp.tanh(x_n + _matmul(reset_h, w_h[2]) + b_hn[...])
-        h = update_state(GRUGates(reset, masks.expected_update(update), candidate), h)
-        h_last[...] = hs[t] = h.astype(hs.dtype)
+        x_z = projected[t, :, z]
+        of_rz = _matmul(seen, w_h[:, : 2 * units])
+        reset = jax.nn.sigmoid(projected[t, :, r] + of_rz[:, r])
+        # Exactly 1 where the state is kept, however a TPU rounds the logistic function.
+        update = jnp.where(x_z == jnp.inf, 1, jax.nn.sigmoid(x_z + of_rz[:, z]))
+        product = _matmul(seen if reset_after else reset * seen, w_h[:, n]) + b_hn[...]
+        candidate = jnp.tanh(projected[t, :, n] + (reset * product if reset_after else product))
         if kept is not None:
-            _write(kept, t, Gates(reset, update, candidate, product))
+            gates = Gates(reset, update, candidate, product if reset_after else None)
+            for reference, gate in zip(jax.tree.leaves(kept), jax.tree.leaves(gates), strict=True):
+                reference[t] = gate
+        gates = GRUGates(reset, masks.expected_update(update), candidate)
+        h_last[...] = hs[t] = update_state(gates, h).astype(hs.dtype)
 
-    _for_each_step(hs.shape[0], backwards, step)
+    _for_each_step(length, backwards, step)
 
 
 def _adjoints_kernel(
-    backwards: bool,
     reset_after: bool,
+    backwards: bool,
     in_time: Any,
     of_rows: Any,
-    w_h_t: Any,
-    out_in_time: Any,
+    whole: Any,
+    d_gates: Any,
     out_of_rows: Any,
 ) -> None:
-    d_hs, factors, starts = in_time
+    before, gates, d_hs, starts = in_time
     d_last, scale = of_rows
-    adjoints, qs = out_in_time
+    w_h_t, zoneout = whole
     d_h, d_reset = out_of_rows
+    length, _, units = before.shape
+    masks = Masks(zoneout=_read(zoneout), scale=_read(scale))
 
     @pl.when(pl.program_id(1) == 0)
     def _begin() -> None:
@@ -244,24 +223,34 @@ def _adjoints_kernel(
             d_reset[...] = jnp.zeros_like(d_reset)
 
     def step(t: Array) -> None:
-        u, to_reset, to_update, to_product, reset = jax.tree.map(lambda of: of[t], factors)
-        adjoints[t] = adjoint = d_h[...] + d_hs[t]
-        d_z, d_product = adjoint * to_update, adjoint * to_product
-        d_seen = _matmul(d_product, w_h_t[2])
+        h = before[t].astype(jnp.float32)
+        at_t = jax.tree.map(lambda gate: gate[t], gates)
+        reset = at_t.reset
+        u, to_n, to_z = _update_factors(at_t, h, masks)
+        adjoint = d_h[...] + d_hs[t].astype(jnp.float32)
+        d_n, d_z = adjoint * to_n, adjoint * to_z
         if reset_after:
-            d_r = adjoint * to_reset
+            d_c = d_n * reset
+            d_r = d_c * at_t.product * (1 - reset)
+            d_seen = _matmul(jnp.concatenate([d_r, d_z, d_c], -1), w_h_t[...])
         else:
-            qs[t] = q = d_seen
-            d_r, d_seen = q * to_reset, q * reset
-        d_seen = d_seen + _matmul(d_r, w_h_t[0]) + _matmul(d_z, w_h_t[1])
-        d_before = adjoint * u + (d_seen if scale is None else scale[...] * d_seen)
+            q = _matmul(d_n, w_h_t[2 * units :])
+            d_r = q * masks.seen(h) * reset * (1 - reset)
+            d_seen = q * reset + _matmul(jnp.concatenate([d_r, d_z], -1), w_h_t[: 2 * units])
+        of_gates = ([d_c] if reset_after else []) + [d_r, d_z, d_n]
+        d_gates[t] = jnp.concatenate(of_gates, -1).astype(d_gates.dtype)
+        d_before = adjoint * u + _of_state(d_seen, masks)
         if starts is not None:
             was_set = starts[t] != 0
             d_reset[...] += jnp.where(was_set, d_before, 0)
             d_before = jnp.where(was_set, 0, d_before)
         d_h[...] = d_before
 
-    _for_each_step(d_hs.shape[0], backwards, step)
+    _for_each_step(length, backwards, step)
+
+
+def _read(reference: Any) -> Array | None:
+    return None if reference is None else reference[...]
 
 
 def _for_each_step(length: int, backwards: bool, step: Callable[[Array], None]) -> None:
@@ -272,15 +261,6 @@ def _for_each_step(length: int, backwards: bool, step: Callable[[Array], None]) 
 
 
 def _matmul(x: Array, w: Array) -> Array:
-    """`x·w` in float32, with all bits of `w`."""
+    """`x·w` in the dtype of the weights, summed in float32."""
     precision = lax.Precision.HIGHEST if w.dtype == jnp.float32 else lax.Precision.DEFAULT
-    return jnp.matmul(
-        x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.float32
-    )
-
-
-def _write(references: Any, t: Array, values: Any) -> None:
-    for reference, value in zip(
-        jax.tree.leaves(references), jax.tree.leaves(values), strict=True
-    ):
-        reference[t] = value
+    return jnp.matmul(x.astype(w.dtype), w, precision=precision, preferred_element_type=jnp.float32)
