@@ -23,7 +23,7 @@ def takes(params: GRUParams, dtype: Any) -> bool:
 
 
 def forward_pass(reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks) -> Outputs:
-    from grujax.implementations.tpu_kernels import walk_states
+    from grujax.implementations.tpu_walks import walk_states
 
     tiles = _tiles_of(inputs)
     padded, padded_masks = tiles.pad_inputs(inputs), tiles.pad_masks(masks)
@@ -42,7 +42,7 @@ def forward_pass(reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks) 
 
 
 def backward_pass(reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inputs:
-    from grujax.implementations.tpu_kernels import walk_adjoints
+    from grujax.implementations.tpu_walks import walk_adjoints
 
     tiles = _tiles_of(kept.inputs)
     inputs, masks = tiles.pad_inputs(kept.inputs), tiles.pad_masks(kept.masks)
