@@ -1,25 +1,53 @@
-"""The recurrence as Pallas kernels for TPUs, `grujax.implementations.tpu_kernels`."""
+"""The recurrence as Pallas kernels on TPUs: one for the whole sequence, in either pass.
+
+What does not depend on the state is left to XLA, as matmuls over all steps: the projection of the
+inputs before the kernel, the gradients of weights and inputs after it, and the gates between the
+passes where they were not kept. In the kernel a step is one matmul and the gates, and backwards one
+matmul and the factors of the gradient, whose derivation stands in `grujax.implementations.scan`
+(two matmuls without reset_after). State, adjoint and recurrent weights stay on the chip.
+
+As in the scan, +inf in the update gate's projection carries the state where a step does not exist
+or zoneout keeps a unit.
+
+Precision. Matmuls take all bits of float32, which a TPU by default rounds to bfloat16. In bfloat16
+their operands are bfloat16, the gradients of the gates too, and their sums float32; gates and the
+adjoint are float32, as everywhere.
+
+Memory. Between the two passes as much as the scan keeps, by the same rule. While a pass runs, in
+numbers of float32, beside inputs, outputs and what is kept:
+
+    forward     3·T·B·H, the projections
+    backward    MEASURED
+
+Limits. The chip's memory, VMEM, holds the recurrent weights up to `MOST_HIDDEN` units. XLA does not
+partition such kernels: in a `jit` over several devices they belong inside `jax.shard_map`.
+
+All this is compiled for TPU v5e and v6e without a device, and has never run on one.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from grujax.cell import matmul
 from grujax.implementations.gates import Gates, gates_of, pack_gates
 from grujax.implementations.masks import Masks, where_exists
 from grujax.implementations.passes import Inputs, Kept, Outputs
-from grujax.implementations.tpu_tiles import Tiles, cut, weight_bytes
+from grujax.implementations.tpu_tiles import Tiles, cut
 from grujax.params import GRUParams
 
-DTYPES = ("float32", "bfloat16")
+# By dtype: the weights then take 48 MiB of the 128 MiB of VMEM of a TPU v5e or v6e.
+MOST_HIDDEN = {"float32": 2048, "bfloat16": 2816}
 
 
-def takes(params: GRUParams, dtype: Any) -> bool:
-    return jnp.dtype(dtype).name in DTYPES and weight_bytes(params.hidden_size, dtype) < 2**30
+def takes(params: GRUParams, dtype: DTypeLike) -> bool:
+    """Whether the kernels run in this dtype and hold this hidden size."""
+    return params.hidden_size <= MOST_HIDDEN.get(jnp.dtype(dtype).name, 0)
 
 
 def forward_pass(reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks) -> Outputs:
@@ -75,11 +103,11 @@ def backward_pass(reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inpu
 
 
 def _tiles_of(inputs: Inputs) -> Tiles:
-    return cut(*inputs.xs.shape[:2], inputs.h0.shape[-1], inputs.xs.dtype)
+    steps, batch, _ = inputs.xs.shape
+    return cut(steps, batch, inputs.h0.shape[-1], inputs.xs.dtype)
 
 
-def _precision_for(dtype: Any) -> Any:
-    """A TPU's matmuls round float32 to bfloat16 unless told not to."""
+def _precision_for(dtype: DTypeLike) -> AbstractContextManager[None]:
     return jax.default_matmul_precision("highest" if dtype == jnp.float32 else "default")
 
 
@@ -104,13 +132,13 @@ def _states_before(kept: Kept, reverse: bool) -> Array:
     """The states before all steps, `[T, B, H]`."""
     h0, hs, starts = kept.inputs.h0[None], kept.hs, kept.masks.starts
     before = jnp.concatenate([hs[1:], h0] if reverse else [h0, hs[:-1]])
-    return (
-        before if starts is None else jnp.where(starts[..., None], kept.inputs.reset_state, before)
-    )
+    if starts is None:
+        return before
+    return jnp.where(starts[..., None], kept.inputs.reset_state, before)
 
 
 def _gates(tiles: Tiles, kept: Gates | None, inputs: Inputs, masks: Masks, seen: Array) -> Gates:
-    """Of all steps, padded."""
+    """The gates of all steps, padded."""
     if kept is not None:
         return tiles.pad_gates(kept)
     x_r, x_z, x_n = jnp.split(_project(inputs, masks), 3, axis=-1)

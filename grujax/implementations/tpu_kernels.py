@@ -57,8 +57,8 @@ def states_kernel(
             gates = Gates(reset, update, candidate, product if reset_after else None)
             for reference, gate in zip(jax.tree.leaves(kept), jax.tree.leaves(gates), strict=True):
                 reference[t] = gate
-        gates = GRUGates(reset, masks.expected_update(update), candidate)
-        h_last[...] = hs[t] = update_state(gates, h).astype(hs.dtype)
+        used = GRUGates(reset, masks.expected_update(update), candidate)
+        h_last[...] = hs[t] = update_state(used, h).astype(hs.dtype)
 
     _for_each_step(length, backwards, step)
 

@@ -20,7 +20,9 @@ from grujax.params import GRUParams
 LANES = 128
 MOST_ROWS = 256  # in a tile: no matrix unit is higher
 MOST_STEPS = 32  # in a block: nothing hides the transfer of the first one
-BLOCK_SIZE = 2**18  # in numbers: up to ten blocks of [T, B, H] are in VMEM, each twice
+# In numbers. Up to ten blocks of [T, B, H] are in VMEM, each twice, and as many steps' temporaries.
+STEP_SIZE = 2**18
+BLOCK_SIZE = 2**17
 
 
 class Tiles(NamedTuple):
@@ -79,7 +81,7 @@ class Tiles(NamedTuple):
 def cut(steps: int, batch: int, hidden: int, dtype: Any) -> Tiles:
     units = _round_up(hidden, LANES)
     sublanes = 32 // jnp.dtype(dtype).itemsize
-    most_rows = max(sublanes, min(MOST_ROWS, BLOCK_SIZE // units) // sublanes * sublanes)
+    most_rows = max(sublanes, min(MOST_ROWS, STEP_SIZE // units) // sublanes * sublanes)
     tiles = -(-batch // most_rows)
     rows = _round_up(-(-batch // tiles), sublanes)
     blocks = -(-steps // max(1, min(MOST_STEPS, BLOCK_SIZE // (rows * units))))
@@ -89,11 +91,6 @@ def cut(steps: int, batch: int, hidden: int, dtype: Any) -> Tiles:
         padded=(blocks * length, tiles * rows, units),
         block=(length, rows, units),
     )
-
-
-def weight_bytes(hidden: int, dtype: Any) -> int:
-    """What the recurrent weights take of VMEM."""
-    return 3 * _round_up(hidden, LANES) ** 2 * jnp.dtype(dtype).itemsize
 
 
 def _pad(array: Array, shape: tuple[int, ...], value: float = 0) -> Array:

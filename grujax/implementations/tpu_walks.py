@@ -58,7 +58,7 @@ def walk_states(
             _as_row(masks.zoneout, params),
         ),
     )
-    gate = jax.ShapeDtypeStruct(tiles.padded, jnp.float32)
+    gate: Any = jax.ShapeDtypeStruct(tiles.padded, jnp.float32)
     gates = Gates(gate, gate, gate, gate if params.reset_after else None)
     results = Operands(
         in_time=(jax.ShapeDtypeStruct(tiles.padded, h0.dtype), gates if keep_gates else None),
