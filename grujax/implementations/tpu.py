@@ -2,9 +2,10 @@
 
 What does not depend on the state is left to XLA, as matmuls over all steps: the projection of the
 inputs before the kernel, the gradients of weights and inputs after it, and the gates between the
-passes where they were not kept. In the kernel a step is one matmul and the gates, and backwards one
-matmul and the factors of the gradient, whose derivation stands in `grujax.implementations.scan`
-(two matmuls without reset_after). State, adjoint and recurrent weights stay on the chip.
+passes where they were not kept. In the kernel a step is the state times the recurrent weights, and
+the gates; backwards it is the gates' gradients times these weights, and what makes them of the
+adjoint. The derivation stands in `grujax.implementations.scan`. State, adjoint and recurrent
+weights stay on the chip.
 
 As in the scan, +inf in the update gate's projection carries the state where a step does not exist
 or zoneout keeps a unit.
@@ -13,11 +14,12 @@ Precision. Matmuls take all bits of float32, which a TPU by default rounds to bf
 their operands are bfloat16, the gradients of the gates too, and their sums float32; gates and the
 adjoint are float32, as everywhere.
 
-Memory. Between the two passes as much as the scan keeps, by the same rule. While a pass runs, beside
-inputs, outputs and what is kept, in numbers of float32 (XLA's analysis, T = 64, B = 256, H = 512):
+Memory. Between the two passes as much as the scan keeps, by the same rule. While a pass runs,
+beside inputs, outputs and what is kept, in numbers of float32, by XLA's analysis for T = 64,
+B = 256 and H = 512:
 
     forward     3·T·B·H, the projections
-    backward    12·T·B·H, the gradients of the gates and copies of them; 17·T·B·H without kept gates
+    backward    12·T·B·H, of which 4 are the gates' gradients; 17·T·B·H where no gates were kept
 
 That is for the whole sequence: the scan's temporaries are for a chunk.
 
