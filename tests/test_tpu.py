@@ -9,11 +9,13 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import Draw, assert_close, assert_equal, equations_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jax import export
 from jax.experimental import pallas as pl
 
 import grujax
@@ -270,3 +272,33 @@ def test_what_is_taken(hidden, dtype, is_taken):
     shape = jax.ShapeDtypeStruct((hidden,), dtype)
     params = grujax.GRUParams(w_x=None, w_h=shape, b_x=None, b_hn=shape)
     assert tpu.takes(params, dtype) == is_taken
+
+
+def test_by_name_it_says_what_it_needs():
+    params = grujax.init_gru(jax.random.key(0), 2, 3)
+    with pytest.raises(ValueError, match="has no TPU"):
+        grujax.gru(params, jnp.ones((4, 2)), implementation="tpu")
+
+
+def test_sizes_that_it_has_not(monkeypatch):
+    monkeypatch.setattr(tpu, "check", lambda: None)
+    shapes = [(3, 2, 3000), (3, 3000, 3000), (3, 3000), (3000,)]
+    params = grujax.GRUParams(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+    with pytest.raises(ValueError, match="H ≤ 2048.*got float32, H = 3000"):
+        jax.eval_shape(lambda p: grujax.gru(p, jnp.ones((4, 2)), implementation="tpu"), params)
+
+
+def test_a_program_for_a_tpu_holds_it_by_name_and_a_file_holds_the_scan(monkeypatch):
+    monkeypatch.setattr(tpu, "check", lambda: None)
+    params = grujax.init_gru(jax.random.key(0), 2, 130)
+
+    def run(implementation, xs):
+        return grujax.gru(params, xs, implementation=implementation)[1]
+
+    def calls(implementation):
+        program = jax.jit(partial(run, implementation)).trace(jnp.ones((4, 3, 2)))
+        return program.lower(lowering_platforms=("tpu",)).as_text().count("tpu_custom_call")
+
+    assert (calls("tpu"), calls(None), calls("scan")) == (1, 0, 0)
+    exported = export.export(jax.jit(partial(run, "tpu")), platforms=["tpu"])(jnp.ones((4, 3, 2)))
+    assert "tpu_custom_call" not in exported.mlir_module()

@@ -6,6 +6,11 @@
                             bfloat16            ≤ 512    reset_after    scan
     any other     none                                                  scan
 
+and by name alone, as it has never run on one,
+
+    TPU           tpu       float32             ≤ 2048   both           scan
+                            bfloat16            ≤ 2816   both           scan
+
 What can be known of a program before it is lowered, dtype, units and reset form, is asked here; the
 platform is known when it is lowered (`grujax.implementations.kernel_calls`).
 """
@@ -18,14 +23,14 @@ from typing import Any
 
 from jax import Array
 
-from grujax.implementations import cuda, kernel_passes, native, scan
+from grujax.implementations import cuda, kernel_passes, native, scan, tpu
 from grujax.implementations.masks import Masks, Walk
 from grujax.implementations.passes import are_alike, run_both_passes, run_passes
 from grujax.params import GRUParams
 
 # Each says which parameters and dtypes it `takes`, whether it `may_run` as far as is known without
 # a device, and, for one who asks for it by name, `check`s that it can.
-KERNELS: dict[str, ModuleType] = {"native": native, "cuda": cuda}
+KERNELS: dict[str, ModuleType] = {"native": native, "cuda": cuda, "tpu": tpu}
 
 
 def run(

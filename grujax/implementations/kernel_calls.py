@@ -23,7 +23,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
 from grujax import kernels
-from grujax.implementations import cuda, cuda_calls, scan
+from grujax.implementations import cuda, cuda_calls, scan, tpu
 from grujax.implementations.stacks import Stack
 from grujax.params import GRUParams
 
@@ -33,15 +33,20 @@ backward_p = Primitive("grujax_backward")
 
 def _by_scan(primitive: Primitive, **static: Any) -> Any:
     """The function of the leaves that the primitive stands for."""
+    return _by_passes(scan, primitive, **static)
+
+
+def _by_passes(passes: Any, primitive: Primitive, **static: Any) -> Any:
+    """The same by a module's `forward_pass` and `backward_pass`, of one model."""
     models, stacked, (even, odd) = static["models"], static["stacked"], static["reverse"]
     axes = tuple(0 if own else None for own in stacked)
 
     def one_model(reverse: bool, *leaves: Array) -> list[Array]:
         arguments = jax.tree.unflatten(static["structure"], leaves)
         if primitive is forward_p:
-            results: Any = scan.forward_pass(reverse, static["keep_gates"], *arguments)
+            results: Any = passes.forward_pass(reverse, static["keep_gates"], *arguments)
         else:
-            results = scan.backward_pass(reverse, *arguments)
+            results = passes.backward_pass(reverse, *arguments)
         return jax.tree.leaves(results)
 
     if models is None:
@@ -119,6 +124,15 @@ def _by_cuda(primitive: Primitive, **static: Any) -> Any:
         return jax.tree.leaves(results)
 
     return run
+
+
+def _lower_tpu(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
+    """On a TPU. XLA does not spread such a kernel over devices, so there the scan runs."""
+    is_spread = getattr(context.module_context.axis_context, "num_devices", 1) != 1
+    if not _may_run("tpu", context, static) or is_spread:
+        return _lower_scan(primitive, context, *operands, **static)
+    by_kernel = _by_passes(tpu, primitive, **static)
+    return mlir.lower_fun(by_kernel, multiple_results=True)(context, *operands)
 
 
 def _may_run(kernel: str, context: Any, static: Any) -> bool:
@@ -233,6 +247,7 @@ def _register(primitive: Primitive) -> None:
     mlir.register_lowering(primitive, partial(_lower_scan, primitive))
     mlir.register_lowering(primitive, partial(_lower_native, primitive), platform="cpu")
     mlir.register_lowering(primitive, partial(_lower_cuda, primitive), platform="cuda")
+    mlir.register_lowering(primitive, partial(_lower_tpu, primitive), platform="tpu")
     batching.primitive_batchers[primitive] = partial(_batch, primitive)
 
 

@@ -146,7 +146,7 @@ def _differentiate_after(
 
     def differentiate(gates, states, carry):
         r, c = gates.reset, gates.product
-        u, to_n, to_z = _update_factors(gates, states.h, masks)
+        u, to_n, to_z = update_factors(gates, states.h, masks)
         to_c = to_n * r
         to_r = to_c * c * (1 - r)
 
@@ -155,7 +155,7 @@ def _differentiate_after(
             d_h, u, to_r, to_z, to_c, starts_now = inputs
             adjoint = adjoint + d_h
             d_gates = jnp.concatenate([adjoint * to_r, adjoint * to_z, adjoint * to_c], axis=-1)
-            d_before = adjoint * u + _of_state(matmul(d_gates, w_h_t), masks)
+            d_before = adjoint * u + of_state(matmul(d_gates, w_h_t), masks)
             return _pass_on(d_before, d_reset, starts_now), adjoint
 
         inputs = (states.d_hs, u, to_r, to_z, to_c, states.starts)
@@ -177,7 +177,7 @@ def _differentiate_before(
 
     def differentiate(gates, states, carry):
         r, h = gates.reset, states.seen
-        u, to_n, to_z = _update_factors(gates, states.h, masks)
+        u, to_n, to_z = update_factors(gates, states.h, masks)
         to_r = h * r * (1 - r)
 
         def step(carry, inputs):
@@ -186,7 +186,7 @@ def _differentiate_before(
             adjoint = adjoint + d_h
             q = matmul(adjoint * to_n, w_hn_t)
             d_gates = jnp.concatenate([q * to_r, adjoint * to_z], axis=-1)
-            d_before = adjoint * u + _of_state(q * r + matmul(d_gates, w_rz_t), masks)
+            d_before = adjoint * u + of_state(q * r + matmul(d_gates, w_rz_t), masks)
             return _pass_on(d_before, d_reset, starts_now), (adjoint, q)
 
         inputs = (states.d_hs, r, u, to_r, to_z, to_n, states.starts)
@@ -199,7 +199,7 @@ def _differentiate_before(
     return differentiate
 
 
-def _update_factors(gates: Gates, h: Array, masks: Masks) -> tuple[Array, Array, Array]:
+def update_factors(gates: Gates, h: Array, masks: Masks) -> tuple[Array, Array, Array]:
     """`u`, and what `λ` is multiplied with to give `δn` and `δz`."""
     _, z, n, _ = gates
     u = masks.expected_update(z)
@@ -207,7 +207,7 @@ def _update_factors(gates: Gates, h: Array, masks: Masks) -> tuple[Array, Array,
     return u, to_n, to_z if masks.zoneout is None else (1 - masks.zoneout) * to_z
 
 
-def _of_state(d_seen: Array, masks: Masks) -> Array:
+def of_state(d_seen: Array, masks: Masks) -> Array:
     return d_seen if masks.scale is None else masks.scale * d_seen
 
 

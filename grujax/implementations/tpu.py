@@ -24,7 +24,8 @@ B = 256 and H = 512:
 That is for the whole sequence: the scan's temporaries are for a chunk.
 
 Limits. The chip's memory, VMEM, holds the recurrent weights up to `MOST_HIDDEN` units. XLA does not
-partition such kernels: in a `jit` over several devices they belong inside `jax.shard_map`.
+partition such kernels: in a `jit` over several devices the scan runs, unless the call stands inside
+`jax.shard_map`.
 
 All this is compiled for TPU v5e and v6e without a device, and has never run on one.
 """
@@ -47,11 +48,29 @@ from grujax.params import GRUParams
 
 # By dtype: the weights then take 48 MiB of the 128 MiB of VMEM of a TPU v5e or v6e.
 MOST_HIDDEN = {"float32": 2048, "bfloat16": 2816}
+SUPPORTS = "computes in " + " and ".join(
+    f"{dtype} with H ≤ {units}" for dtype, units in MOST_HIDDEN.items()
+)
 
 
 def takes(params: GRUParams, dtype: DTypeLike) -> bool:
     """Whether the kernels run in this dtype and hold this hidden size."""
     return params.hidden_size <= MOST_HIDDEN.get(jnp.dtype(dtype).name, 0)
+
+
+def may_run() -> bool:
+    """By name alone, until it has run on a TPU."""
+    return False
+
+
+def check() -> None:
+    """Raises ValueError if this process has no TPU."""
+    try:
+        jax.local_devices(backend="tpu")
+    except RuntimeError:
+        raise ValueError(
+            '`implementation="tpu"` cannot run; "scan" and "plain" can. This process has no TPU.'
+        ) from None
 
 
 def forward_pass(reverse: bool, keep_gates: bool, inputs: Inputs, masks: Masks) -> Outputs:

@@ -17,7 +17,7 @@ from jax.experimental import pallas as pl
 from grujax.cell import GRUGates, update_state
 from grujax.implementations.gates import Gates
 from grujax.implementations.masks import Masks
-from grujax.implementations.scan_gradient import _of_state, _update_factors
+from grujax.implementations.scan_gradient import of_state, update_factors
 
 
 def states_kernel(
@@ -89,7 +89,7 @@ def adjoints_kernel(
         h = before[t].astype(jnp.float32)
         at_t = jax.tree.map(lambda gate: gate[t], gates)
         reset = at_t.reset
-        u, to_n, to_z = _update_factors(at_t, h, masks)
+        u, to_n, to_z = update_factors(at_t, h, masks)
         adjoint = d_h[...] + d_hs[t].astype(jnp.float32)
         d_n, d_z = adjoint * to_n, adjoint * to_z
         if reset_after:
@@ -102,7 +102,7 @@ def adjoints_kernel(
             d_seen = q * reset + _matmul(jnp.concatenate([d_r, d_z], -1), w_h_t[: 2 * units])
         of_gates = ([d_c] if reset_after else []) + [d_r, d_z, d_n]
         d_gates[t] = jnp.concatenate(of_gates, -1).astype(d_gates.dtype)
-        d_before = adjoint * u + _of_state(d_seen, masks)
+        d_before = adjoint * u + of_state(d_seen, masks)
         if starts is not None:
             was_set = starts[t] != 0
             d_reset[...] += jnp.where(was_set, d_before, 0)
