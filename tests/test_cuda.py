@@ -149,7 +149,7 @@ def test_sizes_dtypes_and_forms_that_it_has_not(monkeypatch, units, dtype, reset
     monkeypatch.setattr(cuda, "check", lambda: None)
     shapes = [(3, 2, units), (3, units, units), (3, units), (units,)]
     params = grujax.GRUParams(*(jnp.zeros(shape, dtype) for shape in shapes), reset_after)
-    with pytest.raises(ValueError, match=f"H ≤ 256.*got {dtype}, H = {units}"):
+    with pytest.raises(ValueError, match=rf"H ≤ 256.*got {dtype}, H = {units}"):
         grujax.gru(params, jnp.ones((4, 2), dtype), implementation="cuda")
 
 

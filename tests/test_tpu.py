@@ -284,7 +284,7 @@ def test_sizes_that_it_has_not(monkeypatch):
     monkeypatch.setattr(tpu, "check", lambda: None)
     shapes = [(3, 2, 3000), (3, 3000, 3000), (3, 3000), (3000,)]
     params = grujax.GRUParams(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
-    with pytest.raises(ValueError, match="H ≤ 2048.*got float32, H = 3000"):
+    with pytest.raises(ValueError, match=r"H ≤ 2048.*got float32, H = 3000"):
         jax.eval_shape(lambda p: grujax.gru(p, jnp.ones((4, 2)), implementation="tpu"), params)
 
 
