@@ -1,4 +1,6 @@
-"""The native CPU kernel: C++ that is compiled on the machine it runs on.
+"""The kernels: C++ for CPUs and CUDA C++ for GPUs, compiled on the machine they run on.
+
+For CPUs:
 
     gru.cpp        what XLA calls, through the headers that come with jaxlib
     gru.h          both passes of all models, and their arguments
@@ -14,6 +16,8 @@
     self_test.h    the same in double precision, which the kernel is compared with when it is loaded
 
 `python -m grujax.kernels` builds it; `grujax.kernels.building` says where it is kept.
+
+For NVIDIA GPUs `gru.cu`, both passes in one file, which `grujax.kernels.nvrtc` compiles.
 """
 
 from grujax.kernels.building import KernelError, build_and_load, is_loaded
