@@ -149,9 +149,8 @@ def synthesiser_training(
         parts = training.map_batches(
             lambda part: measure(params, part, None), data.validation, settings.batch_size
         )
-        means = {f"validation_{name}": values.mean() for name, values in parts.items()}
-        score = -means["validation_distance"] - means["validation_stop"]
-        return means | {"validation_score": score}
+        means = {name: parts[name].mean() for name in ("distance", "stop", "attention")}
+        return means | {"validation_score": -means["distance"] - means["stop"]}
 
     return training.make_training(
         init_params=lambda key: model.init(

@@ -139,23 +139,3 @@ def write_wav(path: Path, audio: np.ndarray) -> None:
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(np.rint(audio / loudest * 32767).astype("<i2").tobytes())
-
-
-def read_wav(path: Path) -> np.ndarray:
-    """Reads the audio of a WAV file that is mono, 16 bits and 22,050 Hz.
-
-    Raises:
-      ValueError: it is something else.
-    """
-    try:
-        with wave.open(str(path), "rb") as file:
-            found = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate())
-            samples = file.readframes(file.getnframes())
-    except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path} is not a WAV file ({error}).") from error
-    if found != (1, 16, RATE):
-        raise ValueError(
-            f"{path} has {found[0]} channels of {found[1]} bits and {found[2]} Hz; one channel of "
-            f"16 bits and {RATE} Hz is expected."
-        )
-    return np.frombuffer(samples, "<i2").astype(np.float32) / 32767

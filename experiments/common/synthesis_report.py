@@ -16,6 +16,7 @@ from experiments.common.audio import (
     from_log_mel,
     log_mel,
     mel_cepstral_distortion,
+    write_wav,
 )
 from experiments.common.digit_speech import ALPHABET, Digits, as_text, to_letters
 from experiments.common.listener import Listener, pad_digits
@@ -170,9 +171,13 @@ def compare(
 
 
 def draw_plots(texts: Sequence[Digits], sounds: Sequence[Sound], teacher: Audio, out: Path) -> None:
-    """Draws what the network looked at in three strings, and the spectrograms of one."""
+    """Draws what the network looked at in three strings, and the spectrograms of one; writes how
+    teacher and network say these three."""
     maps = []
-    for text, sound in list(zip(texts, sounds, strict=True))[:3]:
+    for text, sound, other in list(zip(texts, sounds, teacher, strict=True))[:3]:
+        name = as_text(text).replace(" ", "-")
+        write_wav(out / f"{name}.wav", sound.audio)
+        write_wav(out / f"{name}.teacher.wav", other)
         seconds = len(sound.audio) / RATE * np.arange(len(sound.weights)) / len(sound.weights)
         letters = [ALPHABET[letter - 1] for letter in to_letters(as_text(text))]
         maps.append((letters, [f"{second:.2f}" for second in seconds], sound.weights))
