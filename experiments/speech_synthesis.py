@@ -48,22 +48,22 @@ class Settings:
     num_validation: int = 100
     reduction: int = 4  # frames that a step makes
     embedding_size: int = 64
-    encoder_size: int = 80  # in each direction
-    hidden_size: int = 160  # of both GRUs of the decoder
+    encoder_size: int = 96  # in each direction
+    hidden_size: int = 192  # of both GRUs of the decoder
     attention_size: int = 64
-    prenet_size: int = 96
+    prenet_size: int = 128
     prenet_dropout: float = 0.5
     diagonal: float = 0.15  # width of where attention costs nothing, as a share of the text
     attention_weight: float = 2.0  # of the cost of attention elsewhere
     stop_weight: float = 5.0  # of the last step among the others, when it is learned where to stop
-    batch_size: int = 32
+    batch_size: int = 16
     epochs: int = 40
     learning_rate: float = 3e-3  # the peak, after one epoch of warm-up; then a cosine
     weight_decay: float = 1e-4
     max_gradient_norm: float = 1.0
 
 
-QUICK = Settings(num_strings=800, epochs=16), ListenerSettings(num_strings=800, epochs=8)
+QUICK = Settings(num_strings=800, epochs=12), ListenerSettings(num_strings=800, epochs=8)
 
 
 class Data(NamedTuple):

@@ -28,8 +28,7 @@ def test_the_transform_is_that_of_scipy(seed, samples):
     found = audio.stft(sound)
     assert found.shape == (1 + samples // HOP, BINS)
     assert found.dtype == np.complex64
-    # SciPy's phases are those of the window's middle, ours of its beginning: half a window apart.
-    np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=1e-4)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 @given(seed=st.integers(0, 100), samples=st.integers(0, 4000))
@@ -61,7 +60,7 @@ def test_magnitudes_have_the_bands():
     found = audio.magnitudes(frames)
     assert found.min() >= 0
     wanted = np.exp(frames)
-    np.testing.assert_allclose(found @ FILTERS, wanted, atol=0.03 * wanted.max())
+    assert np.linalg.norm(found @ FILTERS - wanted) < 0.05 * np.linalg.norm(wanted)
 
 
 def test_griffin_lim_finds_phases():

@@ -72,7 +72,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     assert all(f"\n{name} " in printed for name in [*names, *results["longer"]])
     for plot in ("attention", "spectrograms", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list(out.glob("*.teacher.wav"))) == 3
+    assert len(list(out.glob("*.teacher.wav"))) == 2
 
     # Stopped after an epoch and begun again: the same numbers.
     monkeypatch.setattr(ss, "write_report", lambda *_: None)

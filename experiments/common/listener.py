@@ -36,7 +36,7 @@ SPEEDS, PITCHES = (130, 220), (25, 75)  # words a minute; 0 to 99
 class ListenerSettings:
     """What determines a trained listener."""
 
-    num_strings: int = 1600
+    num_strings: int = 1200
     num_validation: int = 200
     most: int = 6  # digits of a string, from 1
     hidden_size: int = 96  # in each direction
@@ -45,7 +45,7 @@ class ListenerSettings:
     dropout: float = 0.3
     noise: float = 0.4  # deviation of what is added in training, in units of each coefficient's
     batch_size: int = 32
-    epochs: int = 12
+    epochs: int = 10
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0

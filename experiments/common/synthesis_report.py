@@ -154,27 +154,23 @@ def compare(
         low, high = interval(score, strings)
         results[name] = {
             "MCD in dB": float(distance),
-            "digits right": 1 - score.error_rate,
-            "95% interval": [1 - high, 1 - low],
+            "digit errors": score.error_rate,
+            "95% interval": [low, high],
             "strings right": score.strings_right,
             "duration off": float(off),
         }
-        cells = [
-            f"{distance:.2f}",
-            f"{1 - score.error_rate:.2%}",
-            f"{1 - high:.2%} to {1 - low:.2%}",
-        ]
+        cells = [f"{distance:.2f}", f"{score.error_rate:.2%}", f"{low:.2%} to {high:.2%}"]
         table.append([name, *cells, f"{score.strings_right:.1%}", f"{off:.1%}"])
-    header = [f"{len(texts)} strings", "MCD, dB", "digits right", "95% interval", "strings right"]
+    header = [f"{len(texts)} strings", "MCD, dB", "digit errors", "95% interval", "strings right"]
     print(f"\n{format_table([*header, 'duration off'], table)}")
     return results
 
 
 def draw_plots(texts: Sequence[Digits], sounds: Sequence[Sound], teacher: Audio, out: Path) -> None:
-    """Draws what the network looked at in three strings, and the spectrograms of one; writes how
-    teacher and network say these three."""
+    """Draws what the network looked at in two strings, and the spectrograms of one; writes how
+    teacher and network say these two."""
     maps = []
-    for text, sound, other in list(zip(texts, sounds, teacher, strict=True))[:3]:
+    for text, sound, other in list(zip(texts, sounds, teacher, strict=True))[:2]:
         name = as_text(text).replace(" ", "-")
         write_wav(out / f"{name}.wav", sound.audio)
         write_wav(out / f"{name}.teacher.wav", other)
