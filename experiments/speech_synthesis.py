@@ -5,9 +5,14 @@ mel frames, four a step, with additive attention (as Tacotron does, Wang et al. 
 makes them audio. No string that it is tested on occurs in its training. What it says is compared
 with the teacher by mel-cepstral distortion, and heard by a recogniser that never heard this voice.
 
-    python -m experiments.speech_synthesis            9 minutes of a busy core
+    python -m experiments.speech_synthesis            7.5 minutes of one core's processor time
     python -m experiments.speech_synthesis --quick    2 minutes
     python -m experiments.speech_synthesis --predict "three seven one"
+
+Measured on 200 strings of 2 to 6 digits: distortion 1.89 dB, all 864 digits recognised. Griffin–Lim
+alone makes it 1.03 dB, the teacher saying the same once more 0.70; single digits of the training
+joined 2.17 dB (all recognised, but 31% too long), the nearest training string 5.33 dB (33% of the
+digits wrong). In strings of 8 to 10 digits, longer than any in training: 1.96 dB, all recognised.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,6 +40,7 @@ from experiments.common.synthesiser import Step, Synthesiser, guided_attention
 COMMAND = "python -m experiments.speech_synthesis"
 MODEL, WAV = "model.msgpack", "spoken.wav"
 VOICE = espeak.Voice("en-us", speed=175, pitch=50)
+NUM_QUICK = 40  # test strings with --quick, at most
 MOST = 6  # digits of a string in training
 LONGEST = len(as_text((3,) * MOST))  # letters
 MINUTES = {False: 6, True: 1.5}  # of the whole command, without and with --quick
@@ -93,17 +99,9 @@ def prepare(settings: Settings, num_test: int) -> Data:
 
 def make_model(settings: Settings) -> Synthesiser:
     """The network of these settings."""
-    return Synthesiser(
-        len(ALPHABET) + 1,
-        MELS,
-        settings.reduction,
-        settings.embedding_size,
-        settings.encoder_size,
-        settings.hidden_size,
-        settings.attention_size,
-        settings.prenet_size,
-        settings.prenet_dropout,
-    )
+    sizes = (settings.reduction, settings.embedding_size, settings.encoder_size)
+    sizes += (settings.hidden_size, settings.attention_size, settings.prenet_size)
+    return Synthesiser(len(ALPHABET) + 1, MELS, *sizes, settings.prenet_dropout)
 
 
 def losses(settings: Settings, made: Step, target: Array, batch: Speech) -> dict[str, Array]:
@@ -230,7 +228,7 @@ class Command:
     """Trains a synthesiser and compares it, or has the trained one say something."""
 
     num_test: int = 200  # test strings
-    quick: bool = False  # fewer strings and epochs
+    quick: bool = False  # fewer strings and epochs, to see that everything works
     out: Path = Path("runs/speech_synthesis")  # where everything is written
     predict: str | None = None  # a text of digits in words to say, instead of training
 
@@ -238,7 +236,8 @@ class Command:
 def main(command: Command) -> None:
     """Runs the command."""
     if command.quick:
-        command = replace(command, out=command.out / "quick")
+        out, num_test = command.out / "quick", min(command.num_test, NUM_QUICK)
+        command = replace(command, out=out, num_test=num_test)
     if command.predict is None:
         return experiment(command)
     try:

@@ -24,7 +24,7 @@ from experiments.common.loop import METRICS
 from experiments.common.metrics import read_records
 from experiments.common.report import format_table
 from experiments.common.speaker import ITERATIONS, Sound, Speaker
-from experiments.common.speech_scores import edit_distances, interval, score_strings
+from experiments.common.speech_scores import edit_distances, score_strings
 from experiments.common.synthesis_plots import plot_spectrograms
 
 Audio = Sequence[np.ndarray]
@@ -102,7 +102,7 @@ def write_report(
     )
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     draw_plots(texts, sounds, teacher, out)
-    curves = {out.name: read_records(out / SYNTHESISER / METRICS)}
+    curves = {SYNTHESISER: read_records(out / SYNTHESISER / METRICS)}
     plots.plot_learning_curves(out / "learning_curves.png", curves, "validation_score")
 
 
@@ -141,7 +141,6 @@ def compare(
     Returns: the figures as JSON values.
     """
     goal, said = [cepstra(audio) for audio in teacher], pad_digits(texts)
-    strings = np.broadcast_to(np.arange(len(texts))[:, None], said.shape)
     results, table = {}, []
     for name, sounds in rows.items():
         pairs = zip(sounds, goal, strict=True)
@@ -151,18 +150,16 @@ def compare(
         lengths = np.array([[len(sound) for sound in side] for side in (sounds, teacher)])
         off = np.abs(lengths[0] / lengths[1] - 1).mean()
         score = score_strings(said, listener(sounds))
-        low, high = interval(score, strings)
         results[name] = {
             "MCD in dB": float(distance),
             "digit errors": score.error_rate,
-            "95% interval": [low, high],
             "strings right": score.strings_right,
             "duration off": float(off),
         }
-        cells = [f"{distance:.2f}", f"{score.error_rate:.2%}", f"{low:.2%} to {high:.2%}"]
-        table.append([name, *cells, f"{score.strings_right:.1%}", f"{off:.1%}"])
-    header = [f"{len(texts)} strings", "MCD, dB", "digit errors", "95% interval", "strings right"]
-    print(f"\n{format_table([*header, 'duration off'], table)}")
+        shares = (score.error_rate, score.strings_right, off)
+        table.append([name, f"{distance:.2f}", *(f"{share:.1%}" for share in shares)])
+    header = ["MCD, dB", "digit errors", "strings right", "duration off"]
+    print(f"\n{format_table([f'{len(texts)} strings', *header], table)}")
     return results
 
 
