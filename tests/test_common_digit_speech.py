@@ -12,15 +12,15 @@ from experiments.common.spoken_digits import Scale
 
 
 def test_no_string_lies_in_two_parts():
-    texts = digit_speech.draw_texts(300, 50, 60, most=4)
-    assert [len(part) for part in texts] == [310, 50, 60]
+    texts = digit_speech.draw_texts(700, 50, 60, most=4)
+    assert [len(part) for part in texts] == [710, 50, 60]
     strings = [string for part in texts for string in part]
     assert len(set(strings)) == len(strings)
     assert texts.train[:10] == [(digit,) for digit in range(10)]
     for part in texts:
         assert {len(string) for string in part} - {1} == {2, 3, 4}
         assert {digit for string in part for digit in string} == set(range(10))
-    assert texts == digit_speech.draw_texts(300, 50, 60, most=4)
+    assert texts == digit_speech.draw_texts(700, 50, 60, most=4)
 
 
 def test_letters_are_those_of_the_words():
