@@ -43,7 +43,7 @@ VOICE = espeak.Voice("en-us", speed=175, pitch=50)
 NUM_QUICK = 40  # test strings with --quick, at most
 MOST = 6  # digits of a string in training
 LONGEST = len(as_text((3,) * MOST))  # letters
-MINUTES = {False: 6, True: 1.5}  # of the whole command, without and with --quick
+MINUTES = {False: 7, True: 2}  # of the whole command, without and with --quick
 
 
 @dataclass(frozen=True)

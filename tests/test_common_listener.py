@@ -2,27 +2,16 @@
 
 import jax
 import numpy as np
-import pytest
 from synthetic_teacher import speak
 
 from experiments import speech_synthesis
-from experiments.common import listener, training
+from experiments.common import listener
 from experiments.common.audio import cepstra
-from experiments.common.digit_speech import as_text
 from experiments.common.espeak import Voice
 from experiments.common.listener import Listener, ListenerSettings
+from experiments.common.spoken_digits import Scale
 
-TINY = ListenerSettings(
-    num_strings=160,
-    num_validation=20,
-    most=2,
-    hidden_size=24,
-    num_layers=1,
-    dropout=0.0,
-    batch_size=16,
-    epochs=12,
-    learning_rate=1e-2,
-)
+SETTINGS = ListenerSettings(num_strings=80, num_validation=20, hidden_size=24, num_layers=1)
 
 
 def test_voices_are_others_for_each_purpose():
@@ -33,7 +22,7 @@ def test_voices_are_others_for_each_purpose():
         asked.append({voice.name for _, voice in texts})
         return speak(texts)
 
-    listener.prepare_listener(ask, TINY)
+    listener.prepare_listener(ask, SETTINGS)
     train, validation = asked
     assert {name.split("+")[1] for name in train}.isdisjoint(
         name.split("+")[1] for name in validation
@@ -42,23 +31,19 @@ def test_voices_are_others_for_each_purpose():
     assert all("+" in name for name in train | validation)
 
 
-@pytest.mark.slow
-def test_it_learns_to_hear_and_is_deaf_to_padding():
-    data = listener.prepare_listener(speak, TINY)
-    state, metrics = jax.jit(
-        lambda key: training.train(listener.listener_training(TINY, data), key)
-    )(jax.random.key(0))
-    assert metrics["validation_digits_right"].max() > 0.9
-    hears = Listener(listener.make_listener(TINY), state.best_params, data.scale)
-    strings = [(3, 8), (5,), (1, 9)]
-    audio = speak([(as_text(string), Voice("another", 160)) for string in strings])
+def test_it_is_deaf_to_padding():
+    model = listener.make_listener(SETTINGS)
+    params = model.init(jax.random.key(0), np.zeros((1, 3, 13)))
+    params = jax.tree.map(lambda leaf: 5 * leaf, params)  # so that it hears something
+    hears = Listener(model, params, Scale(np.zeros(13), np.ones(13)))
+    audio = speak([("three eight", Voice()), ("five", Voice("another", 160))])
     heard = hears(audio)
-    assert heard == [hears([sound])[0] for sound in audio]
-    assert sum(list(said) == row for said, row in zip(strings, heard, strict=True)) >= 2
+    assert all(heard)
+    assert hears(audio[1:]) == heard[1:]
 
 
 def test_arrays_are_padded():
-    scale = listener.Scale(np.full(13, 1.0), np.full(13, 2.0))
+    scale = Scale(np.full(13, 1.0), np.full(13, 2.0))
     audio = speak([("one", Voice()), ("seven", Voice())])
     frames, lengths = listener.as_frames(audio, scale)
     for row, sound, length in zip(frames, audio, lengths, strict=True):

@@ -31,7 +31,15 @@ TINY = ss.Settings(
     epochs=2,
 )
 LISTENING = ListenerSettings(
-    num_strings=32, num_validation=8, most=3, hidden_size=12, num_layers=1, batch_size=16, epochs=2
+    num_strings=240,
+    num_validation=8,
+    most=3,
+    hidden_size=24,
+    num_layers=1,
+    dropout=0.0,
+    batch_size=16,
+    epochs=12,
+    learning_rate=1e-2,
 )
 
 
@@ -65,6 +73,8 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     ]
     assert list(results["test"]) == names
     assert results["test"]["teacher"]["MCD in dB"] == 0
+    assert results["test"]["teacher"]["digit errors"] < 0.2
+    assert results["test"]["mean frame"]["digit errors"] > 0.5
     assert results["test"]["teacher through Griffin–Lim"]["MCD in dB"] < 5
     assert results["test"]["mean frame"]["MCD in dB"] > 5
     assert results["test"]["single digits joined"]["MCD in dB"] < 5
@@ -79,10 +89,10 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
     assert "going on after epoch 1" in capsys.readouterr().err
-    for name in (ss.SYNTHESISER, ss.LISTENER):
+    for name, settings in ((ss.SYNTHESISER, TINY), (ss.LISTENER, LISTENING)):
         metrics = [tmp_path / run / "quick" / name / loop.METRICS for run in ("alone", "stopped")]
         assert metrics[0].read_bytes() == metrics[1].read_bytes()
-        assert len(read_records(metrics[0])) == 2
+        assert len(read_records(metrics[0])) == settings.epochs
 
     # The saved network speaks, whatever the length, and says what it cannot say.
     for text in ("six", "Three seven ONE " * 5):

@@ -29,6 +29,7 @@ VARIANTS = {  # of espeak-ng, without those that whisper or sound like a robot
     "announcer belinda david ed grandma klatt2 linda max rob steph",
     "validation": "f3 f5 m3 m6 Denis Michael paul quincy robert",
 }
+PADDED = 128  # frames, so that few lengths are compiled
 SPEEDS, PITCHES = (130, 220), (25, 75)  # words a minute; 0 to 99
 
 
@@ -95,11 +96,14 @@ def draw_voice(rng: np.random.Generator, variants: Sequence[str]) -> Voice:
     return Voice(name, *(int(rng.integers(low, high + 1)) for low, high in (SPEEDS, PITCHES)))
 
 
-def as_frames(audio: Sequence[np.ndarray], scale: Scale) -> tuple[np.ndarray, np.ndarray]:
-    """Scaled cepstra [N, T, 13], zero past the end, and lengths [N], of audio."""
+def as_frames(
+    audio: Sequence[np.ndarray], scale: Scale, multiple: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scaled cepstra [N, T, 13], zero past the end, and lengths [N], of audio; T is a multiple."""
     rows = [scale.scaled(cepstra(sound)) for sound in audio]
     lengths = np.array([len(row) for row in rows], np.int32)
-    frames = np.zeros((len(rows), lengths.max(), COEFFICIENTS), np.float32)
+    longest = -(-lengths.max() // multiple) * multiple
+    frames = np.zeros((len(rows), longest, COEFFICIENTS), np.float32)
     for padded, row in zip(frames, rows, strict=True):
         padded[: len(row)] = row
     return frames, lengths
@@ -170,7 +174,7 @@ class Listener(NamedTuple):
 
     def __call__(self, audio: Sequence[np.ndarray]) -> list[list[int]]:
         """The digits it hears in each."""
-        frames, lengths = as_frames(audio, self.scale)
+        frames, lengths = as_frames(audio, self.scale, PADDED)
         log_probs = hear(self.model, self.params, frames, lengths)
         rows = ctc.greedy(log_probs, lengths // self.model.stride).rows()
         return [[label - 1 for label in row] for row in rows]
