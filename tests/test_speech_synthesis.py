@@ -12,7 +12,7 @@ from scipy.io import wavfile
 from synthetic_teacher import speak
 
 from experiments import speech_synthesis as ss
-from experiments.common import espeak, loop, speaker
+from experiments.common import espeak, loop, speaker, synthesis_report
 from experiments.common.audio import MELS
 from experiments.common.digit_speech import Speech
 from experiments.common.listener import ListenerSettings
@@ -31,14 +31,14 @@ TINY = ss.Settings(
     epochs=2,
 )
 LISTENING = ListenerSettings(
-    num_strings=240,
+    num_strings=160,
     num_validation=8,
     most=3,
     hidden_size=24,
     num_layers=1,
     dropout=0.0,
     batch_size=16,
-    epochs=12,
+    epochs=16,
     learning_rate=1e-2,
 )
 
@@ -50,6 +50,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(ss, "MOST", 3)
     monkeypatch.setattr(ss, "LONGEST", 17)
     monkeypatch.setattr(speaker, "ITERATIONS", 2)
+    monkeypatch.setattr(synthesis_report, "LONGER", (4, 4))
 
 
 def run(out, **changes) -> None:
@@ -95,12 +96,11 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
         assert len(read_records(metrics[0])) == settings.epochs
 
     # The saved network speaks, whatever the length, and says what it cannot say.
-    for text in ("six", "Three seven ONE " * 5):
-        run(tmp_path / "alone", predict=text)
-        assert "The listener hears: " in capsys.readouterr().out
-        rate, samples = wavfile.read(out / ss.WAV)
-        assert (rate, samples.dtype) == (22050, np.int16)
-        assert len(samples) > 0
+    run(tmp_path / "alone", predict="Three seven ONE " * 5)
+    assert "The listener hears: " in capsys.readouterr().out
+    rate, samples = wavfile.read(out / ss.WAV)
+    assert (rate, samples.dtype) == (22050, np.int16)
+    assert len(samples) > 0
     for text, message in (("", "nothing to say"), ("one 2", "'2'"), ("o" * 99, "99 letters")):
         with pytest.raises(SystemExit, match=f"error: .*{message}"):
             run(tmp_path / "alone", predict=text)
@@ -115,7 +115,8 @@ def test_losses_are_means_over_the_steps_that_exist():
     rng = np.random.default_rng(0)
     settings = replace(TINY, reduction=2, stop_weight=3.0)
     target = rng.normal(size=(4, 2, 2, MELS))
-    made = Step(rng.normal(size=target.shape), rng.normal(size=(4, 2)), np.full((4, 2, 3), 1 / 3))
+    stop = rng.normal(size=(4, 2)).astype(np.float32)
+    made = Step(rng.normal(size=target.shape), stop, np.full((4, 2, 3), 1 / 3))
     lengths = np.array([3, 8])
     batch = Speech(np.array([[1, 2, 3], [4, 0, 0]]), np.zeros((2, 8, MELS)), lengths)
     found = ss.losses(settings, made, target, batch)
@@ -124,7 +125,9 @@ def test_losses_are_means_over_the_steps_that_exist():
         np.testing.assert_allclose(found["distance"][row], np.abs(away).mean(), rtol=1e-5)
         np.testing.assert_allclose(found["square"][row], (away**2).mean(), rtol=1e-5)
         is_last = np.arange(steps) == steps - 1
-        costs = optax.sigmoid_binary_cross_entropy(made.stop[:steps, row], is_last.astype(float))
+        costs = optax.sigmoid_binary_cross_entropy(
+            made.stop[:steps, row], is_last.astype(np.float32)
+        )
         expected = (costs * np.where(is_last, 3, 1)).mean()
         np.testing.assert_allclose(found["stop"][row], expected, rtol=1e-5)
 
