@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from experiments.common import ctc, loop, training
@@ -107,14 +106,6 @@ def make_recogniser(settings: Settings) -> Recogniser:
     )
 
 
-def ctc_loss(log_probs: Array, steps: Array, digits: Array) -> Array:
-    """-log p(digits [B, D]), -1 past the last, given [B, T, 11], of which `steps` exist: [B]."""
-    past = jnp.arange(log_probs.shape[1]) >= steps[:, None]
-    return optax.ctc_loss(
-        log_probs, past.astype(float), digits + 1, (digits < 0).astype(float), blank_id=ctc.BLANK
-    )
-
-
 def recogniser_training(
     settings: Settings, data: Data, learning_rate: float | Array
 ) -> training.Training:
@@ -129,14 +120,14 @@ def recogniser_training(
         heard = model.apply(
             params, strings.frames, strings.lengths, train=True, rngs={"dropout": dropout}
         )
-        return ctc_loss(heard[1], strings.lengths // settings.stride, strings.digits).mean()
+        return ctc.ctc_loss(heard[1], strings.lengths // settings.stride, strings.digits).mean()
 
     def measure(params: Any, strings: Strings) -> tuple[Array, Array]:
         _, log_probs = model.apply(params, strings.frames, strings.lengths)
         steps = strings.lengths // settings.stride
         heard = ctc.greedy(log_probs, steps).labels
         errors = edit_distances(strings.digits + 1, heard, ctc.BLANK)
-        return errors, ctc_loss(log_probs, steps, strings.digits)
+        return errors, ctc.ctc_loss(log_probs, steps, strings.digits)
 
     def evaluate(params: Any) -> dict[str, Array]:
         strings = data.validation

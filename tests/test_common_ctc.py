@@ -129,3 +129,12 @@ def test_padding_changes_nothing():
     for decode in (ctc.greedy, lambda x, n: ctc.prefix_beam_search(x, n, 4)):
         for one, other in zip(decode(log_probs, lengths), decode(noise, lengths), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_loss_is_that_of_all_paths():
+    """Two steps, one digit: the paths are digit and blank, blank and digit, and digit twice."""
+    log_probs = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (1, 3, 11)))
+    first, second = np.exp(log_probs[0, :2])
+    chance = first[8] * second[0] + first[0] * second[8] + first[8] * second[8]
+    loss = ctc.ctc_loss(log_probs, jnp.array([2]), jnp.array([[7, -1, -1]]))
+    np.testing.assert_allclose(loss, -np.log(chance), rtol=1e-4)

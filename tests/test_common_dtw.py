@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.common.dtw import dtw_distances
+from experiments.common.dtw import dtw_distances, warping_path
 
 
 def naive_distance(one: np.ndarray, other: np.ndarray) -> float:
@@ -44,3 +44,15 @@ def test_a_stretched_sequence_is_near():
     found = np.asarray(dtw_distances(stretched[None], np.array([16]), others, np.array([8, 8])))
     assert found[0, 0] < 1e-3
     assert found[0, 1] > 0.5
+
+
+@given(seed=st.integers(0, 1000), sizes=st.tuples(st.integers(1, 7), st.integers(1, 9)))
+def test_the_path_is_the_cheapest(seed, sizes):
+    rng = np.random.default_rng(seed)
+    one, other = (rng.normal(size=(size, 2)) for size in sizes)
+    costs = np.linalg.norm(one[:, None] - other, axis=-1)
+    first, second = warping_path(costs)
+    np.testing.assert_allclose(costs[first, second].sum() / sum(sizes), naive_distance(one, other))
+    steps = np.stack([np.diff(first), np.diff(second)])
+    assert np.all((steps >= 0) & (steps <= 1) & (steps.sum(0) > 0))
+    assert (first[0], second[0], first[-1], second[-1]) == (0, 0, sizes[0] - 1, sizes[1] - 1)

@@ -79,15 +79,6 @@ def test_predict_without_a_model_names_the_command(tmp_path):
         run(tmp_path, predict=tmp_path / "mine.npy")
 
 
-def test_loss_is_that_of_all_paths():
-    """Two steps, one digit: the paths are digit and blank, blank and digit, and digit twice."""
-    log_probs = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (1, 3, 11)))
-    first, second = np.exp(log_probs[0, :2])
-    chance = first[8] * second[0] + first[0] * second[8] + first[8] * second[8]
-    loss = sr.ctc_loss(log_probs, jnp.array([2]), jnp.array([[7, -1, -1]]))
-    np.testing.assert_allclose(loss, -np.log(chance), rtol=1e-4)
-
-
 @pytest.mark.slow
 def test_make_train_is_pure_and_can_be_swept():
     train = sr.make_train(TINY, sr.prepare(read_corpus()))

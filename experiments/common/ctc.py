@@ -1,4 +1,4 @@
-"""Decoding of connectionist temporal classification (CTC): the best path, and prefix beam search.
+"""Connectionist temporal classification (CTC): its loss, the best path, and prefix beam search.
 
 A network says for every frame how likely each label is, or none (`BLANK`). A path is one label or
 `BLANK` a frame; what it says is what is left when repetitions are merged and then blanks removed.
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 
 BLANK = 0
@@ -28,6 +29,14 @@ class Decoded(NamedTuple):
     def rows(self) -> list[list[int]]:
         """The labels of each row."""
         return [row[row != BLANK].tolist() for row in np.asarray(self.labels)]
+
+
+def ctc_loss(log_probs: Array, steps: Array, digits: Array) -> Array:
+    """-log p(digits [B, D]), -1 past the last, given [B, T, 11], of which `steps` exist: [B]."""
+    past = jnp.arange(log_probs.shape[1]) >= steps[:, None]
+    return optax.ctc_loss(
+        log_probs, past.astype(float), digits + 1, (digits < 0).astype(float), blank_id=BLANK
+    )
 
 
 def greedy(log_probs: Array, lengths: Array) -> Decoded:

@@ -8,6 +8,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 
@@ -59,3 +60,30 @@ def _distances(query: Array, length: Array, others: Array, other_lengths: Array)
     carry = (nothing, nothing, nothing[0])
     (_, _, found), _ = jax.lax.scan(step, carry, (jnp.arange(len(diagonals)), diagonals))
     return found / (length + other_lengths)
+
+
+def warping_path(costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cheapest path through the costs of putting steps of two sequences side by side.
+
+    It goes from the beginning of both to the end of both, one step in either or in both at once.
+
+    Args:
+      costs: [L, K], both 1 or more, none negative.
+
+    Returns: the steps of the first and of the second sequence along the path, int [P] each.
+    """
+    total = np.full((len(costs) + 1, costs.shape[1] + 1), np.inf)
+    total[0, 0] = 0
+    for i, row in enumerate(costs):
+        enter = np.minimum(total[i, 1:], total[i, :-1])
+        # A path that enters the row at k and goes on to j costs enter_k + Σ row_k..j.
+        sums = np.cumsum(row)
+        total[i + 1, 1:] = sums + np.minimum.accumulate(enter - (sums - row))
+    i, j = costs.shape
+    path = [(i, j)]
+    while (i, j) != (1, 1):
+        steps = [(i - 1, j - 1), (i - 1, j), (i, j - 1)]
+        i, j = min(steps, key=lambda place: total[place])
+        path.append((i, j))
+    first, second = np.array(path[::-1]).T - 1
+    return first, second
