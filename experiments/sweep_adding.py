@@ -165,4 +165,4 @@ def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float
 
 
 if __name__ == "__main__":
-    run_command(main, Settings, __doc__)
+    run_command(main, Settings, __doc__, sweeps=True)

@@ -153,4 +153,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, Settings, __doc__)
+    run_command(main, Settings, __doc__, sweeps=True)

@@ -1,0 +1,124 @@
+"""Every experiment that trains by batches gives the same on eight devices as on one.
+
+`tests/test_common_scale.py` runs this file in a process with eight CPU devices.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import (
+    flip_flop,
+    forecasting,
+    question_answering,
+    sentiment,
+    speech_recognition,
+    summarisation,
+    text_generation,
+    translation,
+)
+from experiments.common import loop
+from experiments.common.scale import Scale, on, replicated, results_on
+
+EPOCHS = 2
+
+
+class Trained(Exception):
+    """One training is enough."""
+
+
+def metrics(plan, key, scale: Scale) -> list[dict[str, float]]:
+    mesh = scale.mesh()
+    state = replicated(jax.jit(plan.init)(key), mesh)
+    step = jax.jit(partial(plan.epoch, scale=scale), **results_on(mesh))
+    found = []
+    for _ in range(EPOCHS):
+        with on(mesh):
+            state, values = step(state)
+        found.append({name: float(x) for name, x in values.items()})
+    return found
+
+
+@pytest.fixture
+def compare(monkeypatch, tmp_path):
+    """Calls an experiment up to its first training, which is done on one device and on eight."""
+
+    def run(plan, key, *_):
+        one, eight = (metrics(plan, key, Scale(devices=n)) for n in (1, 8))
+        for alone, spread in zip(one, eight, strict=True):
+            for name, value in alone.items():
+                np.testing.assert_allclose(spread[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+        raise Trained
+
+    monkeypatch.setattr(loop, "run", run)
+
+    def compare(module, command):
+        with pytest.raises(Trained):
+            module.main(replace(command, out=tmp_path))
+
+    return compare
+
+
+def test_there_are_eight_devices():
+    assert len(jax.devices()) == 8
+
+
+def test_sentiment(compare, archive):
+    settings = sentiment.Settings(
+        embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=64, batch_size=32
+    )
+    compare(sentiment, sentiment.Command(settings))
+
+
+def test_question_answering(compare):
+    settings = question_answering.Settings(hidden_size=8, num_examples=32, batch_size=16, passes=2)
+    compare(question_answering, question_answering.Command(settings, num_test=8))
+
+
+@pytest.mark.parametrize("data", ["weather", "stocks"])
+def test_forecasting(compare, monkeypatch, forecast_archives, data):
+    settings = forecasting.Settings(window=5, hidden_size=4, members=2, batch_size=256)
+    study = forecasting.STUDIES[data]._replace(settings=settings)
+    monkeypatch.setitem(forecasting.STUDIES, data, study)
+    compare(forecasting, forecasting.Command(data=data))
+
+
+def test_speech_recognition(compare, monkeypatch, spoken):
+    tiny = speech_recognition.Settings(hidden_size=12, width=100, num_strings=32, batch_size=16)
+    monkeypatch.setitem(speech_recognition.SETTINGS, "bidirectional", tiny)
+    monkeypatch.setattr(speech_recognition, "NUM_VALIDATION", 12)
+    monkeypatch.setattr(speech_recognition, "WIDTH", 128)
+    compare(speech_recognition, speech_recognition.Command())
+
+
+def test_text_generation(compare, monkeypatch, books):
+    tiny = text_generation.Settings(parameters=1500, batch_size=8, steps=8, parts=4)
+    monkeypatch.setattr(text_generation, "TRAININGS", {"gru": tiny, "gru-large": tiny})
+    monkeypatch.setattr(text_generation, "SHARES", (0.2, 0.1))
+    compare(text_generation, text_generation.Command())
+
+
+SMALL = {"vocabulary_size": 120, "embedding_size": 12, "hidden_size": 12, "attention_size": 8}
+
+
+def test_translation(compare, monkeypatch, debian):
+    tiny = translation.Settings(**SMALL, num_pairs=200, widths=(16, 24), batch_size=16)
+    monkeypatch.setitem(translation.SETTINGS, "dates", tiny)
+    compare(translation, translation.Command(data="dates"))
+
+
+def test_summarisation(compare, monkeypatch, debian):
+    tiny = summarisation.Settings(**SMALL, widths=((48, 16),), tail=8, batch_size=16)
+    monkeypatch.setattr(summarisation, "QUICK", tiny)
+    corpus = summarisation.synopsis_corpus
+    monkeypatch.setattr(summarisation, "synopsis_corpus", lambda: corpus(validation=30, test=30))
+    compare(summarisation, summarisation.Command(quick=True))
+
+
+def test_flip_flop(compare, monkeypatch):
+    tiny = replace(flip_flop.QUICK, num_examples=64, batch_size=32) 
+    monkeypatch.setattr(flip_flop, "QUICK", tiny)
+    compare(flip_flop, flip_flop.Command(quick=True))
