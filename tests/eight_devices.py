@@ -8,6 +8,7 @@ from functools import partial
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from experiments import (
@@ -20,13 +21,13 @@ from experiments import (
     text_generation,
     translation,
 )
-from experiments.common import loop
+from experiments.common import loop, training
 from experiments.common.scale import Scale, on, replicated, results_on
 
 EPOCHS = 2
 
 
-class Trained(Exception):
+class TrainedError(Exception):
     """One training is enough."""
 
 
@@ -51,12 +52,15 @@ def compare(monkeypatch, tmp_path):
         for alone, spread in zip(one, eight, strict=True):
             for name, value in alone.items():
                 np.testing.assert_allclose(spread[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
-        raise Trained
+        raise TrainedError
 
     monkeypatch.setattr(loop, "run", run)
+    # Adam divides by gradients that are nothing but rounding, and takes long to compile.
+    monkeypatch.setattr(training, "adamw_warmup_cosine", lambda *_: optax.sgd(0.1))
+    jax.config.update("jax_disable_most_optimizations", True)  # compiling is most of the work
 
     def compare(module, command):
-        with pytest.raises(Trained):
+        with pytest.raises(TrainedError):
             module.main(replace(command, out=tmp_path))
 
     return compare
@@ -78,12 +82,13 @@ def test_question_answering(compare):
     compare(question_answering, question_answering.Command(settings, num_test=8))
 
 
-@pytest.mark.parametrize("data", ["weather", "stocks"])
-def test_forecasting(compare, monkeypatch, forecast_archives, data):
-    settings = forecasting.Settings(window=5, hidden_size=4, members=2, batch_size=256)
-    study = forecasting.STUDIES[data]._replace(settings=settings)
-    monkeypatch.setitem(forecasting.STUDIES, data, study)
-    compare(forecasting, forecasting.Command(data=data))
+def test_forecasting(compare, monkeypatch, forecast_archives):
+    settings = forecasting.Settings(
+        window=5, hidden_size=4, members=6, batch_size=64, weight_decay=0.1
+    )
+    study = forecasting.STUDIES["weather"]._replace(settings=settings)
+    monkeypatch.setitem(forecasting.STUDIES, "weather", study)
+    compare(forecasting, forecasting.Command(data="weather"))
 
 
 def test_speech_recognition(compare, monkeypatch, spoken):
@@ -105,7 +110,7 @@ SMALL = {"vocabulary_size": 120, "embedding_size": 12, "hidden_size": 12, "atten
 
 
 def test_translation(compare, monkeypatch, debian):
-    tiny = translation.Settings(**SMALL, num_pairs=200, widths=(16, 24), batch_size=16)
+    tiny = translation.Settings(**SMALL, num_pairs=200, widths=(24,), batch_size=16)
     monkeypatch.setitem(translation.SETTINGS, "dates", tiny)
     compare(translation, translation.Command(data="dates"))
 
@@ -119,6 +124,6 @@ def test_summarisation(compare, monkeypatch, debian):
 
 
 def test_flip_flop(compare, monkeypatch):
-    tiny = replace(flip_flop.QUICK, num_examples=64, batch_size=32) 
-    monkeypatch.setattr(flip_flop, "QUICK", tiny)
-    compare(flip_flop, flip_flop.Command(quick=True))
+    tiny = flip_flop.Settings(hidden_size=8, steps=16, num_examples=64, batch_size=32)
+    monkeypatch.setattr(flip_flop, "Settings", lambda: tiny)
+    compare(flip_flop, flip_flop.Command(seeds=1))

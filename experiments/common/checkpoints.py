@@ -38,14 +38,18 @@ class Checkpoints:
                 active_processes={0}, barrier_sync_key_prefix="writer"
             )
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=2, enable_async_checkpointing=False, multiprocessing_options=processes
+            max_to_keep=2,
+            create=False,
+            enable_async_checkpointing=False,
+            multiprocessing_options=processes,
         )
         self._directory = Path(directory).absolute()
+        self._directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def save(self, epoch: int, state: PyTree) -> None:
         """Writes `state` as the checkpoint of `epoch`."""
-        stored = without_typed_keys(state)
+        stored = _storable(state)
         self._manager.save(
             epoch,
             args=ocp.args.Composite(
@@ -62,7 +66,7 @@ class Checkpoints:
         Args:
           like: a state with the structure, shapes and dtypes of the saved one (values unused).
         """
-        template = without_typed_keys(like)
+        template = _storable(like)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
         arguments = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract), checksums=ocp.args.JsonRestore()
@@ -91,6 +95,12 @@ class Checkpoints:
 
 def _is_typed_key(x: Any) -> bool:
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _storable(state: PyTree) -> PyTree:
+    """As Orbax takes it, which of several processes refuses arrays that lie in one."""
+    state = without_typed_keys(state)
+    return jax.tree.map(np.asarray, state) if are_several() else state
 
 
 def without_typed_keys(state: PyTree) -> PyTree:

@@ -91,8 +91,12 @@ def _read(command: type, scale: type[Processes], description: str | None) -> tup
 
 def _run_scaled(main: Callable[[Any], None], command: Any, scale: Any) -> None:
     scale.prepare()
-    with using(scale), silent_unless_writer(), _place_to_write(command.out) as out:
-        main(replace(command, out=out))
+    with silent_unless_writer():
+        if isinstance(scale, Scale):
+            with using(scale), _place_to_write(command.out) as out:
+                main(replace(command, out=out))
+        else:
+            main(command)
 
 
 @contextmanager

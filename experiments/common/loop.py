@@ -72,8 +72,9 @@ def run(
     with _files(Path(directory), settings, label) as files:
         if files is not None:
             own = files.restored(training, own)
-        own = with_typed_keys(from_writer(without_typed_keys(own)), own)
-        state = replicated(own, mesh)
+        arrays = from_writer(without_typed_keys(own))
+        state = with_typed_keys(replicated(arrays, mesh), own)
+        own = on_one_device(state, mesh)
         if training.finished(own):
             return own
         step = jax.jit(partial(training.epoch, scale=scale), donate_argnums=0, **results_on(mesh))

@@ -23,6 +23,7 @@ from experiments.common.devices import use_a_device_per_core
 PyTree = Any
 
 HEARTBEAT_SECONDS = 30  # without a sign of life for so long, a process counts as dead
+REPORT_SECONDS = 4 * 3600  # that a process may end before the others, which report say
 JOIN_SECONDS = 120  # that the processes may start after each other
 
 # What the collectives of JAX say when another process has gone.
@@ -77,11 +78,13 @@ class Processes:
         if self.coordinator is not None and not re.fullmatch(r".+:\d+", self.coordinator):
             raise ScaleError(f"--coordinator must be HOST:PORT, got {self.coordinator!r}.")
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
+        jax.config.update("jax_enable_preemption_service", False)  # it would log when one ends
         try:
             jax.distributed.initialize(
                 *given,
                 initialization_timeout=JOIN_SECONDS,
                 heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+                shutdown_timeout_seconds=REPORT_SECONDS,
             )
         except ValueError as error:
             raise ScaleError(
@@ -105,7 +108,8 @@ def from_writer(tree: PyTree) -> PyTree:
     if not are_several():
         return tree
     with noticing_losses():
-        return multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, tree))
+        tree = multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, tree))
+    return jax.tree.map(np.asarray, tree)
 
 
 def wait_for_all(name: str) -> None:
