@@ -1,8 +1,10 @@
-"""Every experiment that trains by batches gives the same on eight devices as on one.
+"""Every experiment that trains by batches gives the same on eight devices as on one, and can be
+trained in pieces and in bfloat16.
 
 `tests/test_common_scale.py` runs this file in a process with eight CPU devices.
 """
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -12,7 +14,6 @@ import optax
 import pytest
 
 from experiments import (
-    flip_flop,
     forecasting,
     question_answering,
     sentiment,
@@ -48,6 +49,13 @@ def compare(monkeypatch, tmp_path):
     """Calls an experiment up to its first training, which is done on one device and on eight."""
 
     def run(plan, key, *_):
+        pieces = partial(plan.epoch, scale=Scale(accumulate=2, dtype="bfloat16"))
+        state = jax.eval_shape(plan.init, key)
+        program, (after, _) = jax.make_jaxpr(pieces, return_shape=True)(state)
+        assert [x.dtype for x in jax.tree.leaves(after)] == [
+            x.dtype for x in jax.tree.leaves(state)
+        ]
+        assert re.search(r":bf16\[[\d,]+\][^=]*= grujax_forward", str(program))
         one, eight = (metrics(plan, key, Scale(devices=n)) for n in (1, 8))
         for alone, spread in zip(one, eight, strict=True):
             for name, value in alone.items():
@@ -121,9 +129,3 @@ def test_summarisation(compare, monkeypatch, debian):
     corpus = summarisation.synopsis_corpus
     monkeypatch.setattr(summarisation, "synopsis_corpus", lambda: corpus(validation=30, test=30))
     compare(summarisation, summarisation.Command(quick=True))
-
-
-def test_flip_flop(compare, monkeypatch):
-    tiny = flip_flop.Settings(hidden_size=8, steps=16, num_examples=64, batch_size=32)
-    monkeypatch.setattr(flip_flop, "Settings", lambda: tiny)
-    compare(flip_flop, flip_flop.Command(seeds=1))

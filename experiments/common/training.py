@@ -47,6 +47,8 @@ class Training(NamedTuple):
     epochs: int  # at most so many
     patience: int  # stop after so many epochs in a row without a better score
     rows: int | None = None  # in a batch
+    # Parameters, optimizer's state, batch, key -> those two after a step, and the loss.
+    step: Callable[..., tuple[tuple[PyTree, optax.OptState], Array]] | None = None
 
     def finished(self, state: TrainState) -> Array:
         """[] bool: the last epoch is done, or early stopping has come."""
@@ -98,13 +100,15 @@ def make_training(
         params_key, key = jax.random.split(key)
         return start(init_params(params_key), optimizer, key)
 
-    def step(scale, carry, inputs):
-        params, optimizer_state = carry
-        indices, key = inputs
-        batch = jax.tree.map(lambda array: array[indices], examples)
+    def step(params, optimizer_state, batch, key, scale=ONE_DEVICE):
         value, gradient = value_and_gradient(loss, scale, row_axes)(params, batch, key)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
         return (optax.apply_updates(params, updates), optimizer_state), value
+
+    def take(scale, carry, inputs):
+        indices, key = inputs
+        batch = jax.tree.map(lambda array: array[indices], examples)
+        return step(*carry, batch, key, scale)
 
     def epoch(state: TrainState, scale: Scale = ONE_DEVICE) -> tuple[TrainState, Metrics]:
         key, order_key, dropout_key = jax.random.split(state.key, 3)
@@ -114,14 +118,14 @@ def make_training(
             jax.random.split(dropout_key, num_batches),
         )
         (params, optimizer_state), losses = jax.lax.scan(
-            partial(step, scale), (state.params, state.optimizer_state), batches
+            partial(take, scale), (state.params, state.optimizer_state), batches
         )
         state = state._replace(params=params, optimizer_state=optimizer_state, key=key)
         metrics = evaluate(params)
         return end_epoch(state, metrics[score]), {"train_loss": losses.mean(), **metrics}
 
     first = jax.tree.map(lambda array: array[:batch_size], examples)
-    return Training(init, epoch, epochs, patience, count_rows(first, row_axes))
+    return Training(init, epoch, epochs, patience, count_rows(first, row_axes), step)
 
 
 def start(params: PyTree, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
