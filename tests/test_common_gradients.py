@@ -81,19 +81,20 @@ def test_half_precision_computes_in_it_and_keeps_float32():
     np.testing.assert_allclose(gradient, 1.0, rtol=0.01)
 
 
-@pytest.mark.parametrize("changes", [{"accumulate": 4}, {"dtype": "bfloat16"}])
-def test_a_training_at_another_scale(tmp_path, changes):
-    runs = []
-    for scale in (ONE_DEVICE, Scale(**changes)):
+@pytest.mark.slow
+def test_a_training_in_pieces_and_in_half_precision(tmp_path):
+    def scores(name: str, scale: Scale) -> list[float]:
         with using(scale):
-            out = tmp_path / str(len(runs))
-            tiny_experiment.main(tiny_experiment.Command(out=out))
-        runs.append(read_records(out / "run" / loop.METRICS))
-    scores = [[line["score"] for line in run] for run in runs]
-    assert scores[0] != scores[1]
-    np.testing.assert_allclose(scores[1], scores[0], rtol=0.3)  # other dropout
-    with pytest.raises(loop.SettingsMismatchError, match=next(iter(changes))):
-        tiny_experiment.main(tiny_experiment.Command(out=tmp_path / "1"))
+            tiny_experiment.main(tiny_experiment.Command(out=tmp_path / name))
+        return [line["score"] for line in read_records(tmp_path / name / "run" / loop.METRICS)]
+
+    whole = scores("whole", ONE_DEVICE)
+    half = scores("half", Scale(dtype="bfloat16"))
+    assert half != whole
+    np.testing.assert_allclose(half, whole, rtol=0.02)
+    np.testing.assert_allclose(scores("cut", Scale(accumulate=4)), whole, rtol=0.3)  # new dropout
+    with pytest.raises(loop.SettingsMismatchError, match=r"accumulate = None there, 4 here"):
+        scores("whole", Scale(accumulate=4))
 
 
 def test_a_batch_that_cannot_be_cut_is_refused(tmp_path):

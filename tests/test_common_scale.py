@@ -65,7 +65,7 @@ def test_less_than_one(name):
 @pytest.mark.parametrize(("devices", "accumulate"), [(3, 1), (2, 4), (1, 5)])
 def test_rows_that_do_not_divide_are_refused(devices, accumulate):
     with pytest.raises(ScaleError, match=f"multiple of {devices * accumulate}"):
-        Scale(devices=devices, accumulate=accumulate).check(12)
+        Scale(devices=devices, accumulate=accumulate).check(13)
     Scale(devices=devices, accumulate=accumulate).check(2 * devices * accumulate)
 
 

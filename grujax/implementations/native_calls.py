@@ -1,7 +1,8 @@
 """The native kernel's two passes as primitives of JAX: shapes, lowering, vmap.
 
 How a pass runs falls in its lowering: the kernel on a CPU where it is loaded; the scan on other
-platforms, and in what `jax.export` writes, for a file shall run where there is no kernel.
+platforms, in a program that XLA spreads over several devices, and in what `jax.export` writes, for
+a file shall run where there is no kernel.
 
 Operands are the leaves of a pass's arguments, `structure` their tree. `stacked` says which of them
 have a leading axis of `models`; if none has, `models` is None and the results have no such axis
@@ -80,8 +81,10 @@ def _result_shapes(primitive: Primitive, *avals: Any, **static: Any) -> list[Any
 
 def _lower_kernel(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
     """On a CPU."""
-    for_export = context.module_context.lowering_parameters.for_export
-    if for_export or not kernels.is_loaded():
+    module = context.module_context
+    # XLA spreads the scan over devices; a kernel it would give all rows, on every device.
+    is_spread = getattr(module.axis_context, "num_devices", 1) > 1
+    if is_spread or module.lowering_parameters.for_export or not kernels.is_loaded():
         return _lower_scan(primitive, context, *operands, **static)
     slots = _slots(primitive, jax.tree.unflatten(static["structure"], static["stacked"]))
     models = static["models"]
