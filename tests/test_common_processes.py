@@ -30,6 +30,7 @@ def start(tmp_path_factory):
         "PYTHONPATH": f"{TESTS.parent}:{TESTS}",
         "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
     started = []
 

@@ -109,7 +109,7 @@ def spread(batch: PyTree, row_axes: PyTree = 0) -> PyTree:
       row_axes: along which axis of each array the rows lie, None where there are none; a prefix of
         `batch`, as `jax.vmap` takes it.
     """
-    if not jax.sharding.get_abstract_mesh().shape:
+    if ROWS not in jax.sharding.get_abstract_mesh().shape:
         return batch
 
     def one(axis: int | None, array: Array) -> Array:
@@ -121,15 +121,8 @@ def spread(batch: PyTree, row_axes: PyTree = 0) -> PyTree:
 
 def count_rows(batch: PyTree, row_axes: PyTree = 0) -> int | None:
     """How many rows a batch has, see `spread`; None if none."""
-    counts: list[int] = []
-
-    def one(axis: int | None, array: Array) -> Array:
-        if axis is not None:
-            counts.append(array.shape[axis])
-        return array
-
-    map_rows(one, row_axes, batch)
-    return counts[0] if counts else None
+    counts = map_rows(lambda axis, x: None if axis is None else x.shape[axis], row_axes, batch)
+    return next(iter(jax.tree.leaves(counts)), None)
 
 
 def rounded_up(rows: int) -> int:
@@ -154,7 +147,7 @@ def on_one_device(tree: PyTree, mesh: Mesh | None) -> PyTree:
 
 
 def map_rows(
-    function: Callable[[int | None, Array], Array], row_axes: PyTree, batch: PyTree
+    function: Callable[[int | None, Array], Any], row_axes: PyTree, batch: PyTree
 ) -> PyTree:
     """Applies a function of the axis of rows and the array, see `spread`."""
     return jax.tree.map(
