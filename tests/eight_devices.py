@@ -9,10 +9,12 @@ from dataclasses import replace
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+import grujax
 from experiments import (
     forecasting,
     question_answering,
@@ -76,6 +78,40 @@ def compare(monkeypatch, tmp_path):
 
 def test_there_are_eight_devices():
     assert len(jax.devices()) == 8
+
+
+@pytest.mark.parametrize("models", [None, 3])
+def test_the_native_kernel_runs_the_rows_of_its_device(models):
+    """In both directions and back in time, with masks; for several models under vmap, too."""
+    keys = jax.random.split(jax.random.key(0), 2 if models is None else 2 * models)
+    pair = [
+        jax.vmap(partial(grujax.init_gru, input_size=6, hidden_size=8))(keys[i::2]) for i in (0, 1)
+    ]
+    if models is None:
+        pair = jax.tree.map(lambda x: x[0], pair)
+    xs = jax.random.normal(jax.random.key(1), (7, 16, 6))
+    resets = jax.random.bernoulli(jax.random.key(2), 0.2, (7, 16))
+
+    def loss(pair, xs):
+        options = {"lengths": jnp.arange(16) % 8, "implementation": "native", "zoneout": 0.1}
+        _, hs = grujax.bidirectional_gru(tuple(pair), xs, resets=resets, **options)
+        last, _ = grujax.gru(pair[0], hs[..., :6], key=jax.random.key(3), **options)
+        return jnp.mean(hs**2) + jnp.mean(last**3)
+
+    def total(pair, xs):
+        return loss(pair, xs) if models is None else jax.vmap(loss, (0, None))(pair, xs).sum()
+
+    look = jax.value_and_grad(total, argnums=(0, 1))
+    want = jax.jit(look)(pair, xs)
+    with jax.set_mesh(Scale(devices=8).mesh()):
+        look = jax.jit(lambda pair, xs: jax.value_and_grad(total, argnums=(0, 1))(pair, xs))
+        program = look.lower(pair, xs).compile().as_text()
+        got = look(pair, xs)
+    calls = [line for line in program.splitlines() if "custom-call(" in line and "grujax_" in line]
+    assert calls
+    assert all("7,2," in call for call in calls)
+    assert not any("7,16," in call for call in calls)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), got, want)
 
 
 def test_sentiment(compare, archive):

@@ -26,6 +26,7 @@ from grujax.implementations import plain, scan
 from grujax.implementations.gates import Gates
 from grujax.implementations.masks import Masks, Walk
 from grujax.implementations.native_calls import backward_p, forward_p
+from grujax.implementations.native_rows import bind
 from grujax.implementations.passes import (
     Inputs,
     Kept,
@@ -156,8 +157,9 @@ def _call_forward(
     *arguments: Any,
 ) -> Outputs:
     leaves, structure = jax.tree.flatten(arguments)
-    h_last, hs, *gates = forward_p.bind(
-        *leaves,
+    h_last, hs, *gates = bind(
+        forward_p,
+        leaves,
         structure=structure,
         models=models,
         stacked=tuple(jax.tree.leaves(stacked)),
@@ -172,8 +174,9 @@ def _call_backward(
     models: int | None, stacked: Any, reverse: tuple[bool, bool], kept: Kept, *cotangents: Array
 ) -> Inputs:
     leaves, structure = jax.tree.flatten((kept, *cotangents))
-    gradient = backward_p.bind(
-        *leaves,
+    gradient = bind(
+        backward_p,
+        leaves,
         structure=structure,
         models=models,
         stacked=tuple(jax.tree.leaves(stacked)),
