@@ -29,6 +29,7 @@ def draw(rows: int, seed: int):
     batch = {
         "xs": jax.random.normal(keys[0], (rows, 5, 3)),
         "exists": jax.random.bernoulli(keys[1], 0.4, (rows, 5)),
+        "nothing": jnp.zeros((rows, 0)),
     }
     return {"w": jnp.arange(3.0), "b": jnp.float32(2.0)}, batch
 

@@ -107,7 +107,8 @@ def _as_means(value: Any) -> tuple[Mean, ...]:
 
 def _joined(pieces: Array) -> Array:
     """The inverse of `_cut` for an array [K, B / K, ...]: [B, ...]."""
-    return jnp.moveaxis(pieces, 0, 1).reshape(-1, *pieces.shape[2:])
+    count, rows = pieces.shape[:2]
+    return jnp.moveaxis(pieces, 0, 1).reshape(count * rows, *pieces.shape[2:])
 
 
 def _cut(batch: PyTree, row_axes: PyTree, pieces: int) -> PyTree:
@@ -120,7 +121,8 @@ def _cut(batch: PyTree, row_axes: PyTree, pieces: int) -> PyTree:
         if axis is None:
             return jnp.broadcast_to(array, (pieces, *array.shape))
         shape = array.shape
-        array = array.reshape(*shape[:axis], -1, pieces, *shape[axis + 1 :])
+        each = shape[axis] // pieces
+        array = array.reshape(*shape[:axis], each, pieces, *shape[axis + 1 :])
         return jnp.moveaxis(array, axis + 1, 0)
 
     return map_rows(one, row_axes, batch)

@@ -63,7 +63,7 @@ def _axes(
         found: list[int | None] = [0, 1, *[1] * (gates if keep_gates else 0)]
     else:
         kept = arguments[0]
-        given = jax.tree.structure((kept.inputs, kept.masks))
+        given: Any = jax.tree.structure((kept.inputs, kept.masks))
         states = structure.num_leaves - given.num_leaves - 2  # and the two cotangents
         own = [*row_axes(given), *[1] * states, 0, 1]
         found = own[: len(jax.tree.leaves(kept.inputs))]
