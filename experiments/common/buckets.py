@@ -113,38 +113,39 @@ def bundle_training(
     )
 
 
-def bucketed_loss(
-    measure: Callable[[PyTree, Array, Array, Array | None], Mean], widths: Sequence[Width]
-) -> Callable[[PyTree, Any, Array], Mean]:
+def bucketed_loss(measure: Measure, widths: Sequence[Width]) -> Callable[[PyTree, Any, Array], Any]:
     """Turns the loss of one width into that of a batch of one bundle, as `make_training` takes it.
 
-    The gradient is taken inside the switch: outside, every width would hand out its residuals.
+    The loss is [] or a `Mean`, whose weight has no gradient. The gradient is taken inside the
+    switch: outside, every width would hand out its residuals.
     """
     plain = [_cut(measure, width) for width in widths]
-    branches = [jax.value_and_grad(_total_first(branch), has_aux=True) for branch in plain]
 
     def switch(branches: Sequence[Any], params: PyTree, batch: Any, key: Array) -> Any:
         bundle = jax.tree.map(lambda array: array[0], batch)
         return jax.lax.switch(bundle["bucket"], branches, params, bundle, key)
 
+    def differentiated(branch: Callable[..., Any]) -> Callable[..., Any]:
+        def total_and_all(*arguments: Any) -> tuple[Array, Any]:
+            value = branch(*arguments)
+            return jax.tree.leaves(value)[0], value
+
+        return jax.grad(total_and_all, has_aux=True)
+
     @jax.custom_vjp
-    def loss(params: PyTree, batch: Any, key: Array) -> Mean:
+    def loss(params: PyTree, batch: Any, key: Array) -> Any:
         return switch(plain, params, batch, key)
 
-    def forward(params: PyTree, batch: Any, key: Array) -> tuple[Mean, PyTree]:
-        mean, gradient = switch(branches, params, batch, key)
-        return Mean(*mean), gradient
+    def forward(params: PyTree, batch: Any, key: Array) -> tuple[Any, PyTree]:
+        gradient, value = switch(list(map(differentiated, plain)), params, batch, key)
+        return value, gradient
 
-    def backward(gradient: PyTree, cotangent: Mean):
-        scaled = jax.tree.map(lambda leaf: (cotangent.total * leaf).astype(leaf.dtype), gradient)
-        return scaled, None, None
+    def backward(gradient: PyTree, cotangents: Any):
+        total = jax.tree.leaves(cotangents)[0]
+        return jax.tree.map(lambda leaf: (total * leaf).astype(leaf.dtype), gradient), None, None
 
     loss.defvjp(forward, backward)
     return loss
-
-
-def _total_first(measure: Callable[..., Mean]) -> Callable[..., tuple[Array, Array]]:
-    return lambda *arguments: tuple(measure(*arguments))
 
 
 def sum_over_bundles(
