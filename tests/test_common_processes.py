@@ -116,7 +116,7 @@ def test_two_processes_train_as_one_and_go_on_after_one_is_killed(start, alone, 
     assert "done" not in nothing
     assert "tiny" not in no_bar
     assert_same(read_records(metrics), alone)
-    assert (tmp_path / "best.npz").exists()
+    assert (tmp_path / "run" / "best.npz").exists()
 
 
 @pytest.mark.slow

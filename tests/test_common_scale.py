@@ -103,4 +103,4 @@ def test_the_flags_of_a_command(tmp_path):
     assert refused.stderr.startswith("error: A batch of 16 rows cannot be cut into 1 equal pieces")
     done = run("--devices", "4", "--epochs", "1")
     assert done.stdout == "training\ndone\n"
-    assert np.load(tmp_path / "best.npz").files
+    assert np.load(tmp_path / "run" / "best.npz").files

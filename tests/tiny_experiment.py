@@ -16,6 +16,7 @@ import grujax
 from experiments.common import loop, training
 from experiments.common.command import run_command
 from experiments.common.gradients import Mean
+from experiments.common.metrics import read_records
 
 ROWS, STEPS, HIDDEN = 64, 6, 4
 
@@ -71,7 +72,8 @@ def main(command: Command) -> None:
     settings = {"epochs": command.epochs, "batch_size": command.batch_size}
     state = loop.run(plan, jax.random.key(0), command.out / "run", settings, "tiny")
     leaves = enumerate(jax.tree.leaves(state.best_params))
-    np.savez(command.out / "best.npz", **{str(number): leaf for number, leaf in leaves})
+    assert len(read_records(command.out / "run" / loop.METRICS)) == command.epochs
+    np.savez(command.out / "run" / "best.npz", **{str(number): leaf for number, leaf in leaves})
     print("done")
 
 

@@ -28,7 +28,14 @@ from tqdm import tqdm
 
 from experiments.common.checkpoints import Checkpoints, with_typed_keys, without_typed_keys
 from experiments.common.metrics import append_record, truncate_records
-from experiments.common.processes import check_alike, from_writer, is_writer, noticing_losses
+from experiments.common.processes import (
+    are_several,
+    check_alike,
+    from_writer,
+    is_writer,
+    noticing_losses,
+    text_from_writer,
+)
 from experiments.common.scale import in_force, on, on_one_device, replicated, results_on
 from experiments.common.training import Training, TrainState
 
@@ -75,22 +82,30 @@ def run(
         arrays = from_writer(without_typed_keys(own))
         state = with_typed_keys(replicated(arrays, mesh), own)
         own = on_one_device(state, mesh)
-        if training.finished(own):
-            return own
-        step = jax.jit(partial(training.epoch, scale=scale), donate_argnums=0, **results_on(mesh))
-        epochs, done = training.epochs, int(own.epoch)
-        quiet = files is None
-        with tqdm(total=epochs, initial=done, desc=label, unit="epoch", disable=quiet) as bar:
-            while not training.finished(own):
-                start = time.perf_counter()
-                with noticing_losses(), on(mesh):
-                    state, metrics = step(state)
-                    values = {name: float(x) for name, x in metrics.items()}
-                own = on_one_device(state, mesh)
-                if files is not None:
-                    files.add(own, values, start)
-                bar.set_postfix({name: f"{x:.3f}" for name, x in values.items()})
-                bar.update()
+        if not training.finished(own):
+            own = _train(training, state, files, label)
+    _share_records(Path(directory))
+    return own
+
+
+def _train(training: Training, state: TrainState, files: "_Files | None", label: str) -> TrainState:
+    """Trains to the end from a state that lies on all devices; returns it on one."""
+    scale = in_force()
+    mesh = scale.mesh()
+    step = jax.jit(partial(training.epoch, scale=scale), donate_argnums=0, **results_on(mesh))
+    own = on_one_device(state, mesh)
+    epochs, done, quiet = training.epochs, int(own.epoch), files is None
+    with tqdm(total=epochs, initial=done, desc=label, unit="epoch", disable=quiet) as bar:
+        while not training.finished(own):
+            start = time.perf_counter()
+            with noticing_losses(), on(mesh):
+                state, metrics = step(state)
+                values = {name: float(x) for name, x in metrics.items()}
+            own = on_one_device(state, mesh)
+            if files is not None:
+                files.add(own, values, start)
+            bar.set_postfix({name: f"{x:.3f}" for name, x in values.items()})
+            bar.update()
     return own
 
 
@@ -122,6 +137,18 @@ class _Files:
         seconds = round(time.perf_counter() - start, 3)
         append_record(self.directory / TIMES, {"epoch": epoch, "seconds": seconds})
         self.checkpoints.save(epoch, state)
+
+
+def _share_records(directory: Path) -> None:
+    """Of several processes gives each what the writer has recorded, for reports to read."""
+    if not are_several():
+        return
+    for name in (METRICS, TIMES):
+        path = directory / name
+        text = text_from_writer(path.read_text(encoding="utf-8") if is_writer() else "")
+        if not is_writer():
+            directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
 
 
 @contextmanager

@@ -112,6 +112,15 @@ def from_writer(tree: PyTree) -> PyTree:
     return jax.tree.map(np.asarray, tree)
 
 
+def text_from_writer(text: str) -> str:
+    """A text as the writer has it, in every process."""
+    own = np.frombuffer(text.encode(), np.uint8)
+    shared = np.zeros(from_writer(np.int32(len(own))), np.uint8)
+    count = min(len(own), len(shared))
+    shared[:count] = own[:count]
+    return bytes(from_writer(shared)).decode()
+
+
 def wait_for_all(name: str) -> None:
     """Returns when every process has come here."""
     if are_several():
