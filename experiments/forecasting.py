@@ -39,6 +39,7 @@ from jax import Array
 from experiments.common import forecast_report, forecaster, loop, stocks, tables, training, weather
 from experiments.common.command import run_command
 from experiments.common.forecaster import Forecaster, Problem
+from experiments.common.gradients import Mean
 from experiments.common.metrics import read_records
 from experiments.common.models import load_model, save_model
 from experiments.common.plots import plot_learning_curves
@@ -105,13 +106,13 @@ def make_training(
         keys = jax.random.split(key, settings.members)
         return jax.vmap(lambda key: model.init(key, examples["inputs"][:1], False))(keys)
 
-    def loss(params: Any, batch: dict[str, Array], key: Array) -> Array:
-        def member_loss(params: Any, key: Array, part: Array) -> Array:
+    def loss(params: Any, batch: dict[str, Array], key: Array) -> Mean:
+        def member_loss(params: Any, key: Array, part: Array) -> Mean:
             outputs: Any = model.apply(params, batch["inputs"], True, rngs={"dropout": key})
-            return forecaster.mean_pinball_loss(outputs, batch, part)
+            return forecaster.pinball_mean(outputs, batch, part)
 
         keys = jax.random.split(key, settings.members)
-        return jax.vmap(member_loss)(params, keys, jnp.asarray(left_out)).mean()
+        return jax.vmap(member_loss)(params, keys, jnp.asarray(left_out))
 
     def evaluate(params: Any) -> training.Metrics:
         outputs = forecaster.ensemble(model, params, validation["inputs"])
@@ -240,4 +241,4 @@ def main(command: Command) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, Command, __doc__)
+    run_command(main, Command, __doc__, trains=True)

@@ -29,6 +29,7 @@ from jax import Array
 
 from experiments.common import loop, plots, text, training, vader
 from experiments.common.command import run_command
+from experiments.common.gradients import Mean
 from experiments.common.metrics import validation_metrics
 from experiments.common.models import load_model, save_model
 from experiments.common.modules import AttentionPooling, WordEmbedding
@@ -142,7 +143,7 @@ def classifier_training(
         cross_entropy = has_class * optax.softmax_cross_entropy(logits, batch["target"])
         weight = jnp.where(batch["film"], settings.film_weight, settings.rating_weight)
         squared_error = weight * (rating - batch["rating"]) ** 2
-        return cross_entropy.sum() / jnp.maximum(has_class.sum(), 1) + squared_error.mean()
+        return Mean(cross_entropy.sum(), has_class.sum()), squared_error.mean()
 
     def evaluate(params):
         predictions = probabilities(model, params, data.validation).argmax(-1)
@@ -246,4 +247,4 @@ def main(command: Command) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, Command, __doc__)
+    run_command(main, Command, __doc__, trains=True)

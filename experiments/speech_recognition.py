@@ -117,10 +117,11 @@ def recogniser_training(
         strings = draw_strings(
             draw, data.train, len(batch), (DIGITS[1],) * 2, settings.width, settings.distortion
         )
-        heard = model.apply(
-            params, strings.frames, strings.lengths, train=True, rngs={"dropout": dropout}
-        )
-        return ctc.ctc_loss(heard[1], strings.lengths // settings.stride, strings.digits).mean()
+        frames = strings.frames.astype(jax.tree.leaves(params)[0].dtype)
+        heard = model.apply(params, frames, strings.lengths, None, True, rngs={"dropout": dropout})
+        return ctc.ctc_loss(
+            heard[1].astype(float), strings.lengths // settings.stride, strings.digits
+        ).mean()
 
     def measure(params: Any, strings: Strings) -> tuple[Array, Array]:
         _, log_probs = model.apply(params, strings.frames, strings.lengths)
@@ -238,4 +239,4 @@ def main(command: Command) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, Command, __doc__)
+    run_command(main, Command, __doc__, trains=True)

@@ -31,10 +31,9 @@ from jax import Array
 from jax.nn import initializers
 
 import grujax
-from experiments.common import adding
+from experiments.common import adding, shared_sweep
 from experiments.common.cells import CELLS, run_cell
 from experiments.common.command import run_command
-from experiments.common.devices import use_a_device_per_core
 from experiments.common.plots import plot_success
 from experiments.common.report import format_table
 from grujax import baselines, sweep
@@ -111,7 +110,6 @@ def success_rates(result: sweep.SweepResult) -> dict[str, dict[int, float]]:
 
 
 def main(settings: Settings) -> None:
-    use_a_device_per_core()
     out = settings.out
     length = f"about {MINUTES} minutes by default" if not settings.quick else "about a minute"
     if settings.quick:
@@ -126,7 +124,7 @@ def main(settings: Settings) -> None:
     )
     number = len(trials["cell"])
     print(f"{number} trainings: {length}, on 2 quiet cores.")
-    result = sweep.run(
+    result = shared_sweep.run(
         make_train(settings),
         trials,
         key=jax.random.key(0),
@@ -165,4 +163,4 @@ def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float
 
 
 if __name__ == "__main__":
-    run_command(main, Settings, __doc__)
+    run_command(main, Settings, __doc__, sweeps=True)

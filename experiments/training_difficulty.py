@@ -32,9 +32,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.common import difficulty_plots, difficulty_training
+from experiments.common import difficulty_plots, difficulty_training, shared_sweep
 from experiments.common.command import run_command
-from experiments.common.devices import use_a_device_per_core
 from experiments.common.difficulty_report import gains, index_trials, print_report, title_of
 from experiments.common.long_tasks import TASKS, make_task
 from experiments.common.tricks import TRICKS, Trick, applies
@@ -132,7 +131,6 @@ def write(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]
 
 
 def main(settings: Settings) -> None:
-    use_a_device_per_core()
     out = settings.out
     minutes = f"about {MINUTES} minutes by default"
     if settings.quick:
@@ -140,7 +138,7 @@ def main(settings: Settings) -> None:
         minutes, out = "1 to 2 minutes", out / "quick"
     trials = make_trials(settings)
     print(f"{len(trials['seed'])} trainings: {minutes}, on 2 quiet cores.")
-    result = sweep.run(
+    result = shared_sweep.run(
         make_train(settings),
         trials,
         key=jax.random.key(0),
@@ -153,4 +151,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, Settings, __doc__)
+    run_command(main, Settings, __doc__, sweeps=True)

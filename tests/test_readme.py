@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "experiments" / "README.md").read_text()
+SCALING = (ROOT / "experiments" / "SCALING.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -33,14 +34,18 @@ def test_make_targets_exist(target):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(re.findall(r"python -m experiments\.(\w+)", README + RESULTS)))
+    "name", sorted(set(re.findall(r"python -m experiments\.(\w+)", README + RESULTS + SCALING)))
 )
 def test_experiments_exist(name):
     assert (ROOT / "experiments" / f"{name}.py").exists()
 
 
 def test_links_between_the_pages_lead_somewhere():
-    pages = {"README.md": README, "experiments/README.md": RESULTS}
+    pages = {
+        "README.md": README,
+        "experiments/README.md": RESULTS,
+        "experiments/SCALING.md": SCALING,
+    }
     for page, text in pages.items():
         for file, anchor in re.findall(r"\]\(([\w./]*)#?([\w-]*)\)", text):
             target = ((ROOT / page).parent / file).resolve() if file else ROOT / page

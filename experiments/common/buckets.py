@@ -15,6 +15,7 @@ import optax
 from jax import Array
 
 from experiments.common import training
+from experiments.common.gradients import Mean
 from experiments.common.text import pad
 
 PyTree = Any
@@ -90,9 +91,9 @@ def bundle_training(
       epochs: how many.
     """
 
-    def loss(params: PyTree, source: Array, target: Array, key: Array | None) -> Array:
+    def loss(params: PyTree, source: Array, target: Array, key: Array | None) -> Mean:
         total, _, count = totals(params, source, target, key)
-        return total / count
+        return Mean(total, count.astype(jnp.float32))
 
     def evaluate(params: PyTree) -> training.Metrics:
         total, right, count = sum_over_bundles(totals, widths, params, data.validation)
@@ -108,30 +109,42 @@ def bundle_training(
         batch_size=1,  # a bundle
         epochs=epochs,
         patience=epochs,
+        row_axes={"source": 2, "target": 2, "bucket": None},
     )
 
 
-def bucketed_loss(
-    measure: Measure, widths: Sequence[Width]
-) -> Callable[[PyTree, Any, Array], Array]:
+def bucketed_loss(measure: Measure, widths: Sequence[Width]) -> Callable[[PyTree, Any, Array], Any]:
     """Turns the loss of one width into that of a batch of one bundle, as `make_training` takes it.
 
-    The gradient is taken inside the switch: outside, every width would hand out its residuals.
+    The loss is [] or a `Mean`, whose weight has no gradient. The gradient is taken inside the
+    switch: outside, every width would hand out its residuals.
     """
-    branches = [jax.value_and_grad(_cut(measure, width)) for width in widths]
+    plain = [_cut(measure, width) for width in widths]
 
-    def value_and_gradient(params: PyTree, batch: Any, key: Array):
+    def switch(branches: Sequence[Any], params: PyTree, batch: Any, key: Array) -> Any:
         bundle = jax.tree.map(lambda array: array[0], batch)
         return jax.lax.switch(bundle["bucket"], branches, params, bundle, key)
 
+    def differentiated(branch: Callable[..., Any]) -> Callable[..., Any]:
+        def total_and_all(*arguments: Any) -> tuple[Array, Any]:
+            value = branch(*arguments)
+            return jax.tree.leaves(value)[0], value
+
+        return jax.grad(total_and_all, has_aux=True)
+
     @jax.custom_vjp
-    def loss(params: PyTree, batch: Any, key: Array) -> Array:
-        return value_and_gradient(params, batch, key)[0]
+    def loss(params: PyTree, batch: Any, key: Array) -> Any:
+        return switch(plain, params, batch, key)
 
-    def backward(gradient: PyTree, cotangent: Array):
-        return jax.tree.map(lambda leaf: cotangent * leaf, gradient), None, None
+    def forward(params: PyTree, batch: Any, key: Array) -> tuple[Any, PyTree]:
+        gradient, value = switch(list(map(differentiated, plain)), params, batch, key)
+        return value, gradient
 
-    loss.defvjp(value_and_gradient, backward)
+    def backward(gradient: PyTree, cotangents: Any):
+        total = jax.tree.leaves(cotangents)[0]
+        return jax.tree.map(lambda leaf: (total * leaf).astype(leaf.dtype), gradient), None, None
+
+    loss.defvjp(forward, backward)
     return loss
 
 

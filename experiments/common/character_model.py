@@ -48,8 +48,8 @@ class CharacterModel(NamedTuple):
     def read(self, params: dict[str, Any], state: PyTree, symbols: Array) -> tuple[PyTree, Array]:
         """Reads symbols [T, B]. Returns: the state, and the logits of what comes next [T, B, V]."""
         # Scaled so that a component's mean square is 1, as the input weights' initialiser expects.
-        xs = self.num_symbols**0.5 * jax.nn.one_hot(symbols, self.num_symbols)
-        state, outputs = run_cell(self.cell, params["cell"], xs, state)
+        xs = jax.nn.one_hot(symbols, self.num_symbols, dtype=params["readout"].dtype)
+        state, outputs = run_cell(self.cell, params["cell"], self.num_symbols**0.5 * xs, state)
         return state, outputs @ params["readout"] + params["bias"]
 
     def segment_bits(

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from experiments.common.processes import are_several
+
 PyTree = Any
 
 logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs every step it takes
@@ -25,16 +27,29 @@ class Checkpoints:
 
     `save(epoch, state)` returns when the files are in place; a process killed meanwhile leaves the
     earlier checkpoints as they were. States may contain typed random keys.
+
+    Of several processes the writer alone has one.
     """
 
     def __init__(self, directory: Path):
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+        processes = ocp.options.MultiprocessingOptions()
+        if are_several():
+            processes = ocp.options.MultiprocessingOptions(
+                active_processes={0}, barrier_sync_key_prefix="writer"
+            )
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2,
+            create=False,
+            enable_async_checkpointing=False,
+            multiprocessing_options=processes,
+        )
         self._directory = Path(directory).absolute()
+        self._directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def save(self, epoch: int, state: PyTree) -> None:
         """Writes `state` as the checkpoint of `epoch`."""
-        stored = _without_typed_keys(state)
+        stored = _storable(state)
         self._manager.save(
             epoch,
             args=ocp.args.Composite(
@@ -51,7 +66,7 @@ class Checkpoints:
         Args:
           like: a state with the structure, shapes and dtypes of the saved one (values unused).
         """
-        template = _without_typed_keys(like)
+        template = _storable(like)
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
         arguments = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract), checksums=ocp.args.JsonRestore()
@@ -70,7 +85,7 @@ class Checkpoints:
                 )
                 self._manager.delete(epoch)
                 continue
-            return epoch, _with_typed_keys(restored["state"], like)
+            return epoch, with_typed_keys(restored["state"], like)
         return None
 
     def close(self) -> None:
@@ -82,11 +97,19 @@ def _is_typed_key(x: Any) -> bool:
     return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
-def _without_typed_keys(state: PyTree) -> PyTree:
+def _storable(state: PyTree) -> PyTree:
+    """As Orbax takes it, which of several processes refuses arrays that lie in one."""
+    state = without_typed_keys(state)
+    return jax.tree.map(np.asarray, state) if are_several() else state
+
+
+def without_typed_keys(state: PyTree) -> PyTree:
+    """Random keys as the numbers that they are made of."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if _is_typed_key(x) else x, state)
 
 
-def _with_typed_keys(stored: PyTree, like: PyTree) -> PyTree:
+def with_typed_keys(stored: PyTree, like: PyTree) -> PyTree:
+    """The inverse; `like` has the keys."""
     return jax.tree.map(
         lambda x, y: (
             jax.random.wrap_key_data(x, impl=jax.random.key_impl(y)) if _is_typed_key(y) else x

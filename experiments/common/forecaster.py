@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from experiments.common import training
+from experiments.common.gradients import Mean
 from experiments.common.quantiles import (
     LEVELS,
     conformal_margin,
@@ -155,6 +156,11 @@ def mean_pinball_loss(
       examples: B of them, see `examples_of`.
       left_out: [] a part.
     """
+    return pinball_mean(quantiles, examples, left_out).value()
+
+
+def pinball_mean(quantiles: Array, examples: dict[str, Array], left_out: Array | int = 0) -> Mean:
+    """The mean of `mean_pinball_loss`, told in two parts."""
     counts = examples["known"] * ((examples["part"] != left_out) | (left_out == 0))[:, None]
     losses = pinball_loss(quantiles, examples["error"]) * counts
-    return losses.sum() / jnp.maximum(counts.sum(), 1)
+    return Mean(losses.sum(), counts.sum())

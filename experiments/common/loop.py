@@ -9,19 +9,34 @@ A run directory holds
 
 Killing the process at any moment and running the same command again continues after the last
 checkpoint and ends with the same metrics.jsonl, byte by byte, as a run that was left alone.
+
+On how many devices it trains, `experiments.common.scale` says. Of several processes all train, and
+the writer alone has the directory, see `experiments.common.processes`.
 """
 
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 from tqdm import tqdm
 
-from experiments.common.checkpoints import Checkpoints
+from experiments.common.checkpoints import Checkpoints, with_typed_keys, without_typed_keys
 from experiments.common.metrics import append_record, truncate_records
+from experiments.common.processes import (
+    are_several,
+    check_alike,
+    from_writer,
+    is_writer,
+    noticing_losses,
+    text_from_writer,
+)
+from experiments.common.scale import in_force, on, on_one_device, replicated, results_on
 from experiments.common.training import Training, TrainState
 
 METRICS, TIMES, SETTINGS = "metrics.jsonl", "times.jsonl", "settings.json"
@@ -51,41 +66,100 @@ def run(
 
     Raises:
       SettingsMismatchError: `directory` was begun with other settings.
+      ScaleError: batches cannot be spread over the devices, or processes differ.
+      LostProcessError: another process has ended.
       KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
     """
-    directory = Path(directory)
-    claim_directory(directory, settings)
-    state = jax.jit(training.init)(key)
-    checkpoints = Checkpoints(directory / "checkpoints")
-    restored = checkpoints.restore_newest(state)
-    epoch = 0
-    if restored is not None:
-        epoch, state = restored
-    for name in (METRICS, TIMES):
-        truncate_records(directory / name, epoch)
-    if training.finished(state):
-        print(
-            f"{label}: already trained ({epoch} epochs in {directory}).",
-            file=sys.stderr,
-        )
-        checkpoints.close()
-        return state
-    if epoch:
-        print(f"{label}: going on after epoch {epoch} in {directory}.", file=sys.stderr)
-    step = jax.jit(training.epoch, donate_argnums=0)
-    try:
-        with tqdm(total=training.epochs, initial=epoch, desc=label, unit="epoch") as bar:
-            while not training.finished(state):
-                start = time.perf_counter()
+    scale = in_force()
+    scale.check(training.rows)
+    mesh = scale.mesh()
+    settings = settings | scale.settings()
+    check_alike("settings", settings)
+    own = jax.jit(training.init)(key)
+    with _files(Path(directory), settings, label) as files:
+        if files is not None:
+            own = files.restored(training, own)
+        arrays = from_writer(without_typed_keys(own))
+        state = with_typed_keys(replicated(arrays, mesh), own)
+        own = on_one_device(state, mesh)
+        if not training.finished(own):
+            own = _train(training, state, files, label)
+    _share_records(Path(directory))
+    return own
+
+
+def _train(training: Training, state: TrainState, files: "_Files | None", label: str) -> TrainState:
+    """Trains to the end from a state that lies on all devices; returns it on one."""
+    scale = in_force()
+    mesh = scale.mesh()
+    step = jax.jit(partial(training.epoch, scale=scale), donate_argnums=0, **results_on(mesh))
+    own = on_one_device(state, mesh)
+    epochs, done, quiet = training.epochs, int(own.epoch), files is None
+    with tqdm(total=epochs, initial=done, desc=label, unit="epoch", disable=quiet) as bar:
+        while not training.finished(own):
+            start = time.perf_counter()
+            with noticing_losses(), on(mesh):
                 state, metrics = step(state)
-                record = {"epoch": epoch + 1} | {name: float(x) for name, x in metrics.items()}
-                append_record(directory / METRICS, record)
-                seconds = round(time.perf_counter() - start, 3)
-                append_record(directory / TIMES, {"epoch": epoch + 1, "seconds": seconds})
-                checkpoints.save(epoch + 1, state)
-                epoch += 1
-                bar.set_postfix({name: f"{float(x):.3f}" for name, x in metrics.items()})
-                bar.update()
+                values = {name: float(x) for name, x in metrics.items()}
+            own = on_one_device(state, mesh)
+            if files is not None:
+                files.add(own, values, start)
+            bar.set_postfix({name: f"{x:.3f}" for name, x in values.items()})
+            bar.update()
+    return own
+
+
+class _Files:
+    """The run directory, which the writer alone has."""
+
+    def __init__(self, directory: Path, settings: dict[str, Any], label: str):
+        claim_directory(directory, settings)
+        self.directory, self.label = directory, label
+        self.checkpoints = Checkpoints(directory / "checkpoints")
+
+    def restored(self, training: Training, state: TrainState) -> TrainState:
+        """The state to go on from: the newest, or that before the first epoch, which is given."""
+        epoch, state = self.checkpoints.restore_newest(state) or (0, state)
+        for name in (METRICS, TIMES):
+            truncate_records(self.directory / name, epoch)
+        if training.finished(state):
+            message = f"already trained ({epoch} epochs in {self.directory})."
+            print(f"{self.label}: {message}", file=sys.stderr)
+        elif epoch:
+            message = f"going on after epoch {epoch} in {self.directory}."
+            print(f"{self.label}: {message}", file=sys.stderr)
+        return state
+
+    def add(self, state: TrainState, values: dict[str, float], start: float) -> None:
+        """Writes what an epoch gave that began at `start`, by the clock of `time.perf_counter`."""
+        epoch = int(state.epoch)
+        append_record(self.directory / METRICS, {"epoch": epoch} | values)
+        seconds = round(time.perf_counter() - start, 3)
+        append_record(self.directory / TIMES, {"epoch": epoch, "seconds": seconds})
+        self.checkpoints.save(epoch, state)
+
+
+def _share_records(directory: Path) -> None:
+    """Of several processes gives each what the writer has recorded, for reports to read."""
+    if not are_several():
+        return
+    for name in (METRICS, TIMES):
+        path = directory / name
+        text = text_from_writer(path.read_text(encoding="utf-8") if is_writer() else "")
+        if not is_writer():
+            directory.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _files(directory: Path, settings: dict[str, Any], label: str) -> Iterator[_Files | None]:
+    """The run directory, closed at the end; None for processes that do not write."""
+    if not is_writer():
+        yield None
+        return
+    files = _Files(directory, settings, label)
+    try:
+        yield files
     except KeyboardInterrupt:
         print(
             f"\n{label}: stopped. Every finished epoch is saved in {directory}; "
@@ -94,8 +168,7 @@ def run(
         )
         raise
     finally:
-        checkpoints.close()
-    return state
+        files.checkpoints.close()
 
 
 def restore(training: Training, directory: Path) -> TrainState | None:

@@ -10,6 +10,7 @@ recurrent network trajectories", Neural Computation 2.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +18,8 @@ import numpy as np
 import optax
 from jax import Array
 
+from experiments.common.gradients import value_and_gradient
+from experiments.common.scale import ONE_DEVICE, Scale
 from experiments.common.training import Metrics, Training, TrainState, end_epoch, start
 
 PyTree = Any
@@ -78,16 +81,20 @@ def make_streaming_training(
         params_key, key = jax.random.split(key)
         return start(init_params(params_key), optimizer, key)._replace(carried=initial_state)
 
-    def step(carry, segment):
+    def segment_loss(params, batch, _):
+        return loss(params, *batch)
+
+    def step(scale, carry, segment):
         params, optimizer_state, carried = carry
-        carried = jax.lax.stop_gradient(carried)
-        (value, carried), gradient = jax.value_and_grad(loss, has_aux=True)(
-            params, carried, segment
-        )
+        batch = jax.lax.stop_gradient(carried), segment
+        look = value_and_gradient(segment_loss, scale, row_axes=(0, 1), has_aux=True)
+        nothing_drawn = jax.random.key(0)
+        (value, new), gradient = look(params, batch, nothing_drawn)
+        carried = jax.tree.map(lambda new, old: new.astype(old.dtype), new, carried)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
         return (optax.apply_updates(params, updates), optimizer_state, carried), value
 
-    def epoch(state: TrainState) -> tuple[TrainState, Metrics]:
+    def epoch(state: TrainState, scale: Scale = ONE_DEVICE) -> tuple[TrainState, Metrics]:
         part = state.epoch % parts
         carried = jax.tree.map(
             lambda old, initial: jax.numpy.where(part == 0, initial, old),
@@ -95,10 +102,12 @@ def make_streaming_training(
             initial_state,
         )
         (params, optimizer_state, carried), losses = jax.lax.scan(
-            step, (state.params, state.optimizer_state, carried), streams[part]
+            partial(step, scale),
+            (state.params, state.optimizer_state, carried),
+            streams[part],
         )
         state = state._replace(params=params, optimizer_state=optimizer_state, carried=carried)
         metrics = evaluate(params)
         return end_epoch(state, metrics[score]), {"train_loss": losses.mean(), **metrics}
 
-    return Training(init, epoch, epochs, patience=epochs)
+    return Training(init, epoch, epochs, patience=epochs, rows=streams.shape[-1])

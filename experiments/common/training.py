@@ -7,16 +7,20 @@ key included, so saving the state and going on later gives the same numbers to t
 
 The same `Training` serves two callers: `train`, itself pure (it can be jitted, and vmapped over
 keys and hyperparameters), and `experiments.common.loop.run`, which shows progress and saves
-checkpoints.
+checkpoints. `experiments.common.scale` says on how many devices, in what pieces and precision.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+
+from experiments.common.gradients import Loss, value_and_gradient
+from experiments.common.scale import ONE_DEVICE, Scale, count_rows, rounded_up, spread
 
 PyTree = Any
 Metrics = dict[str, Array]  # scalars
@@ -39,9 +43,12 @@ class Training(NamedTuple):
     """One training, see the module's docstring. `patience` and `epochs` say when it ends."""
 
     init: Callable[[Array], TrainState]  # key
-    epoch: Callable[[TrainState], tuple[TrainState, Metrics]]
+    epoch: Callable[..., tuple[TrainState, Metrics]]  # state, and a `Scale`: one device if left out
     epochs: int  # at most so many
     patience: int  # stop after so many epochs in a row without a better score
+    rows: int | None = None  # in a batch
+    # Parameters, optimizer's state, batch, key -> those two after a step, and the loss.
+    step: Callable[..., tuple[tuple[PyTree, optax.OptState], Array]] | None = None
 
     def finished(self, state: TrainState) -> Array:
         """[] bool: the last epoch is done, or early stopping has come."""
@@ -51,7 +58,7 @@ class Training(NamedTuple):
 def make_training(
     *,
     init_params: Callable[[Array], PyTree],
-    loss: Callable[[PyTree, PyTree, Array], Array],
+    loss: Loss,
     evaluate: Callable[[PyTree], Metrics],
     score: str,
     optimizer: optax.GradientTransformation,
@@ -59,12 +66,14 @@ def make_training(
     batch_size: int,
     epochs: int,
     patience: int,
+    row_axes: PyTree = 0,
 ) -> Training:
     """Builds a `Training` from its parts.
 
     Args:
       init_params: key -> parameters.
-      loss: (parameters, batch, key) -> [] mean loss of a batch; the key draws dropout.
+      loss: (parameters, batch, key) -> [] mean loss of a batch, or its parts where rows weigh
+        differently, see `experiments.common.gradients`; the key draws dropout.
       evaluate: parameters -> metrics on the validation set.
       score: which of these metrics chooses the best epoch; higher is better.
       optimizer: the Optax optimizer, its learning-rate schedule included.
@@ -73,6 +82,8 @@ def make_training(
       batch_size: B.
       epochs: at most so many.
       patience: stop after so many epochs in a row without a better score.
+      row_axes: where a batch has its rows, if not along the first axis: see
+        `experiments.common.scale.spread`.
 
     Raises:
       ValueError: there are fewer examples than one batch.
@@ -89,15 +100,17 @@ def make_training(
         params_key, key = jax.random.split(key)
         return start(init_params(params_key), optimizer, key)
 
-    def step(carry, inputs):
-        params, optimizer_state = carry
-        indices, key = inputs
-        batch = jax.tree.map(lambda array: array[indices], examples)
-        value, gradient = jax.value_and_grad(loss)(params, batch, key)
+    def step(params, optimizer_state, batch, key, scale=ONE_DEVICE):
+        value, gradient = value_and_gradient(loss, scale, row_axes)(params, batch, key)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
         return (optax.apply_updates(params, updates), optimizer_state), value
 
-    def epoch(state: TrainState) -> tuple[TrainState, Metrics]:
+    def take(scale, carry, inputs):
+        indices, key = inputs
+        batch = jax.tree.map(lambda array: array[indices], examples)
+        return step(*carry, batch, key, scale)
+
+    def epoch(state: TrainState, scale: Scale = ONE_DEVICE) -> tuple[TrainState, Metrics]:
         key, order_key, dropout_key = jax.random.split(state.key, 3)
         order = jax.random.permutation(order_key, num_examples)[: num_batches * batch_size]
         batches = (
@@ -105,13 +118,14 @@ def make_training(
             jax.random.split(dropout_key, num_batches),
         )
         (params, optimizer_state), losses = jax.lax.scan(
-            step, (state.params, state.optimizer_state), batches
+            partial(take, scale), (state.params, state.optimizer_state), batches
         )
         state = state._replace(params=params, optimizer_state=optimizer_state, key=key)
         metrics = evaluate(params)
         return end_epoch(state, metrics[score]), {"train_loss": losses.mean(), **metrics}
 
-    return Training(init, epoch, epochs, patience)
+    first = jax.tree.map(lambda array: array[:batch_size], examples)
+    return Training(init, epoch, epochs, patience, count_rows(first, row_axes), step)
 
 
 def start(params: PyTree, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
@@ -185,13 +199,15 @@ def map_batches(function: Callable[[PyTree], PyTree], inputs: PyTree, batch_size
     are cut off. Returns: what `function` returns, each array [N, ...].
     """
     num_examples = jax.tree.leaves(inputs)[0].shape[0]
+    batch_size = rounded_up(batch_size)
     num_batches = -(-num_examples // batch_size)
 
     def batched(array: Array) -> Array:
         padding = [(0, num_batches * batch_size - num_examples)] + [(0, 0)] * (array.ndim - 1)
         return jnp.pad(array, padding).reshape(num_batches, batch_size, *array.shape[1:])
 
-    outputs = jax.lax.map(function, jax.tree.map(batched, inputs))
+    batches = jax.tree.map(batched, inputs)
+    outputs = jax.lax.map(lambda batch: function(spread(batch)), batches)
 
     def unbatched(array: Array) -> Array:
         return array.reshape(num_batches * batch_size, *array.shape[2:])[:num_examples]

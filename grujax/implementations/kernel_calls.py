@@ -169,13 +169,13 @@ def _batch(primitive: Primitive, leaves: Any, axes: Any, **static: Any) -> Any:
         leaf.shape[axis] for leaf, axis in zip(leaves, axes, strict=True) if axis is not None
     )
     if primitive is forward_p:
-        row_axes = _row_axes(static["structure"])
-        if all(a is None or row is not None for a, row in zip(axes, row_axes, strict=True)):
-            return _batch_rows(size, leaves, axes, row_axes, **static)
+        own = row_axes(static["structure"])
+        if all(a is None or row is not None for a, row in zip(axes, own, strict=True)):
+            return _batch_rows(size, leaves, axes, own, **static)
     return _batch_models(primitive, size, leaves, axes, **static)
 
 
-def _row_axes(structure: Any) -> list[int | None]:
+def row_axes(structure: Any) -> list[int | None]:
     """Where an operand of the forward pass has its batch axis."""
     leaves = list(range(structure.num_leaves))
     inputs, masks = jax.tree.unflatten(structure, leaves)
@@ -184,7 +184,7 @@ def _row_axes(structure: Any) -> list[int | None]:
     return [1 if i in in_time else 0 if i in of_rows else None for i in leaves]
 
 
-def _batch_rows(size: int, leaves: Any, axes: Any, row_axes: Any, **static: Any) -> Any:
+def _batch_rows(size: int, leaves: Any, axes: Any, own: Any, **static: Any) -> Any:
     """What is mapped has no parameters of its own: as many models, and more rows."""
 
     def merge(leaf: Array, axis: int | None, row_axis: int | None, is_stacked: bool) -> Array:
@@ -200,7 +200,7 @@ def _batch_rows(size: int, leaves: Any, axes: Any, row_axes: Any, **static: Any)
     def split(result: Array, axis: int) -> Array:
         return result.reshape(*result.shape[:axis], size, -1, result.shape[-1])
 
-    merged = [merge(*leaf) for leaf in zip(leaves, axes, row_axes, static["stacked"], strict=True)]
+    merged = [merge(*leaf) for leaf in zip(leaves, axes, own, static["stacked"], strict=True)]
     of_models = 0 if static["models"] is None else 1
     h_last, *in_time = forward_p.bind(*merged, **static)
     results = [split(h_last, of_models), *(split(array, of_models + 1) for array in in_time)]

@@ -15,6 +15,7 @@ from jax import Array
 from grujax.implementations import plain, scan
 from grujax.implementations.gates import Gates
 from grujax.implementations.kernel_calls import backward_p, forward_p
+from grujax.implementations.kernel_rows import bind
 from grujax.implementations.masks import Masks
 from grujax.implementations.passes import Inputs, Kept, Outputs, Passes
 from grujax.kernels import nvrtc
@@ -118,8 +119,9 @@ def _call_forward(
     *arguments: Any,
 ) -> Outputs:
     leaves, structure = jax.tree.flatten(arguments)
-    h_last, hs, *gates = forward_p.bind(
-        *leaves,
+    h_last, hs, *gates = bind(
+        forward_p,
+        leaves,
         structure=structure,
         models=models,
         stacked=tuple(jax.tree.leaves(stacked)),
@@ -140,8 +142,9 @@ def _call_backward(
     *cotangents: Array,
 ) -> Inputs:
     leaves, structure = jax.tree.flatten((kept, *cotangents))
-    gradient = backward_p.bind(
-        *leaves,
+    gradient = bind(
+        backward_p,
+        leaves,
         structure=structure,
         models=models,
         stacked=tuple(jax.tree.leaves(stacked)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from grujax.sweep.storage import Chunk, read_chunks, read_trials
 from grujax.sweep.trials import Trials
 
 if TYPE_CHECKING:
@@ -117,7 +118,13 @@ class SweepResult:
 
     @classmethod
     def load(cls, path: str | Path) -> SweepResult:
-        """Reads what `save` wrote."""
+        """Reads what `save` wrote, or the `directory` of a sweep, whoever has run its trials.
+
+        Raises:
+            ValueError: trials are missing in the directory.
+        """
+        if Path(path).is_dir():
+            return _load_directory(Path(path))
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
 
@@ -141,3 +148,45 @@ class PopulationResult(SweepResult):
     """
 
     states: dict[int, Any] = field(default_factory=dict)
+
+
+def assemble(trials: Trials, chunks: list[Chunk], own: np.ndarray) -> SweepResult:
+    """Puts chunks together, and takes of the sweep's trials those of `own` in order."""
+    total = len(next(iter(trials.values())))
+    diverged = np.zeros(total, bool)
+    metrics = {}
+    if any(part.metrics.keys() != chunks[0].metrics.keys() for part in chunks):
+        raise ValueError(
+            "`directory` holds trials with other metrics: `train` returned "
+            f"{sorted(chunks[0].metrics)} there, and returns {sorted(chunks[-1].metrics)} now."
+        )
+    for name in chunks[0].metrics:
+        parts = [part.metrics[name] for part in chunks]
+        shape = max(part.shape[1:] for part in parts)
+        filler = np.nan if parts[0].dtype.kind in "fc" else 0
+        metrics[name] = np.full((total, *shape), filler, parts[0].dtype)
+        for part, array in zip(chunks, parts, strict=True):
+            if array.dtype.kind in "fc":
+                diverged[part.indices] |= np.isnan(array).reshape(len(array), -1).any(1)
+            if array.ndim == 1:
+                metrics[name][part.indices] = array
+            else:
+                metrics[name][part.indices, : array.shape[1]] = array
+    return SweepResult(
+        {name: array[own] for name, array in trials.items()},
+        {name: array[own] for name, array in metrics.items()},
+        diverged[own],
+    )
+
+
+def _load_directory(directory: Path) -> SweepResult:
+    trials, chunks = read_trials(directory), read_chunks(directory)
+    everything = np.arange(len(next(iter(trials.values()))))
+    missing = np.setdiff1d(everything, np.concatenate([[-1], *[c.indices for c in chunks]]))
+    if len(missing):
+        shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise ValueError(
+            f"{directory} lacks {len(missing)} of {len(everything)} trials ({shown}): run the "
+            "processes whose share they are again; each goes on where it was stopped."
+        )
+    return assemble(trials, chunks, everything)

@@ -22,11 +22,20 @@ from grujax.sweep.programs import (
 )
 from grujax.sweep.progress import progress_bar, say_what_is_kept
 from grujax.sweep.purity import Train
-from grujax.sweep.result import SweepResult
-from grujax.sweep.storage import Chunk, claim, describe_sweep, read_chunks, write_chunk
+from grujax.sweep.result import SweepResult, assemble
+from grujax.sweep.storage import (
+    Chunk,
+    claim,
+    describe_sweep,
+    read_chunks,
+    write_chunk,
+    write_trials,
+)
 from grujax.sweep.trials import Trials, check_trials, group_by
 
 __all__ = ["run", "trial_key"]
+
+Groups = list[tuple[dict[str, Any], np.ndarray]]  # static values, and the trials that have them
 
 CHUNK_SECONDS = 10.0  # of a chunk that "map" chooses: what a kill loses at most
 
@@ -42,6 +51,8 @@ def run(
     directory: str | Path | None = None,
     progress: bool = True,
     static: Sequence[str] = (),
+    processes: int | None = None,
+    process: int | None = None,
 ) -> SweepResult:
     """Runs every trial of a sweep, and gives each the result it would have alone.
 
@@ -75,8 +86,9 @@ def run(
     Raises:
         ValueError: for hyperparameters of unequal length, or that cannot be traced; an unknown
             strategy; a `train` that is not pure or returns what is no array; metrics that differ
-            between groups in name, dtype or shape (floating curves may differ in length); or a
-            `directory` that belongs to another sweep.
+            between groups in name, dtype or shape (floating curves may differ in length); a
+            `directory` that belongs to another sweep; or several processes without one, or with
+            fewer trials than processes.
         KeyboardInterrupt: after Ctrl-C, with a line that says what is kept.
 
     Example:
@@ -102,21 +114,26 @@ def run(
     strategy = choose_strategy(strategy, devices)
     if chunk is not None and chunk < 1:
         raise ValueError(f"`chunk` must be at least 1, got {chunk}.")
-    total = len(next(iter(trials.values())))
-    finished: list[Chunk] = []
     folder = None if directory is None else Path(directory)
+    number = len(next(iter(trials.values())))
+    process, processes = _this_process(process, processes, number, folder)
+    groups = _shares(group_by(trials, static), process, processes)
+    own = np.sort(np.concatenate([indices for _, indices in groups]))
+    finished: list[Chunk] = []
     if folder is not None:
         name = getattr(train, "__qualname__", type(train).__name__)
-        claim(folder, describe_sweep({"train": name, "static": sorted(static)}, trials, key))
+        about = describe_sweep({"train": name, "static": sorted(static)}, trials, key)
+        claim(folder, about, alone=processes == 1)
+        write_trials(folder, trials)
         finished = read_chunks(folder)
 
     traced = {name: array for name, array in trials.items() if name not in static}
     dtypes = {name: jax.dtypes.canonicalize_dtype(array.dtype) for name, array in traced.items()}
     shapes = None
-    done = sum(len(part.indices) for part in finished)
+    total, done = len(own), len(own) - len(_waiting(own, finished))
     with progress_bar(progress, total, done, "trial") as bar:
         try:
-            for fixed, indices in group_by(trials, static):
+            for fixed, indices in groups:
                 waiting = _waiting(indices, finished)
                 if not len(waiting):
                     continue
@@ -141,7 +158,38 @@ def run(
         except KeyboardInterrupt:
             say_what_is_kept(done, total, "trial", folder)
             raise
-    return _assemble(trials, finished)
+    return assemble(trials, finished, own)
+
+
+def _this_process(
+    process: int | None, processes: int | None, trials: int, folder: Path | None
+) -> tuple[int, int]:
+    """Which of how many processes this is."""
+    if (process is None) != (processes is None):
+        raise ValueError(
+            f"`process` and `processes` belong together, got {process} and {processes}."
+        )
+    if process is None or processes is None:
+        process, processes = jax.process_index(), jax.process_count()
+    if not 0 <= process < processes:
+        raise ValueError(
+            f"`process` must be 0 to {processes - 1} with {processes} processes, got {process}."
+        )
+    if processes > 1 and folder is None:
+        raise ValueError(f"{processes} processes need a `directory`, in which their results meet.")
+    if processes > trials:
+        raise ValueError(f"{processes} processes cannot share {trials} trials: start fewer.")
+    return process, processes
+
+
+def _shares(groups: Groups, process: int, processes: int) -> Groups:
+    """What this process runs: of N processes each Nth trial, counted through all groups."""
+    shares, before = [], 0
+    for fixed, indices in groups:
+        places = before + np.arange(len(indices))
+        shares.append((fixed, indices[places % processes == process]))
+        before += len(indices)
+    return shares
 
 
 def _waiting(indices: np.ndarray, finished: list[Chunk]) -> np.ndarray:
@@ -192,28 +240,3 @@ def _check_alike(shapes: Any, new: Any) -> Any:
                 f"and as {other.dtype} {list(other.shape)} for others."
             )
     return new
-
-
-def _assemble(trials: Trials, finished: list[Chunk]) -> SweepResult:
-    """Puts the chunks together in the order of the trials."""
-    total = len(next(iter(trials.values())))
-    diverged = np.zeros(total, bool)
-    metrics = {}
-    if any(part.metrics.keys() != finished[0].metrics.keys() for part in finished):
-        raise ValueError(
-            "`directory` holds trials with other metrics: `train` returned "
-            f"{sorted(finished[0].metrics)} there, and returns {sorted(finished[-1].metrics)} now."
-        )
-    for name in finished[0].metrics:
-        parts = [part.metrics[name] for part in finished]
-        shape = max(part.shape[1:] for part in parts)
-        filler = np.nan if parts[0].dtype.kind in "fc" else 0
-        metrics[name] = np.full((total, *shape), filler, parts[0].dtype)
-        for part, array in zip(finished, parts, strict=True):
-            if array.dtype.kind in "fc":
-                diverged[part.indices] |= np.isnan(array).reshape(len(array), -1).any(1)
-            if array.ndim == 1:
-                metrics[name][part.indices] = array
-            else:
-                metrics[name][part.indices, : array.shape[1]] = array
-    return SweepResult(dict(trials), metrics, diverged)

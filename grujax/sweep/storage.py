@@ -1,10 +1,12 @@
 """A sweep on disk: what is finished stays, whatever happens to the process.
 
     sweep.json        what is swept: a directory that belongs to another sweep is refused
+    trials.npz        the trials' hyperparameters
     chunk-000012.npz  the metrics of one chunk of trials, named by its first trial
 
 A file is there whole or not at all. Each trial lies in one chunk, so going on means to run the
-trials that no chunk holds; how those are cut into chunks may differ from call to call.
+trials that no chunk holds; how those are cut into chunks may differ from call to call. Several
+processes may write to one directory at a time.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 import warnings
 import zipfile
 from io import BytesIO
@@ -24,7 +27,7 @@ from jax import Array
 
 from grujax.sweep.trials import Trials
 
-_ABOUT = "sweep.json"
+_ABOUT, _TRIALS = "sweep.json", "trials.npz"
 
 
 class Chunk(NamedTuple):
@@ -46,8 +49,13 @@ def describe_sweep(functions: dict[str, Any], trials: Trials, key: Array) -> dic
     }
 
 
-def claim(directory: Path, about: dict[str, Any]) -> None:
+def claim(directory: Path, about: dict[str, Any], alone: bool = True) -> None:
     """Writes sweep.json, or checks that the one which is there says the same.
+
+    Args:
+        directory: made if it is not there.
+        about: see `describe_sweep`.
+        alone: no other process writes there, so that what a killed one left can be removed.
 
     Raises:
         ValueError: it says something else; the message names the differences.
@@ -63,8 +71,26 @@ def claim(directory: Path, about: dict[str, Any]) -> None:
     else:
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(path, (json.dumps(about, indent=2) + "\n").encode())
-    for leftover in directory.glob(".*.new"):
-        leftover.unlink(missing_ok=True)
+    if alone:
+        for leftover in directory.glob(".*.new"):
+            leftover.unlink(missing_ok=True)
+
+
+def write_trials(directory: Path, trials: Trials) -> None:
+    """Adds the file of all trials, which are then known without the call that ran them."""
+    if not (directory / _TRIALS).exists():
+        content = BytesIO()
+        np.savez(content, allow_pickle=False, **trials)
+        write_atomically(directory / _TRIALS, content.getvalue())
+
+
+def read_trials(directory: Path) -> Trials:
+    """Reads it. Raises ValueError if it is not there."""
+    path = directory / _TRIALS
+    if not path.exists():
+        raise ValueError(f"{directory} holds no sweep: there is no {_TRIALS} in it.")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
 def write_chunk(directory: Path, chunk: Chunk) -> None:
@@ -115,7 +141,7 @@ def _digest(array: np.ndarray) -> str:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes a file so that it is there whole or not at all, and survives the machine."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
