@@ -1,0 +1,140 @@
+"""Moving digits: which digit, whither, how fast, and what comes next, by a convolution and a GRU.
+
+The digits are real, 5,000 of MNIST; their motion over a torus is generated, and noise is laid over
+it. No digit lies in two of training, validation and test. Beside the GRU stand what does without
+it: the mean over the frames, which does not know their order, a network that sees one frame, and
+cross-correlation, which finds a motion and moves what it saw on.
+
+    python -m experiments.video
+    python -m experiments.video --quick
+    python -m experiments.video --predict runs/video/example.npy
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from experiments.common import loop, training
+from experiments.common.command import run_command
+from experiments.common.models import load_model, save_model
+from experiments.common.moving_digits import (
+    SIZES,
+    Clips,
+    Parts,
+    draw_clips,
+    read_frames,
+    read_parts,
+)
+from experiments.common.watcher import READERS, Watcher, imagine, init_watcher
+
+COMMAND = "python -m experiments.video"
+MODEL, EXAMPLE = "model.msgpack", "example.npy"
+SEEN, NEXT = 10, 5  # frames that are watched, and frames after them that are expected
+NOISE = 0.2  # its deviation; ink is 1
+NUM_VALIDATION = 400  # clips
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What determines a trained network."""
+
+    reader: str = "gru"  # see `Watcher`
+    hidden_size: int = 128
+    features: int = 64  # of what, and of where
+    dropout: float = 0.2
+    frame_weight: float = 0.05  # of the frames' squared error, summed over the pixels
+    imagined: int = 2  # frames in a row that training expects from expected ones
+    num_clips: int = 3200  # in an epoch, drawn anew in each
+    batch_size: int = 64
+    epochs: int = 20
+    learning_rate: float = 3e-3  # the peak, after one epoch of warm-up; then a cosine
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+
+
+SETTINGS = {name: Settings(name) for name in READERS}
+QUICK = {name: replace(settings, epochs=4) for name, settings in SETTINGS.items()}
+
+
+def make_watcher(settings: Settings) -> Watcher:
+    """The network of these settings."""
+    return Watcher(settings.hidden_size, settings.features, settings.dropout, settings.reader)
+
+
+def frame_error(model: Watcher, params: Any, hs: Array, clips: Clips, count: int) -> Array:
+    """The squared error of a frame, summed over its pixels: the mean over all that are expected.
+
+    Of the frames that are watched each is expected from those before it, and `count` that follow
+    from what was expected.
+    """
+    before = model.apply(params, hs[:, :-1], method="expect")
+    after = imagine(model, params, hs[:, -1], count)
+    expected = jnp.concatenate([before, after], 1)
+    return ((expected - clips.clean[:, 1 : SEEN + count]) ** 2).sum((-1, -2)).mean()
+
+
+def watcher_training(
+    settings: Settings, parts: Parts, learning_rate: float | Array
+) -> training.Training:
+    """Builds the training of one network; the learning rate may be traced."""
+    model = make_watcher(settings)
+    images, labels = map(jnp.asarray, parts.train)
+    validation = draw_test(parts.validation, NUM_VALIDATION, seed=1)
+
+    def loss(params: Any, batch: Array, key: Array) -> Array:
+        which, draw, dropout = jax.random.split(key, 3)
+        chosen = jax.random.randint(which, batch.shape, 0, len(labels))
+        clips = draw_clips(draw, images[chosen], labels[chosen], SEEN + NEXT, NOISE, True)
+        seen = clips.frames[:, :SEEN]
+        answers, hs = model.apply(params, seen, True, rngs={"dropout": dropout})
+        total = jnp.float32(0)
+        for name, logits in answers.items():
+            truth = jax.nn.one_hot(clips.answers[name], SIZES[name])[:, None]
+            total += optax.softmax_cross_entropy(logits, truth).mean()
+        if settings.reader == "gru":
+            total += settings.frame_weight * frame_error(model, params, hs, clips, settings.imagined)
+        return total
+
+    def evaluate(params: Any) -> training.Metrics:
+        answers, hs = training.map_batches(
+            partial(model.apply, params), validation.frames[:, :SEEN], 100
+        )
+        right = {name: answers[name][:, -1].argmax(-1) == validation.answers[name] for name in SIZES}
+        metrics = {f"validation_{name}": row.mean() for name, row in right.items()}
+        metrics["validation_mean"] = sum(metrics.values()) / len(SIZES)
+        if settings.reader == "gru":
+            metrics["validation_frame_error"] = frame_error(model, params, hs, validation, NEXT)
+        return metrics
+
+    return training.make_training(
+        init_params=lambda key: init_watcher(model, key),
+        loss=loss,
+        evaluate=evaluate,
+        score="validation_mean",
+        optimizer=training.adamw_warmup_cosine(
+            learning_rate,
+            settings.weight_decay,
+            settings.max_gradient_norm,
+            settings.num_clips // settings.batch_size,
+            settings.epochs,
+        ),
+        examples=jnp.arange(settings.num_clips),  # what they are is drawn in `loss`
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        patience=settings.epochs,
+    )
+
+
+def draw_test(digits: Any, count: int, seed: int) -> Clips:
+    """Clips of all of these digits in turn."""
+    chosen = jnp.arange(count) % len(digits.labels)
+    images, labels = (jnp.asarray(array)[chosen] for array in digits)
+    return draw_clips(jax.random.key(seed), images, labels, SEEN + NEXT, NOISE)
