@@ -9,14 +9,11 @@ together. Each subject is tested by networks that have never seen one of theirs.
     python -m experiments.exercises --predict runs/exercises/example.csv
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,26 +22,39 @@ from jax import Array
 
 from experiments.common import loop, training
 from experiments.common.command import run_command
+from experiments.common.exercise_classifier import ExerciseClassifier, log_probabilities
+from experiments.common.exercise_report import write_report
 from experiments.common.models import load_model, save_model
 from experiments.common.sensor_augmentation import Augmentation, draw_windows
 from experiments.common.wrist_sensor import (
     CHANNELS,
     EXERCISES,
-    Recordings,
-    Windows,
+    Splits,
     cut_windows,
+    leave_out,
     number_folds,
     read_recordings,
     read_signal,
     window_signals,
 )
-from grujax.linen import StackedGRU
 
 COMMAND = "python -m experiments.exercises"
 MODEL, EXAMPLE = "model.msgpack", "example.csv"
 WINDOW = 100  # samples, two seconds
 CLASSES = len(EXERCISES)
 NUM_FOLDS = 5  # of two subjects each
+NUM_SEEN = 100  # windows
+MINUTES = {False: 5, True: 2}  # of the whole command, without and with --quick
+
+
+WEAK = Augmentation(angle=0.2, speed=0.2, gain=0.1, noise=0.05, mirrored=0.5)
+STRONG = Augmentation(angle=0.35, speed=0.3, gain=0.15, noise=0.1, mirrored=0.5)
+CANDIDATES = {
+    "weak": WEAK,
+    "weak, not mirrored": WEAK._replace(mirrored=0.0),
+    "strong": STRONG,
+    "stronger": Augmentation(angle=0.5, speed=0.3, gain=0.2, noise=0.2, mirrored=0.5),
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Settings:
     num_layers: int = 1
     dropout: float = 0.4
     smoothing: float = 0.1  # of the labels
-    augmentation: Augmentation = Augmentation(0.2, 0.2, 0.1, 0.05, 0.5)
+    augmentation: Augmentation = STRONG
     seeds: int = 3  # networks, trained side by side
     batch_size: int = 64
     updates: int = 64  # in an epoch
@@ -66,75 +76,28 @@ class Settings:
     max_gradient_norm: float = 1.0
 
 
-class Data(NamedTuple):
-    """What one training needs: S splits, each by other subjects."""
-
-    recordings: Recordings
-    windows: Windows  # overlapping; when one is drawn, it moves by up to half of its length
-    members: Array  # int [S, M], the numbers of the windows that a split trains on, repeated to M
-    counts: Array  # int [S], how many of these are not repeated
+QUICK = Settings(seeds=1, epochs=6)
 
 
-def prepare(recordings: Recordings, folds: np.ndarray, left_out: Sequence[Sequence[int]]) -> Data:
-    """Makes one split for each group of folds that are left out of it.
-
-    Args:
-      recordings: N of them.
-      folds: int [N], the fold of each.
-      left_out: S groups.
-    """
-    windows = cut_windows(recordings.lengths, WINDOW, WINDOW // 2)
-    of_window = folds[windows.recordings]
-    members = [np.flatnonzero(~np.isin(of_window, group)) for group in left_out]
-    most = max(map(len, members))
-    padded = np.stack([np.resize(numbers, most) for numbers in members])
-    return Data(recordings, windows, jnp.asarray(padded), jnp.array([len(m) for m in members]))
-
-
-class Classifier(nn.Module):
-    """A dense layer over a few samples at a time, bidirectional GRUs, the mean and the maximum."""
-
-    settings: Settings
-
-    @nn.compact
-    def __call__(self, signals: Array, train: bool) -> Array:
-        """signals [B, T, 6], T at least a stride. Returns: logits [B, 7]."""
-        s = self.settings
-        scaled = signals / jnp.repeat(jnp.array([1.0, 2.0]), 3)
-        vectors = scaled.reshape(*scaled.shape[:2], 2, 3)
-        lengths = jnp.sqrt((vectors**2).sum(-1) + 1e-6)
-        xs = jnp.concatenate([scaled, lengths], -1)
-        steps = xs.shape[1] // s.stride
-        xs = xs[:, : steps * s.stride].reshape(len(xs), steps, -1)
-        xs = nn.relu(nn.Dense(s.hidden_size)(xs))
-        xs = nn.Dropout(s.dropout / 2)(xs, not train)
-        gru = StackedGRU(
-            s.hidden_size, num_layers=s.num_layers, bidirectional=True, dropout=s.dropout
-        )
-        _, hs = gru(xs, deterministic=not train)  # [B, steps, 2H]
-        pooled = jnp.concatenate([hs.mean(1), hs.max(1)], -1)
-        return nn.Dense(len(EXERCISES))(nn.Dropout(s.dropout)(pooled, not train))
-
-
-def log_probabilities(model: Classifier, params: Any, signals: np.ndarray) -> Array:
-    """Of each of N windows [N, T, 6], by each network: [networks, N, 7]."""
-
-    def one(params: Any) -> Array:
-        classify = partial(model.apply, params, train=False)
-        return nn.log_softmax(training.map_batches(classify, jnp.asarray(signals), 256))
-
-    return jax.lax.map(one, params)
+def make_classifier(settings: Settings) -> ExerciseClassifier:
+    """One network of these settings."""
+    s = settings
+    return ExerciseClassifier(s.stride, s.hidden_size, s.num_layers, s.dropout)
 
 
 def classifier_training(
-    settings: Settings, data: Data, learning_rate: float | Array
+    settings: Settings, splits: Splits, learning_rate: float | Array
 ) -> training.Training:
     """Builds the training of all networks side by side: those of one split after the other's."""
-    model = Classifier(settings)
-    signals, lengths, labels = map(jnp.asarray, data.recordings[:3])
-    owners, starts = map(jnp.asarray, data.windows)
-    members, counts = (jnp.repeat(array, settings.seeds, 0) for array in data[2:])
+    model = make_classifier(settings)
+    signals, lengths, labels, _ = map(jnp.asarray, splits.recordings)
+    owners, starts = map(jnp.asarray, splits.windows)
+    members, counts = (np.repeat(array, settings.seeds, 0) for array in splits[2:])
     num_networks = len(members)
+    # Every other subject is tested later: progress is shown on windows that are trained on.
+    some = members[:, :: -(-members.shape[1] // NUM_SEEN)]
+    seen = jnp.asarray(window_signals(*splits[:2], WINDOW)[some])
+    seen_labels = labels[owners[some]]
 
     def init_params(key: Array) -> Any:
         keys = jax.random.split(key, num_networks)
@@ -144,15 +107,8 @@ def classifier_training(
         which, draw, dropout = jax.random.split(key, 3)
         chosen = members[jax.random.randint(which, batch.shape, 0, count)]
         of = owners[chosen]
-        windows = draw_windows(
-            draw,
-            signals[of],
-            lengths[of],
-            starts[chosen],
-            WINDOW,
-            WINDOW // 2,
-            settings.augmentation,
-        )
+        places = signals[of], lengths[of], starts[chosen]
+        windows = draw_windows(draw, *places, WINDOW, WINDOW // 2, settings.augmentation)
         logits = model.apply(params, windows, True, rngs={"dropout": dropout})
         targets = optax.smooth_labels(jax.nn.one_hot(labels[of], CLASSES), settings.smoothing)
         return optax.softmax_cross_entropy(logits, targets).mean()
@@ -160,7 +116,11 @@ def classifier_training(
     def loss(params: Any, batch: Array, key: Array) -> Array:
         keys = jax.random.split(key, num_networks)
         losses = jax.vmap(network_loss, (0, 0, 0, None, 0))(params, members, counts, batch, keys)
-        return losses.sum()
+        return losses.sum()  # so that each has its own gradient
+
+    def evaluate(params: Any) -> training.Metrics:
+        found = jax.vmap(lambda params, xs: model.apply(params, xs, False))(params, seen)
+        return {"seen_accuracy": (found.argmax(-1) == seen_labels).mean()}
 
     optimizer = training.adamw_warmup_cosine(
         learning_rate,
@@ -172,8 +132,8 @@ def classifier_training(
     return training.make_training(
         init_params=init_params,
         loss=loss,
-        evaluate=lambda params: {"done": jnp.float32(0)},
-        score="done",
+        evaluate=evaluate,
+        score="seen_accuracy",
         optimizer=optax.GradientTransformation(
             jax.vmap(optimizer.init), jax.vmap(optimizer.update)
         ),
@@ -182,3 +142,103 @@ def classifier_training(
         epochs=settings.epochs,
         patience=settings.epochs,
     )
+
+
+def make_train(settings: Settings, splits: Splits) -> Callable[..., training.Metrics]:
+    """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
+
+    def train(key, learning_rate=settings.learning_rate):
+        return training.train(classifier_training(settings, splits, learning_rate), key)[1]
+
+    return train
+
+
+def train_networks(
+    settings: Settings, splits: Splits, signals: np.ndarray, out: Path, label: str
+) -> tuple[Any, np.ndarray]:
+    """Trains. Returns: the parameters [networks, ...], and the log-probabilities of windows
+    `signals` [N, T, 6] by the networks of each split, [S, seeds, N, 7]."""
+    plan = classifier_training(settings, splits, settings.learning_rate)
+    record = {"settings": asdict(settings)}
+    params = loop.run(plan, jax.random.key(0), out, record, label).params
+    found = log_probabilities(make_classifier(settings), params, jnp.asarray(signals))
+    return params, np.asarray(found).reshape(-1, settings.seeds, *found.shape[1:])
+
+
+def choose(settings: Settings, out: Path) -> None:
+    """Compares the augmentations without a look at what is tested: two folds are left out, and what
+    is learned from the rest is measured on one of them for the other."""
+    recordings = read_recordings()
+    folds = number_folds(recordings.subjects, NUM_FOLDS)
+    windows = cut_windows(recordings.lengths, WINDOW, WINDOW)
+    signals = window_signals(recordings, windows, WINDOW)
+    truth, of_window = recordings.labels[windows.recordings], folds[windows.recordings]
+    pairs = [(fold, (fold + 1) % NUM_FOLDS) for fold in range(NUM_FOLDS)]
+    splits = leave_out(recordings, folds, pairs, WINDOW)
+    for name, augmentation in CANDIDATES.items():
+        tried = replace(settings, augmentation=augmentation, seeds=1)
+        _, found = train_networks(tried, splits, signals, out / name, name)
+        right = found[:, 0].argmax(-1) == truth
+        inner = [right[i, of_window == fold].mean() for i in range(NUM_FOLDS) for fold in pairs[i]]
+        print(f"{name}: {np.mean(inner):.1%} of the windows")
+
+
+def experiment(settings: Settings, out: Path) -> None:
+    """Trains the networks of all folds, and compares them with forests."""
+    recordings = read_recordings()
+    folds = number_folds(recordings.subjects, NUM_FOLDS)
+    windows = cut_windows(recordings.lengths, WINDOW, WINDOW)
+    signals = window_signals(recordings, windows, WINDOW)
+    splits = leave_out(recordings, folds, [[fold] for fold in range(NUM_FOLDS)], WINDOW)
+    params, found = train_networks(settings, splits, signals, out / "networks", "all networks")
+    save_model(out / MODEL, params, {"settings": asdict(settings)}, list(EXERCISES))
+    unseen = found[folds[windows.recordings], :, np.arange(len(signals))]  # [M, seeds, 7]
+    write_report(unseen.swapaxes(0, 1), recordings, folds, windows, out)
+    example = recordings.signals[0, : recordings.lengths[0]]
+    np.savetxt(
+        out / EXAMPLE, example, fmt="%.5f", delimiter=",", header=",".join(CHANNELS), comments=""
+    )
+    print(f"\nPlots and models are in {out}. Try: {COMMAND} --predict {out / EXAMPLE}")
+
+
+def predict(out: Path, file: Path) -> str:
+    """What all saved networks together say of a recording, and of each of its windows."""
+    signal = read_signal(file, least=WINDOW)
+    params, record, _ = load_model(out / MODEL, COMMAND)
+    augmentation = Augmentation(*record["settings"]["augmentation"])
+    settings = Settings(**record["settings"] | {"augmentation": augmentation})
+    starts = cut_windows(np.array([len(signal)]), WINDOW, WINDOW // 2).starts
+    windows = signal[starts[:, None] + np.arange(WINDOW)]
+    found = np.asarray(log_probabilities(make_classifier(settings), params, windows)).mean(
+        0
+    )  # [N, 7]
+    votes = np.bincount(found.argmax(1), minlength=CLASSES)
+    named = [f"{EXERCISES[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i]]
+    best = EXERCISES[found.mean(0).argmax()]
+    return f"{best}\nwindows of two seconds, one begins every second: {', '.join(named)}"
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains the networks and compares them, or asks the trained ones."""
+
+    quick: bool = False  # one network a fold, fewer epochs
+    choose: bool = False  # compare augmentations by inner folds instead
+    out: Path = Path("runs/exercises")  # where everything is written
+    predict: Path | None = None  # a table with the columns ax ... wz, or a .npy [L, 6], at 50 Hz
+
+
+def main(command: Command) -> None:
+    """Runs the command."""
+    out = command.out / "quick" if command.quick else command.out
+    settings = QUICK if command.quick else Settings()
+    if command.predict is not None:
+        return print(predict(out, command.predict))
+    print(f"Training, then the report: about {MINUTES[command.quick]} minutes of an idle CPU core.")
+    if command.choose:
+        return choose(settings, out / "choice")
+    experiment(settings, out)
+
+
+if __name__ == "__main__":
+    run_command(main, Command, __doc__)

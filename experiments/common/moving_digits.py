@@ -1,7 +1,7 @@
 """Videos of handwritten digits that move over a torus, drawn as a pure function of a random key.
 
-The digits are real, see `experiments.common.digits`, made smaller; their motion is generated: one of
-eight directions at one of three speeds, constant, and what leaves on one side comes back on the
+The digits are real, see `experiments.common.digits`, made smaller; their motion is generated: one
+of eight directions at one of three speeds, constant, and what leaves on one side comes back on the
 other. A moving digit of one part of the split is in no other part.
 """
 

@@ -1,9 +1,9 @@
 """Windows of a motion sensor's recordings, changed as another wearer would change them.
 
-A sensor that sits on the wrist at another angle, R, measures R·a and R·ω. On the other arm, moved as
-a mirror image, it measures what M·a is of the acceleration, but det(M)·M·ω of the angular velocity:
-the latter is an axial vector. A movement s times as fast has s·ω; its acceleration changes with s²,
-but for gravity, which is most of it: the acceleration is left as it is.
+A sensor that sits on the wrist at another angle, R, measures R·a and R·ω. On the other arm, moved
+as a mirror image M, it measures M·a, but det(M)·M·ω: angular velocity is an axial vector. A
+movement s times as fast has s·ω. Its acceleration changes with s², but for gravity, which is most
+of it: the acceleration is left as it is.
 """
 
 from functools import partial

@@ -4,6 +4,7 @@ import numpy as np
 from scipy.stats import kurtosis, skew
 from sklearn.ensemble import RandomForestClassifier
 
+TREES = 200
 BANDS = 8  # of equal width, of the spectrum below a quarter of the sampling rate
 
 
@@ -36,11 +37,9 @@ def window_features(signals: np.ndarray) -> np.ndarray:
     return np.nan_to_num(np.concatenate(features, 1)).astype(np.float32)
 
 
-def random_forest(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int, trees: int = 200
-) -> np.ndarray:
+def random_forest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
     """Log-probabilities [M, C] of the classes of test windows [M, T, 6]."""
-    forest = RandomForestClassifier(trees, random_state=seed)
+    forest = RandomForestClassifier(TREES, random_state=seed)
     forest.fit(window_features(train), labels)
     chances = forest.predict_proba(window_features(test))
-    return np.log(np.maximum(chances, 1 / (2 * trees)))
+    return np.log(np.maximum(chances, 1 / (2 * TREES)))

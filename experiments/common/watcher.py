@@ -1,4 +1,4 @@
-"""A network that watches videos: a convolution per frame, a GRU over them, and what it expects next.
+"""A network that watches videos: convolutions of a frame, a GRU over frames, and what is expected.
 
 From the GRU's state a frame is drawn in two parts: what is there, a glyph, and where, two
 distributions over the rows and the columns of its corner. The frame is their convolution on the
@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from experiments.common.moving_digits import GLYPH, SIDE, SIZES
+from experiments.common.moving_digits import SIDE, SIZES
 from grujax.linen import GRU
 
 PyTree = Any
 READERS = ("gru", "mean", "last")
+INK_SCALE = 4.0  # of frames that are mostly paper: their deviation becomes about 1
 GLYPH_ROOM = 16  # rows and columns of the glyph that is drawn, GLYPH or more
 
 
@@ -44,8 +45,8 @@ class TorusConv(nn.Module):
 class Encoder(nn.Module):
     """Three convolutions of one frame: what is somewhere in it, and where.
 
-    The maximum over all places says what is there, wherever it is; a dense layer on the coarse map
-    before says where.
+    The last one's maximum over all places says what is there, wherever it is; the means of the
+    first one's maps over the rows, and over the columns, say where.
     """
 
     features: int  # of each of the two
@@ -53,10 +54,10 @@ class Encoder(nn.Module):
     @nn.compact
     def __call__(self, frames: Array) -> Array:
         """[N, S, S] -> [N, 2 · features]."""
-        maps = TorusConv(16, 5)(frames[..., None])
-        maps = TorusConv(32, 3)(maps)
-        where = nn.relu(nn.Dense(self.features)(maps.reshape(len(maps), -1)))
-        what = TorusConv(self.features, 3)(maps).max((1, 2))
+        fine = TorusConv(16, 5)(INK_SCALE * frames[..., None])
+        profiles = jnp.concatenate([fine.mean(1), fine.mean(2)], -1).reshape(len(frames), -1)
+        where = nn.relu(nn.Dense(self.features)(profiles))
+        what = TorusConv(self.features, 5)(TorusConv(32, 3)(fine)).max((1, 2))
         return jnp.concatenate([what, where], -1)
 
 

@@ -1,11 +1,12 @@
 """Shoulder exercises as a watch on the wrist feels them: 140 recordings, from the package seglearn.
 
 Ten subjects did seven exercises, some twenty times each, with either arm (Burns et al. 2018,
-https://arxiv.org/abs/1802.01489). Windows of one subject resemble each other more than they resemble
+https://arxiv.org/abs/1802.01489). Windows of one subject resemble each other more than
 another's: a random split of windows flatters every classifier, so all splits here are by subject.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +90,34 @@ def window_signals(recordings: Recordings, windows: Windows, size: int) -> np.nd
     """What the windows hold: float32 [M, size, 6]."""
     places = windows.starts[:, None] + np.arange(size)
     return recordings.signals[windows.recordings[:, None], places]
+
+
+class Splits(NamedTuple):
+    """What S trainings need, each without other subjects."""
+
+    recordings: Recordings
+    windows: Windows  # overlapping; when one is drawn, it moves by up to half of its length
+    members: np.ndarray  # int [S, M], numbers of the windows that a split trains on, repeated to M
+    counts: np.ndarray  # int [S], how many of these are not repeated
+
+
+def leave_out(
+    recordings: Recordings, folds: np.ndarray, groups: Sequence[Sequence[int]], size: int
+) -> Splits:
+    """Makes one split for each group of folds, which is left out of it.
+
+    Args:
+      recordings: N of them.
+      folds: int [N], the fold of each.
+      groups: S of them.
+      size: the samples of a window.
+    """
+    windows = cut_windows(recordings.lengths, size, size // 2)
+    of_window = folds[windows.recordings]
+    members = [np.flatnonzero(~np.isin(of_window, group)) for group in groups]
+    most = max(map(len, members))
+    padded = np.stack([np.resize(numbers, most) for numbers in members])
+    return Splits(recordings, windows, padded, np.array([len(numbers) for numbers in members]))
 
 
 def read_signal(path: Path, least: int) -> np.ndarray:
