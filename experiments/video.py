@@ -26,13 +26,17 @@ from experiments.common import loop, training
 from experiments.common.command import run_command
 from experiments.common.models import load_model, save_model
 from experiments.common.moving_digits import (
+    DIRECTIONS,
     SIZES,
+    SPEEDS,
     Clips,
     Parts,
     draw_clips,
     read_frames,
     read_parts,
 )
+from experiments.common.video_plots import plot_frames
+from experiments.common.video_report import watch, write_report
 from experiments.common.watcher import READERS, Watcher, imagine, init_watcher
 
 COMMAND = "python -m experiments.video"
@@ -40,6 +44,7 @@ MODEL, EXAMPLE = "model.msgpack", "example.npy"
 SEEN, NEXT = 10, 5  # frames that are watched, and frames after them that are expected
 NOISE = 0.1  # its deviation; ink is 1
 NUM_VALIDATION = 200  # clips
+MINUTES = {False: 8, True: 2}  # of the whole command, without and with --quick
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Settings:
     imagined: int = 2  # frames in a row that training expects from expected ones
     num_clips: int = 1600  # in an epoch, drawn anew in each
     batch_size: int = 32
-    epochs: int = 24
+    epochs: int = 32
     learning_rate: float = 3e-3  # the peak, after one epoch of warm-up; then a cosine
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
@@ -142,3 +147,72 @@ def draw_test(digits: Any, count: int, seed: int) -> Clips:
     chosen = jnp.arange(count) % len(digits.labels)
     images, labels = (jnp.asarray(array)[chosen] for array in digits)
     return draw_clips(jax.random.key(seed), images, labels, SEEN + NEXT, NOISE)
+
+
+def make_train(settings: Settings, parts: Parts) -> Callable[..., training.Metrics]:
+    """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
+
+    def train(key, learning_rate=settings.learning_rate):
+        return training.train(watcher_training(settings, parts, learning_rate), key)[1]
+
+    return train
+
+
+def experiment(command: "Command") -> None:
+    """Trains a network of each reader, and compares them on the test digits."""
+    minutes = MINUTES[command.quick]
+    print(f"Training three networks, then the report: about {minutes} minutes of an idle CPU core.")
+    parts = read_parts()
+    networks = {}
+    for name, settings in (QUICK if command.quick else SETTINGS).items():
+        plan = watcher_training(settings, parts, settings.learning_rate)
+        record = {"settings": asdict(settings)}
+        state = loop.run(plan, jax.random.key(0), command.out / name, record, name)
+        networks[name] = (make_watcher(settings), state.best_params)
+        save_model(command.out / name / MODEL, state.best_params, record, list(SIZES))
+    clips = draw_test(parts.test, command.num_test, seed=2)
+    write_report(networks, clips, SEEN, command.out)
+    example = command.out / EXAMPLE
+    np.save(example, np.asarray(clips.frames[0, :SEEN]))
+    print(f"\nPlots and models are in {command.out}. Try: {COMMAND} --predict {example}")
+
+
+def predict(out: Path, file: Path) -> str:
+    """What the trained GRU sees in a file of frames; writes which frames it expects next."""
+    frames = read_frames(file)
+    params, record, _ = load_model(out / "gru" / MODEL, COMMAND)
+    chances, expected = watch(
+        make_watcher(Settings(**record["settings"])), params, frames[None], NEXT
+    )
+    names = {"digit": range(10), "direction": list(DIRECTIONS), "speed": SPEEDS}
+    lines = [
+        f"{question}: {names[question][row[0].argmax()]} ({row[0].max():.0%})"
+        for question, row in chances.items()
+    ]
+    np.save(out / "expected.npy", expected[0])
+    shown = np.concatenate([frames[-SEEN:], expected[0]])
+    plot_frames(out / "expected.png", [(", ".join(lines), {"": shown})])
+    return "\n".join([*lines, f"the next {NEXT} frames: {out / 'expected.npy'} and expected.png"])
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains the networks and compares them, or asks the one with a GRU."""
+
+    num_test: int = 1000  # test clips
+    quick: bool = False  # fewer epochs
+    out: Path = Path("runs/video")  # where everything is written
+    predict: Path | None = None  # a .npy file of frames [T, 32, 32] to watch, instead of training
+
+
+def main(command: Command) -> None:
+    """Runs the command."""
+    if command.quick:
+        command = replace(command, out=command.out / "quick")
+    if command.predict is None:
+        return experiment(command)
+    print(predict(command.out, command.predict))
+
+
+if __name__ == "__main__":
+    run_command(main, Command, __doc__)

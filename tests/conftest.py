@@ -187,3 +187,15 @@ def wrist(tmp_path_factory, in_place):
     folder = tmp_path_factory.mktemp("wrist")
     make_archive(folder / wrist_sensor.ARCHIVE.filename)
     return in_place(folder, (wrist_sensor, "ARCHIVE"))
+
+
+@pytest.fixture
+def handwritten(tmp_path_factory, in_place):
+    """A small archive of handwritten digits in the place of the real one."""
+    from handwritten_archive import make_archive
+
+    from experiments.common import digits
+
+    folder = tmp_path_factory.mktemp("handwritten")
+    make_archive(folder / digits.ARCHIVE.filename)
+    return in_place(folder, (digits, "ARCHIVE"))
