@@ -145,7 +145,6 @@ def draw_plots(
         name: np.asarray(score_classifier(truth, found.argmax(1), CLASSES).confusion)
         for name, found in answers.items()
     }
-    names = [name.replace(" ", "\n") for name in EXERCISES]
-    plots.plot_confusion(out / "confusion.png", matrices, names)
+    plots.plot_confusion(out / "confusion.png", matrices, EXERCISES)
     records = {"all networks": read_records(out / "networks" / loop.METRICS)}
     plots.plot_learning_curves(out / "learning_curves.png", records, "seen_accuracy")

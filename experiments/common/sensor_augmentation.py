@@ -32,14 +32,14 @@ def mirror(signals: Array) -> Array:
     return signals * jnp.array([-1.0, 1, 1, 1, -1, -1])
 
 
-@partial(jax.jit, static_argnames=("size", "jitter"))
+@partial(jax.jit, static_argnames="size")
 def draw_windows(
     key: Array,
     signals: Array,
     lengths: Array,
     starts: Array,
     size: int,
-    jitter: int = 0,
+    jitter: float = 0,
     augmentation: Augmentation = UNCHANGED,
 ) -> Array:
     """Cuts one window from each of B recordings, changed at random.

@@ -140,7 +140,7 @@ def draw_plots(
         for name, row in answers.items()
         if name in ("GRU", NAMES["mean"])
     }
-    plot_confusion(out / "directions.png", confusions, [n.replace(" ", "\n") for n in DIRECTIONS])
+    plot_confusion(out / "directions.png", confusions, list(DIRECTIONS))
     records = {name: read_records(out / reader / loop.METRICS) for reader, name in NAMES.items()}
     plot_learning_curves(out / "learning_curves.png", records, "validation_mean")
 
