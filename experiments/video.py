@@ -37,7 +37,7 @@ from experiments.common.moving_digits import (
 )
 from experiments.common.video_plots import plot_frames
 from experiments.common.video_report import watch, write_report
-from experiments.common.watcher import READERS, Watcher, imagine, init_watcher
+from experiments.common.watcher import Watcher, imagine, init_watcher
 
 COMMAND = "python -m experiments.video"
 MODEL, EXAMPLE = "model.msgpack", "example.npy"
@@ -65,8 +65,12 @@ class Settings:
     max_gradient_norm: float = 1.0
 
 
-SETTINGS = {name: Settings(name) for name in READERS}
-QUICK = {name: replace(settings, epochs=4) for name, settings in SETTINGS.items()}
+SETTINGS = {
+    "gru": Settings(),
+    "mean": Settings("mean", epochs=12),
+    "last": Settings("last", num_clips=6400, batch_size=128, epochs=16),
+}
+QUICK = {name: replace(settings, epochs=3) for name, settings in SETTINGS.items()}
 
 
 def make_watcher(settings: Settings) -> Watcher:

@@ -1,5 +1,6 @@
 """Moving digits: what is drawn, what a motion is found by, and what a user gives."""
 
+from functools import partial
 from itertools import pairwise
 
 import jax
@@ -32,7 +33,7 @@ def draw(noise: float, num_frames: int = 6, distorted: bool = False):
 
 @given(row=st.integers(0, 99), column=st.integers(-40, 40))
 def test_a_glyph_goes_over_the_edges(row, column):
-    glyph = np.random.default_rng(0).random((GLYPH, GLYPH))
+    glyph = np.random.default_rng(0).random((GLYPH, GLYPH), np.float32)
     frame = np.pad(glyph, (0, SIDE - GLYPH))
     expected = np.roll(frame, (row, column), (0, 1))
     np.testing.assert_allclose(place(glyph, jnp.array([row, column])), expected, rtol=1e-6)
@@ -72,11 +73,12 @@ def test_no_digit_is_in_two_parts():
 def test_every_motion_is_found_and_goes_on(noise):
     clips = draw(0.0, num_frames=9)
     frames = clips.clean + noise * jax.random.normal(jax.random.key(1), clips.clean.shape)
-    direction, speed = jax.vmap(motion.find_motion)(frames[:, :6])
+    direction, speed = jax.jit(jax.vmap(motion.find_motion))(frames[:, :6])
     np.testing.assert_array_equal(direction, clips.answers["direction"])
     np.testing.assert_array_equal(speed, clips.answers["speed"])
     for move, share in ((motion.move_last_on, 1), (motion.move_mean_on, 6)):
-        expected = jax.vmap(lambda frames, move=move: move(frames, 3))(frames[:, :6])
+        run = jax.jit(jax.vmap(partial(move, count=3)))
+        expected = run(frames[:, :6])
         error = float(((expected - clips.clean[:, 6:]) ** 2).mean())
         assert error == pytest.approx(noise**2 / share, rel=0.1, abs=1e-6)
 

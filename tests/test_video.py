@@ -19,7 +19,7 @@ TINY = video.Settings(hidden_size=8, features=4, num_clips=16, batch_size=8, epo
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, handwritten):
     monkeypatch.setattr(
-        video, "QUICK", {name: replace(TINY, reader=name) for name in video.READERS}
+        video, "QUICK", {name: replace(TINY, reader=name) for name in video.SETTINGS}
     )
     monkeypatch.setattr(video, "NUM_VALIDATION", 8)
 

@@ -16,7 +16,6 @@ from experiments.common.moving_digits import SIDE, SIZES
 from grujax.linen import GRU
 
 PyTree = Any
-READERS = ("gru", "mean", "last")
 INK_SCALE = 4.0  # of frames that are mostly paper: their deviation becomes about 1
 GLYPH_ROOM = 16  # rows and columns of the glyph that is drawn, GLYPH or more
 
