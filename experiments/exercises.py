@@ -4,9 +4,18 @@
 shoulder exercises. A window of two seconds is to be named, and a recording by all its windows
 together. Each subject is tested by networks that have never seen one of theirs.
 
-    python -m experiments.exercises
-    python -m experiments.exercises --quick
+    python -m experiments.exercises            7 minutes of a busy core
+    python -m experiments.exercises --quick    2 minutes
     python -m experiments.exercises --predict runs/exercises/example.csv
+    python -m experiments.exercises --choose   how the augmentation was chosen
+
+Measured over five folds of two subjects, % of windows / of recordings by vote / by the mean of the
+log-probabilities: one network 90.0 / 93.8 / 94.5 (mean of three seeds), three averaged 90.5 / 95.0
+/ 95.0; features + random forest 87.1 / 90.7 / 92.1. That is 3.3 points of the windows more, 95%
+interval by subjects -1.8 to 8.3: seven of them gain and three lose, which may be chance.
+
+The augmentation is one of four, chosen by inner folds: two neighbouring folds were left out, and
+what was learned from the rest measured on one of them for the other. The last epoch counts.
 """
 
 from collections.abc import Callable
@@ -93,14 +102,13 @@ def classifier_training(
     signals, lengths, labels, _ = map(jnp.asarray, splits.recordings)
     owners, starts = map(jnp.asarray, splits.windows)
     members, counts = (np.repeat(array, settings.seeds, 0) for array in splits[2:])
-    num_networks = len(members)
     # Every other subject is tested later: progress is shown on windows that are trained on.
     some = members[:, :: -(-members.shape[1] // NUM_SEEN)]
     seen = jnp.asarray(window_signals(*splits[:2], WINDOW)[some])
     seen_labels = labels[owners[some]]
 
     def init_params(key: Array) -> Any:
-        keys = jax.random.split(key, num_networks)
+        keys = jax.random.split(key, len(members))
         return jax.vmap(lambda key: model.init(key, jnp.zeros((1, WINDOW, 6)), False))(keys)
 
     def network_loss(params: Any, members: Array, count: Array, batch: Array, key: Array) -> Array:
@@ -114,7 +122,7 @@ def classifier_training(
         return optax.softmax_cross_entropy(logits, targets).mean()
 
     def loss(params: Any, batch: Array, key: Array) -> Array:
-        keys = jax.random.split(key, num_networks)
+        keys = jax.random.split(key, len(members))
         losses = jax.vmap(network_loss, (0, 0, 0, None, 0))(params, members, counts, batch, keys)
         return losses.sum()  # so that each has its own gradient
 
@@ -166,8 +174,7 @@ def train_networks(
 
 
 def choose(settings: Settings, out: Path) -> None:
-    """Compares the augmentations without a look at what is tested: two folds are left out, and what
-    is learned from the rest is measured on one of them for the other."""
+    """Compares the augmentations by inner folds, see the module's docstring."""
     recordings = read_recordings()
     folds = number_folds(recordings.subjects, NUM_FOLDS)
     windows = cut_windows(recordings.lengths, WINDOW, WINDOW)
@@ -177,7 +184,7 @@ def choose(settings: Settings, out: Path) -> None:
     splits = leave_out(recordings, folds, pairs, WINDOW)
     for name, augmentation in CANDIDATES.items():
         tried = replace(settings, augmentation=augmentation, seeds=1)
-        _, found = train_networks(tried, splits, signals, out / name, name)
+        found = train_networks(tried, splits, signals, out / name, name)[1]
         right = found[:, 0].argmax(-1) == truth
         inner = [right[i, of_window == fold].mean() for i in range(NUM_FOLDS) for fold in pairs[i]]
         print(f"{name}: {np.mean(inner):.1%} of the windows")
@@ -214,8 +221,7 @@ def predict(out: Path, file: Path) -> str:
     )  # [N, 7]
     votes = np.bincount(found.argmax(1), minlength=CLASSES)
     named = [f"{EXERCISES[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i]]
-    best = EXERCISES[found.mean(0).argmax()]
-    return f"{best}\nwindows of two seconds, one begins every second: {', '.join(named)}"
+    return f"{EXERCISES[found.mean(0).argmax()]}\nwindows of two seconds, one begins every second: {', '.join(named)}"
 
 
 @dataclass(frozen=True)
