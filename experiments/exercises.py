@@ -220,8 +220,8 @@ def predict(out: Path, file: Path) -> str:
         0
     )  # [N, 7]
     votes = np.bincount(found.argmax(1), minlength=CLASSES)
-    named = [f"{EXERCISES[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i]]
-    return f"{EXERCISES[found.mean(0).argmax()]}\nwindows of two seconds, one begins every second: {', '.join(named)}"
+    named = ", ".join(f"{EXERCISES[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i])
+    return f"{EXERCISES[found.mean(0).argmax()]}\nwindows, one begins every second: {named}"
 
 
 @dataclass(frozen=True)
