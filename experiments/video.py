@@ -5,9 +5,15 @@ it. No digit lies in two of training, validation and test. Beside the GRU stand 
 it: the mean over the frames, which does not know their order, a network that sees one frame, and
 cross-correlation, which finds a motion and moves what it saw on.
 
-    python -m experiments.video
+    python -m experiments.video                17 minutes of a crowded core, about 8 of an idle one
     python -m experiments.video --quick
     python -m experiments.video --predict runs/video/example.npy
+
+Measured on 1,000 clips, one of each test digit, % right on digit / direction / speed: GRU 95.9 /
+100.0 / 98.2, mean over the frames 87.3 / 20.4 / 32.4, the last frame alone 90.0 / 12.9 / 31.8 (both
+trained for less long), cross-correlation, which names no digit, – / 100.0 / 100.0. The frames that
+the GRU expects are blurred: their PSNR, 20.4 dB for the next one and 19.0 for the fifth, is that of
+the last noisy frame, moved on (20.0); the mean of all that was seen, moved on, has 30.0.
 """
 
 from collections.abc import Callable

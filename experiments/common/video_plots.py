@@ -26,31 +26,26 @@ def plot_frames(path: Path, clips: Sequence[tuple[str, Mapping[str, np.ndarray]]
         part.suptitle(title, fontsize=9, x=0.01, ha="left")
         axes = part.subplots(len(rows), longest, squeeze=False)
         for line, (name, frames) in zip(axes, rows.items(), strict=True):
-            for axis in line:
-                axis.axis("off")
+            line[0].text(
+                -0.1, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=8
+            )
             first = longest - len(frames)
+            for axis in line[:first]:
+                axis.axis("off")
             for axis, frame in zip(line[first:], frames, strict=True):
                 axis.imshow(frame, cmap="Greys", vmin=0, vmax=1)
-            line[first].text(
-                -0.1,
-                0.5,
-                name,
-                transform=line[first].transAxes,
-                ha="right",
-                va="center",
-                fontsize=8,
-            )
+                axis.set(xticks=[], yticks=[])
     figure.savefig(path)
 
 
 def plot_errors(path: Path, errors: Mapping[str, np.ndarray]) -> None:
     """Draws the PSNR against how many frames ahead: [frames] of each way to forecast."""
-    figure = Figure(figsize=(5.5, 3.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(6, 3.8), dpi=120, layout="constrained")
     axis = figure.subplots()
     for (name, row), marker in zip(errors.items(), "os^D", strict=False):
         axis.plot(np.arange(len(row)) + 1, row, f"{marker}-", label=name, alpha=0.8)
     axis.set(xlabel="frames ahead", ylabel="PSNR, dB")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=7)
     figure.savefig(path)
