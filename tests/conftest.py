@@ -175,3 +175,27 @@ def spoken(tmp_path_factory, in_place):
     folder = tmp_path_factory.mktemp("spoken")
     make_archive(folder / spoken_digits.ARCHIVE.filename)
     return in_place(folder, (spoken_digits, "ARCHIVE"))
+
+
+@pytest.fixture
+def wrist(tmp_path_factory, in_place):
+    """A small archive of wrist recordings in the place of the real one."""
+    from wrist_archive import make_archive
+
+    from experiments.common import wrist_sensor
+
+    folder = tmp_path_factory.mktemp("wrist")
+    make_archive(folder / wrist_sensor.ARCHIVE.filename)
+    return in_place(folder, (wrist_sensor, "ARCHIVE"))
+
+
+@pytest.fixture
+def handwritten(tmp_path_factory, in_place):
+    """A small archive of handwritten digits in the place of the real one."""
+    from handwritten_archive import make_archive
+
+    from experiments.common import digits
+
+    folder = tmp_path_factory.mktemp("handwritten")
+    make_archive(folder / digits.ARCHIVE.filename)
+    return in_place(folder, (digits, "ARCHIVE"))

@@ -59,7 +59,7 @@ def plot_confusion(path: Path, matrices: dict[str, np.ndarray], classes: Sequenc
             colour = "white" if share[row, column] > 0.5 else "black"
             text = f"{count}\n{share[row, column]:.0%}"
             axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-        axis.set_xticks(range(len(classes)), classes)
+        axis.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0)
         axis.set_yticks(range(len(classes)), classes)
         axis.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=10)
         axis.set_xlabel("predicted")

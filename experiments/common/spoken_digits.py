@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common.arrays import load_array
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.splits import Split
 
@@ -118,16 +119,7 @@ def read_cepstra(path: Path) -> np.ndarray:
       FileNotFoundError: there is no such file.
       ValueError: it holds something else.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a .npy file of numbers ({error}).") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} holds several arrays; a .npy file of one array is expected.")
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{path} holds values of dtype {array.dtype}; real numbers are expected.")
+    array = load_array(path)
     if array.ndim != 2 or array.shape[1] != COEFFICIENTS:
         raise ValueError(
             f"{path} holds an array of shape {array.shape}; [T, {COEFFICIENTS}] is expected: "

@@ -7,6 +7,7 @@ is said by column and row, as a spreadsheet counts rows: the header is row 1.
 import csv
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,29 @@ def read_series(path: Path, target: str | None, time: str | None) -> Series:
         if times is not None:
             return _on_a_grid(path, name, numbers, times, values)
     return Series(values, numbers, None, ["There is no column of times: each row is one step."])
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
+    """Reads columns that hold a number in every row: [rows, columns].
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      InputError: a column or a cell is missing, or not a number; the message names column and row.
+    """
+    header, rows = _read_cells(path)
+    missing = [name for name in columns if name not in header]
+    if missing:
+        has = ", ".join(header)
+        raise InputError(f"{path} has no column {missing[0]!r}; it has the columns {has}.")
+    numbers = np.array([number for number, _ in rows])
+    read = []
+    for name in columns:
+        values = _numbers(path, name, numbers, [cells[header.index(name)] for _, cells in rows])
+        if np.isnan(values).any():
+            row = numbers[np.isnan(values)][0]
+            raise InputError(f"Column {name!r} of {path} holds no number in row {row}.")
+        read.append(values)
+    return np.stack(read, 1)
 
 
 def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
