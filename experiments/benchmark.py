@@ -198,16 +198,14 @@ def main(settings: Settings) -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_compilation_cache", False)  # or nothing would be compiled
     if settings.cells:
-        settings.out.mkdir(parents=True, exist_ok=True)
         print(describe_machine([]))
-        report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
-        return
+        settings.out.mkdir(parents=True, exist_ok=True)
+        return report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
     if settings.sweep:
         first = 0 if can_run_here("native") else 1
         print(describe_machine(["flax"]))
         print(report_vmap(4 * settings.seconds, vmap_benchmark.CONTESTANTS[first:]))
-        print(report_sweeps(5, contestants=sweep_benchmark.CONTESTANTS[first:]))
-        return
+        return print(report_sweeps(5, contestants=sweep_benchmark.CONTESTANTS[first:]))
     columns = [f"grujax {name}" for name in settings.implementations if can_run_here(name)]
     own = len(columns)
     for name in settings.libraries:

@@ -117,6 +117,7 @@ def classifier_training(
         of = owners[chosen]
         places = signals[of], lengths[of], starts[chosen]
         windows = draw_windows(draw, *places, WINDOW, WINDOW // 2, settings.augmentation)
+        windows = windows.astype(jax.tree.leaves(params)[0].dtype)
         logits = model.apply(params, windows, True, rngs={"dropout": dropout})
         targets = optax.smooth_labels(jax.nn.one_hot(labels[of], CLASSES), settings.smoothing)
         return optax.softmax_cross_entropy(logits, targets).mean()
@@ -216,9 +217,8 @@ def predict(out: Path, file: Path) -> str:
     settings = Settings(**record["settings"] | {"augmentation": augmentation})
     starts = cut_windows(np.array([len(signal)]), WINDOW, WINDOW // 2).starts
     windows = signal[starts[:, None] + np.arange(WINDOW)]
-    found = np.asarray(log_probabilities(make_classifier(settings), params, windows)).mean(
-        0
-    )  # [N, 7]
+    answers = log_probabilities(make_classifier(settings), params, windows)
+    found = np.asarray(answers).mean(0)  # [N, 7]
     votes = np.bincount(found.argmax(1), minlength=CLASSES)
     named = ", ".join(f"{EXERCISES[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i])
     return f"{EXERCISES[found.mean(0).argmax()]}\nwindows, one begins every second: {named}"
@@ -247,4 +247,4 @@ def main(command: Command) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, Command, __doc__)
+    run_command(main, Command, __doc__, trains=True)

@@ -108,7 +108,7 @@ def watcher_training(
         which, draw, dropout = jax.random.split(key, 3)
         chosen = jax.random.randint(which, batch.shape, 0, len(labels))
         clips = draw_clips(draw, images[chosen], labels[chosen], SEEN + NEXT, NOISE, True)
-        seen = clips.frames[:, :SEEN]
+        seen = clips.frames[:, :SEEN].astype(jax.tree.leaves(params)[0].dtype)
         answers, hs = model.apply(params, seen, True, rngs={"dropout": dropout})
         total = jnp.float32(0)
         for name, logits in answers.items():
@@ -225,4 +225,4 @@ def main(command: Command) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, Command, __doc__)
+    run_command(main, Command, __doc__, trains=True)

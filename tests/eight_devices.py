@@ -13,18 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from synthetic_teacher import speak
 
 import grujax
 from experiments import (
+    exercises,
     forecasting,
     question_answering,
     sentiment,
     speech_recognition,
+    speech_synthesis,
     summarisation,
     text_generation,
     translation,
+    video,
 )
-from experiments.common import loop, training
+from experiments.common import espeak, loop, training
+from experiments.common.listener import ListenerSettings
 from experiments.common.scale import Scale, on, replicated, results_on
 
 EPOCHS = 2
@@ -165,3 +170,34 @@ def test_summarisation(compare, monkeypatch, debian):
     corpus = summarisation.synopsis_corpus
     monkeypatch.setattr(summarisation, "synopsis_corpus", lambda: corpus(validation=30, test=30))
     compare(summarisation, summarisation.Command(quick=True))
+
+
+def test_speech_synthesis(compare, monkeypatch):
+    tiny = speech_synthesis.Settings(
+        num_strings=22,
+        num_validation=6,
+        embedding_size=8,
+        encoder_size=8,
+        hidden_size=12,
+        attention_size=8,
+        prenet_size=8,
+        batch_size=16,
+    )
+    monkeypatch.setattr(espeak, "speak", speak)
+    monkeypatch.setattr(speech_synthesis, "QUICK", (tiny, ListenerSettings(num_strings=80)))
+    monkeypatch.setattr(speech_synthesis, "MOST", 3)
+    monkeypatch.setattr(speech_synthesis, "LONGEST", 17)
+    compare(speech_synthesis, speech_synthesis.Command(quick=True, num_test=4))
+
+
+def test_video(compare, monkeypatch, handwritten):
+    tiny = video.Settings(hidden_size=8, features=4, num_clips=16, batch_size=8, imagined=1)
+    monkeypatch.setattr(video, "QUICK", {"gru": tiny})
+    monkeypatch.setattr(video, "NUM_VALIDATION", 8)
+    compare(video, video.Command(quick=True, num_test=12))
+
+
+def test_exercises(compare, monkeypatch, wrist):
+    tiny = exercises.Settings(hidden_size=8, seeds=2, batch_size=32, updates=16, stride=10)
+    monkeypatch.setattr(exercises, "QUICK", tiny)
+    compare(exercises, exercises.Command(quick=True))

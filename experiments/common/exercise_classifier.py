@@ -33,7 +33,7 @@ class ExerciseClassifier(nn.Module):
     @nn.compact
     def __call__(self, signals: Array, train: bool) -> Array:
         """signals [B, T, 6], T a stride or more. Returns: logits [B, 7]."""
-        scaled = signals / jnp.repeat(jnp.array([1.0, ANGULAR_UNIT]), 3)
+        scaled = signals / jnp.repeat(jnp.array([1.0, ANGULAR_UNIT], signals.dtype), 3)
         vectors = scaled.reshape(*scaled.shape[:2], 2, 3)
         lengths = jnp.sqrt((vectors**2).sum(-1) + 1e-6)
         xs = jnp.concatenate([scaled, lengths], -1)
