@@ -5,9 +5,9 @@ shoulder exercises. A window of two seconds is to be named, and a recording by a
 together. Each subject is tested by networks that have never seen one of theirs.
 
     python -m experiments.exercises            7 minutes of a busy core
-    python -m experiments.exercises --quick    2 minutes
+    python -m experiments.exercises --quick
     python -m experiments.exercises --predict runs/exercises/example.csv
-    python -m experiments.exercises --choose   how the augmentation was chosen
+    python -m experiments.exercises --choose   compares the augmentations by inner folds
 
 Measured over five folds of two subjects, % of windows / of recordings by vote / by the mean of the
 log-probabilities: one network 90.0 / 93.8 / 94.5 (mean of three seeds), three averaged 90.5 / 95.0

@@ -16,6 +16,12 @@ TINY = exercises.Settings(hidden_size=8, seeds=2, batch_size=32, updates=16, epo
 
 
 @pytest.fixture(autouse=True)
+def quick_to_compile(compile_quickly):
+    """Nearly all of the time here is compiling; `compile_quickly` undoes it."""
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(autouse=True)
 def tiny(monkeypatch, wrist):
     monkeypatch.setattr(exercises, "QUICK", TINY)
 

@@ -17,6 +17,12 @@ TINY = video.Settings(hidden_size=8, features=4, num_clips=16, batch_size=8, epo
 
 
 @pytest.fixture(autouse=True)
+def quick_to_compile(compile_quickly):
+    """Nearly all of the time here is compiling; `compile_quickly` undoes it."""
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(autouse=True)
 def tiny(monkeypatch, handwritten):
     monkeypatch.setattr(
         video, "QUICK", {name: replace(TINY, reader=name) for name in video.SETTINGS}
