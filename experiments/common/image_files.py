@@ -18,6 +18,7 @@ LONGER_SIDE = 20  # pixels of a digit in MNIST
 LEAST_CONTRAST = 0.05  # of ink against paper; black against white is 1
 INK = 0.3  # of the darkest ink; what has less is paper, or its shadow
 WIDEST = 2.0  # a digit's width, as a multiple of its height
+_SHADES = " .:*#"
 _LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue are (ITU-R BT.601)
 
 
@@ -73,6 +74,13 @@ def like_mnist(grey: np.ndarray) -> np.ndarray:
     shape = (max(round(scale * height), 1), max(round(scale * width), 1))
     small = np.asarray(jax.image.resize(digit, shape, "linear", antialias=True))
     return _centred(small / small.max())
+
+
+def sketch(image: np.ndarray) -> str:
+    """An image [28, 28] from 0 to 1 in letters; without its margin, and half as many rows."""
+    margin = (SIDE - LONGER_SIDE) // 2
+    rows = image[margin:-margin].reshape(-1, 2, SIDE).mean(1)
+    return "\n".join("".join(_SHADES[int(4 * x)] for x in row).rstrip() for row in rows)
 
 
 def _from_0_to_1(values: np.ndarray, path: Path) -> np.ndarray:

@@ -1,10 +1,10 @@
 """An image as a sequence, and a recurrent cell that reads it and then says what it saw.
 
-    rows       28 steps of 28 pixels
-    14x14      196 steps of one grey value, the mean of a square of four pixels
-    permuted   the same 196 in a random order, one for all images: what lies side by side in the
-               image lies anywhere in time (Le et al. 2015, https://arxiv.org/abs/1504.00941)
-    pixels     784 steps of one pixel, row by row from the top left
+rows       28 steps of 28 pixels
+14x14      196 steps of one grey value, the mean of a square of four pixels
+permuted   the same 196 in a random order, one for all images: what lies side by side in the
+           image lies anywhere in time (Le et al. 2015, https://arxiv.org/abs/1504.00941)
+pixels     784 steps of one pixel, row by row from the top left
 """
 
 from collections.abc import Callable
