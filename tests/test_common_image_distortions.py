@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from experiments.common.image_distortions import Distortion, distort, transform
+from experiments.common import image_distortions
+from experiments.common.image_distortions import Distortion, transform
 
+distort = jax.jit(image_distortions.distort)  # the amounts traced: one program a shape
 KEY = jax.random.key(0)
 IMAGES = np.random.default_rng(0).uniform(size=(40, 11, 8)).astype(np.float32)
 

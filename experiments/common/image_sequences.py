@@ -8,7 +8,7 @@ pixels     784 steps of one pixel, row by row from the top left
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -59,6 +59,7 @@ def init_layers(cell: str, reading: str, hidden_size: int, key: Array) -> list[A
     return [init_cell(cell, trick, input_size, hidden_size, steps, key)]
 
 
+@cache
 def hidden_size_for(cell: str, reading: str, parameters: int) -> int:
     """The hidden size at which the recurrent layers have about so many parameters."""
 
