@@ -31,8 +31,8 @@ def test_tables():
     read = Read(0.5, profile, np.ones(28), [{"epoch": 1}, {"epoch": 2}])
     table = describe_cells({"rows": {"gru": read, "min_gru": read}}, 400)
     assert "400 parameters, % right" in table
-    assert "mingru" in table
-    assert table.splitlines()[1].split()[-4:] == ["2", "5/8", "50.0", "50.0"]
+    assert "minGRU" in table
+    assert table.splitlines()[1].split()[-4:] == ["2", "4/5", "50.0", "50.0"]
     assert table.splitlines()[-1].endswith("1e-04 → 1  1e-04 → 1")
 
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.common.digits import CLASSES
+from experiments.common.image_sequences import cell_title
 
 _COLOURS = {"gru": "tab:green", "lstm": "tab:blue", "rnn": "tab:orange", "min_gru": "tab:purple"}
 _LEAST = 1e-12  # of a gradient; what is less is not drawn
@@ -32,7 +33,7 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]]) -> No
     for number, cell in enumerate(cells):
         places = np.arange(len(accuracy)) + width * (number - (len(cells) - 1) / 2)
         shares = [row[cell] for row in accuracy.values()]
-        axis.bar(places, shares, width, label=_title(cell), color=_COLOURS[cell])
+        axis.bar(places, shares, width, label=cell_title(cell), color=_COLOURS[cell])
         for place, share in zip(places, shares, strict=True):
             axis.text(place, share + 0.01, f"{100 * share:.0f}", ha="center", fontsize=8)
     axis.axhline(1 / CLASSES, color="grey", linestyle=":", label="guessing")
@@ -126,10 +127,6 @@ def _draw_gradients(axis: Axes, profiles: Profiles) -> None:
     for cell, (before, after) in profiles.items():
         for profile, style, when in ((before, ":", "untrained"), (after, "-", "trained")):
             drawn = np.where(profile > _LEAST, profile, np.nan)
-            axis.plot(drawn, style, color=_COLOURS[cell], label=f"{_title(cell)}, {when}")
+            axis.plot(drawn, style, color=_COLOURS[cell], label=f"{cell_title(cell)}, {when}")
     axis.set(yscale="log", ylim=(_LEAST, 1e3), xlabel="steps back from the end")
     axis.grid(alpha=0.3)
-
-
-def _title(cell: str) -> str:
-    return {"min_gru": "minGRU"}.get(cell, cell.upper())

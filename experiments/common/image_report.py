@@ -10,7 +10,12 @@ import numpy as np
 from experiments.common import image_plots
 from experiments.common.difficulty_report import describe_flow
 from experiments.common.digits import Digits
-from experiments.common.image_sequences import READINGS, hidden_size_for
+from experiments.common.image_sequences import (
+    READINGS,
+    cell_title,
+    hidden_size_for,
+    reading_title,
+)
 from experiments.common.plots import plot_learning_curves
 from experiments.common.report import format_table, mean_and_deviation
 
@@ -52,26 +57,21 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 def describe_cells(compared: Compared, parameters: int) -> str:
     """Two tables: what the cells got right, and how much of the gradient reaches the first step."""
     cells = list(next(iter(compared.values())))
-    names = [cell.replace("_", "") for cell in cells]
+    names = [cell_title(cell) for cell in cells]
     right, reach = [], []
     for reading, row in compared.items():
         epochs = len(row[cells[0]].records)
         sizes = "/".join(str(hidden_size_for(cell, reading, parameters)) for cell in cells)
         shares = [f"{100 * row[cell].accuracy:.1f}" for cell in cells]
-        right.append([title_of(reading), str(epochs), sizes, *shares])
+        right.append([reading_title(reading), str(epochs), sizes, *shares])
         left = [describe_flow(read.before[-1:], read.after[-1:]) for read in row.values()]
-        reach.append([title_of(reading), *left])
+        reach.append([reading_title(reading), *left])
     header = [f"{parameters:,} parameters, % right", "epochs", "units"]
     return (
         f"{format_table([*header, *names], right)}\n\n"
         "Of the gradient reach the first step, untrained → trained\n"
         f"{format_table(['', *names], reach)}"
     )
-
-
-def title_of(reading: str) -> str:
-    """Such as "pixels, T = 784"."""
-    return f"{reading}, T = {READINGS[reading][0]}"
 
 
 def write_report(
@@ -117,17 +117,20 @@ def write_report(
 def draw_figures(compared: Compared, out: Path) -> None:
     """Draws what the cells got right, the gradients, and the longest reading by itself."""
     accuracy = {
-        title_of(reading): {cell: read.accuracy for cell, read in row.items()}
+        reading_title(reading): {cell: read.accuracy for cell, read in row.items()}
         for reading, row in compared.items()
     }
     image_plots.plot_accuracy(out / "accuracy.png", accuracy)
     profiles = {
-        title_of(reading): {cell: (read.before, read.after) for cell, read in row.items()}
+        reading_title(reading): {cell: (read.before, read.after) for cell, read in row.items()}
         for reading, row in compared.items()
     }
     image_plots.plot_gradients(out / "gradients.png", profiles)
     longest = max(compared, key=lambda reading: READINGS[reading][0])
-    title, records = title_of(longest), {c: read.records for c, read in compared[longest].items()}
+    title, records = (
+        reading_title(longest),
+        {c: read.records for c, read in compared[longest].items()},
+    )
     image_plots.plot_failure(out / "longest.png", title, records, profiles[title])
 
 

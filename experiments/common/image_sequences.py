@@ -29,6 +29,16 @@ LAYERS = {"min_gru": 3}  # a cell whose gates do not read its state needs anothe
 _ORDER = np.random.default_rng(0).permutation(READINGS["permuted"][0])
 
 
+def cell_title(cell: str) -> str:
+    """What a cell is called in a table or a figure."""
+    return {"min_gru": "minGRU"}.get(cell, cell.upper())
+
+
+def reading_title(reading: str) -> str:
+    """Such as "pixels, T = 784"."""
+    return f"{reading}, T = {READINGS[reading][0]}"
+
+
 class Network(NamedTuple):
     """Any way from images to digits."""
 
