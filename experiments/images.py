@@ -187,7 +187,7 @@ def experiment(command: "Command") -> None:
     for name, settings in LARGER.items():
         settings = replace(settings, epochs=4) if command.quick else settings
         plan = image_training(settings, data, settings.learning_rate)
-        for seed in range(command.seeds):
+        for seed in range(1 if command.quick else command.seeds):
             directory = command.out / f"{settings.network}-seed{seed}"
             params, chances[name] = train_and_test(plan, settings, data.test, seed, directory)
             save_model(directory / MODEL, params, {"settings": asdict(settings)}, [])
@@ -228,7 +228,7 @@ def predict(out: Path, file: Path) -> str:
 class Command:
     """Trains networks to read digits and compares them, or asks the trained ones."""
 
-    seeds: int = 1  # trainings of each of the larger networks
+    seeds: int = 3  # trainings of each of the larger networks
     quick: bool = False  # two cells, two readings, fewer epochs
     out: Path = Path("runs/images")  # where everything is written
     predict: Path | None = None  # a PNG or .npy file of one digit to read, instead of training

@@ -75,7 +75,7 @@ class ConvNet(nn.Module):
     """Two convolutions that look at every second place, then a hidden layer, to compare with.
 
     Attributes:
-      features: of the first convolution; the second has four times as many.
+      features: of the first convolution; the second has twice as many.
       dropout: the rate, before the last layer.
 
     Reference: Simard et al. 2003, https://doi.org/10.1109/ICDAR.2003.1227801
@@ -88,7 +88,7 @@ class ConvNet(nn.Module):
     def __call__(self, images: Array, train: bool = False) -> Array:
         """images [B, 28, 28]. Returns: logits [B, 10]."""
         seen = images[..., None]
-        for features in (self.features, 4 * self.features):
+        for features in (self.features, 2 * self.features):
             seen = nn.relu(nn.Conv(features, kernel_size=(5, 5), strides=(2, 2))(seen))
         seen = nn.relu(nn.Dense(128)(seen.reshape(len(images), -1)))
         return nn.Dense(CLASSES)(nn.Dropout(self.dropout)(seen, not train))
