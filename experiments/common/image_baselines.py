@@ -9,7 +9,7 @@ from experiments.common.digits import Digits
 
 def logistic_regression(train: Digits, images: np.ndarray) -> np.ndarray:
     """A linear model of the pixels. Returns: int [M], the digits in `images` [M, 28, 28]."""
-    model = LogisticRegression(C=0.01, max_iter=300)
+    model = LogisticRegression(C=0.03, max_iter=300)  # the best C of a few, validated
     return model.fit(_pixels(train.images), train.labels).predict(_pixels(images))
 
 
