@@ -45,6 +45,7 @@ def test_permuted_is_one_order_for_all():
     one = np.asarray(as_sequence(np.arange(784).reshape(1, 28, 28), "permuted"))
     order = np.argsort(np.argsort(one[:, 0, 0]))
     np.testing.assert_array_equal(permuted, ordered[order])
+    assert np.abs(np.diff(order)).mean() > 50  # of 196 steps; neighbours lie apart
 
 
 @every_cell
