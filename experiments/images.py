@@ -63,7 +63,7 @@ LARGER = {
     "CNN": Settings("CNN", hidden_size=8),
 }
 RATES = {"gru": 1e-2, "lstm": 1e-2, "min_gru": 1e-2, "rnn": 1e-3}  # the best of a few, validated
-EPOCHS = {"rows": 16, "14x14": 24, "permuted": 10, "pixels": 6}
+EPOCHS = {"rows": 16, "14x14": 24, "permuted": 5, "pixels": 4}
 QUICK_EPOCHS = {"rows": 3, "14x14": 3}
 QUICK_CELLS = ("gru", "rnn")
 CELL = Settings("gru", distortion=SLIGHT, batch_size=32)
