@@ -1,10 +1,19 @@
 """Images as sequences: handwritten digits read row by row, pixel by pixel, and in sweeps.
 
-    python -m experiments.images                         0 minutes of a busy core
-    python -m experiments.images --quick                 0 minutes
-    python -m experiments.images --predict digit.png     a PNG or .npy file of one digit
+Of 5,000 digits of MNIST 3,600 train, 400 choose settings and epochs, 1,000 test. A GRU, an LSTM, a
+minimal GRU of three layers and a plain RNN of equally many parameters read them by rows, as 14 x 14
+pixels, these in a random order, and as 784 pixels one by one, alike but for the learning rate. A
+GRU in both directions, ReNet's sweeps and a CNN see more at once. All train on distorted digits.
 
-The data are 5,000 digits of MNIST: 3,600 train, 400 choose, 1,000 test.
+    python -m experiments.images                         about 14 minutes of one core's time
+    python -m experiments.images --quick                 2 minutes: two cells, two readings
+    python -m experiments.images --predict digit.png     one digit, any size; PNG or .npy
+
+Test digits right, in %, mean ± sd of three seeds: bidirectional GRU by rows 98.3 ±0.3, ReNet 98.1
+±0.5, CNN 98.0 ±0.3, SVM 96.9. Cells (GRU / LSTM / minGRU / RNN): rows 96.9 / 97.4 / 96.3 / 91.7;
+14x14 93.3 / 91.1 / 88.0 / 76.7; in the few epochs that time allowed, permuted 42 / 46 / 36 / 64,
+pixels 79 / 50 / 70 / 23. Over 784 steps 4e-23 of an untrained RNN's gradient is left: each step
+multiplies it by 1 − h², which is below 1 as soon as there was ink. Gates keep a tenth or more.
 """
 
 from collections.abc import Callable
@@ -33,7 +42,7 @@ from experiments.common.models import load_model, save_model
 
 COMMAND = "python -m experiments.images"
 MODEL = "model.msgpack"
-MINUTES = {False: 12, True: 2}  # of the whole command on an idle core, without and with --quick
+MINUTES = {False: 14, True: 2}  # of the whole command on an idle core, without and with --quick
 PARAMETERS = 8000  # of a cell's layers, about
 SLIGHT = Distortion(shift=1.0, angle=10.0, stretch=0.1, slant=0.1)
 STRONG = Distortion(shift=2.0, angle=15.0, stretch=0.15, slant=0.2)

@@ -136,4 +136,4 @@ def draw_figures(compared: Compared, out: Path) -> None:
 
 def draw_learning_curves(records: Mapping[str, list[dict[str, Any]]], out: Path) -> None:
     """Draws the training of the networks that see the image as they like."""
-    plot_learning_curves(out / "learning_curves.png", records, "validation_accuracy")
+    plot_learning_curves(out / "learning_curves.png", records, "validation_log_likelihood")
