@@ -32,10 +32,10 @@ from experiments.common import loop, training
 from experiments.common.command import run_command
 from experiments.common.digits import Digits, Parts, read_digits, split_in_three
 from experiments.common.image_baselines import logistic_regression, support_vectors
-from experiments.common.image_distortions import Distortion, distort
+from experiments.common.image_distortions import SLIGHT, STRONG, Distortion, distort
 from experiments.common.image_files import like_mnist, read_image, sketch
 from experiments.common.image_networks import ConvNet, ReNet, RowReader, from_module
-from experiments.common.image_report import Read, draw_learning_curves, write_report
+from experiments.common.image_report import Read, accuracy, draw_learning_curves, write_report
 from experiments.common.image_sequences import Network, cell_network, gradient_flow
 from experiments.common.metrics import read_records
 from experiments.common.models import load_model, save_model
@@ -44,8 +44,6 @@ COMMAND = "python -m experiments.images"
 MODEL = "model.msgpack"
 MINUTES = {False: 14, True: 2}  # of the whole command on an idle core, without and with --quick
 PARAMETERS = 8000  # of a cell's layers, about
-SLIGHT = Distortion(shift=1.0, angle=10.0, stretch=0.1, slant=0.1)
-STRONG = Distortion(shift=2.0, angle=15.0, stretch=0.15, slant=0.2)
 
 
 @dataclass(frozen=True)
@@ -92,13 +90,13 @@ def cell_settings(quick: bool) -> dict[str, dict[str, Settings]]:
 
 def make_network(settings: Settings) -> Network:
     """The network of these settings."""
-    hidden_size, dropout = settings.hidden_size, settings.dropout
+    size, dropout = settings.hidden_size, settings.dropout
     if settings.network == "bidirectional":
-        return from_module(RowReader(hidden_size, settings.num_layers, dropout))
+        return from_module(RowReader(size, settings.num_layers, dropout))
     if settings.network == "ReNet":
-        return from_module(ReNet(hidden_size, settings.patch, dropout))
+        return from_module(ReNet(size, settings.patch, dropout))
     if settings.network == "CNN":
-        return from_module(ConvNet(hidden_size, dropout))
+        return from_module(ConvNet(size, dropout))
     return cell_network(settings.network, settings.reading, PARAMETERS)
 
 
@@ -175,12 +173,11 @@ def read_with(settings: Settings, data: Parts, directory: Path) -> Read:
     plan = image_training(settings, data, settings.learning_rate)
     params, chances = train_and_test(plan, settings, data.test, 0, directory)
     untrained = jax.jit(plan.init)(jax.random.key(0)).params
-    images = jnp.asarray(data.validation.images[:32]) / 255.0
-    labels = jnp.asarray(data.validation.labels[:32])
+    some = (data.validation.images[:32] / 255.0, data.validation.labels[:32])
     flow = jax.jit(partial(gradient_flow, settings.network, settings.reading))
-    profiles = [np.asarray(flow(p, images, labels).profile[0]) for p in (untrained, params)]
-    accuracy = float((chances.argmax(-1) == data.test.labels).mean())
-    return Read(accuracy, *profiles, read_records(directory / loop.METRICS))
+    profiles = [np.asarray(flow(p, *some).profile[0]) for p in (untrained, params)]
+    right = accuracy(chances.argmax(-1), data.test)
+    return Read(right, *profiles, read_records(directory / loop.METRICS))
 
 
 def experiment(command: "Command") -> None:
@@ -188,9 +185,9 @@ def experiment(command: "Command") -> None:
     data = split_in_three(read_digits())
     print(f"About {MINUTES[command.quick]} minutes on an idle CPU core.")
     known = Digits(*map(np.concatenate, zip(data.train, data.validation, strict=True)))
-    answers = {
-        "logistic regression": [logistic_regression(known, data.test.images)],
-        "support vector machine": [support_vectors(known, data.test.images)],
+    right = {
+        "logistic regression": [accuracy(logistic_regression(known, data.test.images), data.test)],
+        "support vector machine": [accuracy(support_vectors(known, data.test.images), data.test)],
     }
     chances, records = {}, {}
     for name, settings in LARGER.items():
@@ -200,7 +197,7 @@ def experiment(command: "Command") -> None:
             directory = command.out / f"{settings.network}-seed{seed}"
             params, chances[name] = train_and_test(plan, settings, data.test, seed, directory)
             save_model(directory / MODEL, params, {"settings": asdict(settings)}, [])
-            answers.setdefault(name, []).append(chances[name].argmax(-1))
+            right.setdefault(name, []).append(accuracy(chances[name].argmax(-1), data.test))
             records[directory.name] = read_records(directory / loop.METRICS)
     compared = {
         reading: {
@@ -208,10 +205,6 @@ def experiment(command: "Command") -> None:
             for cell, settings in row.items()
         }
         for reading, row in cell_settings(command.quick).items()
-    }
-    right = {
-        name: [float((given == data.test.labels).mean()) for given in row]
-        for name, row in answers.items()
     }
     shown = (data.test, chances[next(iter(LARGER))])
     write_report(right, compared, PARAMETERS, shown, command.out)

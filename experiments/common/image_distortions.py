@@ -25,6 +25,10 @@ class Distortion(NamedTuple):
     slant: float = 0.0  # pixels to the side for each pixel down
 
 
+SLIGHT = Distortion(shift=1.0, angle=10.0, stretch=0.1, slant=0.1)
+STRONG = Distortion(shift=2.0, angle=15.0, stretch=0.15, slant=0.2)
+
+
 def distort(key: Array, images: Array, most: Distortion) -> Array:
     """Distorts each image in its own way, every amount even between minus and plus the most.
 

@@ -32,6 +32,11 @@ class Read(NamedTuple):
 Compared = Mapping[str, Mapping[str, Read]]  # for each reading, that of each cell
 
 
+def accuracy(answers: np.ndarray, digits: Digits) -> float:
+    """The share of answers [N] that are right."""
+    return float((answers == digits.labels).mean())
+
+
 def describe_classifiers(rows: Mapping[str, Sequence[float]], num_test: int) -> str:
     """A table of accuracies, several seeds as mean ± sample standard deviation, with the 95%
     interval of a share of `num_test` digits (Wilson 1927)."""
@@ -75,7 +80,7 @@ def describe_cells(compared: Compared, parameters: int) -> str:
 
 
 def write_report(
-    accuracy: Mapping[str, Sequence[float]],
+    rows: Mapping[str, Sequence[float]],
     compared: Compared,
     parameters: int,
     shown: tuple[Digits, np.ndarray],
@@ -84,17 +89,17 @@ def write_report(
     """Prints the comparison, and writes results.json and figures to `out`.
 
     Args:
-      accuracy: of each classifier that sees the image as it likes, for each seed, on the test set.
+      rows: the accuracy of each classifier that sees the image as it likes, for each seed, on the test set.
       compared: of the cells.
       parameters: about how many each of these has.
       shown: the test set, and the probabilities [N, 10] that the best network gives its digits.
       out: the folder.
     """
     test, chances = shown
-    print(f"\n{describe_classifiers(accuracy, len(test.labels))}")
+    print(f"\n{describe_classifiers(rows, len(test.labels))}")
     print(f"\n{describe_cells(compared, parameters)}")
     results = {
-        "classifiers": {name: list(shares) for name, shares in accuracy.items()},
+        "classifiers": {name: list(shares) for name, shares in rows.items()},
         "cells": {
             reading: {
                 cell: {
@@ -116,11 +121,11 @@ def write_report(
 
 def draw_figures(compared: Compared, out: Path) -> None:
     """Draws what the cells got right, the gradients, and the longest reading by itself."""
-    accuracy = {
+    shares = {
         reading_title(reading): {cell: read.accuracy for cell, read in row.items()}
         for reading, row in compared.items()
     }
-    image_plots.plot_accuracy(out / "accuracy.png", accuracy)
+    image_plots.plot_accuracy(out / "accuracy.png", shares)
     profiles = {
         reading_title(reading): {cell: (read.before, read.after) for cell, read in row.items()}
         for reading, row in compared.items()
