@@ -64,6 +64,16 @@ def test_a_seed_is_a_split():
     assert np.any(first.images != other.images)
 
 
+def test_three_parts_share_no_image():
+    whole = some_digits(50)
+    parts = digits.split_in_three(whole)
+    assert [len(part.labels) for part in parts] == [360, 40, 100]
+    assert all(len(set(np.bincount(part.labels))) == 1 for part in parts)
+    images = np.concatenate([part.images for part in parts])
+    assert len(np.unique(images, axis=0)) == 500
+    np.testing.assert_array_equal(parts.test.images, digits.split_digits(whole)[1].images)
+
+
 def test_pixels_come_row_by_row():
     images = np.arange(2 * 784).reshape(2, 28, 28) % 256
     np.testing.assert_array_equal(digits.as_pixels(images), images.reshape(2, 784))

@@ -50,6 +50,21 @@ def split_digits(digits: Digits, seed: int = 0, test_share: float = 0.2) -> tupl
     return first, second
 
 
+class Parts(NamedTuple):
+    """Digits to train on, to choose settings by, and to test once; no image is in two parts."""
+
+    train: Digits
+    validation: Digits
+    test: Digits
+
+
+def split_in_three(digits: Digits) -> Parts:
+    """Splits off the test set of `split_digits`, a fifth, then a tenth of the rest to choose by."""
+    rest, test = split_digits(digits)
+    train, validation = split_digits(rest, seed=1, test_share=0.1)
+    return Parts(train, validation, test)
+
+
 def as_pixels(images: np.ndarray, side: int = SIDE) -> np.ndarray:
     """Images as sequences, pixel by pixel: uint8 `[N, side²]`, row by row from the top left.
 
