@@ -119,6 +119,7 @@ def image_training(
     def loss(params: Any, batch: dict[str, Array], key: Array) -> Array:
         distortion_key, dropout_key = jax.random.split(key)
         images = distort(distortion_key, batch["images"] / 255.0, settings.distortion)
+        images = images.astype(jax.tree.leaves(params)[0].dtype)
         logits = network.logits(params, images, dropout_key)
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["labels"]).mean()
 
@@ -246,4 +247,4 @@ def main(command: Command) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main, Command, __doc__)
+    run_command(main, Command, __doc__, trains=True)

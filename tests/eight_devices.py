@@ -19,6 +19,7 @@ import grujax
 from experiments import (
     exercises,
     forecasting,
+    images,
     question_answering,
     sentiment,
     speech_recognition,
@@ -188,6 +189,13 @@ def test_speech_synthesis(compare, monkeypatch):
     monkeypatch.setattr(speech_synthesis, "MOST", 3)
     monkeypatch.setattr(speech_synthesis, "LONGEST", 17)
     compare(speech_synthesis, speech_synthesis.Command(quick=True, num_test=4))
+
+
+def test_images(compare, monkeypatch, handwritten):
+    small = {"hidden_size": 4, "epochs": 2, "num_layers": 1, "patch": 7, "batch_size": 24}
+    larger = {name: replace(settings, **small) for name, settings in images.LARGER.items()}
+    monkeypatch.setattr(images, "LARGER", larger)
+    compare(images, images.Command(quick=True))
 
 
 def test_video(compare, monkeypatch, handwritten):

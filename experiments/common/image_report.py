@@ -89,7 +89,7 @@ def write_report(
     """Prints the comparison, and writes results.json and figures to `out`.
 
     Args:
-      rows: the accuracy of each classifier that sees the image as it likes, for each seed, on the test set.
+      rows: the test accuracy of each classifier that sees the image as it likes, for each seed.
       compared: of the cells.
       parameters: about how many each of these has.
       shown: the test set, and the probabilities [N, 10] that the best network gives its digits.
