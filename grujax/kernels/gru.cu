@@ -616,8 +616,8 @@ enum BackwardOperand {
 };
 
 // `before` is the state before each step, as the walk had it; `d_hs` the gradient that comes in at
-// each step, and `d_last` at the walk's end. Gives δr, δz, δn as [models, T, B, 3, H] in `d_x`, and δr, δz,
-// δc in `d_products`.
+// each step, and `d_last` at the walk's end. Gives δr, δz, δn as [models, T, B, 3, H] in `d_x`, and
+// δr, δz, δc in `d_products`.
 GLOBAL grujax_backward(const float* reset, const float* update, const float* candidate,
                        const float* product, const Stored* before, const Stored* d_hs,
                        const Stored* d_last, const float* w_h, const unsigned char* starts,
