@@ -33,9 +33,12 @@ def tiny(monkeypatch):
     monkeypatch.setattr(images, "read_digits", some_digits)
     monkeypatch.setattr(images, "PARAMETERS", 60)
     monkeypatch.setattr(images, "RATES", {"gru": 1e-2, "rnn": 1e-3})
-    monkeypatch.setattr(images, "QUICK_EPOCHS", {"rows": 2, "14x14": 1})
-    small = {"hidden_size": 4, "epochs": 2, "num_layers": 1, "patch": 7, "batch_size": 24}
-    larger = {name: replace(settings, **small) for name, settings in images.LARGER.items()}
+    monkeypatch.setattr(images, "QUICK_EPOCHS", {"rows": 2})
+    small = {"hidden_size": 4, "num_layers": 1, "patch": 7, "batch_size": 24}
+    larger = {
+        name: replace(images.LARGER[name], **small)
+        for name in ("bidirectional GRU by rows", "ReNet")
+    }
     monkeypatch.setattr(images, "LARGER", larger)
 
 
@@ -53,14 +56,16 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     assert list(results["classifiers"]) == names
     assert results["classifiers"]["support vector machine"] == [1.0]
     assert {reading: list(row) for reading, row in results["cells"].items()} == {
-        "rows": ["gru", "rnn"],
-        "14x14": ["gru", "rnn"],
+        "rows": ["gru", "rnn"]
     }
-    assert all(f"\n{name} " in printed for name in [*names, "rows, T = 28", "14x14, T = 196"])
+    assert all(f"\n{name} " in printed for name in [*names, "rows, T = 28"])
     for plot in ("accuracy", "gradients", "longest", "misread", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
 
     # Stopped after an epoch and begun again: the same numbers.
+    larger = images.LARGER
+    monkeypatch.setattr(images, "LARGER", dict(list(larger.items())[:1]))
+    monkeypatch.setattr(images, "RATES", {})
     monkeypatch.setattr(images, "write_report", lambda *_: None)
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
@@ -70,15 +75,16 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
         for name in ("alone", "stopped")
     ]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
-    assert len(read_records(metrics[0])) == 2
+    assert len(read_records(metrics[0])) == 4
 
     # The saved networks read one's own image.
+    monkeypatch.setattr(images, "LARGER", larger)
     mine = np.full((90, 50), 200)
     mine[20:70, 20:28] = 30
     np.save(tmp_path / "mine.npy", mine)
     run(tmp_path / "alone", predict=tmp_path / "mine.npy")
     printed = capsys.readouterr().out
-    assert printed.count("###") >= 10
+    assert printed.count("###") >= 5
     assert all(f"\n{name}: " in printed for name in images.LARGER)
 
 
