@@ -6,7 +6,7 @@
     python -m experiments.benchmark --quick --busy 4 --libraries       beside four busy processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
-    python -m experiments.benchmark --gpu       on an NVIDIA GPU instead, beside cuDNN, 5 minutes
+    python -m experiments.benchmark --gpu       on an NVIDIA GPU instead, beside cuDNN, 3 minutes
 
 Each point is a setting (T steps, batch B, input size I, hidden size H) in two modes: the forward
 pass, and the training step: forward, then the gradients of all weights, inputs and the initial

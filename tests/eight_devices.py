@@ -18,6 +18,7 @@ from synthetic_teacher import speak
 import grujax
 from experiments import (
     exercises,
+    flip_flop,
     forecasting,
     images,
     question_answering,
@@ -209,3 +210,7 @@ def test_exercises(compare, monkeypatch, wrist):
     tiny = exercises.Settings(hidden_size=8, seeds=2, batch_size=32, updates=16, stride=10)
     monkeypatch.setattr(exercises, "QUICK", tiny)
     compare(exercises, exercises.Command(quick=True))
+
+
+def test_flip_flop(compare):
+    compare(flip_flop, flip_flop.Command(quick=True))
