@@ -9,6 +9,7 @@ from helpers import BOTH, IMPLEMENTATIONS, Draw, assert_close, assert_equal, inp
 
 import grujax
 from grujax import implementations
+from grujax.implementations import default
 
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
@@ -188,11 +189,14 @@ def test_concrete_lengths_are_checked_under_jit():
 
 def test_a_name_forces_its_implementation_and_every_one_is_in_the_table():
     for name in IMPLEMENTATIONS:
-        module = importlib.import_module(f"grujax.implementations.{name}")
-        assert implementations.choose(name) is module.run
+        run = implementations.choose(name)
+        if name in default.KERNELS:
+            assert (run.func, run.args) == (default.run_kernel, (name,))
+        else:
+            assert run is importlib.import_module(f"grujax.implementations.{name}").run
     with pytest.raises(ValueError, match="`implementation` must be") as error:
         implementations.choose("none of them")
-    assert set(re.findall(r'"(\w+)"', str(error.value))) == set(IMPLEMENTATIONS)
+    assert set(re.findall(r'"(\w+)"', str(error.value))) == {*IMPLEMENTATIONS, *default.KERNELS}
 
 
 # --- scan_cell ----------------------------------------------------------------------------------
