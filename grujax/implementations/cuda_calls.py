@@ -23,7 +23,7 @@ from grujax.implementations.cuda_launch import Launch, Operand, pad, pad_inputs
 from grujax.implementations.cuda_layouts import choose_layout
 from grujax.implementations.gates import Gates
 from grujax.implementations.masks import Masks, where_exists
-from grujax.implementations.passes import Inputs, Kept, Outputs
+from grujax.implementations.passes import Inputs, Kept, Outputs, states_before
 from grujax.implementations.stacks import Stack
 from grujax.params import GRUParams
 
@@ -171,20 +171,12 @@ def _project(own: tuple[Any, Any], inputs: Inputs, masks: Masks) -> tuple[Array,
 
 
 def _states_before(stack: Stack, own: Any, kept: Kept) -> tuple[Array, bool]:
-    """The states before the steps, `[T, B, H]`, as the walk had them."""
-
-    def of_model(
-        reverse: bool, hs: Array, h0: Array, reset_state: Array, starts: Array | None
-    ) -> Array:
-        first = h0[None]
-        parts = (hs[1:], first) if reverse else (first, hs[:-1])
-        before = jnp.concatenate(parts)
-        return before if starts is None else jnp.where(starts[..., None], reset_state, before)
+    """`states_before`, and whether it has an axis of models."""
 
     def select(kept: Any) -> tuple[Any, ...]:
         return kept.hs, kept.inputs.h0, kept.inputs.reset_state, kept.masks.starts
 
-    return stack.directed(of_model, select(own), *select(kept))
+    return stack.directed(states_before, select(own), *select(kept))
 
 
 def _axes(own: Any) -> Any:

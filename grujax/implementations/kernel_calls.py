@@ -38,8 +38,7 @@ def _by_scan(primitive: Primitive, **static: Any) -> Any:
 
 def _by_passes(passes: Any, primitive: Primitive, **static: Any) -> Any:
     """The same by a module's `forward_pass` and `backward_pass`, of one model."""
-    models, stacked, (even, odd) = static["models"], static["stacked"], static["reverse"]
-    axes = tuple(0 if own else None for own in stacked)
+    stack = Stack(static["models"], *static["reverse"])
 
     def one_model(reverse: bool, *leaves: Array) -> list[Array]:
         arguments = jax.tree.unflatten(static["structure"], leaves)
@@ -49,23 +48,11 @@ def _by_passes(passes: Any, primitive: Primitive, **static: Any) -> Any:
             results = passes.backward_pass(reverse, *arguments)
         return jax.tree.leaves(results)
 
-    if models is None:
-        return partial(one_model, even)
-    if even == odd:
-        return jax.vmap(partial(one_model, even), in_axes=axes)
+    def run(*leaves: Array) -> list[Array]:
+        results, _ = stack.directed(one_model, static["stacked"], *leaves)
+        return results
 
-    def both_directions(*leaves: Array) -> list[Array]:
-        own = list(zip(leaves, axes, strict=True))
-        by_direction = [
-            jax.vmap(partial(one_model, reverse), in_axes=axes)(
-                *(leaf if axis is None else leaf[first::2] for leaf, axis in own)
-            )
-            for first, reverse in enumerate((even, odd))
-        ]
-        pairs = zip(*by_direction, strict=True)
-        return [jnp.stack(pair, 1).reshape(models, *pair[0].shape[1:]) for pair in pairs]
-
-    return both_directions
+    return run
 
 
 def _result_shapes(primitive: Primitive, *avals: Any, **static: Any) -> list[Any]:

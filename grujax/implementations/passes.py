@@ -128,6 +128,15 @@ def flatten_batch(inputs: Inputs, masks: Masks) -> tuple[Inputs, Masks]:
     return Inputs(params, flatten(xs, 1), *states), flat_masks
 
 
+def states_before(
+    reverse: bool, hs: Array, h0: Array, reset_state: Array, starts: Array | None
+) -> Array:
+    """The states before all steps, `[T, B, H]`, as the walk had them."""
+    first = h0[None]
+    before = jnp.concatenate([hs[1:], first] if reverse else [first, hs[:-1]])
+    return before if starts is None else jnp.where(starts[..., None], reset_state, before)
+
+
 def _stack(one: Array | None, other: Array | None) -> Array | None:
     return None if one is None or other is None else jnp.stack([one, other])
 

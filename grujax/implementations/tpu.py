@@ -42,7 +42,7 @@ from jax.typing import DTypeLike
 from grujax.cell import matmul
 from grujax.implementations.gates import Gates, gates_of, pack_gates
 from grujax.implementations.masks import Masks, where_exists
-from grujax.implementations.passes import Inputs, Kept, Outputs
+from grujax.implementations.passes import Inputs, Kept, Outputs, states_before
 from grujax.implementations.tpu_tiles import Tiles, cut
 from grujax.params import GRUParams
 
@@ -97,7 +97,9 @@ def backward_pass(reverse: bool, kept: Kept, d_last: Array, d_hs: Array) -> Inpu
 
     tiles = _tiles_of(kept.inputs)
     inputs, masks = tiles.pad_inputs(kept.inputs), tiles.pad_masks(kept.masks)
-    before = tiles.pad_steps(_states_before(kept, reverse))
+    _, _, h0, reset_state = kept.inputs
+    before = states_before(reverse, kept.hs, h0, reset_state, kept.masks.starts)
+    before = tiles.pad_steps(before)
     seen = masks.seen(before)
     with _precision_for(before.dtype):
         gates = _gates(tiles, kept.gates, inputs, masks, seen)
@@ -149,15 +151,6 @@ def _project(inputs: Inputs, masks: Masks) -> Array:
         keeps = jnp.pad(masks.keeps, ((0, 0), (0, 0), (hidden, hidden)))
         projected = jnp.where(keeps, jnp.inf, projected)
     return projected
-
-
-def _states_before(kept: Kept, reverse: bool) -> Array:
-    """The states before all steps, `[T, B, H]`."""
-    h0, hs, starts = kept.inputs.h0[None], kept.hs, kept.masks.starts
-    before = jnp.concatenate([hs[1:], h0] if reverse else [h0, hs[:-1]])
-    if starts is None:
-        return before
-    return jnp.where(starts[..., None], kept.inputs.reset_state, before)
 
 
 def _gates(tiles: Tiles, kept: Gates | None, inputs: Inputs, masks: Masks, seen: Array) -> Gates:

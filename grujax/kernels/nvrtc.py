@@ -16,6 +16,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from grujax.kernels.building import KernelError, digest, directory
@@ -56,13 +57,11 @@ def _compile(options: tuple[str, ...]) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         ptx = _compile_source(library, source, options)
-    try:
+    with suppress(OSError):  # a folder that cannot be written costs the next process a second
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             file.write(ptx)
         Path(file.name).replace(path)  # in one step: nobody sees half a file
-    except OSError:
-        pass  # a folder that cannot be written costs a second in the next process
     return ptx
 
 
