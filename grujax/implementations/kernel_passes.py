@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -41,11 +42,14 @@ def of_both(kernels: Kernels) -> Passes:
     )
 
 
-def _keeping(kernels: Kernels) -> Any:
+def _keeping(kernels: Kernels) -> Callable[[Inputs], bool]:
     """A GPU has the memory, and recomputes the gates by a matmul as long as the walk itself."""
-    if "cuda" in kernels and nvrtc.is_installed():
-        return lambda inputs: True
-    return scan.pays_to_keep_gates
+
+    def pays(inputs: Inputs) -> bool:
+        on_gpu = "cuda" in kernels and nvrtc.is_installed() and jax.default_backend() == "gpu"
+        return on_gpu or scan.pays_to_keep_gates(inputs)
+
+    return pays
 
 
 def _forward(

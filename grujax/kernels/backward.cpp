@@ -174,8 +174,8 @@ class Backward {
                           GRUJAX_INLINE_LAMBDA { f(height, width, row, j); });
       j += decltype(width)::value;
     };
-    while (blocks - j >= 3) with_width(Number<3>{});
-    if (blocks - j == 2) with_width(Number<2>{});
+    while (blocks - j >= 5 || blocks - j == 3) with_width(Number<3>{});
+    while (blocks - j >= 2) with_width(Number<2>{});
     if (blocks - j == 1) with_width(Number<1>{});
   }
 

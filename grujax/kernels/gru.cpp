@@ -1,5 +1,5 @@
 // The GRU for CPUs, as XLA calls it: the operands and results are listed in
-// grujax/implementations/native_calls.py, and the recurrence stands in forward.cpp and backward.cpp.
+// grujax/implementations/kernel_calls.py, and the recurrence stands in forward.cpp and backward.cpp.
 #include "gru.h"
 #include "self_test.h"
 #include "xla/ffi/api/ffi.h"

@@ -5,6 +5,10 @@
 #include <cstring>
 #include <type_traits>
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
+
 namespace grujax {
 
 // kRows × 3 sums, 3 operands and a broadcast value fill the registers of the machine.
@@ -37,18 +41,34 @@ GRUJAX_INLINE void store(float* to, Vector values) {
 }
 
 // The first `lanes` alone; the others are read as zero.
-GRUJAX_INLINE Vector load(const float* from, int lanes) {
-  if (lanes >= kLanes) return load(from);
+#ifdef __AVX512F__
+GRUJAX_INLINE __mmask16 first(int lanes) { return static_cast<__mmask16>((1u << lanes) - 1); }
+GRUJAX_INLINE Vector load_first(const float* from, int lanes) {
+  return _mm512_maskz_loadu_ps(first(lanes), from);
+}
+GRUJAX_INLINE void store_first(float* to, Vector values, int lanes) {
+  _mm512_mask_storeu_ps(to, first(lanes), values);
+}
+#else
+GRUJAX_INLINE Vector load_first(const float* from, int lanes) {
   Vector values = {};
   std::memcpy(&values, from, 4 * lanes);
   return values;
+}
+GRUJAX_INLINE void store_first(float* to, Vector values, int lanes) {
+  std::memcpy(to, &values, 4 * lanes);
+}
+#endif
+
+GRUJAX_INLINE Vector load(const float* from, int lanes) {
+  return lanes >= kLanes ? load(from) : load_first(from, lanes);
 }
 
 GRUJAX_INLINE void store(float* to, Vector values, int lanes) {
   if (lanes >= kLanes) {
     store(to, values);
   } else {
-    std::memcpy(to, &values, 4 * lanes);
+    store_first(to, values, lanes);
   }
 }
 
