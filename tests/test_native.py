@@ -49,6 +49,20 @@ def test_other_dtypes_are_refused_by_name_and_run_as_the_scan_by_default(x64):
     assert "@grujax_" not in jax.jit(loss, static_argnums=2).lower(params, xs, None).as_text()
 
 
+@pytest.mark.parametrize(
+    ("mapped", "rows", "units", "pays"),
+    [(1, 7, 419, False), (1, 8, 419, True), (1, 7, 418, True), (2, 4, 419, True)],
+)
+def test_a_few_rows_of_large_weights_run_as_the_scan(mapped, rows, units, pays):
+    params = jax.eval_shape(lambda: grujax.init_gru(jax.random.key(0), 3, units))
+    xs = jax.ShapeDtypeStruct((mapped, 5, rows, 3), jnp.float32)
+    program = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))
+    text = program.lower(params, xs).as_text()
+    assert ("@grujax_backward(" in text) == pays
+    # The rows of what is mapped are all walked at once.
+    assert ("@grujax_forward(" in text) == pays
+
+
 @pytest.mark.parametrize("axes", [(0, None), (0, 0), (None, 0)], ids=["models", "both", "data"])
 def test_a_vmap_is_one_call(axes):
     draw = Draw("vmap", "float32")

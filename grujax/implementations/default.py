@@ -1,7 +1,7 @@
 """The kernels, and what runs where `implementation` is None.
 
     platform      kernel    dtype               units    reset form     where it cannot
-    CPU           native    float32, bfloat16   any      both           scan
+    CPU           native    float32, bfloat16   any      both           scan, or does not pay
     NVIDIA GPU    cuda      float32             ≤ 256    reset_after    scan
                             bfloat16            ≤ 512    reset_after    scan
     any other     none                                                  scan
@@ -10,6 +10,8 @@ and by name alone, as it has never run on one,
 
     TPU           tpu       float32             ≤ 2048   both           scan
                             bfloat16            ≤ 2816   both           scan
+
+Where the native kernel does not pay stands in `native.pays`.
 
 What can be known of a program before it is lowered, dtype, units and reset form, is asked here; the
 platform is known when it is lowered (`grujax.implementations.kernel_calls`).

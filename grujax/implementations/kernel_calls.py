@@ -12,6 +12,7 @@ names what may run beside the scan.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -23,9 +24,9 @@ from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
 from grujax import kernels
-from grujax.implementations import cuda, cuda_calls, scan, tpu
+from grujax.implementations import cuda, cuda_calls, native, scan, tpu
+from grujax.implementations.passes import Inputs
 from grujax.implementations.stacks import Stack
-from grujax.params import GRUParams
 
 forward_p = Primitive("grujax_forward")
 backward_p = Primitive("grujax_backward")
@@ -77,16 +78,19 @@ def _lower_native(primitive: Primitive, context: Any, *operands: Any, **static: 
     """On a CPU."""
     if not _may_run("native", context, static) or not kernels.is_loaded():
         return _lower_scan(primitive, context, *operands, **static)
+    inputs = _inputs_of(primitive, static["structure"], context.avals_in)
+    models = static["models"] or 1
+    if not native.pays(models, *inputs.h0.shape[-2:]):
+        return _lower_scan(primitive, context, *operands, **static)
     slots = _slots(primitive, jax.tree.unflatten(static["structure"], static["stacked"]))
-    models = static["models"]
     return jax.ffi.ffi_lowering(primitive.name)(
         context,
         *operands,
-        models=np.int64(1 if models is None else models),
+        models=np.int64(models),
         present=np.int64(sum(1 << i for i, slot in enumerate(slots) if slot is not None)),
         stacked=np.int64(sum(1 << i for i, slot in enumerate(slots) if slot)),
         reverse=np.int64(sum(1 << i for i, backward in enumerate(static["reverse"]) if backward)),
-        reset_after=_params_of(primitive, static["structure"]).reset_after,
+        reset_after=inputs.params.reset_after,
     )
 
 
@@ -142,10 +146,9 @@ def _slots(primitive: Primitive, arguments: Any) -> list[Any]:
     return [*jax.tree.leaves(kept.inputs), *kept.masks, kept.hs, *gates, d_last, d_hs]
 
 
-def _params_of(primitive: Primitive, structure: Any) -> GRUParams:
-    arguments = jax.tree.unflatten(structure, range(structure.num_leaves))
-    inputs = arguments[0] if primitive is forward_p else arguments[0].inputs
-    return inputs.params
+def _inputs_of(primitive: Primitive, structure: Any, leaves: Sequence[Any]) -> Inputs:
+    arguments = jax.tree.unflatten(structure, leaves)
+    return arguments[0] if primitive is forward_p else arguments[0].inputs
 
 
 # --- vmap ---------------------------------------------------------------------------------------
