@@ -155,11 +155,7 @@ def classifier_training(
 
 def make_train(settings: Settings, splits: Splits) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(classifier_training(settings, splits, learning_rate), key)[1]
-
-    return train
+    return training.as_function(classifier_training, settings, splits)
 
 
 def train_networks(

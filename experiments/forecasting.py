@@ -143,11 +143,7 @@ def make_training(
 
 def make_train(settings: Settings, problem: Problem) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(make_training(settings, problem, learning_rate), key)[1]
-
-    return train
+    return training.as_function(make_training, settings, problem)
 
 
 def train_seeds(settings: Settings, problem: Problem, out: Path, label: str) -> Any:

@@ -131,32 +131,20 @@ def image_training(
             "validation_accuracy": (chances.argmax(-1) == labels).mean(),
         }
 
-    return training.make_training(
+    return training.make_usual_training(
+        settings,
+        learning_rate,
         init_params=network.init,
         loss=loss,
         evaluate=evaluate,
         score="validation_log_likelihood",
-        optimizer=training.adamw_warmup_cosine(
-            learning_rate,
-            settings.weight_decay,
-            settings.max_gradient_norm,
-            len(data.train.labels) // settings.batch_size,
-            settings.epochs,
-        ),
         examples=examples,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        patience=settings.epochs,
     )
 
 
 def make_train(settings: Settings, data: Parts) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(image_training(settings, data, learning_rate), key)[1]
-
-    return train
+    return training.as_function(image_training, settings, data)
 
 
 def train_and_test(

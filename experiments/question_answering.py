@@ -106,23 +106,13 @@ def make_training(
         right = answer(model, params, validation)[0] == validation["answer"]
         return {"validation_accuracy": right.mean()}
 
-    num_batches = len(train) // settings.batch_size
-    return training.make_training(
+    return training.make_usual_training(
+        settings,
         init_params=lambda key: model.init(key, {k: v[:1] for k, v in examples.items()}, False),
         loss=loss,
         evaluate=evaluate,
         score="validation_accuracy",
-        optimizer=training.adamw_warmup_cosine(
-            settings.learning_rate,
-            settings.weight_decay,
-            settings.max_gradient_norm,
-            num_batches,
-            settings.epochs,
-        ),
         examples=examples,
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        patience=settings.epochs,
     )
 
 

@@ -141,32 +141,20 @@ def recogniser_training(
             "validation_strings_right": (errors == 0).mean(),
         }
 
-    return training.make_training(
+    return training.make_usual_training(
+        settings,
+        learning_rate,
         init_params=lambda key: model.init(key, jnp.zeros((1, settings.stride, COEFFICIENTS))),
         loss=loss,
         evaluate=evaluate,
         score="validation_log_likelihood",
-        optimizer=training.adamw_warmup_cosine(
-            learning_rate,
-            settings.weight_decay,
-            settings.max_gradient_norm,
-            settings.num_strings // settings.batch_size,
-            settings.epochs,
-        ),
         examples=jnp.arange(settings.num_strings),  # what they are is drawn in `loss`
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        patience=settings.epochs,
     )
 
 
 def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(recogniser_training(settings, data, learning_rate), key)[1]
-
-    return train
+    return training.as_function(recogniser_training, settings, data)
 
 
 def experiment(command: "Command") -> None:

@@ -150,34 +150,22 @@ def synthesiser_training(
         means = {name: parts[name].mean() for name in ("distance", "stop", "attention")}
         return means | {"validation_score": -means["distance"] - means["stop"]}
 
-    return training.make_training(
+    return training.make_usual_training(
+        settings,
+        learning_rate,
         init_params=lambda key: model.init(
             key, jnp.ones((1, 1), int), jnp.zeros((1, 1, settings.reduction, MELS)), False
         ),
         loss=loss,
         evaluate=evaluate,
         score="validation_score",
-        optimizer=training.adamw_warmup_cosine(
-            learning_rate,
-            settings.weight_decay,
-            settings.max_gradient_norm,
-            len(data.train.lengths) // settings.batch_size,
-            settings.epochs,
-        ),
         examples=jax.tree.map(jnp.asarray, data.train),
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        patience=settings.epochs,
     )
 
 
 def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(synthesiser_training(settings, data, learning_rate), key)[1]
-
-    return train
+    return training.as_function(synthesiser_training, settings, data)
 
 
 def experiment(command: "Command") -> None:

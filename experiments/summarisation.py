@@ -135,11 +135,7 @@ def summary_training(
 
 def make_train(settings: Settings, data: buckets.Data) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(summary_training(settings, data, learning_rate), key)[1]
-
-    return train
+    return training.as_function(summary_training, settings, data)
 
 
 def load_summariser(out: Path) -> Translator:

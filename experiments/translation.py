@@ -136,11 +136,7 @@ def translation_training(
 
 def make_train(settings: Settings, data: buckets.Data) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(translation_training(settings, data, learning_rate), key)[1]
-
-    return train
+    return training.as_function(translation_training, settings, data)
 
 
 def load_translator(out: Path) -> tuple[Translator, Settings]:

@@ -133,22 +133,14 @@ def watcher_training(
             metrics["validation_frame_error"] = frame_error(model, params, hs, validation, NEXT)
         return metrics
 
-    return training.make_training(
+    return training.make_usual_training(
+        settings,
+        learning_rate,
         init_params=lambda key: init_watcher(model, key),
         loss=loss,
         evaluate=evaluate,
         score="validation_mean",
-        optimizer=training.adamw_warmup_cosine(
-            learning_rate,
-            settings.weight_decay,
-            settings.max_gradient_norm,
-            settings.num_clips // settings.batch_size,
-            settings.epochs,
-        ),
         examples=jnp.arange(settings.num_clips),  # what they are is drawn in `loss`
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        patience=settings.epochs,
     )
 
 
@@ -161,11 +153,7 @@ def draw_test(digits: Any, count: int, seed: int) -> Clips:
 
 def make_train(settings: Settings, parts: Parts) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(watcher_training(settings, parts, learning_rate), key)[1]
-
-    return train
+    return training.as_function(watcher_training, settings, parts)
 
 
 def experiment(command: "Command") -> None:

@@ -146,22 +146,13 @@ def listener_training(settings: ListenerSettings, data: ListenerData) -> trainin
         wrong = training.map_batches(lambda part: errors(params, part), strings, 100)
         return {"validation_digits_right": 1 - wrong.sum() / (strings.digits >= 0).sum()}
 
-    return training.make_training(
+    return training.make_usual_training(
+        settings,
         init_params=lambda key: model.init(key, jnp.zeros((1, settings.stride, COEFFICIENTS))),
         loss=loss,
         evaluate=evaluate,
         score="validation_digits_right",
-        optimizer=training.adamw_warmup_cosine(
-            settings.learning_rate,
-            settings.weight_decay,
-            settings.max_gradient_norm,
-            settings.num_strings // settings.batch_size,
-            settings.epochs,
-        ),
         examples=jax.tree.map(jnp.asarray, data.train),
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        patience=settings.epochs,
     )
 
 

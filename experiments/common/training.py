@@ -12,7 +12,7 @@ checkpoints. `experiments.common.scale` says on how many devices, in what pieces
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -128,6 +128,52 @@ def make_training(
     return Training(init, epoch, epochs, patience, count_rows(first, row_axes), step)
 
 
+class Recipe(Protocol):
+    """What the settings of most experiments say about their training."""
+
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def max_gradient_norm(self) -> float: ...
+
+
+def make_usual_training(
+    recipe: Recipe, learning_rate: float | Array | None = None, *, examples: PyTree, **parts: Any
+) -> Training:
+    """`make_training` with `adamw_warmup_cosine` over all epochs of the recipe, none left out.
+
+    Args:
+      recipe: an experiment's settings.
+      learning_rate: may be traced; None: the recipe's.
+      examples: the training set, as `make_training` takes it.
+      parts: the other arguments of `make_training`.
+
+    Raises:
+      ValueError: there are fewer examples than one batch.
+    """
+    optimizer = adamw_warmup_cosine(
+        recipe.learning_rate if learning_rate is None else learning_rate,
+        recipe.weight_decay,
+        recipe.max_gradient_norm,
+        jax.tree.leaves(examples)[0].shape[0] // recipe.batch_size,
+        recipe.epochs,
+    )
+    return make_training(
+        optimizer=optimizer,
+        examples=examples,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        patience=recipe.epochs,
+        **parts,
+    )
+
+
 def start(params: PyTree, optimizer: optax.GradientTransformation, key: Array) -> TrainState:
     """The state before the first epoch."""
     return TrainState(
@@ -167,6 +213,21 @@ def train(training: Training, key: Array) -> tuple[TrainState, Metrics]:
         return jax.lax.cond(training.finished(state), idle, training.epoch, state)
 
     return jax.lax.scan(advance, training.init(key), length=training.epochs)
+
+
+def as_function(build: Callable[..., Training], settings: Any, data: Any) -> Callable[..., Metrics]:
+    """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E], as sweeps take it.
+
+    Args:
+      build: (settings, data, learning_rate) -> the training; the rate may be traced.
+      settings: whose `learning_rate` is that of a `train` without one.
+      data: whatever `build` takes.
+    """
+
+    def train_at(key: Array, learning_rate: float | Array = settings.learning_rate) -> Metrics:
+        return train(build(settings, data, learning_rate), key)[1]
+
+    return train_at
 
 
 def adamw_warmup_cosine(
