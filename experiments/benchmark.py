@@ -1,7 +1,7 @@
 """The GRU on the CPU: grujax beside six libraries a Python user could pick instead.
 
     python -m experiments.benchmark --quick     12 points, under 3 minutes on two quiet cores
-    python -m experiments.benchmark             about 100 points, about 20 minutes
+    python -m experiments.benchmark             about 100 points, half an hour
     python -m experiments.benchmark --implementations scan     without the native kernel
     python -m experiments.benchmark --quick --busy 4 --libraries       beside four busy processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
