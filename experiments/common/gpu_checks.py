@@ -25,6 +25,7 @@ class Check(NamedTuple):
     dtype: str = "float32"
     options: tuple[str, ...] = ()  # of ALL
     kind: str = "one"  # or "models" under vmap, or "both" directions
+    reset_after: bool = True
 
 
 CHECKS = (
@@ -35,6 +36,9 @@ CHECKS = (
     Check("both directions, cluster", 5, 256, options=("lengths", "resets"), kind="both"),
     Check("bfloat16, one block", 5, 128, "bfloat16", ("lengths",)),
     Check("bfloat16, cluster, all options", 200, 512, "bfloat16", ALL),
+    Check("reset before, models", 3, 100, options=("lengths",), kind="models", reset_after=False),
+    Check("reset before, cluster, all options", 40, 256, options=ALL, reset_after=False),
+    Check("reset before, bfloat16, cluster", 200, 512, "bfloat16", reset_after=False),
 )
 STEPS, INPUTS = 40, 7
 
@@ -86,6 +90,7 @@ def _draw(check: Check) -> Any:
             w_h=normal(3, units, units, scale=units**-0.5),
             b_x=normal(3, units, scale=0.3),
             b_hn=normal(units, scale=0.3),
+            reset_after=check.reset_after,
         )
 
     several = jax.tree.map(lambda *leaves: np.stack(leaves), params(), params(), params())

@@ -8,10 +8,11 @@ gradient stands in `grujax.implementations.scan`.
 Models under `vmap`, and both directions of a bidirectional layer, are one launch: each has clusters
 of blocks of its own. Under `vmap` over data alone, the mapped axis is one more axis of the batch.
 
-Limits. GPUs of compute capability 9.0 and later (Hopper), `reset_after=True`, float32 with H ≤ 256
-and bfloat16 with H ≤ 512. float32 is that in every product: no TF32. Memory: the gates are kept
-between the two passes, 4·T·B·H numbers in float32; the projected inputs and two gradients of the
-gates, 3·T·B·H numbers each, live while a pass runs.
+Limits. GPUs of compute capability 9.0 and later (Hopper), float32 with H ≤ 256 and bfloat16 with
+H ≤ 512. float32 is that in every product: no TF32. With `reset_after=False` a step has two products
+one after the other, and two barriers. Memory: the gates are kept between the two passes, 4·T·B·H
+numbers in float32, or 3; the projected inputs and two gradients of the gates, or one, 3·T·B·H
+numbers each, live while a pass runs.
 
 The kernel is compiled by NVRTC, which `jax[cuda13]` brings, and reaches XLA by its custom call for
 PTX, which is not a public interface. So it is tried out against the scan before its first use in a
@@ -40,12 +41,12 @@ from grujax.params import GRUParams
 
 __all__ = ["SUPPORTS", "can_run", "check", "may_run", "takes"]
 
-SUPPORTS = "computes with reset_after=True, in " + " and ".join(
+SUPPORTS = "computes in " + " and ".join(
     f"{dtype} with H ≤ {units}" for dtype, units in UNITS.items()
 )
-# What the self-test tries, and how far off it may be, relative to the largest entry: one block,
-# and clusters of blocks with either product.
-_TRIED = (("float32", 40, 1e-4), ("float32", 200, 1e-4), ("bfloat16", 200, 4e-2))
+# What the self-test tries, (dtype, H, reset_after), and how far off it may be, relative to the
+# largest entry: one block, and clusters of blocks with either product.
+_TRIED = {("float32", 40, True): 1e-4, ("float32", 200, False): 1e-4, ("bfloat16", 200, True): 4e-2}
 _log = logging.getLogger("grujax")
 
 
@@ -103,20 +104,23 @@ def _why_not(devices: list[Any]) -> str | None:
 @functools.cache
 def _self_test() -> str | None:
     """Both passes beside the scan's on this process's first GPU."""
-    for dtype, units, tolerance in _TRIED:
+    for (dtype, units, reset_after), tolerance in _TRIED.items():
         try:
             with jax.ensure_compile_time_eval(), jax.default_matmul_precision("highest"):
-                error = _error(dtype, units)
+                error = _error(dtype, units, reset_after)
         except (KernelError, RuntimeError) as failure:
             return f"its self-test does not run: {failure}"
         if not error <= tolerance:
-            return f"its self-test is off by {error:.1e} in {dtype} with H = {units}."
+            return (
+                f"its self-test is off by {error:.1e} in {dtype} with H = {units}, "
+                f"reset_after={reset_after}."
+            )
     return None
 
 
-def _error(dtype: str, units: int, steps: int = 3, batch: int = 3) -> float:
+def _error(dtype: str, units: int, reset_after: bool) -> float:
     """The largest error of both passes, relative to the largest entry of each result."""
-    inputs, masks = _example(dtype, units, steps, batch)
+    inputs, masks = _example(dtype, units, reset_after)
     shared = jax.tree.map(lambda _: False, (inputs, masks))
     stack = Stack(None, True, True)
 
@@ -143,18 +147,19 @@ def _error(dtype: str, units: int, steps: int = 3, batch: int = 3) -> float:
     return float(np.max(errors))  # NaN if one is
 
 
-def _example(dtype: str, units: int, steps: int, batch: int) -> tuple[Inputs, Masks]:
+def _example(dtype: str, units: int, reset_after: bool) -> tuple[Inputs, Masks]:
+    steps, batch = 3, 3
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> Array:
         return jnp.asarray(rng.normal(size=shape, scale=shape[-1] ** -0.5), dtype)
 
     params = GRUParams(
-        normal(3, 5, units), normal(3, units, units), normal(3, units), normal(units)
+        normal(3, 5, units), normal(3, units, units), normal(3, units), normal(units), reset_after
     )
     inputs = Inputs(params, normal(steps, batch, 5), normal(batch, units), normal(batch, units))
     masks = Masks(
-        exists=jnp.arange(steps)[:, None] < jnp.array([steps, 1, 0])[:batch],
+        exists=jnp.arange(steps)[:, None] < jnp.array([steps, 1, 0]),
         starts=jnp.asarray(rng.random((steps, batch)) < 0.3),
         zoneout=jnp.asarray(0.2, jnp.float32),
         scale=jnp.asarray(rng.integers(0, 2, (batch, units)), jnp.float32),

@@ -34,6 +34,7 @@ def forward(
     """As `scan.forward_pass`, for each model; all results have an axis of models if any has."""
     of_inputs, of_masks = own
     units, dtype = inputs.h0.shape[-1], inputs.h0.dtype
+    reset_after = inputs.params.reset_after
     steps, batch, _ = inputs.xs.shape[-3:]
     layout = choose_layout(dtype, units, batch, stack.number)
     inputs, masks = pad_inputs(inputs, masks, layout.units)
@@ -48,11 +49,14 @@ def forward(
     states = jax.ShapeDtypeStruct((stack.number, batch, layout.units), dtype)
     in_time = (stack.number, steps, batch, layout.units)
     gate = jax.ShapeDtypeStruct(in_time, jnp.float32)
-    results = [states, jax.ShapeDtypeStruct(in_time, dtype), *[gate] * (4 * keep_gates)]
-    launch = Launch(layout, stack, steps, batch, dtype.name, is_inner=is_inner, keep=keep_gates)
-    h_last, hs, *gates = stack.trim(launch(operands, masks, of_masks, results), units)
+    gates = [gate] * (3 + reset_after if keep_gates else 0)
+    results = [states, jax.ShapeDtypeStruct(in_time, dtype), *gates]
+    launch = Launch(
+        layout, stack, steps, batch, dtype.name, reset_after, is_inner=is_inner, keep=keep_gates
+    )
+    h_last, hs, *kept = stack.trim(launch(operands, masks, of_masks, results), units)
     hs, _ = stack.each(where_exists, (of_masks.exists, stack.is_several), masks.exists, hs)
-    return h_last, hs, Gates(*gates) if keep_gates else None
+    return h_last, hs, Gates(*kept, *(None,) * (not reset_after)) if keep_gates else None
 
 
 def backward(
@@ -65,6 +69,7 @@ def backward(
     """As `scan.backward_pass`, for each model."""
     of_kept, of_last, of_hs = own
     units, dtype = kept.inputs.h0.shape[-1], d_hs.dtype
+    reset_after = kept.inputs.params.reset_after
     steps, batch, _ = kept.inputs.xs.shape[-3:]
     layout = choose_layout(dtype, units, batch, stack.number)
     before, of_before = _states_before(stack, of_kept, kept)
@@ -72,31 +77,33 @@ def backward(
     if gates is None:
         of_arguments = of_kept.inputs, of_kept.masks, of_before
         gates, is_own = stack.each(_gates, of_arguments, kept.inputs, kept.masks, before)
-        of_gates = (is_own,) * 4
+        of_gates = jax.tree.map(lambda _: is_own, gates)
     of_exists = of_kept.masks.exists, of_hs
     d_hs, of_hs = stack.each(where_exists, of_exists, kept.masks.exists, d_hs)
 
     inputs, masks = pad_inputs(kept.inputs, kept.masks, layout.units)
-    in_time = [*gates, before, d_hs, d_last]
-    of_in_time = [*of_gates, of_before, of_hs, of_last]
+    in_time = [*jax.tree.leaves(gates), before, d_hs, d_last]
+    of_in_time = [*jax.tree.leaves(of_gates), of_before, of_hs, of_last]
     operands = [
         *(Operand(pad(a, layout.units), o) for a, o in zip(in_time, of_in_time, strict=True)),
         Operand(inputs.params.w_h.astype(jnp.float32), of_kept.inputs.params.w_h),
     ]
     of_three = jax.ShapeDtypeStruct((stack.number, steps, batch, 3, layout.units), dtype)
     states = jax.ShapeDtypeStruct((stack.number, batch, layout.units), jnp.float32)
-    launch = Launch(layout, stack, steps, batch, dtype.name, is_backward=True)
-    results = launch(operands, masks, of_kept.masks, [of_three, of_three, states, states])
-    d_x, d_products, d_h0, d_reset = stack.trim(results, units)
+    launch = Launch(layout, stack, steps, batch, dtype.name, reset_after, is_backward=True)
+    shapes = [*[of_three] * (1 + reset_after), states, states]
+    results = launch(operands, masks, of_kept.masks, shapes)
+    *d_gates, d_h0, d_reset = stack.trim(results, units)
     of_results = stack.is_several, stack.is_several
     (d_params, d_xs), _ = stack.each(
         _of_weights,
-        (of_kept.inputs, of_kept.masks, of_before, *of_results),
+        (of_kept.inputs, of_kept.masks, of_before, of_gates.reset, *of_results),
         kept.inputs,
         kept.masks,
         before,
-        d_x,
-        d_products,
+        gates.reset,
+        d_gates[0],  # with respect to what the inputs have added to
+        d_gates[-1],  # and to the products with the state
     )
     gradient = Inputs(d_params, d_xs, d_h0, d_reset)
     return jax.tree.map(lambda d, of: d.astype(of.dtype), gradient, kept.inputs)
@@ -130,21 +137,39 @@ def _projection(params: GRUParams, xs: Array, masks: Masks) -> Array:
 
 def _gates(inputs: Inputs, masks: Masks, before: Array) -> Gates:
     """What the forward pass did not keep, each `[T, B, H]`."""
-    projected = _projection(inputs.params, inputs.xs, masks)
-    products = _matmul("tbk,gkh->tbgh", masks.seen(before), inputs.params.w_h)
-    product = products[:, :, 2] + inputs.params.b_hn
+    params, seen = inputs.params, masks.seen(before)
+    projected = _projection(params, inputs.xs, masks)
+    products = _matmul("tbk,gkh->tbgh", seen, params.w_h[:2])
     reset, update = (jax.nn.sigmoid(projected[:, :, g] + products[:, :, g]) for g in (0, 1))
-    return Gates(reset, update, jnp.tanh(projected[:, :, 2] + reset * product), product)
+
+    def product(states: Array) -> Array:
+        return _matmul("tbk,kh->tbh", states, params.w_h[2]) + params.b_hn
+
+    if params.reset_after:
+        after = product(seen)
+        return Gates(reset, update, jnp.tanh(projected[:, :, 2] + reset * after), after)
+    return Gates(reset, update, jnp.tanh(projected[:, :, 2] + product(reset * seen)), None)
 
 
 def _of_weights(
-    inputs: Inputs, masks: Masks, before: Array, d_x: Array, d_products: Array
+    inputs: Inputs, masks: Masks, before: Array, reset: Array, d_x: Array, d_products: Array
 ) -> tuple[GRUParams, Array]:
+    reset_after, seen = inputs.params.reset_after, masks.seen(before)
+
+    def of_products(states: Array, d_products: Array) -> Array:
+        return _matmul("tbk,tbgh->gkh", states, d_products)
+
+    if reset_after:
+        d_w_h = of_products(seen, d_products)
+    else:
+        of_candidate = of_products(reset * seen, d_products[:, :, 2:])
+        d_w_h = jnp.concatenate([of_products(seen, d_products[:, :, :2]), of_candidate])
     d_params = GRUParams(
         w_x=_matmul("tbi,tbgh->gih", inputs.xs, d_x),
-        w_h=_matmul("tbk,tbgh->gkh", masks.seen(before), d_products),
+        w_h=d_w_h,
         b_x=d_x.sum((0, 1), dtype=jnp.float32),
         b_hn=d_products[:, :, 2].sum((0, 1), dtype=jnp.float32),
+        reset_after=reset_after,
     )
     return d_params, _matmul("tbgh,gih->tbi", d_x, inputs.params.w_x)
 

@@ -34,6 +34,7 @@ class Launch(NamedTuple):
     steps: int
     batch: int
     dtype: str
+    reset_after: bool
     is_inner: bool = False  # the projected inputs are [T, B, models, 3, H]
     keep: bool = False  # the gates
     is_backward: bool = False
@@ -65,8 +66,8 @@ class Launch(NamedTuple):
 
     @property
     def shared_bytes(self) -> int:
-        numbers = 3 * self.layout.units if self.is_backward else self.layout.units
-        return self.layout.shared_bytes(numbers)
+        gates = 2 + self.reset_after if self.is_backward else 1
+        return self.layout.shared_bytes(gates * self.layout.units)
 
     @property
     def _tiles(self) -> int:
@@ -83,6 +84,7 @@ class Launch(NamedTuple):
         return {
             **self.layout.definitions(),
             "BACKWARD": int(self.is_backward),
+            "RESET_AFTER": int(self.reset_after),
             "BFLOAT16": int(self.dtype == "bfloat16"),
             "KEEP": int(self.keep),
             "STARTS": int(masks.starts is not None),
@@ -125,6 +127,7 @@ def pad_inputs(inputs: Inputs, masks: Masks, units: int) -> tuple[Inputs, Masks]
         w_h=to_units(inputs.params.w_h, axes=2),
         b_x=to_units(inputs.params.b_x),
         b_hn=to_units(inputs.params.b_hn),
+        reset_after=inputs.params.reset_after,
     )
     inputs = Inputs(params, inputs.xs, to_units(inputs.h0), to_units(inputs.reset_state))
     return inputs, masks._replace(keeps=to_units(masks.keeps), scale=to_units(masks.scale))

@@ -67,8 +67,8 @@ UNITS = {dtype: layouts[-1].units for dtype, layouts in LAYOUTS.items()}  # what
 
 
 def takes(params: GRUParams, dtype: Any) -> bool:
-    """Whether the kernel has this reset form, dtype and number of units."""
-    return params.reset_after and params.hidden_size <= UNITS.get(jnp.dtype(dtype).name, 0)
+    """Whether the kernel has this dtype and number of units."""
+    return params.hidden_size <= UNITS.get(jnp.dtype(dtype).name, 0)
 
 
 def choose_layout(dtype: Any, units: int, rows: int, models: int) -> Layout:

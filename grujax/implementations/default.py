@@ -2,8 +2,8 @@
 
     platform      kernel    dtype               units    reset form     where it cannot
     CPU           native    float32, bfloat16   any      both           scan, or does not pay
-    NVIDIA GPU    cuda      float32             ≤ 256    reset_after    scan
-                            bfloat16            ≤ 512    reset_after    scan
+    NVIDIA GPU    cuda      float32             ≤ 256    both           scan
+                            bfloat16            ≤ 512    both           scan
     any other     none                                                  scan
 
 and by name alone, as it has never run on one,
@@ -13,8 +13,8 @@ and by name alone, as it has never run on one,
 
 Where the native kernel does not pay stands in `native.pays`.
 
-What can be known of a program before it is lowered, dtype, units and reset form, is asked here; the
-platform is known when it is lowered (`grujax.implementations.kernel_calls`).
+What can be known of a program before it is lowered, dtype and units, is asked here; the platform is
+known when it is lowered (`grujax.implementations.kernel_calls`).
 """
 
 from __future__ import annotations

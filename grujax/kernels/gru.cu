@@ -10,6 +10,10 @@
 //   forward    h'[u] = GRU(Σ_k seen[k]·w_h[gate][k][u], ...)     what is given on: the state as seen
 //   backward   d_h[k] = Σ_g Σ_u d_gate[g][u]·w_h[g][k][u]        what is given on: three gradients
 //
+// With the reset gate before the product there are two products and barriers a step: forward, those
+// of r and z with the state, then that of the candidate with r ∘ seen; backward, the candidate's,
+// on which the gradient of r depends, then those of r and z.
+//
 // Compiled for one layout, by -D:
 //
 //   HIDDEN     units H, a multiple of UNITS
@@ -20,6 +24,7 @@
 //   BFLOAT16   whether sequences and states are stored as bfloat16; all else is float32
 //   TENSOR     whether products are the tensor cores', of bfloat16 operands, added up in float32
 //   BACKWARD   which of the two passes
+//   RESET_AFTER    whether the reset gate comes after the product
 //   KEEP, STARTS, SCALE, ZONEOUT     whether these operands are there, see below
 //
 // The derivation of the gradient stands in grujax/implementations/scan.py.
@@ -27,6 +32,7 @@
 constexpr int UNITS = HIDDEN / CLUSTER;  // of a block
 constexpr int UNITS_OF_WARP = UNITS * 32 / THREADS;
 constexpr int FETCHED_AHEAD = 4;  // steps, from memory into the cache
+constexpr int MESSAGES = RESET_AFTER ? 1 : 2;  // of a step
 
 #ifndef EMULATED
 using Size = unsigned long long;
@@ -455,11 +461,15 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
                       Stored* hs
 #if KEEP
                       ,
-                      float* reset, float* update, float* candidate, float* product
+                      float* reset, float* update, float* candidate
+#if RESET_AFTER
+                      ,
+                      float* product
+#endif
 #endif
 ) {
   constexpr int H = HIDDEN;
-  using Sums = Product<H, 3, FORWARD_LANES>;
+  using Sums = Product<H, RESET_AFTER ? 3 : 2, FORWARD_LANES>;
   constexpr int SLOTS = Sums::SLOTS;
   const Place place(sizes);
   const Size of_states = Size(place.batch) * H, of_model = Size(place.steps) * of_states;
@@ -479,17 +489,24 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   reset += place.model * of_model;
   update += place.model * of_model;
   candidate += place.model * of_model;
+#if RESET_AFTER
   product += place.model * of_model;
+#endif
 #endif
 
   Sums product_of;
   product_of.load_weights([&](int g, int k, int u) { return w_h[(Size(g) * H + k) * H + u]; });
+#if !RESET_AFTER
+  Product<H, 1, FORWARD_LANES> candidate_of;
+  candidate_of.load_weights([&](int, int k, int u) { return w_h[(Size(2) * H + k) * H + u]; });
+#endif
 #if ZONEOUT
   const float share = zoneout[0];
 #endif
 
-  // The state of this lane's rows and units, what their next step needs, and where it lies.
-  float state[SLOTS], x[SLOTS][3], bias[SLOTS];
+  // The state of this lane's rows and units, as it is and as given on, what their next step needs,
+  // and where it lies.
+  float state[SLOTS], given[SLOTS], x[SLOTS][3], bias[SLOTS];
   const Slots<Sums> slots(product_of, place);
   const Size ahead = place.reverse ? -Size(1) : 1;  // a step, in time
   const Size first = place.time(0) * place.batch;
@@ -533,26 +550,40 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   inputs += next_inputs;
 
   const Exchange<Sums> exchange;
-  {
-    float given[SLOTS];
 #pragma unroll
-    for (int slot = 0; slot < SLOTS; ++slot) given[slot] = state[slot];
-    seen(given);
-    product_of.give(exchange, 0, 0, given);
-    exchange.post();
-  }
+  for (int slot = 0; slot < SLOTS; ++slot) given[slot] = state[slot];
+  seen(given);
+  product_of.give(exchange, 0, 0, given);
+  exchange.post();
   Size here = place.time(0) * of_states;
   for (int step = 0; step < place.steps; ++step, here += ahead * of_states) {
-    const unsigned* message = exchange.receive(step);
+    const unsigned* message = exchange.receive(step * MESSAGES);
     const bool is_last = step + 1 == place.steps;
-    float sums[SLOTS][3], gates[SLOTS][4], given[SLOTS], outputs[SLOTS];
+    float sums[SLOTS][RESET_AFTER ? 3 : 2], gates[SLOTS][4], outputs[SLOTS];
     product_of.multiply(message, sums);
+#if !RESET_AFTER
+    float of_candidate[SLOTS][1];
 #pragma unroll
     for (int slot = 0; slot < SLOTS; ++slot) {
-      const float r = sigmoid(x[slot][0] + sums[slot][0]);
+      gates[slot][0] = sigmoid(x[slot][0] + sums[slot][0]);
+      given[slot] *= gates[slot][0];
+    }
+    candidate_of.give(exchange, step * MESSAGES + 1, 0, given);
+    exchange.post();
+    candidate_of.multiply(exchange.receive(step * MESSAGES + 1), of_candidate);
+#endif
+#pragma unroll
+    for (int slot = 0; slot < SLOTS; ++slot) {
       const float z = sigmoid(x[slot][1] + sums[slot][1]);
+#if RESET_AFTER
+      const float r = sigmoid(x[slot][0] + sums[slot][0]);
       const float c = sums[slot][2] + bias[slot];
       const float n = hyperbolic_tangent(x[slot][2] + r * c);
+      gates[slot][0] = r;
+      gates[slot][3] = c;
+#else
+      const float n = hyperbolic_tangent(x[slot][2] + (of_candidate[slot][0] + bias[slot]));
+#endif
 #if ZONEOUT
       const float u = z + share * (1 - z);
 #else
@@ -564,14 +595,12 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
       if (starts_next[slot] && !is_last) state[slot] = load(reset_state[slots.at(slot)]);
 #endif
       given[slot] = state[slot];
-      gates[slot][0] = r;
       gates[slot][1] = z;
       gates[slot][2] = n;
-      gates[slot][3] = c;
     }
     seen(given);
     if (!is_last) {
-      product_of.give(exchange, step + 1, 0, given);
+      product_of.give(exchange, (step + 1) * MESSAGES, 0, given);
       exchange.post();
     }
 #pragma unroll
@@ -583,7 +612,9 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
       reset[index] = gates[slot][0];
       update[index] = gates[slot][1];
       candidate[index] = gates[slot][2];
+#if RESET_AFTER
       product[index] = gates[slot][3];
+#endif
 #endif
       if (is_last) continue;
       fetch(slot, step + 1 + FETCHED_AHEAD < place.steps);
@@ -605,7 +636,9 @@ enum BackwardOperand {
   D_RESET,
   D_UPDATE,
   D_CANDIDATE,
+#if RESET_AFTER
   D_PRODUCT,
+#endif
   D_BEFORE,
   D_HS,
   D_LAST,
@@ -616,27 +649,35 @@ enum BackwardOperand {
 };
 
 // `before` is the state before each step, as the walk had it; `d_hs` the gradient that comes in at
-// each step, and `d_last` at the walk's end. Gives δr, δz, δn as [models, T, B, 3, H] in `d_x`, and
-// δr, δz, δc in `d_products`.
+// each step, and `d_last` at the walk's end. Gives δr, δz, δn as [models, T, B, 3, H] in `d_x`, and,
+// where they differ, δr, δz, δc in `d_products`.
 GLOBAL grujax_backward(const float* reset, const float* update, const float* candidate,
-                       const float* product, const Stored* before, const Stored* d_hs,
-                       const Stored* d_last, const float* w_h, const unsigned char* starts,
-                       const float* scale, const float* zoneout, const int* sizes, Stored* d_x,
-                       Stored* d_products, float* d_h0, float* d_reset_state) {
+#if RESET_AFTER
+                       const float* product,
+#endif
+                       const Stored* before, const Stored* d_hs, const Stored* d_last,
+                       const float* w_h, const unsigned char* starts, const float* scale,
+                       const float* zoneout, const int* sizes, Stored* d_x,
+#if RESET_AFTER
+                       Stored* d_products,
+#endif
+                       float* d_h0, float* d_reset_state) {
   constexpr int H = HIDDEN;
-  using Sums = Product<3 * H, 1, BACKWARD_LANES>;
+  using Sums = Product<(RESET_AFTER ? 3 : 2) * H, 1, BACKWARD_LANES>;
   constexpr int SLOTS = Sums::SLOTS;
   const Place place(sizes);
   const Size of_states = Size(place.batch) * H, of_model = Size(place.steps) * of_states;
   reset = place.own(reset, D_RESET, of_model);
   update = place.own(update, D_UPDATE, of_model);
   candidate = place.own(candidate, D_CANDIDATE, of_model);
+#if RESET_AFTER
   product = place.own(product, D_PRODUCT, of_model);
+  d_products += place.model * of_model * 3;
+#endif
   before = place.own(before, D_BEFORE, of_model);
   d_hs = place.own(d_hs, D_HS, of_model);
   d_last = place.own(d_last, D_LAST, of_states);
   d_x += place.model * of_model * 3;
-  d_products += place.model * of_model * 3;
   d_h0 += place.model * of_states;
   d_reset_state += place.model * of_states;
   w_h = place.own(w_h, D_W_H, Size(3) * H * H);
@@ -648,6 +689,10 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
   product_of.load_weights([&](int, int j, int k) {
     return w_h[(Size(j / H) * H + k) * H + j % H];
   });
+#if !RESET_AFTER
+  Product<H, 1, BACKWARD_LANES> candidate_of;
+  candidate_of.load_weights([&](int, int j, int k) { return w_h[(Size(2) * H + k) * H + j]; });
+#endif
 #if ZONEOUT
   const float share = zoneout[0];
 #endif
@@ -660,7 +705,9 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
     kept[slot][0] = reset[index];
     kept[slot][1] = update[index];
     kept[slot][2] = candidate[index];
+#if RESET_AFTER
     kept[slot][3] = product[index];
+#endif
     h[slot] = load(before[index]);
     d_here[slot] = load(d_hs[index]);
     if (!is_far_from_end) return;
@@ -668,9 +715,18 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
     prefetch(reset + later);
     prefetch(update + later);
     prefetch(candidate + later);
+#if RESET_AFTER
     prefetch(product + later);
+#endif
     prefetch(before + later);
     prefetch(d_hs + later);
+  };
+  const auto scaling = [&](int slot) {
+#if SCALE
+    return slots.is_row(slot) ? scale[slots.at(slot)] : 0.0f;
+#else
+    return 1.0f;
+#endif
   };
   Size here = place.time(place.steps - 1) * of_states;
 #pragma unroll
@@ -683,10 +739,10 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
 
   const Exchange<Sums> exchange;
   for (int number = 0; number < place.steps; ++number, here += back * of_states) {
-    float d_r[SLOTS], d_z[SLOTS], d_n[SLOTS], d_c[SLOTS];
+    float d_r[SLOTS], d_z[SLOTS], d_n[SLOTS];
 #pragma unroll
     for (int slot = 0; slot < SLOTS; ++slot) {
-      const float r = kept[slot][0], z = kept[slot][1], n = kept[slot][2], c = kept[slot][3];
+      const float z = kept[slot][1], n = kept[slot][2];
       const float d = d_state[slot] + d_here[slot];
 #if ZONEOUT
       const float u = z + share * (1 - z), rate = 1 - share;
@@ -694,14 +750,34 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
       const float u = z, rate = 1;
 #endif
       d_n[slot] = d * (1 - u) * (1 - n * n);
-      d_c[slot] = d_n[slot] * r;
       d_z[slot] = d * (h[slot] - n) * z * (1 - z) * rate;
-      d_r[slot] = d_c[slot] * c * (1 - r);
       d_state[slot] = d * u;
     }
-    product_of.give(exchange, number, 0, d_r);
-    product_of.give(exchange, number, H, d_z);
-    product_of.give(exchange, number, 2 * H, d_c);
+    const int last = (number + 1) * MESSAGES - 1;
+#if RESET_AFTER
+    float d_c[SLOTS];
+#pragma unroll
+    for (int slot = 0; slot < SLOTS; ++slot) {
+      const float r = kept[slot][0];
+      d_c[slot] = d_n[slot] * r;
+      d_r[slot] = d_c[slot] * kept[slot][3] * (1 - r);
+    }
+    product_of.give(exchange, last, 2 * H, d_c);
+#else
+    float d_seen[SLOTS][1];  // through the candidate: of r ∘ seen
+    candidate_of.give(exchange, last - 1, 0, d_n);
+    exchange.post();
+    candidate_of.multiply(exchange.receive(last - 1), d_seen);
+#pragma unroll
+    for (int slot = 0; slot < SLOTS; ++slot) {
+      const float r = kept[slot][0], through = d_seen[slot][0] * r;
+      const float factor = scaling(slot);
+      d_r[slot] = through * rounded(factor * h[slot]) * (1 - r);
+      d_state[slot] += factor * through;
+    }
+#endif
+    product_of.give(exchange, last, 0, d_r);
+    product_of.give(exchange, last, H, d_z);
     exchange.post();
 #if STARTS
     bool starts_here[SLOTS];
@@ -714,11 +790,15 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
       if (!slots.is_row(slot)) continue;
       Stored* of_inputs = d_x + here * 3 + Size(slots.row(slot)) * 3 * H + slots.first_unit +
                           Sums::unit_of(slot);
-      Stored* of_products = d_products + (of_inputs - d_x);
-      of_inputs[0] = of_products[0] = store(d_r[slot]);
-      of_inputs[H] = of_products[H] = store(d_z[slot]);
+      of_inputs[0] = store(d_r[slot]);
+      of_inputs[H] = store(d_z[slot]);
       of_inputs[2 * H] = store(d_n[slot]);
+#if RESET_AFTER
+      Stored* of_products = d_products + (of_inputs - d_x);
+      of_products[0] = of_inputs[0];
+      of_products[H] = of_inputs[H];
       of_products[2 * H] = store(d_c[slot]);
+#endif
 #if STARTS
       starts_here[slot] = starts[here / H + slots.row(slot)] != 0;
 #endif
@@ -726,14 +806,10 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
         fetch(slot, here + back * of_states, number + 1 + FETCHED_AHEAD < place.steps);
     }
     float sums[SLOTS][1];
-    product_of.multiply(exchange.receive(number), sums);
+    product_of.multiply(exchange.receive(last), sums);
 #pragma unroll
     for (int slot = 0; slot < SLOTS; ++slot) {
-#if SCALE
-      if (slots.is_row(slot)) d_state[slot] += scale[slots.at(slot)] * sums[slot][0];
-#else
-      d_state[slot] += sums[slot][0];
-#endif
+      d_state[slot] += scaling(slot) * sums[slot][0];
 #if STARTS
       if (starts_here[slot]) {
         d_reset[slot] += d_state[slot];
