@@ -795,8 +795,8 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
       of_inputs[2 * H] = store(d_n[slot]);
 #if RESET_AFTER
       Stored* of_products = d_products + (of_inputs - d_x);
-      of_products[0] = of_inputs[0];
-      of_products[H] = of_inputs[H];
+      of_products[0] = store(d_r[slot]);
+      of_products[H] = store(d_z[slot]);
       of_products[2 * H] = store(d_c[slot]);
 #endif
 #if STARTS
