@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache as compilation_cache_module
@@ -185,6 +186,17 @@ def test_soft_labels_are_distributions_around_the_cut():
 @pytest.mark.parametrize(("compound", "label"), [(0.05, 2), (0.049, 1), (-0.049, 1), (-0.05, 0)])
 def test_vader_rule(compound, label):
     assert vader.predict(np.array([[compound, 0, 0, 0]])).tolist() == [label]
+
+
+def test_make_train_is_pure_and_can_be_swept(archive):
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, 5, validation_parts=8, seed=0)[0]
+    prepared = sentiment.prepare(sentences, split, True, replace(SETTINGS, film_weight=0.0))
+    train = sentiment.make_train(replace(SETTINGS, epochs=2), prepared)
+    rates = jnp.array([1e-4, 1e-2])
+    metrics = jax.jit(jax.vmap(lambda rate: train(jax.random.key(0), learning_rate=rate)))(rates)
+    assert metrics["train_loss"].shape == (2, 2)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]
 
 
 def test_the_real_archive():
