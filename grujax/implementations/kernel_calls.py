@@ -23,7 +23,6 @@ from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
 
-from grujax import kernels
 from grujax.implementations import cuda, cuda_calls, native, scan, tpu
 from grujax.implementations.passes import Inputs
 from grujax.implementations.stacks import Stack
@@ -76,11 +75,10 @@ def _result_shapes(primitive: Primitive, *avals: Any, **static: Any) -> list[Any
 
 def _lower_native(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
     """On a CPU."""
-    if not _may_run("native", context, static) or not kernels.is_loaded():
-        return _lower_scan(primitive, context, *operands, **static)
     inputs = _inputs_of(primitive, static["structure"], context.avals_in)
-    models = static["models"] or 1
-    if not native.pays(models, *inputs.h0.shape[-2:]):
+    models, size = static["models"] or 1, inputs.h0.shape[-2:]
+    may_run = _may_run("native", context, static) and native.may_run()
+    if not (may_run and native.pays(models, *size)):
         return _lower_scan(primitive, context, *operands, **static)
     slots = _slots(primitive, jax.tree.unflatten(static["structure"], static["stacked"]))
     return jax.ffi.ffi_lowering(primitive.name)(
