@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
+from grujax.implementations.order import batch_major
+
 
 def run_batch_major(
     run: Callable[..., tuple[Any, Array]],
@@ -42,7 +44,8 @@ def run_batch_major(
                 f"{list(xs.shape[:-1])}."
             )
         resets = jnp.moveaxis(resets, -1, 0)
-    h_last, hs = run(jnp.moveaxis(xs, -2, 0), h0, lengths=lengths, resets=resets)
+    with batch_major():
+        h_last, hs = run(jnp.moveaxis(xs, -2, 0), h0, lengths=lengths, resets=resets)
     return h_last, jnp.moveaxis(hs, 0, -2)
 
 

@@ -19,6 +19,7 @@ from jax.interpreters import mlir
 
 import grujax
 from grujax.implementations import cuda, cuda_calls, cuda_launch, cuda_layouts, kernel_calls
+from grujax.implementations.order import batch_major
 from grujax.implementations.passes import Kept
 from grujax.implementations.stacks import Stack
 from grujax.kernels import KernelError, nvrtc
@@ -104,6 +105,10 @@ CASES = {
     "reset before, one block": (models, "float32", 11, 2, {"resets": RESETS[:, :2]}),
     "reset before, four blocks": (both, "float32", 40, 132, {"resets": RESETS, **DRAWN}),
     "reset before, tensor cores": (one, "bfloat16", 30, 1, EVERYTHING),
+    "batch-major, two models at once": (models, "float32", 11, 2, {"resets": RESETS[:, :2]}),
+    "batch-major, both directions": (both, "float32", 20, 4, {"resets": RESETS, **DRAWN}),
+    "batch-major, tensor cores": (one, "bfloat16", 30, 1, EVERYTHING),
+    "batch-major, reset before": (one, "float32", 20, 4, EVERYTHING | DRAWN),
 }
 
 
@@ -118,7 +123,8 @@ def test_the_emulated_kernel_agrees_with_plain(emulated, case):
     params = draw.params(3, units, reset_after="before" not in case)
     params = jax.tree.map(lambda leaf: 0.5 * leaf, params)
     arguments = params, draw.normal(4, batch, 3), draw.normal(batch, units)
-    got = results(partial(run, "cuda", options), arguments)
+    with batch_major("batch-major" in case):
+        got = results(partial(run, "cuda", options), arguments)
     want = results(partial(run, "plain", options), arguments)
     assert_close(got, want, dtype)
 
@@ -256,9 +262,16 @@ def test_weights_stay_in_registers(tmp_path, dtype, layout, reset_after, backwar
     """At most 192 of 255 registers are weights; what spills is little beside them, but for the
     widest layout with two products."""
     ptxas = find_ptxas()
-    options = {"KEEP": 1 - backward, "STARTS": 1, "SCALE": 0, "ZONEOUT": 0, "BACKWARD": backward}
+    options = {
+        "KEEP_GATES": 1 - backward,
+        "STARTS": 1,
+        "SCALE": 0,
+        "ZONEOUT": 0,
+        "BACKWARD": backward,
+    }
+    options |= {"EXISTS": 1, "KEEPS": 1 - backward}
     rows = layout._replace(rows=cuda_layouts.MOST_ROWS if layout.cluster > 1 else 2)
-    options |= {"RESET_AFTER": reset_after, "BFLOAT16": int(dtype == "bfloat16")}
+    options |= {"RESET_AFTER": reset_after, "BFLOAT16": int(dtype == "bfloat16"), "BATCH_MAJOR": 1}
     definitions = {**rows.definitions(), **options}
     (tmp_path / "gru.ptx").write_text(nvrtc.compile_to_ptx(definitions))
     command = [ptxas, "-arch=sm_90", "-v", "gru.ptx", "-o", os.devnull]

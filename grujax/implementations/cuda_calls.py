@@ -1,11 +1,17 @@
 """The two passes by the CUDA kernel, for a stack of models or one: what is lowered on a GPU.
 
 The kernel (`grujax/kernels/gru.cu`) walks time; all that depends on no earlier state is done here
-by XLA, over all steps at once: the inputs' projection, with what does not exist or is kept as +inf
-in the update gate; the states before each step; and the gradients of inputs and weights.
+by XLA, over all steps at once: the inputs' projection, the states before each step, and the
+gradients of inputs and weights. The products are written as those of two matrices, of all rows of
+all steps, since XLA then neither transposes nor adds anything by itself.
 
 Units are padded to 32, 64, 128, 256 or 512 with zeros, which stay zero. Rows of the batch are cut
 into tiles, one for a cluster of blocks, as many as fill the chip.
+
+Where `batch_major`, operands and results `[T, B, ...]` are seen as `[B, T, ...]` by those who use
+them: they are turned first and last here, and the kernel and all products between take them so. XLA
+leaves out what is turned twice, so nothing is transposed. What is said of shapes below is `[T, B]`
+in either order.
 
 `own` is, in all that follows, a tree of bools of the arguments' structure: which of their leaves
 have a leading axis of models.
@@ -13,6 +19,7 @@ have a leading axis of models.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,14 +29,19 @@ from jax import Array, lax
 from grujax.implementations.cuda_launch import Launch, Operand, pad, pad_inputs
 from grujax.implementations.cuda_layouts import choose_layout
 from grujax.implementations.gates import Gates
-from grujax.implementations.masks import Masks, where_exists
+from grujax.implementations.masks import Masks
 from grujax.implementations.passes import Inputs, Kept, Outputs, states_before
 from grujax.implementations.stacks import Stack
 from grujax.params import GRUParams
 
 
 def forward(
-    stack: Stack, own: tuple[Any, Any], keep_gates: bool, inputs: Inputs, masks: Masks
+    stack: Stack,
+    own: tuple[Any, Any],
+    keep_gates: bool,
+    inputs: Inputs,
+    masks: Masks,
+    batch_major: bool = False,
 ) -> Outputs:
     """As `scan.forward_pass`, for each model; all results have an axis of models if any has."""
     of_inputs, of_masks = own
@@ -37,8 +49,10 @@ def forward(
     reset_after = inputs.params.reset_after
     steps, batch, _ = inputs.xs.shape[-3:]
     layout = choose_layout(dtype, units, batch, stack.number)
+    if batch_major:
+        inputs, masks = _turn_arguments(own, inputs, masks)
     inputs, masks = pad_inputs(inputs, masks, layout.units)
-    projected, is_own, is_inner = _project(own, inputs, masks)
+    projected, is_own, is_inner = _project(stack, of_inputs, inputs)
     operands = [
         Operand(projected, is_own),
         Operand(inputs.h0, of_inputs.h0),
@@ -47,15 +61,24 @@ def forward(
         Operand(inputs.params.b_hn.astype(jnp.float32), of_inputs.params.b_hn),
     ]
     states = jax.ShapeDtypeStruct((stack.number, batch, layout.units), dtype)
-    in_time = (stack.number, steps, batch, layout.units)
+    in_time = (stack.number, *inputs.xs.shape[-3:-1], layout.units)
     gate = jax.ShapeDtypeStruct(in_time, jnp.float32)
     gates = [gate] * (3 + reset_after if keep_gates else 0)
     results = [states, jax.ShapeDtypeStruct(in_time, dtype), *gates]
     launch = Launch(
-        layout, stack, steps, batch, dtype.name, reset_after, is_inner=is_inner, keep=keep_gates
+        layout,
+        stack,
+        steps,
+        batch,
+        dtype.name,
+        reset_after,
+        is_inner=is_inner,
+        keep=keep_gates,
+        batch_major=batch_major,
     )
     h_last, hs, *kept = stack.trim(launch(operands, masks, of_masks, results), units)
-    hs, _ = stack.each(where_exists, (of_masks.exists, stack.is_several), masks.exists, hs)
+    if batch_major:
+        hs, *kept = (_turn(array, stack.is_several) for array in (hs, *kept))
     return h_last, hs, Gates(*kept, *(None,) * (not reset_after)) if keep_gates else None
 
 
@@ -65,6 +88,7 @@ def backward(
     kept: Kept,
     d_last: Array,  # [B, H], and as all an axis of models before it where `own` says so
     d_hs: Array,  # [T, B, H]
+    batch_major: bool = False,
 ) -> Inputs:
     """As `scan.backward_pass`, for each model."""
     of_kept, of_last, of_hs = own
@@ -72,41 +96,73 @@ def backward(
     reset_after = kept.inputs.params.reset_after
     steps, batch, _ = kept.inputs.xs.shape[-3:]
     layout = choose_layout(dtype, units, batch, stack.number)
-    before, of_before = _states_before(stack, of_kept, kept)
+    of_inputs, of_masks = of_kept.inputs, of_kept.masks
     gates, of_gates = kept.gates, of_kept.gates
+    unpadded, masks = kept.inputs, kept.masks
+    if batch_major:
+        unpadded, masks = _turn_arguments((of_inputs, of_masks), unpadded, masks)
+        d_hs, gates = jax.tree.map(_turn, (d_hs, gates), (of_hs, of_gates))
+    before, of_before = _states_before(stack, of_kept, kept, masks, batch_major)
+    seen, of_seen = _states_seen(stack, of_kept, Operand(before, of_before), masks, batch_major)
     if gates is None:
-        of_arguments = of_kept.inputs, of_kept.masks, of_before
-        gates, is_own = stack.each(_gates, of_arguments, kept.inputs, kept.masks, before)
+        of_arguments = of_inputs, of_masks, of_seen
+        gates, is_own = stack.each(_gates, of_arguments, unpadded, masks, seen)
         of_gates = jax.tree.map(lambda _: is_own, gates)
-    of_exists = of_kept.masks.exists, of_hs
-    d_hs, of_hs = stack.each(where_exists, of_exists, kept.masks.exists, d_hs)
-
-    inputs, masks = pad_inputs(kept.inputs, kept.masks, layout.units)
+    inputs, masks = pad_inputs(unpadded, masks, layout.units)
     in_time = [*jax.tree.leaves(gates), before, d_hs, d_last]
     of_in_time = [*jax.tree.leaves(of_gates), of_before, of_hs, of_last]
     operands = [
         *(Operand(pad(a, layout.units), o) for a, o in zip(in_time, of_in_time, strict=True)),
-        Operand(inputs.params.w_h.astype(jnp.float32), of_kept.inputs.params.w_h),
+        Operand(inputs.params.w_h.astype(jnp.float32), of_inputs.params.w_h),
     ]
-    of_three = jax.ShapeDtypeStruct((stack.number, steps, batch, 3, layout.units), dtype)
+    rows = inputs.xs.shape[-3:-1]
+    of_three = jax.ShapeDtypeStruct((stack.number, *rows, 3, layout.units), dtype)
     states = jax.ShapeDtypeStruct((stack.number, batch, layout.units), jnp.float32)
-    launch = Launch(layout, stack, steps, batch, dtype.name, reset_after, is_backward=True)
+    launch = Launch(
+        layout,
+        stack,
+        steps,
+        batch,
+        dtype.name,
+        reset_after,
+        is_backward=True,
+        batch_major=batch_major,
+    )
     shapes = [*[of_three] * (1 + reset_after), states, states]
-    results = launch(operands, masks, of_kept.masks, shapes)
+    results = launch(operands, masks, of_masks, shapes)
     *d_gates, d_h0, d_reset = stack.trim(results, units)
     of_results = stack.is_several, stack.is_several
+    if stack.is_several and not of_inputs.xs:  # else XLA makes one product of all, and transposes
+        xs = jnp.broadcast_to(unpadded.xs, (stack.number, *unpadded.xs.shape))
+        unpadded, of_inputs = unpadded._replace(xs=xs), of_inputs._replace(xs=True)
     (d_params, d_xs), _ = stack.each(
         _of_weights,
-        (of_kept.inputs, of_kept.masks, of_before, of_gates.reset, *of_results),
-        kept.inputs,
-        kept.masks,
-        before,
+        (of_inputs, of_seen, of_gates.reset, *of_results),
+        unpadded,
+        seen,
         gates.reset,
         d_gates[0],  # with respect to what the inputs have added to
         d_gates[-1],  # and to the products with the state
     )
+    if batch_major:
+        d_xs = _turn(d_xs, stack.is_several)
     gradient = Inputs(d_params, d_xs, d_h0, d_reset)
     return jax.tree.map(lambda d, of: d.astype(of.dtype), gradient, kept.inputs)
+
+
+def _turn(array: Array, is_own: bool) -> Array:
+    """`array` with its axes of time and batch exchanged."""
+    time = int(is_own)
+    return jnp.swapaxes(array, time, time + 1)
+
+
+def _turn_arguments(own: tuple[Any, Any], inputs: Inputs, masks: Masks) -> tuple[Inputs, Masks]:
+    of_inputs, of_masks = own
+    in_time = masks.exists, masks.starts, masks.keeps
+    of_in_time = of_masks.exists, of_masks.starts, of_masks.keeps
+    exists, starts, keeps = jax.tree.map(_turn, in_time, of_in_time)
+    masks = masks._replace(exists=exists, starts=starts, keeps=keeps)
+    return inputs._replace(xs=_turn(inputs.xs, of_inputs.xs)), masks
 
 
 # --- what depends on no earlier state, for one model ----------------------------------------------
@@ -123,27 +179,33 @@ def _matmul(subscripts: str, one: Array, other: Array) -> Array:
     )
 
 
-def _projection(params: GRUParams, xs: Array, masks: Masks) -> Array:
-    """The inputs' part of the gates, float32 `[T, B, 3, H]`; +inf in z where the state stays."""
-    projected = _matmul("tbi,gih->tbgh", xs, params.w_x) + params.b_x
-    stays = None if masks.exists is None else ~masks.exists[..., None]
-    if masks.keeps is not None:
-        stays = masks.keeps if stays is None else stays | masks.keeps
-    if stays is not None:
-        update = jnp.arange(3)[:, None] == 1
-        projected = jnp.where(update & stays[..., None, :], jnp.inf, projected)
-    return projected
+def _rows(array: Array) -> Array:
+    """`[T, B, ...]` as a matrix with a row for each row of each step."""
+    return array.reshape(array.shape[0] * array.shape[1], -1)
 
 
-def _gates(inputs: Inputs, masks: Masks, before: Array) -> Gates:
+def _multiply(xs: Array, weights: Array, bias: Array | None = None) -> Array:
+    """`[T, B, I]` by `[..., I, H]`, in float32 `[T, B, ..., H]`, and a bias `[..., H]`."""
+    weights = jnp.moveaxis(weights, -2, 0)
+    product = _matmul("ri,ic->rc", _rows(xs), weights.reshape(weights.shape[0], -1))
+    if bias is not None:
+        product += bias.astype(jnp.float32).reshape(-1)
+    return product.reshape(*xs.shape[:2], *weights.shape[1:])
+
+
+def _gates(inputs: Inputs, masks: Masks, seen: Array) -> Gates:
     """What the forward pass did not keep, each `[T, B, H]`."""
-    params, seen = inputs.params, masks.seen(before)
-    projected = _projection(params, inputs.xs, masks)
-    products = _matmul("tbk,gkh->tbgh", seen, params.w_h[:2])
+    params = inputs.params
+    projected = _multiply(inputs.xs, params.w_x, params.b_x)
+    products = _multiply(seen, params.w_h[:2])
     reset, update = (jax.nn.sigmoid(projected[:, :, g] + products[:, :, g]) for g in (0, 1))
+    if masks.exists is not None:
+        update = jnp.where(masks.exists[..., None], update, 1)
+    if masks.keeps is not None:
+        update = jnp.where(masks.keeps, 1, update)
 
     def product(states: Array) -> Array:
-        return _matmul("tbk,kh->tbh", states, params.w_h[2]) + params.b_hn
+        return _multiply(states, params.w_h[2], params.b_hn)
 
     if params.reset_after:
         after = product(seen)
@@ -152,57 +214,66 @@ def _gates(inputs: Inputs, masks: Masks, before: Array) -> Gates:
 
 
 def _of_weights(
-    inputs: Inputs, masks: Masks, before: Array, reset: Array, d_x: Array, d_products: Array
+    inputs: Inputs, seen: Array, reset: Array, d_x: Array, d_products: Array
 ) -> tuple[GRUParams, Array]:
-    reset_after, seen = inputs.params.reset_after, masks.seen(before)
+    reset_after = inputs.params.reset_after
 
-    def of_products(states: Array, d_products: Array) -> Array:
-        return _matmul("tbk,tbgh->gkh", states, d_products)
+    def of_weights(xs: Array, d: Array) -> Array:  # [G, I, H] of [T, B, I] and [T, B, G, H]
+        product = _matmul("ri,rc->ic", _rows(xs), _rows(d))
+        return product.reshape(-1, *d.shape[2:]).swapaxes(0, 1)
 
     if reset_after:
-        d_w_h = of_products(seen, d_products)
+        d_w_h = of_weights(seen, d_products)
     else:
-        of_candidate = of_products(reset * seen, d_products[:, :, 2:])
-        d_w_h = jnp.concatenate([of_products(seen, d_products[:, :, :2]), of_candidate])
+        of_candidate = of_weights(reset * seen, d_products[:, :, 2:])
+        d_w_h = jnp.concatenate([of_weights(seen, d_products[:, :, :2]), of_candidate])
+    w_x = inputs.params.w_x.swapaxes(0, 1)
+    d_xs = _matmul("rc,ic->ri", _rows(d_x), w_x.reshape(w_x.shape[0], -1))
     d_params = GRUParams(
-        w_x=_matmul("tbi,tbgh->gih", inputs.xs, d_x),
+        w_x=of_weights(inputs.xs, d_x),
         w_h=d_w_h,
         b_x=d_x.sum((0, 1), dtype=jnp.float32),
         b_hn=d_products[:, :, 2].sum((0, 1), dtype=jnp.float32),
         reset_after=reset_after,
     )
-    return d_params, _matmul("tbgh,gih->tbi", d_x, inputs.params.w_x)
+    return d_params, d_xs.reshape(inputs.xs.shape)
 
 
 # --- stacks of models -----------------------------------------------------------------------------
 
 
-def _project(own: tuple[Any, Any], inputs: Inputs, masks: Masks) -> tuple[Array, bool, bool]:
-    """`_projection`, whether it has an axis of models, and whether that is the third, not first.
+def _project(stack: Stack, own: Any, inputs: Inputs) -> tuple[Array, bool, bool]:
+    """The inputs' part of the gates, float32 `[T, B, 3, H]`, whether it has an axis of models, and
+    whether that is the third, not the first.
 
-    Models that share their inputs are one matmul, whose result has the models inside.
+    Models that share their inputs are one product, whose result has the models inside.
     """
-    of_inputs, of_masks = own
-    of_params = of_inputs.params
-    axes = _axes((of_params, of_inputs.xs, of_masks))
-    arguments = inputs.params, inputs.xs, masks._replace(starts=None, scale=None)
-    axes = axes[0], axes[1], axes[2]._replace(starts=None, scale=None)
-    own_leaves = jax.tree.leaves((of_params, of_inputs.xs, of_masks.exists, of_masks.keeps))
-    if not any(own_leaves):
-        return _projection(*arguments), False, False
-    inner = not any(jax.tree.leaves((of_inputs.xs, of_masks.exists, of_masks.keeps)))
-    projected = jax.vmap(_projection, in_axes=axes, out_axes=2 if inner else 0)(*arguments)
-    return projected, True, inner
+    arguments = inputs.xs, inputs.params.w_x, inputs.params.b_x
+    own = own.xs, own.params.w_x, own.params.b_x
+    is_inner = not own[0] and own[1] and own[2]
+    if is_inner or not any(own):
+        return _multiply(*arguments), is_inner, is_inner
+    return stack.each(_multiply, own, *arguments)[0], True, False
 
 
-def _states_before(stack: Stack, own: Any, kept: Kept) -> tuple[Array, bool]:
-    """`states_before`, and whether it has an axis of models."""
+def _states_before(
+    stack: Stack, own: Any, kept: Kept, masks: Masks, batch_major: bool
+) -> tuple[Array, bool]:
+    """`states_before`, in the order of `masks`, and whether it has an axis of models."""
+    hs = _turn(kept.hs, own.hs) if batch_major else kept.hs
+    arguments = hs, kept.inputs.h0, kept.inputs.reset_state, masks.starts
+    of_arguments = own.hs, own.inputs.h0, own.inputs.reset_state, own.masks.starts
+    time = 1 if batch_major else 0
+    return stack.directed(partial(states_before, time=time), of_arguments, *arguments)
 
-    def select(kept: Any) -> tuple[Any, ...]:
-        return kept.hs, kept.inputs.h0, kept.inputs.reset_state, kept.masks.starts
 
-    return stack.directed(states_before, select(own), *select(kept))
+def _states_seen(
+    stack: Stack, own: Any, before: Operand, masks: Masks, batch_major: bool
+) -> tuple[Array, bool]:
+    """What the gates see of `before`, in its order, and whether it has an axis of models."""
 
+    def seen(scale: Array | None, before: Array) -> Array:
+        in_order = scale[:, None] if batch_major and scale is not None else scale
+        return Masks(scale=in_order).seen(before)
 
-def _axes(own: Any) -> Any:
-    return jax.tree.map(lambda is_own: 0 if is_own else None, own)
+    return stack.each(seen, (own.masks.scale, before.is_own), masks.scale, before.array)

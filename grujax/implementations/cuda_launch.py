@@ -38,6 +38,7 @@ class Launch(NamedTuple):
     is_inner: bool = False  # the projected inputs are [T, B, models, 3, H]
     keep: bool = False  # the gates
     is_backward: bool = False
+    batch_major: bool = False  # what is [T, B, ...] here lies as [B, T, ...]
 
     def __call__(
         self,
@@ -47,10 +48,13 @@ class Launch(NamedTuple):
         results: Sequence[jax.ShapeDtypeStruct],
     ) -> Sequence[Array]:
         last = [
-            _optional(masks.starts, own.starts, jnp.uint8),
+            _optional(masks.starts, own.starts, jnp.bool_),
             _optional(masks.scale, own.scale, jnp.float32),
             _optional(masks.zoneout, own.zoneout, jnp.float32),
+            _optional(masks.exists, own.exists, jnp.bool_),
         ]
+        if not self.is_backward:
+            last.append(_optional(masks.keeps, own.keeps, jnp.bool_))
         all_operands = [*operands, *last]
         sizes = jnp.asarray(self._sizes(all_operands))
         arrays = [operand.array for operand in all_operands]
@@ -86,10 +90,13 @@ class Launch(NamedTuple):
             "BACKWARD": int(self.is_backward),
             "RESET_AFTER": int(self.reset_after),
             "BFLOAT16": int(self.dtype == "bfloat16"),
-            "KEEP": int(self.keep),
+            "BATCH_MAJOR": int(self.batch_major),
+            "KEEP_GATES": int(self.keep),
             "STARTS": int(masks.starts is not None),
             "SCALE": int(masks.scale is not None),
             "ZONEOUT": int(masks.zoneout is not None),
+            "EXISTS": int(masks.exists is not None),
+            "KEEPS": int(masks.keeps is not None),
         }
 
 

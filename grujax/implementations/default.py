@@ -26,7 +26,9 @@ from typing import Any
 from jax import Array
 
 from grujax.implementations import cuda, kernel_passes, native, scan, tpu
+from grujax.implementations.kernel_calls import Kernels
 from grujax.implementations.masks import Masks, Walk
+from grujax.implementations.order import is_batch_major
 from grujax.implementations.passes import are_alike, run_both_passes, run_passes
 from grujax.params import GRUParams
 
@@ -42,7 +44,7 @@ def run(
     names = _kernels_for(params, xs)
     if not names:
         return scan.run(params, xs, h0, reset_state, masks, reverse)
-    passes = kernel_passes.of_one(names)
+    passes = kernel_passes.of_one(Kernels(names, is_batch_major()))
     return run_passes(passes, params, xs, h0, reset_state, masks, reverse)
 
 
@@ -63,7 +65,7 @@ def run_kernel(
             f"{params.hidden_size}, reset_after={params.reset_after}: "
             '"scan" and "plain" take every dtype, size and form.'
         )
-    passes = kernel_passes.of_one((name,))
+    passes = kernel_passes.of_one(Kernels((name,), is_batch_major()))
     return run_passes(passes, params, xs, h0, reset_state, masks, reverse)
 
 
@@ -74,7 +76,8 @@ def run_both(
     names = _kernels_for(forward.params, forward.xs)
     names = names if name is None else tuple({name} & set(names))
     if names and are_alike(forward, backward):
-        return run_both_passes(kernel_passes.of_both(names), forward, backward)
+        passes = kernel_passes.of_both(Kernels(names, is_batch_major()))
+        return run_both_passes(passes, forward, backward)
     return run_one(*forward), run_one(*backward)
 
 

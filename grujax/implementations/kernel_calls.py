@@ -7,14 +7,14 @@ shall run where there is no kernel.
 Operands are the leaves of a pass's arguments, `structure` their tree. `stacked` says which of them
 have a leading axis of `models`; if none has, `models` is None and the results have no such axis
 either. `reverse` says of even and of odd models whether they walk from T − 1 to 0, and `kernels`
-names what may run beside the scan.
+what may run beside the scan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,13 @@ from grujax.implementations.stacks import Stack
 
 forward_p = Primitive("grujax_forward")
 backward_p = Primitive("grujax_backward")
+
+
+class Kernels(NamedTuple):
+    """What may run beside the scan."""
+
+    names: tuple[str, ...]  # one for a CPU, one for each accelerator
+    batch_major: bool  # how the arrays are seen around them, see `grujax.implementations.order`
 
 
 def _by_scan(primitive: Primitive, **static: Any) -> Any:
@@ -103,13 +110,15 @@ def _lower_cuda(primitive: Primitive, context: Any, *operands: Any, **static: An
 def _by_cuda(primitive: Primitive, **static: Any) -> Any:
     stack = Stack(static["models"], *static["reverse"])
     own = jax.tree.unflatten(static["structure"], static["stacked"])
+    order = {"batch_major": static["kernels"].batch_major}
 
     def run(*leaves: Array) -> list[Array]:
         arguments = jax.tree.unflatten(static["structure"], leaves)
         if primitive is forward_p:
-            results: Any = cuda_calls.forward(stack, own, static["keep_gates"], *arguments)
+            keep_gates = static["keep_gates"]
+            results: Any = cuda_calls.forward(stack, own, keep_gates, *arguments, **order)
         else:
-            results = cuda_calls.backward(stack, own, *arguments)
+            results = cuda_calls.backward(stack, own, *arguments, **order)
         return jax.tree.leaves(results)
 
     return run
@@ -126,7 +135,7 @@ def _lower_tpu(primitive: Primitive, context: Any, *operands: Any, **static: Any
 
 def _may_run(kernel: str, context: Any, static: Any) -> bool:
     for_export = context.module_context.lowering_parameters.for_export
-    return kernel in static["kernels"] and not for_export
+    return kernel in static["kernels"].names and not for_export
 
 
 def _lower_scan(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:

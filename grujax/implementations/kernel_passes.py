@@ -1,7 +1,4 @@
-"""The recurrence by kernels: its passes as the primitives of `grujax.implementations.kernel_calls`.
-
-`kernels` names what may run beside the scan: one for a CPU, one for each accelerator.
-"""
+"""The two passes by kernels, as the primitives of `grujax.implementations.kernel_calls`."""
 
 from __future__ import annotations
 
@@ -15,14 +12,12 @@ from jax import Array
 
 from grujax.implementations import plain, scan
 from grujax.implementations.gates import Gates
-from grujax.implementations.kernel_calls import backward_p, forward_p
+from grujax.implementations.kernel_calls import Kernels, backward_p, forward_p
 from grujax.implementations.kernel_rows import bind
 from grujax.implementations.masks import Masks
 from grujax.implementations.passes import Inputs, Kept, Outputs, Passes
 from grujax.kernels import nvrtc
 from grujax.params import GRUParams
-
-Kernels = tuple[str, ...]
 
 
 @cache
@@ -46,7 +41,7 @@ def _keeping(kernels: Kernels) -> Callable[[Inputs], bool]:
     """A GPU has the memory, and recomputes the gates by a matmul as long as the walk itself."""
 
     def pays(inputs: Inputs) -> bool:
-        on_gpu = "cuda" in kernels and nvrtc.is_installed() and jax.default_backend() == "gpu"
+        on_gpu = "cuda" in kernels.names and nvrtc.is_installed() and jax.default_backend() == "gpu"
         return on_gpu or scan.pays_to_keep_gates(inputs)
 
     return pays

@@ -129,12 +129,19 @@ def flatten_batch(inputs: Inputs, masks: Masks) -> tuple[Inputs, Masks]:
 
 
 def states_before(
-    reverse: bool, hs: Array, h0: Array, reset_state: Array, starts: Array | None
+    reverse: bool,
+    hs: Array,
+    h0: Array,
+    reset_state: Array,
+    starts: Array | None,
+    time: int = 0,
 ) -> Array:
-    """The states before all steps, `[T, B, H]`, as the walk had them."""
-    first = h0[None]
-    before = jnp.concatenate([hs[1:], first] if reverse else [first, hs[:-1]])
-    return before if starts is None else jnp.where(starts[..., None], reset_state, before)
+    """The states before all steps, `[T, B, H]`, as the walk had them; `time` is the axis of T."""
+    first, after_reset = (jnp.expand_dims(state, time) for state in (h0, reset_state))
+    begin, end = int(reverse), hs.shape[time] - int(not reverse)
+    others = jax.lax.slice_in_dim(hs, begin, end, axis=time)
+    before = jnp.concatenate([others, first] if reverse else [first, others], axis=time)
+    return before if starts is None else jnp.where(starts[..., None], after_reset, before)
 
 
 def _stack(one: Array | None, other: Array | None) -> Array | None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.implementations.masks import Masks
+from grujax.implementations.order import batch_major
 from grujax.params import GRUParams
 
 
@@ -37,7 +38,8 @@ def truncate(run: Any, every: int) -> Any:
             (x, exists, starts, keeps), cut = inputs
             here = masks._replace(exists=exists, starts=starts, keeps=keeps)
             h = jnp.where(cut[..., None], jax.lax.stop_gradient(h), h)
-            return run(params, x, h, reset_state, here, reverse)
+            with batch_major(False):  # a scan's inputs are time-major, whoever made them
+                return run(params, x, h, reset_state, here, reverse)
 
         def run_full(h: Array) -> tuple[Array, Array]:
             h, hs = jax.lax.scan(run_segment, h, (full, cuts[:number]), reverse=reverse)

@@ -25,7 +25,9 @@
 //   TENSOR     whether products are the tensor cores', of bfloat16 operands, added up in float32
 //   BACKWARD   which of the two passes
 //   RESET_AFTER    whether the reset gate comes after the product
-//   KEEP, STARTS, SCALE, ZONEOUT     whether these operands are there, see below
+//   BATCH_MAJOR    whether what is said below to be [T, B, ...] lies as [B, T, ...]
+//   KEEP_GATES     whether the forward pass gives out the gates
+//   STARTS, SCALE, ZONEOUT, EXISTS, KEEPS    whether these operands are there, see below
 //
 // The derivation of the gradient stands in grujax/implementations/scan.py.
 
@@ -396,12 +398,15 @@ struct Exchange {
 // (bit 0: even ones, bit 1: odd ones), which operands have an axis of models}.
 struct Place {
   int steps, batch, model, first_row;
+  Size step_stride, row_stride;  // in what is [T, B, ...]
   bool reverse;
   int stacked;  // bits, see below
 
   __device__ __forceinline__ Place(const int* sizes) {
     steps = sizes[0];
     batch = sizes[1];
+    step_stride = BATCH_MAJOR ? 1 : batch;
+    row_stride = BATCH_MAJOR ? steps : 1;
     model = cluster_index() / sizes[2];
     first_row = cluster_index() % sizes[2] * ROWS;
     reverse = sizes[3] >> (model & 1) & 1;
@@ -419,12 +424,14 @@ struct Place {
   }
 };
 
-// Where a lane's slots lie in `[B, H]`.
+// Where a lane's slots lie in `[B, H]`, and in a step of `[T, B, H]`.
 template <typename Product>
 struct Slots {
   int first_row, first_unit, rows;
+  Size row_stride;
 
-  __device__ __forceinline__ Slots(const Product& product, const Place& place) {
+  __device__ __forceinline__ Slots(const Product& product, const Place& place)
+      : row_stride(place.row_stride) {
     first_row = place.first_row + product.first_row();
     first_unit = product.first_unit_of_lane();
     const int end = place.first_row + ROWS;
@@ -434,7 +441,13 @@ struct Slots {
   __device__ __forceinline__ int row(int slot) const { return first_row + Product::row_of(slot); }
   __device__ __forceinline__ bool is_row(int slot) const { return row(slot) < rows; }
   __device__ __forceinline__ Size at(int slot) const {
-    return Size(row(slot)) * HIDDEN + first_unit + Product::unit_of(slot);
+    return row(slot) * Size(HIDDEN) + unit(slot);
+  }
+  __device__ __forceinline__ Size in_step(int slot) const {
+    return row(slot) * row_stride * HIDDEN + unit(slot);
+  }
+  __device__ __forceinline__ int unit(int slot) const {
+    return first_unit + Product::unit_of(slot);
   }
 };
 
@@ -447,7 +460,9 @@ enum ForwardOperand {
   OF_B_HN,
   OF_STARTS,
   OF_SCALE,
-  OF_ZONEOUT
+  OF_ZONEOUT,
+  OF_EXISTS,
+  OF_KEEPS
 };
 
 #if !BACKWARD
@@ -456,10 +471,10 @@ enum ForwardOperand {
 // All operands are there, those that are not asked for as one number. `projected` is
 // [models, T, B, 3, H], or [T, B, models, 3, H] where `sizes[5]` is the number of models.
 GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* reset_state,
-                      const float* w_h, const float* b_hn, const unsigned char* starts,
-                      const float* scale, const float* zoneout, const int* sizes, Stored* h_last,
-                      Stored* hs
-#if KEEP
+                      const float* w_h, const float* b_hn, const bool* starts,
+                      const float* scale, const float* zoneout, const bool* exists,
+                      const bool* keeps, const int* sizes, Stored* h_last, Stored* hs
+#if KEEP_GATES
                       ,
                       float* reset, float* update, float* candidate
 #if RESET_AFTER
@@ -483,9 +498,11 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   starts = place.own(starts, OF_STARTS, Size(place.steps) * place.batch);
   scale = place.own(scale, OF_SCALE, of_states);
   zoneout = place.own(zoneout, OF_ZONEOUT, 1);
+  exists = place.own(exists, OF_EXISTS, Size(place.steps) * place.batch);
+  keeps = place.own(keeps, OF_KEEPS, of_model);
   h_last += place.model * of_states;
   hs += place.model * of_model;
-#if KEEP
+#if KEEP_GATES
   reset += place.model * of_model;
   update += place.model * of_model;
   candidate += place.model * of_model;
@@ -509,24 +526,40 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   float state[SLOTS], given[SLOTS], x[SLOTS][3], bias[SLOTS];
   const Slots<Sums> slots(product_of, place);
   const Size ahead = place.reverse ? -Size(1) : 1;  // a step, in time
-  const Size first = place.time(0) * place.batch;
 #if STARTS
   bool starts_next[SLOTS];
   const auto starts_at = [&](int slot, int step) {
     if (step >= place.steps) return false;
-    return starts[place.time(step) * place.batch + slots.row(slot)] != 0;
+    return starts[place.time(step) * place.step_stride + slots.row(slot) * place.row_stride];
   };
 #endif
-  const Size next_inputs = ahead * place.batch * row_of_projected;
-  const float* inputs = projected + (first + slots.first_row) * row_of_projected + slots.first_unit;
+  const Size next_inputs = ahead * place.step_stride * row_of_projected;
+  Size next = place.time(0) * place.step_stride + slots.first_row * place.row_stride;
+  const float* inputs = projected + next * row_of_projected + slots.first_unit;
+#if EXISTS
+  bool is_step[SLOTS];  // the one whose inputs were fetched
+#endif
   const auto fetch = [&](int slot, bool is_far_from_end) {
-    const float* of_slot = inputs + Sums::row_of(slot) * row_of_projected + Sums::unit_of(slot);
+    const float* of_slot =
+        inputs + Sums::row_of(slot) * place.row_stride * row_of_projected + Sums::unit_of(slot);
 #pragma unroll
     for (int g = 0; g < 3; ++g) x[slot][g] = of_slot[g * H];
     if (is_far_from_end) {
 #pragma unroll
       for (int g = 0; g < 3; ++g) prefetch(of_slot + next_inputs * FETCHED_AHEAD + g * H);
     }
+    const Size row = next + Sums::row_of(slot) * place.row_stride;
+    bool stays = false;
+#if EXISTS
+    is_step[slot] = exists[row];
+    stays = !is_step[slot];
+#endif
+#if KEEPS
+    const bool* of_unit = keeps + row * H + slots.unit(slot);
+    stays |= *of_unit;
+    if (is_far_from_end) prefetch(of_unit + ahead * place.step_stride * H * FETCHED_AHEAD);
+#endif
+    if (stays) x[slot][1] = __uint_as_float(0x7f800000u);  // +inf: an update gate of 1
   };
   const auto seen = [&](float (&states)[SLOTS]) {
 #if SCALE
@@ -539,7 +572,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   for (int slot = 0; slot < SLOTS; ++slot) {
     const bool is_row = slots.is_row(slot);
     state[slot] = is_row ? load(h0[slots.at(slot)]) : 0.0f;
-    bias[slot] = b_hn[slots.first_unit + Sums::unit_of(slot)];
+    bias[slot] = b_hn[slots.unit(slot)];
     x[slot][0] = x[slot][1] = x[slot][2] = 0.0f;
 #if STARTS
     starts_next[slot] = is_row && starts_at(slot, 1);
@@ -548,6 +581,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
     if (is_row) fetch(slot, FETCHED_AHEAD < place.steps);
   }
   inputs += next_inputs;
+  next += ahead * place.step_stride;
 
   const Exchange<Sums> exchange;
 #pragma unroll
@@ -555,8 +589,8 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   seen(given);
   product_of.give(exchange, 0, 0, given);
   exchange.post();
-  Size here = place.time(0) * of_states;
-  for (int step = 0; step < place.steps; ++step, here += ahead * of_states) {
+  Size here = place.time(0) * place.step_stride * H;
+  for (int step = 0; step < place.steps; ++step, here += ahead * place.step_stride * H) {
     const unsigned* message = exchange.receive(step * MESSAGES);
     const bool is_last = step + 1 == place.steps;
     float sums[SLOTS][RESET_AFTER ? 3 : 2], gates[SLOTS][4], outputs[SLOTS];
@@ -606,9 +640,13 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
 #pragma unroll
     for (int slot = 0; slot < SLOTS; ++slot) {  // while the message is under way
       if (!slots.is_row(slot)) continue;
-      const Size index = here + slots.at(slot);
+      const Size index = here + slots.in_step(slot);
+#if EXISTS
+      hs[index] = is_step[slot] ? store(outputs[slot]) : Stored(0);
+#else
       hs[index] = store(outputs[slot]);
-#if KEEP
+#endif
+#if KEEP_GATES
       reset[index] = gates[slot][0];
       update[index] = gates[slot][1];
       candidate[index] = gates[slot][2];
@@ -623,6 +661,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
 #endif
     }
     inputs += next_inputs;
+    next += ahead * place.step_stride;
   }
 #pragma unroll
   for (int slot = 0; slot < SLOTS; ++slot)
@@ -645,7 +684,8 @@ enum BackwardOperand {
   D_W_H,
   D_STARTS,
   D_SCALE,
-  D_ZONEOUT
+  D_ZONEOUT,
+  D_EXISTS
 };
 
 // `before` is the state before each step, as the walk had it; `d_hs` the gradient that comes in at
@@ -656,8 +696,8 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
                        const float* product,
 #endif
                        const Stored* before, const Stored* d_hs, const Stored* d_last,
-                       const float* w_h, const unsigned char* starts, const float* scale,
-                       const float* zoneout, const int* sizes, Stored* d_x,
+                       const float* w_h, const bool* starts, const float* scale,
+                       const float* zoneout, const bool* exists, const int* sizes, Stored* d_x,
 #if RESET_AFTER
                        Stored* d_products,
 #endif
@@ -684,6 +724,7 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
   starts = place.own(starts, D_STARTS, Size(place.steps) * place.batch);
   scale = place.own(scale, D_SCALE, of_states);
   zoneout = place.own(zoneout, D_ZONEOUT, 1);
+  exists = place.own(exists, D_EXISTS, Size(place.steps) * place.batch);
 
   Sums product_of;
   product_of.load_weights([&](int, int j, int k) {
@@ -699,9 +740,9 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
 
   float d_state[SLOTS], d_reset[SLOTS], kept[SLOTS][4], h[SLOTS], d_here[SLOTS];
   const Slots<Sums> slots(product_of, place);
-  const Size back = place.reverse ? 1 : -Size(1);  // a step, in time
+  const Size back = (place.reverse ? 1 : -Size(1)) * place.step_stride * H;  // a step, in time
   const auto fetch = [&](int slot, Size here, bool is_far_from_end) {
-    const Size index = here + slots.at(slot);
+    const Size index = here + slots.in_step(slot);
     kept[slot][0] = reset[index];
     kept[slot][1] = update[index];
     kept[slot][2] = candidate[index];
@@ -710,8 +751,11 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
 #endif
     h[slot] = load(before[index]);
     d_here[slot] = load(d_hs[index]);
+#if EXISTS
+    if (!exists[here / H + slots.row(slot) * place.row_stride]) d_here[slot] = 0.0f;
+#endif
     if (!is_far_from_end) return;
-    const Size later = index + back * of_states * FETCHED_AHEAD;
+    const Size later = index + back * FETCHED_AHEAD;
     prefetch(reset + later);
     prefetch(update + later);
     prefetch(candidate + later);
@@ -728,7 +772,7 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
     return 1.0f;
 #endif
   };
-  Size here = place.time(place.steps - 1) * of_states;
+  Size here = place.time(place.steps - 1) * place.step_stride * H;
 #pragma unroll
   for (int slot = 0; slot < SLOTS; ++slot) {
     d_state[slot] = slots.is_row(slot) ? load(d_last[slots.at(slot)]) : 0.0f;
@@ -738,7 +782,7 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
   }
 
   const Exchange<Sums> exchange;
-  for (int number = 0; number < place.steps; ++number, here += back * of_states) {
+  for (int number = 0; number < place.steps; ++number, here += back) {
     float d_r[SLOTS], d_z[SLOTS], d_n[SLOTS];
 #pragma unroll
     for (int slot = 0; slot < SLOTS; ++slot) {
@@ -788,8 +832,8 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
       starts_here[slot] = false;
 #endif
       if (!slots.is_row(slot)) continue;
-      Stored* of_inputs = d_x + here * 3 + Size(slots.row(slot)) * 3 * H + slots.first_unit +
-                          Sums::unit_of(slot);
+      const Size row = here / H + slots.row(slot) * place.row_stride;
+      Stored* of_inputs = d_x + row * 3 * H + slots.unit(slot);
       of_inputs[0] = store(d_r[slot]);
       of_inputs[H] = store(d_z[slot]);
       of_inputs[2 * H] = store(d_n[slot]);
@@ -800,10 +844,10 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
       of_products[2 * H] = store(d_c[slot]);
 #endif
 #if STARTS
-      starts_here[slot] = starts[here / H + slots.row(slot)] != 0;
+      starts_here[slot] = starts[row];
 #endif
       if (number + 1 < place.steps)
-        fetch(slot, here + back * of_states, number + 1 + FETCHED_AHEAD < place.steps);
+        fetch(slot, here + back, number + 1 + FETCHED_AHEAD < place.steps);
     }
     float sums[SLOTS][1];
     product_of.multiply(exchange.receive(last), sums);
