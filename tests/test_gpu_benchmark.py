@@ -15,7 +15,7 @@ def test_it_says_that_there_is_no_gpu(tmp_path):
         gpu_benchmark.report_gpu(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["one", "models", "both"])
+@pytest.mark.parametrize("kind", ["one", "models", "both", "layer"])
 def test_checks_compare_with_float64(kind):
     check = Check("small", 3, 5, options=("lengths", "resets"), kind=kind)
     outputs, gradients = gpu_checks.run_check(check, implementation="scan")

@@ -9,6 +9,8 @@ import numpy as np
 
 import grujax
 from experiments.common.report import format_table
+from grujax import linen
+from grujax.convert import to_linen
 
 TOLERANCE = {"float32": (1e-5, 1e-4), "bfloat16": (2e-2, 4e-2)}  # of outputs, of gradients
 
@@ -24,7 +26,7 @@ class Check(NamedTuple):
     units: int
     dtype: str = "float32"
     options: tuple[str, ...] = ()  # of ALL
-    kind: str = "one"  # or "models" under vmap, or "both" directions
+    kind: str = "one"  # or "models" under vmap, "both" directions, or "layer": batch-major
     reset_after: bool = True
 
 
@@ -34,6 +36,8 @@ CHECKS = (
     Check("cluster, many rows", 540, 256, options=("lengths", "resets")),
     Check("models", 3, 64, options=("lengths",), kind="models"),
     Check("both directions, cluster", 5, 256, options=("lengths", "resets"), kind="both"),
+    Check("batch-major, all options", 20, 100, options=ALL, kind="layer"),
+    Check("batch-major, bfloat16, cluster", 200, 512, "bfloat16", ("lengths",), kind="layer"),
     Check("bfloat16, one block", 5, 128, "bfloat16", ("lengths",)),
     Check("bfloat16, cluster, all options", 200, 512, "bfloat16", ALL),
     Check("reset before, models", 3, 100, options=("lengths",), kind="models", reset_after=False),
@@ -119,6 +123,8 @@ def _gradient(check: Check, implementation: str) -> Any:
             states = h0, 2 * h0
             lasts, hs = grujax.bidirectional_gru((one, other), xs, states, merge="sum", **options)
             return lasts[0] + lasts[1], hs
+        if check.kind == "layer":
+            return _as_layer(one, xs, h0, **options)
         return grujax.gru(one, xs, h0, **options)
 
     def loss(*arguments: Any) -> Any:
@@ -132,6 +138,17 @@ def _gradient(check: Check, implementation: str) -> Any:
         return outputs, gradients
 
     return outputs_and_gradients
+
+
+def _as_layer(params: grujax.GRUParams, xs: Any, h0: Any, **options: Any) -> Any:
+    """`gru` by way of the Flax module, whose arrays are batch-major."""
+    in_call = {name: options.pop(name) for name in ("lengths", "resets") if name in options}
+    if "resets" in in_call:
+        in_call["resets"] = in_call["resets"].T
+    layer = linen.GRU(params.hidden_size, deterministic=True, **options)
+    variables = {"params": {"cell": to_linen(params)["params"]}}
+    h_last, hs = layer.apply(variables, xs.swapaxes(0, 1), h0, **in_call)
+    return h_last, hs.swapaxes(0, 1)
 
 
 def _as_float64(tree: Any) -> Any:

@@ -12,7 +12,8 @@ Limits. GPUs of compute capability 9.0 and later (Hopper), float32 with H ≤ 25
 H ≤ 512. float32 is that in every product: no TF32. With `reset_after=False` a step has two products
 one after the other, and two barriers. Memory: the gates are kept between the two passes, 4·T·B·H
 numbers in float32, or 3; the projected inputs and two gradients of the gates, or one, 3·T·B·H
-numbers each, live while a pass runs.
+numbers each, live while a pass runs. The kernel takes arrays time-major and batch-major as they
+lie, so that those of the Flax modules are not transposed.
 
 The kernel is compiled by NVRTC, which `jax[cuda13]` brings, and reaches XLA by its custom call for
 PTX, which is not a public interface. So it is tried out against the scan before its first use in a
@@ -137,7 +138,7 @@ def _error(dtype: str, units: int, reset_after: bool) -> float:
 
     def run(function: Any) -> list[np.ndarray]:
         placed = jax.device_put((inputs, masks), _devices()[0])
-        results = jax.tree.leaves(jax.jit(function)(*placed))
+        results = jax.tree.leaves(_compile_fast(function, *placed)(*placed))
         return [np.asarray(leaf.astype(np.float32)) for leaf in results]
 
     errors = [
@@ -145,6 +146,15 @@ def _error(dtype: str, units: int, reset_after: bool) -> float:
         for got, want in zip(run(by_kernel), run(by_scan), strict=True)
     ]
     return float(np.max(errors))  # NaN if one is
+
+
+def _compile_fast(function: Any, *arguments: Any) -> Any:
+    """Without looking for the fastest matrix products, which takes longer than all else."""
+    lowered = jax.jit(function).lower(*arguments)
+    try:
+        return lowered.compile({"xla_gpu_autotune_level": "0"})
+    except RuntimeError:  # an XLA that has not this option
+        return lowered.compile()
 
 
 def _example(dtype: str, units: int, reset_after: bool) -> tuple[Inputs, Masks]:
