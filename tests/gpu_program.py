@@ -112,7 +112,7 @@ def main() -> None:
             "launches": len(re.findall(r'custom_call_target="__gpu\$xla.gpu.ptx"', program)),
             "products": program.count('custom_call_target="__cublas'),
             "biases": program.count('"epilogue":"BIAS"'),
-            "sums over devices": program.count(" all-reduce-start("),
+            "sums over devices": len(re.findall(r" all-reduce(-start)?\(", program)),
             "passes": passes_over_memory(program),
         }
     print(json.dumps(report))
