@@ -1,6 +1,6 @@
 """Zoneout and recurrent dropout: their masks, and their arithmetic in every implementation."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -75,6 +75,23 @@ def outputs_and_gradients(run, inputs):
     return outputs, pull_back((inputs.h_last_bar, inputs.hs_bar))
 
 
+@cache
+def outputs_and_gradients_of_the_loop(rates, is_training, reset_after, reverse, dtype):
+    """By the loop with the masks that `gru` draws, once for all implementations."""
+    inputs = jax.tree.map(jnp.asarray, inputs_of(CASE, reset_after, dtype))
+    T, B, H = CASE.steps, CASE.batch[0], CASE.hidden_size
+    zoneout, dropout = (RATES[rates].get(name, 0) for name in ("zoneout", "recurrent_dropout"))
+    masks = draw_masks(Masks(), KEY if is_training else None, zoneout, dropout, T, inputs.h0)
+    keeps = jnp.zeros((T, B, H), bool) if masks.keeps is None else masks.keeps
+    rate = 0.0 if masks.zoneout is None else masks.zoneout
+    scale = jnp.ones((B, H), dtype) if masks.scale is None else masks.scale
+    assert not is_training or bool(jnp.any(keeps)) or bool(jnp.any(scale != 1))
+    clean = inputs._replace(lengths=CASE.lengths, resets=np.asarray(inputs.resets))
+    return outputs_and_gradients(
+        lambda inputs: reference(inputs, reverse, keeps, rate, scale), clean
+    )
+
+
 def run_gru(inputs, *, reverse, implementation, **regularisers):
     return grujax.gru(
         inputs.params,
@@ -91,26 +108,17 @@ def run_gru(inputs, *, reverse, implementation, **regularisers):
 @every_implementation
 @form_and_direction
 @pytest.mark.parametrize("key", [KEY, None], ids=["training", "evaluation"])
-@pytest.mark.parametrize("rates", RATES.values(), ids=RATES)
+@pytest.mark.parametrize("rates", RATES)
 def test_outputs_and_gradients_equal_a_loop_with_these_masks(
     x64, rates, key, reset_after, reverse, implementation
 ):
     dtype = best_dtype(implementation)
     inputs = jax.tree.map(jnp.asarray, inputs_of(CASE, reset_after, dtype))
-    T, B, H = CASE.steps, CASE.batch[0], CASE.hidden_size
-    masks = draw_masks(
-        Masks(), key, rates.get("zoneout", 0), rates.get("recurrent_dropout", 0), T, inputs.h0
-    )
-    keeps = jnp.zeros((T, B, H), bool) if masks.keeps is None else masks.keeps
-    rate = 0.0 if masks.zoneout is None else masks.zoneout
-    scale = jnp.ones((B, H), dtype) if masks.scale is None else masks.scale
-    assert (key is None) or bool(jnp.any(keeps)) or bool(jnp.any(scale != 1))
-    clean = inputs._replace(lengths=CASE.lengths, resets=np.asarray(inputs.resets))
-    want = outputs_and_gradients(
-        lambda inputs: reference(inputs, reverse, keeps, rate, scale), clean
-    )
-    run = partial(run_gru, reverse=reverse, implementation=implementation, key=key, **rates)
-    assert_close(jax.jit(partial(outputs_and_gradients, run))(inputs), want, dtype)
+    options = {"reverse": reverse, "implementation": implementation, "key": key, **RATES[rates]}
+    got = jax.jit(partial(outputs_and_gradients, partial(run_gru, **options)))(inputs)
+    is_training = key is not None
+    want = outputs_and_gradients_of_the_loop(rates, is_training, reset_after, reverse, dtype)
+    assert_close(got, want, dtype)
 
 
 @form_and_direction

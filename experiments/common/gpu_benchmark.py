@@ -10,6 +10,8 @@ take turns; a turn is as many calls as take a few milliseconds, launched without
 kernel's time: matrix products at the rate of a large one in the same dtype, or the bytes of inputs,
 outputs and what stands between the passes at the rate of a copy, whichever is longer. What it
 leaves out is that steps wait for each other, which is most of the time in small batches.
+
+At last Newton's method, which takes all steps at once, beside the kernel on one long sequence.
 """
 
 import csv
@@ -30,6 +32,7 @@ from tqdm import tqdm
 import grujax
 from experiments.common.command import InputError
 from experiments.common.gpu_checks import run_checks
+from experiments.common.newton_comparison import measure, table_of
 from experiments.common.report import format_table
 from experiments.peers.cudnn import cudnn_calls
 
@@ -39,6 +42,7 @@ UNITS = (64, 128, 256, 512)
 DTYPES = ("float32", "bfloat16")
 MODES = ("forward", "training")
 MOST_UNITS = {"float32": 256, "bfloat16": 512}  # of the kernel
+LONG = (100_000, 32)  # steps and units of the sequence for Newton's method
 ROUNDS = 3
 TURN_SECONDS = 0.02
 
@@ -93,6 +97,7 @@ def report_gpu(folder: Path) -> str:
                 for name, micros in _time_in_turns(calls).items()
             ]
         _write_csv(folder / "gpu.csv", points)
+    long = table_of([measure(*LONG, ("scan", "cuda"))])
     device = jax.local_devices(backend="cuda")[0].device_kind
     report = "\n\n".join(
         [
@@ -102,6 +107,7 @@ def report_gpu(folder: Path) -> str:
             checks,
             *(format_points(points, dtype) for dtype in DTYPES),
             summarise(points),
+            f"A long sequence, B = 1, forward, float32:\n\n{long}",
         ]
     )
     (folder / "gpu.md").write_text(report + "\n", encoding="utf-8")
