@@ -62,9 +62,19 @@ inline void wait_for_block() { block().barrier.arrive_and_wait(); }
 inline void arrive_at_cluster() { arrival = cluster_barrier->arrive(); }
 inline void wait_for_cluster() { cluster_barrier->wait(std::move(*arrival)); }
 
-inline void send(unsigned* place, unsigned word, int index) {
+inline void send_if(bool condition, unsigned* place, const unsigned (&quad)[4], int index) {
+  if (!condition) return;
   const auto offset = reinterpret_cast<float*>(place) - block().memory.data();
-  blocks[index]->memory[offset] = __uint_as_float(word);
+  std::memcpy(blocks[index]->memory.data() + offset, quad, 16);
+}
+
+inline unsigned to_bfloat16(float number) {
+  const unsigned bits = __float_as_uint(number);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;  // NaN
+  return (bits + 0x7fffu + ((bits >> 16) & 1)) >> 16;
+}
+inline unsigned to_bfloat16(float lower, float upper) {
+  return to_bfloat16(lower) | to_bfloat16(upper) << 16;
 }
 
 inline float sigmoid(float x) { return 1 / (1 + std::exp(-x)); }
@@ -84,6 +94,9 @@ std::array<Value, 32> gather(const Value& value) {
 }
 
 inline float from_lane(float value, int mask) { return gather(value)[my_thread % 32 ^ mask]; }
+inline unsigned word_from_lane(unsigned word, int mask) {
+  return gather(word)[my_thread % 32 ^ mask];
+}
 
 inline void load_tiles(unsigned (&tiles)[4], const unsigned* row) {
   const auto rows = gather(row);

@@ -259,8 +259,9 @@ def test_a_pass_is_one_launch(fresh, monkeypatch, tmp_path):
     ids=lambda value: str(getattr(value, "units", value)),
 )
 def test_weights_stay_in_registers(tmp_path, dtype, layout, reset_after, backward):
-    """At most 192 of 255 registers are weights; what spills is little beside them, but for the
-    widest layout with two products."""
+    """At most 192 of 255 registers are weights. What spills is a few numbers; with the tensor
+    cores, weights on their way into registers, before the first step; and in the widest layout
+    some of what the steps need, more of it with two products."""
     ptxas = find_ptxas()
     options = {
         "KEEP_GATES": 1 - backward,
@@ -277,7 +278,8 @@ def test_weights_stay_in_registers(tmp_path, dtype, layout, reset_after, backwar
     command = [ptxas, "-arch=sm_90", "-v", "gru.ptx", "-o", os.devnull]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     spilled = int(run.stderr.split("bytes spill stores")[0].split()[-1])
-    assert spilled <= 4 * 192 * (layout.units > 256) * (2 - reset_after) + 64
+    words = 16 if not layout.is_tensor else 96 if layout.units == 256 else 208 * (2 - reset_after)
+    assert spilled <= 4 * words
 
 
 def find_ptxas():

@@ -70,16 +70,29 @@ __device__ __forceinline__ void wait_for_cluster() {
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-__device__ __forceinline__ void send(unsigned* place, unsigned word, int block) {
+// Without a branch: after one, the compiler asks at every exchange whether the warp is whole.
+__device__ __forceinline__ void send_if(bool condition, unsigned* place,
+                                        const unsigned (&quad)[4], int block) {
   unsigned remote;
   asm("mapa.shared::cluster.u32 %0, %1, %2;"
       : "=r"(remote)
       : "r"(shared_address(place)), "r"(block));
-  asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(remote), "r"(word) : "memory");
+  asm volatile(
+      "{\n"
+      ".reg .pred does;\n"
+      "setp.ne.u32 does, %0, 0;\n"
+      "@does st.shared::cluster.v4.u32 [%1], {%2, %3, %4, %5};\n"
+      "}" ::"r"(static_cast<unsigned>(condition)),
+      "r"(remote), "r"(quad[0]), "r"(quad[1]), "r"(quad[2]), "r"(quad[3])
+      : "memory");
 }
 
 __device__ __forceinline__ float from_lane(float value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+
+__device__ __forceinline__ unsigned word_from_lane(unsigned word, int mask) {
+  return __shfl_xor_sync(0xffffffffu, word, mask);
 }
 
 // Both are exact at ±∞: an update gate of exactly 1 carries the state to the last bit.
@@ -87,6 +100,13 @@ __device__ __forceinline__ float sigmoid(float x) {
   float result;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(1.0f + __expf(-x)));
   return result;
+}
+
+// Two numbers in one word, to the nearest, ties to even.
+__device__ __forceinline__ unsigned to_bfloat16(float lower, float upper) {
+  unsigned word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(upper), "f"(lower));
+  return word;
 }
 
 // Tiles of 8 × 8 bfloat16, whose rows the lanes point to: two for 8 rows, four for 16.
@@ -128,9 +148,7 @@ __device__ __forceinline__ float hyperbolic_tangent(float x) { return 2 * sigmoi
 using Stored = unsigned short;
 __device__ __forceinline__ float load(Stored value) { return __uint_as_float(value * 65536u); }
 __device__ __forceinline__ Stored store(float value) {
-  const unsigned bits = __float_as_uint(value);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fc0;  // NaN
-  return static_cast<Stored>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);  // nearest, ties to even
+  return static_cast<Stored>(to_bfloat16(value, 0.0f));
 }
 #else
 using Stored = float;
@@ -250,10 +268,17 @@ struct Product {
   __device__ __forceinline__ void give(const Exchange& exchange, int number, int first,
                                        const float (&values)[SLOTS]) const {
 #pragma unroll
-    for (int slot = 0; slot < SLOTS; ++slot)
-      if (copy + row_of(slot) < ROWS)
-        exchange.give(number, (copy + row_of(slot)) * STRIDE + first + own_unit,
-                      __float_as_uint(values[slot]));
+    for (int slot = 0; slot < SLOTS; ++slot) {
+      const int row = copy + row_of(slot);
+      exchange.template give<lane_bit(0), lane_bit(1)>(
+          number, row * STRIDE + first + own_unit, __float_as_uint(values[slot]), row < ROWS);
+    }
+  }
+
+  // In which bit of their numbers those lanes differ whose units differ in this bit.
+  __device__ __forceinline__ static constexpr int lane_bit(int bit_of_unit) {
+    const int bit = 1 << bit_of_unit;
+    return bit < UNITS_OF_LANE ? UNITS_OF_LANE / 2 / bit : LANES * bit / UNITS_OF_LANE;
   }
 };
 #else
@@ -299,7 +324,8 @@ struct Product {
           for (int half = 0; half < 2; ++half) {
             const int k = depth * 16 + half * 8 + lane % 4 * 2;
             const int unit = first_unit_of_warp() + tile * 8 + lane / 4;
-            weights[g][tile][depth][half] = two(weight(g, k, unit), weight(g, k + 1, unit));
+            weights[g][tile][depth][half] =
+                to_bfloat16(weight(g, k, unit), weight(g, k + 1, unit));
           }
   }
 
@@ -336,16 +362,12 @@ struct Product {
   __device__ __forceinline__ void give(const Exchange& exchange, int number, int first,
                                        const float (&values)[SLOTS]) const {
 #pragma unroll
-    for (int slot = 0; slot < SLOTS; slot += 2)
-      if (first_row() + row_of(slot) < ROWS)
-        exchange.give(number,
-                      (first_row() + row_of(slot)) * STRIDE +
-                          (first + first_unit_of_lane() + unit_of(slot)) / 2,
-                      two(values[slot], values[slot + 1]));
-  }
-
-  __device__ __forceinline__ static unsigned two(float lower, float upper) {
-    return store(lower) | static_cast<unsigned>(store(upper)) << 16;
+    for (int slot = 0; slot < SLOTS; slot += 2) {
+      const int row = first_row() + row_of(slot);
+      const int pair = (first + first_unit_of_lane() + unit_of(slot)) / 2;
+      exchange.template give<1, 2>(number, row * STRIDE + pair,
+                                   to_bfloat16(values[slot], values[slot + 1]), row < ROWS);
+    }
   }
 };
 #endif
@@ -370,13 +392,27 @@ struct Exchange {
     return buffers + (number & 1) * ROWS * Product::STRIDE;
   }
 
-  __device__ __forceinline__ void give(int number, int place, unsigned word) const {
-    unsigned* here = message(number) + place;
-    if (CLUSTER == 1) {
-      *here = word;
-    } else {
+  // Four lanes have a quad of words, whose places differ in the lowest two bits as the lanes'
+  // numbers do in those two: each of the lanes gives the quad to other blocks.
+  template <int LOWER_BIT, int UPPER_BIT>
+  __device__ __forceinline__ void give(int number, int place, unsigned word, bool is_row) const {
+    if constexpr (CLUSTER == 1) {
+      if (is_row) message(number)[place] = word;
+      return;
+    }
+    const bool is_second = thread_index() & LOWER_BIT, is_upper = thread_index() & UPPER_BIT;
+    const unsigned other = word_from_lane(word, LOWER_BIT);
+    const unsigned pair[2] = {is_second ? other : word, is_second ? word : other};
+    const unsigned others[2] = {word_from_lane(pair[0], UPPER_BIT),
+                                word_from_lane(pair[1], UPPER_BIT)};
+    const unsigned quad[4] = {
+        is_upper ? others[0] : pair[0], is_upper ? others[1] : pair[1],
+        is_upper ? pair[0] : others[0], is_upper ? pair[1] : others[1]};
+    unsigned* here = message(number) + place / 4 * 4;
 #pragma unroll
-      for (int block = 0; block < CLUSTER; ++block) send(here, word, block);
+    for (int first = 0; first < CLUSTER; first += 4) {
+      const int block = first + is_second + 2 * is_upper;
+      send_if(is_row && block < CLUSTER, here, quad, block);
     }
   }
 
@@ -428,7 +464,7 @@ struct Place {
 template <typename Product>
 struct Slots {
   int first_row, first_unit, rows;
-  Size row_stride;
+  Size row_stride, first, first_in_step;
 
   __device__ __forceinline__ Slots(const Product& product, const Place& place)
       : row_stride(place.row_stride) {
@@ -436,18 +472,21 @@ struct Slots {
     first_unit = product.first_unit_of_lane();
     const int end = place.first_row + ROWS;
     rows = end < place.batch ? end : place.batch;
+    first = Size(first_row) * HIDDEN + first_unit;
+    first_in_step = first_row * row_stride * HIDDEN + first_unit;
   }
 
   __device__ __forceinline__ int row(int slot) const { return first_row + Product::row_of(slot); }
-  __device__ __forceinline__ bool is_row(int slot) const { return row(slot) < rows; }
-  __device__ __forceinline__ Size at(int slot) const {
-    return row(slot) * Size(HIDDEN) + unit(slot);
-  }
-  __device__ __forceinline__ Size in_step(int slot) const {
-    return row(slot) * row_stride * HIDDEN + unit(slot);
-  }
   __device__ __forceinline__ int unit(int slot) const {
     return first_unit + Product::unit_of(slot);
+  }
+  __device__ __forceinline__ bool is_row(int slot) const { return row(slot) < rows; }
+  __device__ __forceinline__ Size at(int slot) const {
+    return first + (Product::row_of(slot) * HIDDEN + Product::unit_of(slot));
+  }
+  __device__ __forceinline__ Size in_step(int slot) const {
+    return first_in_step +
+           (Product::row_of(slot) * row_stride * HIDDEN + Product::unit_of(slot));
   }
 };
 
