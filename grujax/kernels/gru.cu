@@ -412,7 +412,7 @@ struct Exchange {
 #pragma unroll
     for (int first = 0; first < CLUSTER; first += 4) {
       const int block = first + is_second + 2 * is_upper;
-      send_if(is_row && block < CLUSTER, here, quad, block);
+      send_if(is_row && block < CLUSTER, here, quad, block % CLUSTER);
     }
   }
 
