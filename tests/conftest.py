@@ -1,5 +1,6 @@
 import atexit
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -12,6 +13,13 @@ from hypothesis import settings
 # No deadline: the first example compiles. The same examples in every run.
 settings.register_profile("grujax", deadline=None, max_examples=20, derandomize=True, database=None)
 settings.load_profile("grujax")
+
+# LLVM optimises programs as small as these for longer than they run; what XLA does itself stays.
+# Read when JAX first compiles, here and in the processes that tests start. Of two values the later
+# one counts: `XLA_FLAGS=--xla_backend_optimization_level=3` compiles as users do.
+_QUICK = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
+if _QUICK not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{_QUICK} {os.environ.get('XLA_FLAGS', '')}"
 
 # Compiling is most of the work here, and outside jit every call of `gru` is a new function to JAX:
 # with this cache, for this process alone, equal programs compile once. It halves the time.
