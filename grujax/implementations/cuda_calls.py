@@ -132,7 +132,8 @@ def backward(
     results = launch(operands, masks, of_masks, shapes)
     *d_gates, d_h0, d_reset = stack.trim(results, units)
     of_results = stack.is_several, stack.is_several
-    if stack.is_several and not of_inputs.xs:  # else XLA makes one product of all, and transposes
+    if stack.is_several and not of_inputs.xs and inputs.xs.shape[-1] <= 3 * units:
+        # Else XLA makes one product of all models', for which it transposes the gates' gradients.
         xs = jnp.broadcast_to(unpadded.xs, (stack.number, *unpadded.xs.shape))
         unpadded, of_inputs = unpadded._replace(xs=xs), of_inputs._replace(xs=True)
     (d_params, d_xs), _ = stack.each(

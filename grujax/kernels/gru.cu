@@ -182,6 +182,7 @@ struct Product {
   static constexpr int STRIDE = OPERAND + UNITS_OF_WARP;  // writes to several rows hit other banks
   static constexpr int QUADS = OPERAND / 4 / LANES;       // four numbers at a time
   static_assert(UNITS_OF_LANE >= 1 && COPIES >= 1 && OPERAND % (4 * LANES) == 0, "not a layout");
+  static_assert(CLUSTER == 1 || UNITS_OF_WARP % 4 == 0, "no quads to give on");
 
   float weights[GATES][UNITS_OF_LANE][QUADS * 4];
   int part, first_unit, own_unit, copy;  // first: of the lane's sums before the exchange
