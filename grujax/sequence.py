@@ -94,7 +94,7 @@ def gru(
         implementation: how the recurrence runs; None picks the best for the platform. `"native"` is
             a C++ kernel for CPUs in float32 and bfloat16, compiled at its first use; None picks it
             once it has been built (`python -m grujax.kernels`). `"cuda"` is a kernel for NVIDIA
-            GPUs from compute capability 9.0 on, with `reset_after`, in float32 up to H = 256 and
+            GPUs from compute capability 9.0 on, in float32 up to H = 256 and
             bfloat16 up to 512; `"tpu"` one for TPUs, by name alone. `"scan"` is the fast one in
             pure JAX, and `"plain"` the reference, `lax.scan` over the equations of `gru_cell`.
             `"newton"` takes all steps at once, again and again until they fit together, and never
