@@ -263,17 +263,20 @@ def test_weights_stay_in_registers(tmp_path, dtype, layout, reset_after, backwar
     cores, weights on their way into registers, before the first step; and in the widest layout
     some of what the steps need, more of it with two products."""
     ptxas = find_ptxas()
-    options = {
+    rows = layout._replace(rows=cuda_layouts.MOST_ROWS if layout.cluster > 1 else 2)
+    definitions = {
+        **rows.definitions(),
+        "BACKWARD": backward,
+        "RESET_AFTER": reset_after,
+        "BFLOAT16": int(dtype == "bfloat16"),
+        "BATCH_MAJOR": 1,
         "KEEP_GATES": 1 - backward,
         "STARTS": 1,
         "SCALE": 0,
         "ZONEOUT": 0,
-        "BACKWARD": backward,
+        "EXISTS": 1,
+        "KEEPS": 1 - backward,
     }
-    options |= {"EXISTS": 1, "KEEPS": 1 - backward}
-    rows = layout._replace(rows=cuda_layouts.MOST_ROWS if layout.cluster > 1 else 2)
-    options |= {"RESET_AFTER": reset_after, "BFLOAT16": int(dtype == "bfloat16"), "BATCH_MAJOR": 1}
-    definitions = {**rows.definitions(), **options}
     (tmp_path / "gru.ptx").write_text(nvrtc.compile_to_ptx(definitions))
     command = [ptxas, "-arch=sm_90", "-v", "gru.ptx", "-o", os.devnull]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -30,8 +30,7 @@ def programs():
     return json.loads(run.stdout)
 
 
-# Launches and matrix products of a training step, of which one adds a bias, and whether the
-# gradients of the inputs are among them.
+# Launches and matrix products of a training step; that of the models has no gradients of inputs.
 STEPS = {
     "one direction": (2, 4),
     "reset before": (2, 5),

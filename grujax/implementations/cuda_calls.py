@@ -65,17 +65,8 @@ def forward(
     gate = jax.ShapeDtypeStruct(in_time, jnp.float32)
     gates = [gate] * (3 + reset_after if keep_gates else 0)
     results = [states, jax.ShapeDtypeStruct(in_time, dtype), *gates]
-    launch = Launch(
-        layout,
-        stack,
-        steps,
-        batch,
-        dtype.name,
-        reset_after,
-        is_inner=is_inner,
-        keep=keep_gates,
-        batch_major=batch_major,
-    )
+    of_shape = Launch(layout, stack, steps, batch, dtype.name, reset_after, batch_major)
+    launch = of_shape._replace(is_inner=is_inner, keep=keep_gates)
     h_last, hs, *kept = stack.trim(launch(operands, masks, of_masks, results), units)
     if batch_major:
         hs, *kept = (_turn(array, stack.is_several) for array in (hs, *kept))
@@ -96,42 +87,34 @@ def backward(
     reset_after = kept.inputs.params.reset_after
     steps, batch, _ = kept.inputs.xs.shape[-3:]
     layout = choose_layout(dtype, units, batch, stack.number)
-    of_inputs, of_masks = of_kept.inputs, of_kept.masks
-    gates, of_gates = kept.gates, of_kept.gates
-    unpadded, masks = kept.inputs, kept.masks
     if batch_major:
-        unpadded, masks = _turn_arguments((of_inputs, of_masks), unpadded, masks)
-        d_hs, gates = jax.tree.map(_turn, (d_hs, gates), (of_hs, of_gates))
-    before, of_before = _states_before(stack, of_kept, kept, masks, batch_major)
-    seen, of_seen = _states_seen(stack, of_kept, Operand(before, of_before), masks, batch_major)
+        kept, d_hs = _turn_kept(of_kept, kept), _turn(d_hs, of_hs)
+    time = int(batch_major)  # the axis of T
+    before, of_before = _states_before(stack, of_kept, kept, time)
+    of_scale = of_kept.masks.scale, of_before
+    seen, of_seen = stack.each(partial(_seen, time), of_scale, kept.masks.scale, before)
+    gates, of_gates = kept.gates, of_kept.gates
     if gates is None:
-        of_arguments = of_inputs, of_masks, of_seen
-        gates, is_own = stack.each(_gates, of_arguments, unpadded, masks, seen)
+        of_arguments = of_kept.inputs, of_kept.masks, of_seen
+        gates, is_own = stack.each(_gates, of_arguments, kept.inputs, kept.masks, seen)
         of_gates = jax.tree.map(lambda _: is_own, gates)
-    inputs, masks = pad_inputs(unpadded, masks, layout.units)
+    inputs, masks = pad_inputs(kept.inputs, kept.masks, layout.units)
     in_time = [*jax.tree.leaves(gates), before, d_hs, d_last]
     of_in_time = [*jax.tree.leaves(of_gates), of_before, of_hs, of_last]
     operands = [
         *(Operand(pad(a, layout.units), o) for a, o in zip(in_time, of_in_time, strict=True)),
-        Operand(inputs.params.w_h.astype(jnp.float32), of_inputs.params.w_h),
+        Operand(inputs.params.w_h.astype(jnp.float32), of_kept.inputs.params.w_h),
     ]
     rows = inputs.xs.shape[-3:-1]
     of_three = jax.ShapeDtypeStruct((stack.number, *rows, 3, layout.units), dtype)
     states = jax.ShapeDtypeStruct((stack.number, batch, layout.units), jnp.float32)
-    launch = Launch(
-        layout,
-        stack,
-        steps,
-        batch,
-        dtype.name,
-        reset_after,
-        is_backward=True,
-        batch_major=batch_major,
-    )
+    of_shape = Launch(layout, stack, steps, batch, dtype.name, reset_after, batch_major)
+    launch = of_shape._replace(is_backward=True)
     shapes = [*[of_three] * (1 + reset_after), states, states]
-    results = launch(operands, masks, of_masks, shapes)
+    results = launch(operands, masks, of_kept.masks, shapes)
     *d_gates, d_h0, d_reset = stack.trim(results, units)
     of_results = stack.is_several, stack.is_several
+    unpadded, of_inputs = kept.inputs, of_kept.inputs
     if stack.is_several and not of_inputs.xs and inputs.xs.shape[-1] <= 3 * units:
         # Else XLA makes one product of all models', for which it transposes the gates' gradients.
         xs = jnp.broadcast_to(unpadded.xs, (stack.number, *unpadded.xs.shape))
@@ -166,6 +149,12 @@ def _turn_arguments(own: tuple[Any, Any], inputs: Inputs, masks: Masks) -> tuple
     return inputs._replace(xs=_turn(inputs.xs, of_inputs.xs)), masks
 
 
+def _turn_kept(own: Any, kept: Kept) -> Kept:
+    inputs, masks = _turn_arguments((own.inputs, own.masks), kept.inputs, kept.masks)
+    gates = jax.tree.map(_turn, kept.gates, own.gates)
+    return Kept(inputs, masks, _turn(kept.hs, own.hs), gates)
+
+
 # --- what depends on no earlier state, for one model ----------------------------------------------
 
 
@@ -192,6 +181,12 @@ def _multiply(xs: Array, weights: Array, bias: Array | None = None) -> Array:
     if bias is not None:
         product += bias.astype(jnp.float32).reshape(-1)
     return product.reshape(*xs.shape[:2], *weights.shape[1:])
+
+
+def _seen(time: int, scale: Array | None, before: Array) -> Array:
+    """What the gates see of the states before all steps, of which `time` is the axis of T."""
+    of_all_steps = None if scale is None else jnp.expand_dims(scale, time)
+    return Masks(scale=of_all_steps).seen(before)
 
 
 def _gates(inputs: Inputs, masks: Masks, seen: Array) -> Gates:
@@ -257,24 +252,10 @@ def _project(stack: Stack, own: Any, inputs: Inputs) -> tuple[Array, bool, bool]
     return stack.each(_multiply, own, *arguments)[0], True, False
 
 
-def _states_before(
-    stack: Stack, own: Any, kept: Kept, masks: Masks, batch_major: bool
-) -> tuple[Array, bool]:
-    """`states_before`, in the order of `masks`, and whether it has an axis of models."""
-    hs = _turn(kept.hs, own.hs) if batch_major else kept.hs
-    arguments = hs, kept.inputs.h0, kept.inputs.reset_state, masks.starts
-    of_arguments = own.hs, own.inputs.h0, own.inputs.reset_state, own.masks.starts
-    time = 1 if batch_major else 0
-    return stack.directed(partial(states_before, time=time), of_arguments, *arguments)
+def _states_before(stack: Stack, own: Any, kept: Kept, time: int) -> tuple[Array, bool]:
+    """`states_before`, and whether it has an axis of models."""
 
+    def select(kept: Any) -> tuple[Any, ...]:
+        return kept.hs, kept.inputs.h0, kept.inputs.reset_state, kept.masks.starts
 
-def _states_seen(
-    stack: Stack, own: Any, before: Operand, masks: Masks, batch_major: bool
-) -> tuple[Array, bool]:
-    """What the gates see of `before`, in its order, and whether it has an axis of models."""
-
-    def seen(scale: Array | None, before: Array) -> Array:
-        in_order = scale[:, None] if batch_major and scale is not None else scale
-        return Masks(scale=in_order).seen(before)
-
-    return stack.each(seen, (own.masks.scale, before.is_own), masks.scale, before.array)
+    return stack.directed(partial(states_before, time=time), select(own), *select(kept))

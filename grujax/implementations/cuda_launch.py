@@ -35,10 +35,10 @@ class Launch(NamedTuple):
     batch: int
     dtype: str
     reset_after: bool
+    batch_major: bool  # what is [T, B, ...] here lies as [B, T, ...]
     is_inner: bool = False  # the projected inputs are [T, B, models, 3, H]
     keep: bool = False  # the gates
     is_backward: bool = False
-    batch_major: bool = False  # what is [T, B, ...] here lies as [B, T, ...]
 
     def __call__(
         self,

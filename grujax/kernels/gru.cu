@@ -565,7 +565,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   // and where it lies.
   float state[SLOTS], given[SLOTS], x[SLOTS][3], bias[SLOTS];
   const Slots<Sums> slots(product_of, place);
-  const Size ahead = place.reverse ? -Size(1) : 1;  // a step, in time
+  const Size ahead = (place.reverse ? -Size(1) : 1) * place.step_stride;  // a step, in rows
 #if STARTS
   bool starts_next[SLOTS];
   const auto starts_at = [&](int slot, int step) {
@@ -573,7 +573,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
     return starts[place.time(step) * place.step_stride + slots.row(slot) * place.row_stride];
   };
 #endif
-  const Size next_inputs = ahead * place.step_stride * row_of_projected;
+  const Size next_inputs = ahead * row_of_projected;
   Size next = place.time(0) * place.step_stride + slots.first_row * place.row_stride;
   const float* inputs = projected + next * row_of_projected + slots.first_unit;
 #if EXISTS
@@ -597,7 +597,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
 #if KEEPS
     const bool* of_unit = keeps + row * H + slots.unit(slot);
     stays |= *of_unit;
-    if (is_far_from_end) prefetch(of_unit + ahead * place.step_stride * H * FETCHED_AHEAD);
+    if (is_far_from_end) prefetch(of_unit + ahead * H * FETCHED_AHEAD);
 #endif
     if (stays) x[slot][1] = __uint_as_float(0x7f800000u);  // +inf: an update gate of 1
   };
@@ -621,7 +621,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
     if (is_row) fetch(slot, FETCHED_AHEAD < place.steps);
   }
   inputs += next_inputs;
-  next += ahead * place.step_stride;
+  next += ahead;
 
   const Exchange<Sums> exchange;
 #pragma unroll
@@ -630,7 +630,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   product_of.give(exchange, 0, 0, given);
   exchange.post();
   Size here = place.time(0) * place.step_stride * H;
-  for (int step = 0; step < place.steps; ++step, here += ahead * place.step_stride * H) {
+  for (int step = 0; step < place.steps; ++step, here += ahead * H) {
     const unsigned* message = exchange.receive(step * MESSAGES);
     const bool is_last = step + 1 == place.steps;
     float sums[SLOTS][RESET_AFTER ? 3 : 2], gates[SLOTS][4], outputs[SLOTS];
@@ -701,7 +701,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
 #endif
     }
     inputs += next_inputs;
-    next += ahead * place.step_stride;
+    next += ahead;
   }
 #pragma unroll
   for (int slot = 0; slot < SLOTS; ++slot)
