@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.implementations.order import batch_major
+from grujax.implementations.layout import batch_major
 
 
 def run_batch_major(

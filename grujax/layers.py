@@ -12,10 +12,10 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
-from grujax.arguments import check_stop_gradient_every
+from grujax.checks import check_stop_gradient_every
 from grujax.params import GRUParams
-from grujax.regularisers import check_rate
-from grujax.regularisers import dropout as drop
+from grujax.regularizers import check_rate
+from grujax.regularizers import dropout as drop
 from grujax.sequence import as_walk, existing_steps, gru
 
 # One layer of a stack: one direction, or (forward, backward).

@@ -26,7 +26,7 @@ from grujax.batch_major import cast, or_learned, run_batch_major
 from grujax.cell import gru_cell
 from grujax.layers import Layer, Merge, bidirectional_gru, output_size, stacked_gru
 from grujax.params import GRUParams, Initializer, draw
-from grujax.regularisers import is_off
+from grujax.regularizers import is_off
 from grujax.sequence import gru
 
 

@@ -35,7 +35,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
-from grujax.arguments import (
+from grujax.checks import (
     as_states,
     check_direction,
     check_lengths,
@@ -44,10 +44,10 @@ from grujax.arguments import (
     leading_axes,
     like_state,
 )
-from grujax.implementations.masks import Masks, Walk, where_exists
 from grujax.implementations.plain import scan_masked, select
+from grujax.implementations.types import Masks, Walk, where_exists
 from grujax.params import GRUParams, as_floating, check_params
-from grujax.regularisers import draw_masks
+from grujax.regularizers import draw_masks
 
 
 def gru(

@@ -33,9 +33,8 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 def pytest_configure(config):
     """Builds the native kernel before any test runs, so that all of them, in every process that
     they start, see the same default implementation."""
-    from helpers import COMPILER
-
-    from grujax.kernels import building
+    from grujax.implementations.native import building
+    from tests.helpers import COMPILER
 
     if COMPILER is not None and not hasattr(config, "workerinput") and not building.find_library():
         building.build()
@@ -44,7 +43,7 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(config, items):
     """Skips what asks for the native kernel where nothing can build it; leaves out what Newton's
     method does not need to show again."""
-    from helpers import COMPILER, shows_nothing_new
+    from tests.helpers import COMPILER, shows_nothing_new
 
     left_out = []
     for item in items:
@@ -90,7 +89,7 @@ def x64():
 def stop_after(monkeypatch):
     """A function: calls `run` and interrupts it just after the checkpoint of an epoch, as Ctrl-C
     does."""
-    from experiments.common import loop
+    from experiments.common.training import loop
 
     save = loop.Checkpoints.save
 
@@ -127,9 +126,8 @@ def in_place(monkeypatch):
 @pytest.fixture
 def archive(tmp_path_factory, in_place):
     """A small archive of rated sentences in the place of the real one, for experiments on them."""
-    from vader_archive import make_archive
-
-    from experiments.common import vader
+    from experiments.sentiment import vader
+    from tests.fixtures.archives.vader import make_archive
 
     folder = tmp_path_factory.mktemp("data")
     make_archive(folder / vader.ARCHIVE.filename)
@@ -140,7 +138,7 @@ def archive(tmp_path_factory, in_place):
 @pytest.fixture
 def debian(tmp_path_factory, monkeypatch):
     """A small index of package descriptions in the place of Debian's."""
-    from debian_descriptions import write_index
+    from tests.fixtures.archives.debian_descriptions import write_index
 
     folder = tmp_path_factory.mktemp("debian")
     write_index(folder)
@@ -151,9 +149,8 @@ def debian(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def books(tmp_path_factory, in_place):
     """Small archives of books in the place of the Bible and of Shakespeare's works."""
-    from prose_archives import make_archives
-
-    from experiments.common import prose
+    from experiments.text_generation import prose
+    from tests.fixtures.archives.prose import make_archives
 
     folder = tmp_path_factory.mktemp("books")
     make_archives(folder)
@@ -163,9 +160,8 @@ def books(tmp_path_factory, in_place):
 @pytest.fixture
 def forecast_archives(tmp_path_factory, in_place):
     """Small archives of made-up weather and prices in the places of the real ones."""
-    from forecast_archives import write_stocks, write_weather
-
-    from experiments.common import stocks, weather
+    from experiments.forecasting import stocks, weather
+    from tests.fixtures.archives.forecast import write_stocks, write_weather
 
     folder = tmp_path_factory.mktemp("forecasts")
     write_weather(folder / weather.ARCHIVE.filename)
@@ -176,9 +172,8 @@ def forecast_archives(tmp_path_factory, in_place):
 @pytest.fixture
 def spoken(tmp_path_factory, in_place):
     """A small archive of spoken digits in the place of the real one."""
-    from spoken_digits_archive import make_archive
-
-    from experiments.common import spoken_digits
+    from experiments.speech import spoken_digits
+    from tests.fixtures.archives.spoken_digits import make_archive
 
     folder = tmp_path_factory.mktemp("spoken")
     make_archive(folder / spoken_digits.ARCHIVE.filename)
@@ -188,9 +183,8 @@ def spoken(tmp_path_factory, in_place):
 @pytest.fixture
 def wrist(tmp_path_factory, in_place):
     """A small archive of wrist recordings in the place of the real one."""
-    from wrist_archive import make_archive
-
-    from experiments.common import wrist_sensor
+    from experiments.exercises import wrist_sensor
+    from tests.fixtures.archives.wrist import make_archive
 
     folder = tmp_path_factory.mktemp("wrist")
     make_archive(folder / wrist_sensor.ARCHIVE.filename)
@@ -200,9 +194,8 @@ def wrist(tmp_path_factory, in_place):
 @pytest.fixture
 def handwritten(tmp_path_factory, in_place):
     """A small archive of handwritten digits in the place of the real one."""
-    from handwritten_archive import make_archive
-
-    from experiments.common import digits
+    from experiments.vision import digits
+    from tests.fixtures.archives.handwritten import make_archive
 
     folder = tmp_path_factory.mktemp("handwritten")
     make_archive(folder / digits.ARCHIVE.filename)

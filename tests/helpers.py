@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,7 +26,9 @@ import numpy as np
 from jax.extend.core import jaxprs_in_params
 
 import grujax
-from grujax.kernels.building import COMPILERS
+from grujax.implementations.native.building import COMPILERS
+
+ROOT = Path(__file__).parents[1]  # of the repository
 
 # Every implementation keeps the contract for time in these dtypes; the first is the most exact.
 IMPLEMENTATIONS = {

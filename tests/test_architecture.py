@@ -9,33 +9,32 @@ from pathlib import Path
 import pytest
 
 import grujax
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "grujax"
 
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
     {"params"},
     {"cell", "initializers"},
-    {"kernels"},
     {"implementations"},
-    {"arguments", "regularisers"},
+    {"checks", "regularizers"},
     {"sequence"},
     {"layers", "newton"},
     {"baselines", "attention"},
     {"convert", "analysis", "sweep"},
     {"batch_major"},
     {"linen", "nnx"},
+    {"kernels"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 CORE = {
     "params",
     "initializers",
     "cell",
-    "kernels",
     "implementations",
-    "arguments",
-    "regularisers",
+    "checks",
+    "regularizers",
     "sequence",
     "layers",
     "newton",

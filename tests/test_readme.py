@@ -1,11 +1,11 @@
 """Every Python block of the README runs, top to bottom in one namespace; its commands exist."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers import ROOT
+
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "experiments" / "README.md").read_text()
 SCALING = (ROOT / "experiments" / "SCALING.md").read_text()
@@ -37,7 +37,7 @@ def test_make_targets_exist(target):
     "name", sorted(set(re.findall(r"python -m experiments\.(\w+)", README + RESULTS + SCALING)))
 )
 def test_experiments_exist(name):
-    assert (ROOT / "experiments" / f"{name}.py").exists()
+    assert (ROOT / "experiments" / name / "__main__.py").exists()
 
 
 def test_links_between_the_pages_lead_somewhere():

@@ -1,1 +1,1 @@
-"""What the experiments share: data, text, the training loop, checkpoints, metrics, plots."""
+"""What three experiments or more use: the Optax loop, data, reports, the command line."""

@@ -13,8 +13,8 @@ import jax
 import tyro
 
 from experiments.common.data import DataError
-from experiments.common.loop import SettingsMismatchError
-from experiments.common.processes import (
+from experiments.common.training.loop import SettingsMismatchError
+from experiments.common.training.processes import (
     LostProcessError,
     Processes,
     ScaleError,
@@ -22,7 +22,7 @@ from experiments.common.processes import (
     leave,
     silent_unless_writer,
 )
-from experiments.common.scale import Scale, using
+from experiments.common.training.scale import Scale, using
 
 Command = TypeVar("Command")
 

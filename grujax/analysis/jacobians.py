@@ -1,6 +1,6 @@
 """Jacobians of the state by an earlier state: of one step, and of spans of steps.
 
-The closed form of one step's, `J[i, j] = ∂h'ᵢ/∂hⱼ`, is derived in `grujax.implementations.steps`.
+The closed form of one step's, `J[i, j] = ∂h'ᵢ/∂hⱼ`, is derived in `grujax.implementations.newton.steps`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from jax.typing import ArrayLike
 
 from grujax.analysis.states import visit_states
 from grujax.cell import project_inputs, promote
-from grujax.implementations.masks import Masks
-from grujax.implementations.steps import dense_jacobians, take_steps
+from grujax.implementations.newton.steps import dense_jacobians, take_steps
+from grujax.implementations.types import Masks
 from grujax.params import GRUParams
 
 

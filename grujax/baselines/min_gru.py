@@ -26,9 +26,9 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.arguments import as_states
 from grujax.cell import matmul, promote_operands
-from grujax.implementations.masks import where_exists
+from grujax.checks import as_states
+from grujax.implementations.types import where_exists
 from grujax.params import Initializer, as_floating, check_arrays, check_sizes, draw_gates
 from grujax.sequence import steps_of_walk
 

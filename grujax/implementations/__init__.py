@@ -19,8 +19,8 @@ from functools import partial
 from jax import Array
 
 from grujax.implementations import default, newton, plain, scan
-from grujax.implementations.masks import Masks, Walk
 from grujax.implementations.truncated import truncate
+from grujax.implementations.types import Masks, Walk
 from grujax.params import GRUParams
 
 Run = Callable[[GRUParams, Array, Array, Array, Masks, bool], tuple[Array, Array]]

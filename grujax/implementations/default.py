@@ -14,7 +14,7 @@ and by name alone, as it has never run on one,
 Where the native kernel does not pay stands in `native.pays`.
 
 What can be known of a program before it is lowered, dtype and units, is asked here; the platform is
-known when it is lowered (`grujax.implementations.kernel_calls`).
+known when it is lowered (`grujax.implementations.primitive.calls`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from typing import Any
 
 from jax import Array
 
-from grujax.implementations import cuda, kernel_passes, native, scan, tpu
-from grujax.implementations.kernel_calls import Kernels
-from grujax.implementations.masks import Masks, Walk
-from grujax.implementations.order import is_batch_major
+from grujax.implementations import cuda, native, scan, tpu
+from grujax.implementations.layout import is_batch_major
 from grujax.implementations.passes import are_alike, run_both_passes, run_passes
+from grujax.implementations.primitive import passes as kernel_passes
+from grujax.implementations.primitive.calls import Kernels
+from grujax.implementations.types import Masks, Walk
 from grujax.params import GRUParams
 
 # Each says which parameters and dtypes it `takes`, whether it `may_run` as far as is known without

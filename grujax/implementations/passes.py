@@ -12,7 +12,7 @@ from jax import Array
 
 from grujax.implementations import plain
 from grujax.implementations.gates import Gates
-from grujax.implementations.masks import Masks, Walk
+from grujax.implementations.types import Masks, Walk
 from grujax.params import GRUParams
 
 

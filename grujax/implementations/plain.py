@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.cell import gru_gates, update_state
-from grujax.implementations.masks import Masks, match
+from grujax.implementations.types import Masks, match
 from grujax.params import GRUParams
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.implementations.masks import Masks
-from grujax.implementations.order import batch_major
+from grujax.implementations.layout import batch_major
+from grujax.implementations.types import Masks
 from grujax.params import GRUParams
 
 

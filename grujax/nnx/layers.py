@@ -15,7 +15,7 @@ from grujax.batch_major import cast, or_learned, run_batch_major
 from grujax.layers import Layer, Merge, bidirectional_gru, output_size, stacked_gru
 from grujax.nnx.cell import CellOptions, GRUCell
 from grujax.params import GRUParams
-from grujax.regularisers import is_off
+from grujax.regularizers import is_off
 from grujax.sequence import gru
 
 

@@ -1,0 +1,4 @@
+from experiments.benchmark.compare import cli
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,163 @@
+"""What the GRU and the cells beside it cost: `python -m experiments.benchmark --cells`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import grujax
+from experiments.benchmark.peers import MODES, Setting
+from experiments.common.cells import CELLS, Run, hidden_size_for
+from experiments.common.report.timing import time_interleaved
+from grujax import baselines
+from grujax.baselines import count_parameters
+
+
+class Row(NamedTuple):
+    """A cell, and a way to run it over time."""
+
+    label: str
+    cell: str  # one of CELLS
+    run: Run
+    use: str  # what it is for
+
+
+def _step_by_step(cell: str) -> Run:
+    return partial(grujax.scan_cell, CELLS[cell].step)
+
+
+ROWS = (
+    Row(
+        "GRU, `grujax.gru`",
+        "gru",
+        grujax.gru,
+        "the default: learns what to keep, with three quarters of an LSTM's parameters",
+    ),
+    Row("GRU, `scan_cell`", "gru", _step_by_step("gru"), "the same, run as the cells below are"),
+    Row("LSTM", "lstm", _step_by_step("lstm"), "counting; results to compare with the literature"),
+    Row("RNN", "rnn", _step_by_step("rnn"), "short memories; theory, where no gate is wanted"),
+    Row(
+        "layer-normalised GRU",
+        "layer_norm_gru",
+        _step_by_step("layer_norm_gru"),
+        "world models, reinforcement learning: inputs whose scale drifts",
+    ),
+    Row(
+        "minGRU, `scan_cell`",
+        "min_gru",
+        _step_by_step("min_gru"),
+        "the next row's, one step at a time",
+    ),
+    Row(
+        "minGRU, `min_gru`",
+        "min_gru",
+        baselines.min_gru,
+        "long sequences on accelerators; its gates see the input, not the state: stack it",
+    ),
+)
+
+
+class Cost(NamedTuple):
+    """What a row costs at one hidden size: medians of microseconds a time step."""
+
+    hidden_size: int
+    parameters: int
+    forward: float
+    training: float
+
+
+def report_cells(setting: Setting, seconds: float, path: Path) -> None:
+    """Measures every row at this hidden size, and at the GRU's number of parameters.
+
+    All programs take turns (`experiments.common.report.timing`).
+
+    Args:
+      setting: the shape; its hidden size is that of the first comparison.
+      seconds: the time to spend on timing.
+      path: the Markdown file for the table, which is printed too.
+    """
+    parameters = count_parameters(init_params("gru", setting))
+    settings = {
+        cell: (
+            setting,
+            replace(setting, hidden_size=hidden_size_for(cell, setting.input_size, parameters)),
+        )
+        for cell in CELLS
+    }
+    programs = {
+        f"{row.label} {at.hidden_size} {mode}": compile_program(row, at, mode)
+        for row in ROWS
+        for at in settings[row.cell]
+        for mode in MODES
+    }
+    times = time_interleaved(programs, seconds)
+
+    def cost(row: Row, at: Setting) -> Cost:
+        medians = (np.median(times[f"{row.label} {at.hidden_size} {mode}"]) for mode in MODES)
+        micros = (1e6 * float(median) / at.steps for median in medians)
+        return Cost(at.hidden_size, count_parameters(init_params(row.cell, at)), *micros)
+
+    table = format_markdown([[cost(row, at) for at in settings[row.cell]] for row in ROWS])
+    path.write_text(table + "\n", encoding="utf-8")
+    shape = f"T = {setting.steps}, B = {setting.batch}, I = {setting.input_size}"
+    print(f"Microseconds a time step, {shape}\n\n{table}\n\nWritten: {path}")
+
+
+def compile_program(row: Row, setting: Setting, mode: str) -> Callable[[], Any]:
+    """A compiled program; its calls return when everything is computed.
+
+    "forward" gives all outputs and the last state; "training" the gradients of Σ outputs ∘ c, with
+    fixed random c, with respect to parameters, inputs and the initial state.
+    """
+    cell, (key_xs, key_c) = CELLS[row.cell], jax.random.split(jax.random.key(1))
+    xs = jax.random.normal(key_xs, (setting.steps, setting.batch, setting.input_size))
+    c = jax.random.normal(key_c, (setting.steps, setting.batch, setting.hidden_size))
+    state0 = cell.initial_state((setting.batch, setting.hidden_size), xs.dtype)
+
+    def forward(params: Any, xs: Array, state0: Any) -> tuple[Any, Array]:
+        state_last, states = row.run(params, xs, state0)
+        return state_last, cell.output(states)
+
+    def loss(params: Any, xs: Array, state0: Any) -> Array:
+        return jnp.vdot(forward(params, xs, state0)[1], c)
+
+    function: Callable[..., Any] = forward
+    if mode == "training":
+        function = jax.value_and_grad(loss, argnums=(0, 1, 2))
+    arguments = (init_params(row.cell, setting), xs, state0)
+    compiled = jax.jit(function).lower(*arguments).compile()
+    return lambda: jax.block_until_ready(compiled(*arguments))
+
+
+def init_params(cell: str, setting: Setting) -> Any:
+    """A cell's new parameters, for a setting's sizes."""
+    return CELLS[cell].init(jax.random.key(0), setting.input_size, setting.hidden_size)
+
+
+def format_markdown(costs: Sequence[Sequence[Cost]]) -> str:
+    """The README's table: of each row, the cost at equal hidden size and at equal parameters."""
+    (first, _), *_ = costs
+    header = (
+        f"| cell | parameters at H = {first.hidden_size} | forward | training "
+        f"| H at {first.parameters:,} parameters | forward | training | what it is for |"
+    )
+    lines = [header, "|---|---|---|---|---|---|---|---|"]
+    for row, (same_size, same_count) in zip(ROWS, costs, strict=True):
+        cells = [
+            row.label,
+            f"{same_size.parameters:,}",
+            f"{same_size.forward:.1f}",
+            f"{same_size.training:.1f}",
+            str(same_count.hidden_size),
+            f"{same_count.forward:.1f}",
+            f"{same_count.training:.1f}",
+            row.use,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

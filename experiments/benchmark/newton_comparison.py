@@ -1,0 +1,99 @@
+"""Newton's method, all steps at once, beside the implementations that take one after the other.
+
+Milliseconds a sequence, forward with B = 1, all programs of a shape taking turns, and the
+iterations that Newton's method needs, with the whole Jacobian of each step ("dense") and with its
+diagonal.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+
+import grujax
+from experiments.common.report import format_table
+from experiments.common.report.timing import time_interleaved
+
+INPUTS = 8
+SECONDS = 2.0  # of a shape's measurement
+MOST_FLOATS = 2**24  # T·H² of the Jacobians: beyond this they take too long, or do not fit
+METHODS = ("dense", "diagonal")
+
+
+class Row(NamedTuple):
+    """One shape's measurement."""
+
+    steps: int
+    size: int
+    milliseconds: dict[str, float]  # of what ran
+    iterations: dict[str, str]  # of a method
+
+
+def programs_of(
+    params: grujax.GRUParams, xs: Array, sequential: Sequence[str]
+) -> dict[str, Callable[[], object]]:
+    """For each column a function that runs the sequence; a method's makes its report."""
+    programs: dict[str, Callable[[], object]] = {}
+    for name in sequential:
+        run = jax.jit(grujax.gru, static_argnames="implementation")
+        programs[name] = lambda run=run, name=name: jax.block_until_ready(
+            run(params, xs, implementation=name)
+        )
+    for name in METHODS:
+        if name == "dense" and len(xs) * params.hidden_size**2 > MOST_FLOATS:
+            continue
+        report = jax.jit(grujax.newton_report, static_argnames="method")
+        programs[name] = lambda report=report, name=name: jax.block_until_ready(
+            report(params, xs, method=name)
+        )
+    return programs
+
+
+def measure(steps: int, size: int, sequential: Sequence[str]) -> Row:
+    """An initialised GRU, driven by noise; `sequential` are the implementations beside Newton's."""
+    params = grujax.init_gru(jax.random.key(0), INPUTS, size)
+    xs = jax.random.normal(jax.random.key(1), (steps, 1, INPUTS))
+    programs = programs_of(params, xs, sequential)
+    iterations = {}
+    for name in programs.keys() & set(METHODS):
+        report = programs[name]()
+        assert isinstance(report, grujax.NewtonReport)
+        iterations[name] = "fell back" if report.fell_back else str(int(report.iterations))
+    times = time_interleaved(programs, SECONDS, min_rounds=3)
+    milliseconds = {name: 1e3 * float(np.median(seconds)) for name, seconds in times.items()}
+    return Row(steps, size, milliseconds, iterations)
+
+
+def table_of(rows: list[Row]) -> str:
+    """A line for each shape."""
+
+    def cell(row: Row, name: str) -> str:
+        if name not in row.milliseconds:
+            return "–"
+        text = f"{row.milliseconds[name]:.3g}"
+        return f"{text} ({row.iterations[name]})" if name in row.iterations else text
+
+    names = [*dict.fromkeys(name for row in rows for name in _sequential(row)), *METHODS]
+    lines = [[f"T {row.steps} H {row.size}", *(cell(row, name) for name in names)] for row in rows]
+    return format_table(["ms (iterations)", *names], lines)
+
+
+def crossover_of(rows: list[Row]) -> str:
+    """At how many shapes Newton's method is the fastest, and how far from it at best and worst."""
+    ratios = {}
+    for row in rows:
+        methods = min(row.milliseconds[name] for name in METHODS if name in row.milliseconds)
+        others = min(row.milliseconds[name] for name in _sequential(row))
+        ratios[f"T {row.steps} H {row.size}"] = methods / others
+    least, most = min(ratios, key=ratios.__getitem__), max(ratios, key=ratios.__getitem__)
+    return (
+        f"Newton's method is the fastest at {sum(r < 1 for r in ratios.values())} of {len(rows)} "
+        f"shapes; it takes {ratios[least]:.2g} ({least}) to {ratios[most]:.2g} ({most}) times as "
+        "long as the faster sequential program."
+    )
+
+
+def _sequential(row: Row) -> list[str]:
+    return [name for name in row.milliseconds if name not in METHODS]

@@ -1,0 +1,113 @@
+"""The benchmark's plots."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
+
+from experiments.benchmark.peers import MODES, Setting
+from experiments.benchmark.report import Point
+
+AXES = {"steps": "T", "batch": "B", "hidden_size": "H"}
+
+
+def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
+    """Draws time against T, B and H through `base`, on log axes: forward above, training below."""
+    figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained", sharey="row")
+    libraries = list(dict.fromkeys(m.library for p in points for m in p.all_libraries()))
+    libraries = [name for name in libraries if not name.endswith("unmasked")]
+    for row, mode in zip(axes, MODES, strict=True):
+        for axis, (field, letter) in zip(row, AXES.items(), strict=True):
+            line = [
+                p
+                for p in points
+                if p.mode == mode and replace(p.setting, **{field: getattr(base, field)}) == base
+            ]
+            line.sort(key=lambda p: getattr(p.setting, field))
+            for i, name in enumerate(libraries):
+                measured = [m for p in line for m in p.all_libraries() if m.library == name]
+                ours = name.startswith("grujax")
+                axis.errorbar(
+                    [getattr(m, field) for m in measured],
+                    [m.median_ms for m in measured],
+                    [
+                        [m.median_ms - m.lower_ms for m in measured],
+                        [m.upper_ms - m.median_ms for m in measured],
+                    ],
+                    label=name,
+                    color=f"C{i}",
+                    marker="o" if ours else ".",
+                    linewidth=2.5 if ours else 1.2,
+                    zorder=3 if ours else 2,
+                    capsize=2,
+                )
+            fixed = (f"{AXES[f]} = {getattr(base, f)}" for f in AXES if f != field)
+            sizes = [getattr(p.setting, field) for p in line]
+            axis.set(xscale="log", yscale="log", xlabel=letter, xticks=sizes)
+            axis.xaxis.set_major_formatter(ScalarFormatter())
+            axis.xaxis.set_minor_locator(NullLocator())
+            axis.set_title(f"{mode}: {', '.join(fixed)}, I = {base.input_size}", fontsize=10)
+            axis.grid(alpha=0.3, which="both")
+        row[0].set_ylabel("time, ms (median and quartiles)")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper")
+    _save(figure, path)
+
+
+def plot_ratios(path: Path, points: Sequence[Point]) -> None:
+    """Draws the fastest peer's time / grujax's, a row for each T and B, a column for each H."""
+    grid = [p for p in points if p.is_on_grid and p.peers]
+    square = [p for p in grid if p.setting.input_size == p.setting.hidden_size]
+    steps = {p.setting.steps for p in square if p.setting.input_size not in (1, 64)}
+    panels = {
+        "I = 64": [p for p in grid if p.setting.input_size == 64],
+        "I = 1": [p for p in grid if p.setting.input_size == 1],
+        "I = H": [p for p in square if p.setting.steps in steps],
+    }
+    panels = {name: chosen for name, chosen in panels.items() if len(chosen) > 2}
+    rows = {n: sorted({(p.setting.steps, p.setting.batch) for p in c}) for n, c in panels.items()}
+    height = 1.5 + 0.36 * max((len(r) for r in rows.values()), default=1)
+    figure, axes = plt.subplots(
+        len(MODES),
+        max(len(panels), 1),
+        figsize=(1.5 + 4 * max(len(panels), 1), 2 * height),
+        layout="constrained",
+        squeeze=False,
+    )
+    for mode, row in zip(MODES, axes, strict=True):
+        for axis, (name, chosen) in zip(row, panels.items(), strict=False):
+            _heat_map(axis, [p for p in chosen if p.mode == mode], rows[name])
+            axis.set_title(f"{mode}, {name}: fastest peer / grujax", fontsize=10)
+    _save(figure, path)
+
+
+def _heat_map(axis, points: Sequence[Point], rows: Sequence[tuple[int, int]]) -> None:
+    columns = sorted({p.setting.hidden_size for p in points})
+    ratios = np.full((len(rows), len(columns)), np.nan)
+    for p in points:
+        place = rows.index((p.setting.steps, p.setting.batch)), columns.index(p.setting.hidden_size)
+        ratios[place] = p.ratio
+    axis.set_facecolor("0.9")
+    image = axis.imshow(ratios, cmap="RdBu", norm=LogNorm(1 / 4, 4), aspect="auto")
+    for (i, j), ratio in np.ndenumerate(ratios):
+        if np.isfinite(ratio):
+            colour = "white" if abs(np.log(ratio)) > np.log(2.7) else "black"
+            axis.text(j, i, f"{ratio:.2f}", ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(columns)), [f"H {h}" for h in columns], fontsize=8)
+    axis.set_yticks(range(len(rows)), [f"T {t}, B {b}" for t, b in rows], fontsize=8)
+    bar = axis.figure.colorbar(image, ax=axis, ticks=[0.25, 0.5, 1, 2, 4])
+    bar.ax.yaxis.set_major_formatter(ScalarFormatter())
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _save(figure, path: Path) -> None:
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,50 @@
+"""Gradients of many models under one `jax.vmap`: grujax beside Flax's GRU."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import grujax
+from experiments.common.report import format_table
+from experiments.common.report.timing import Run, time_interleaved
+
+MODELS, STEPS, BATCH, INPUTS, HIDDEN = 32, 100, 32, 8, 64
+CONTESTANTS = ("native", "scan", "flax.linen")
+
+
+def make_run(contestant: str) -> Run:
+    """A function that computes the gradients of all models once, compiled; returns them."""
+    keys = jax.random.split(jax.random.key(0), MODELS)
+    xs = jax.random.normal(jax.random.key(1), (STEPS, BATCH, INPUTS))
+    if contestant == "flax.linen":
+        from flax import linen
+
+        layer = linen.RNN(linen.GRUCell(HIDDEN), time_major=True)
+        params = jax.vmap(lambda key: layer.init(key, xs))(keys)
+        run = layer.apply
+    else:
+        params = jax.vmap(lambda key: grujax.init_gru(key, INPUTS, HIDDEN))(keys)
+
+        def run(params, xs: Array) -> Array:
+            return grujax.gru(params, xs, implementation=contestant)[1]
+
+    def loss(params, xs: Array) -> Array:
+        return jnp.mean(run(params, xs) ** 2)
+
+    gradients = jax.jit(jax.vmap(jax.grad(loss), in_axes=(0, None)))
+    compiled = gradients.lower(params, xs).compile()
+    return lambda: jax.block_until_ready(compiled(params, xs))
+
+
+def report_vmap(seconds: float, contestants: Sequence[str] = CONTESTANTS) -> str:
+    """Milliseconds, and Flax's time divided by each."""
+    times = time_interleaved({name: make_run(name) for name in contestants}, seconds)
+    medians = {name: 1e3 * float(np.median(values)) for name, values in times.items()}
+    rows = [
+        [name, f"{ms:.1f}", f"{medians['flax.linen'] / ms:.1f}"] for name, ms in medians.items()
+    ]
+    title = f"{MODELS} models, gradient, T{STEPS} B{BATCH} I{INPUTS} H{HIDDEN}"
+    return format_table([title, "ms", "flax.linen's / its"], rows)

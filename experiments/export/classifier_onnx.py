@@ -1,0 +1,122 @@
+"""The sentiment classifier, `experiments.sentiment.Classifier`, as an ONNX model."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+
+from experiments.common.data.text import NUM_SUBWORDS, PADDING
+from grujax import convert
+
+# In ONNX's textual syntax; {features} and the like are sizes. What is read and defined nowhere is a
+# weight. The GRU's nodes, which turn xs and lengths into hs, come in between.
+EMBED = """
+embed (int32[B,T] words, int32[B,T,{subwords}] subwords, float[B,T,{features}] token_features)
+  => (float[T,B,I] xs)
+{{
+  own = Gather (word_table, words)
+  parts = Gather (subword_table, subwords)
+  subword_axis = Constant <value = int64[1] {{2}}> ()
+  sum_of_parts = ReduceSum <keepdims = 0> (parts, subword_axis)
+  padding = Constant <value = int32 {{0}}> ()
+  is_padding = Equal (subwords, padding)
+  exists_as_bool = Not (is_padding)
+  exists = Cast <to = 1> (exists_as_bool)
+  number = ReduceSum <keepdims = 0> (exists, subword_axis)
+  one = Constant <value = float {{1}}> ()
+  at_least_one = Max (number, one)
+  last_axis = Constant <value = int64[1] {{-1}}> ()
+  divisor = Unsqueeze (at_least_one, last_axis)
+  mean_of_parts = Div (sum_of_parts, divisor)
+  embedded = Add (own, mean_of_parts)
+  by_row = Concat <axis = -1> (embedded, token_features)
+  xs = Transpose <perm = [1, 0, 2]> (by_row)
+}}
+"""
+ANSWER = """
+answer (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features)
+  => (float[B,3] probabilities, float[B] rating, float[B,T] attention)
+{{
+  hs_by_row = Transpose <perm = [1, 0, 2]> (hs)
+  projected = MatMul (hs_by_row, attention_kernel)
+  shifted = Add (projected, attention_bias)
+  activated = Tanh (shifted)
+  weighed = MatMul (activated, energy_kernel)
+  energy_column = Add (weighed, energy_bias)
+  energy = Squeeze (energy_column, last_axis)
+  energy_shape = Shape (energy)
+  zero = Constant <value = int64 {{0}}> ()
+  step = Constant <value = int64 {{1}}> ()
+  steps = Gather (energy_shape, step)
+  time = Range (zero, steps, step)
+  lengths_as_int64 = Cast <to = 7> (lengths)
+  ends = Unsqueeze (lengths_as_int64, last_axis)
+  in_sentence = Less (time, ends)
+  none = Constant <value = float {{-1e9}}> ()
+  masked_energy = Where (in_sentence, energy, none)
+  attention = Softmax <axis = -1> (masked_energy)
+  step_axis = Constant <value = int64[1] {{1}}> ()
+  attention_row = Unsqueeze (attention, step_axis)
+  pooled_row = MatMul (attention_row, hs_by_row)
+  pooled = Squeeze (pooled_row, step_axis)
+  known = Concat <axis = -1> (pooled, sentence_features)
+  logits = Gemm (known, class_kernel, class_bias)
+  probabilities = Softmax <axis = -1> (logits)
+  rating_column = Gemm (known, rating_kernel, rating_bias)
+  rating = Squeeze (rating_column, last_axis)
+}}
+"""
+
+
+def classifier_model(params: dict[str, Any], metadata: dict[str, str]) -> onnx.ModelProto:
+    """The whole classifier, from ids to probabilities, mean rating and attention.
+
+    Batch and time are symbolic. The inputs are those that the classifier takes, by their names.
+
+    Args:
+      params: of a `Classifier`, all of them.
+      metadata: what to store beside the graph.
+    """
+    tree = params["params"]
+    weights = _weights(tree)
+    layers = convert.from_linen(tree["StackedGRU_0"])
+    gru = convert.to_onnx(layers, with_lengths=True)
+    embedding_size, width = weights["word_table"].shape[1], layers[0][0].input_size
+    scores = len(weights["class_kernel"]) - len(weights["attention_kernel"])
+    embed = onnx.parser.parse_graph(
+        EMBED.format(subwords=NUM_SUBWORDS, features=width - embedding_size)
+    )
+    answer = onnx.parser.parse_graph(ANSWER.format(scores=scores))
+    _, *answer_inputs = answer.input  # without hs
+    graph = onnx.helper.make_graph(
+        [*embed.node, *gru.graph.node, *answer.node],
+        "sentiment",
+        [*embed.input, *answer_inputs],
+        answer.output,
+        [*gru.graph.initializer]
+        + [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = onnx.helper.make_model(
+        graph, producer_name="grujax", ir_version=gru.ir_version, opset_imports=gru.opset_import
+    )
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _weights(tree: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The weights beside the GRU's, by the names that EMBED and ANSWER read."""
+    embed, pool = tree["WordEmbedding_0"], tree["AttentionPooling_0"]
+    subword_table = 2 * np.array(embed["Embed_1"]["embedding"])  # twice the mean is added
+    subword_table[PADDING] = 0
+    weights = {"word_table": embed["Embed_0"]["embedding"], "subword_table": subword_table}
+    dense = {
+        "attention": pool["Dense_1"],
+        "energy": pool["Dense_0"],  # the outer one, which Flax meets first
+        "class": tree["Dense_0"],
+        "rating": tree["Dense_1"],
+    }
+    for name, layer in dense.items():
+        weights |= {f"{name}_kernel": layer["kernel"], f"{name}_bias": layer["bias"]}
+    return {name: np.asarray(array) for name, array in weights.items()}

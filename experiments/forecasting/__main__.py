@@ -1,0 +1,4 @@
+from experiments.forecasting.train import cli
+
+if __name__ == "__main__":
+    cli()

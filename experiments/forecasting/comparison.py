@@ -1,0 +1,130 @@
+"""The comparison of forecasts on the test set: errors, coverage, and where there is no edge."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.common.report import format_table
+from experiments.forecasting.model import Problem, constant_quantiles
+from experiments.forecasting.quantiles import LEVELS, coverage, mean, median, pinball_loss
+from experiments.forecasting.scores import (
+    absolute_error,
+    describe_reduction,
+    error_reduction,
+    r_squared,
+    squared_error,
+)
+
+NETWORK, WORST = "GRU", "GRU, the worst seed"
+CONSTANT = "ridge, intervals of constant width"
+BLOCK = 20  # times that the bootstrap draws together
+
+
+class Measure(NamedTuple):
+    """How forecasts are judged."""
+
+    title: str
+    point: Callable[[np.ndarray], np.ndarray]  # of the quantiles, the forecast of least error
+    error: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    total: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # [K], as `r_squared`
+    worst: Callable[..., np.ndarray]  # of several totals
+
+
+def _mean_absolute_error(forecasts: np.ndarray, targets: np.ndarray, _: np.ndarray) -> np.ndarray:
+    return np.nanmean(absolute_error(forecasts, targets), 0)
+
+
+ABSOLUTE = Measure("mean absolute error", median, absolute_error, _mean_absolute_error, np.max)
+SQUARED = Measure("R², against the training mean", mean, squared_error, r_squared, np.min)
+
+
+class Comparison(NamedTuple):
+    """What was measured on the test set of N forecasts of K targets."""
+
+    totals: dict[str, np.ndarray]  # [K] of each rival, of the mean over the seeds, and their worst
+    reductions: dict[str, np.ndarray]  # [3, K]: of each rival's error, see `error_reduction`
+    pinball: dict[str, np.ndarray]  # [K]: of the network and of CONSTANT
+    pinball_reduction: np.ndarray  # [3, K]: of CONSTANT's loss
+    coverage: np.ndarray  # [seeds, K], of the 80% interval
+    inner_coverage: np.ndarray  # [seeds, K], of the 40% interval
+
+
+def compare(problem: Problem, quantiles: np.ndarray, measure: Measure) -> Comparison:
+    """Compares the network with its rivals on the test set.
+
+    Args:
+      problem: what was forecast.
+      quantiles: [seeds, N, K, Q], for all origins.
+      measure: the error.
+    """
+    rows = problem.split.test
+    targets = problem.targets[rows]
+    reference = np.nanmean(problem.targets[problem.split.train], 0)
+    points = measure.point(quantiles[:, rows])
+    seeds = np.stack([measure.total(point, targets, reference) for point in points])
+    totals, reductions = {}, {}
+    errors = np.mean([measure.error(point, targets) for point in points], 0)
+    for name, forecasts in problem.rivals.items():
+        totals[name] = measure.total(forecasts[rows], targets, reference)
+        rival = measure.error(forecasts[rows], targets)
+        reductions[name] = error_reduction(errors, rival, problem.origins[rows], BLOCK)
+    totals[NETWORK], totals[WORST] = seeds.mean(0), measure.worst(seeds, axis=0)
+    losses = np.mean([pinball_loss(q, targets) for q in quantiles[:, rows]], 0)
+    constant = np.asarray(pinball_loss(constant_quantiles(problem)[rows], targets))
+    return Comparison(
+        totals,
+        reductions,
+        {CONSTANT: np.nanmean(constant, 0), NETWORK: np.nanmean(losses, 0)},
+        error_reduction(losses, constant, problem.origins[rows], BLOCK),
+        np.stack([coverage(q, targets) for q in quantiles[:, rows]]),
+        np.stack([coverage(q[..., 1:-1], targets) for q in quantiles[:, rows]]),
+    )
+
+
+def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -> None:
+    """Prints a table of the figures, and one of what the network takes away of each error."""
+    rows = [[name, *(f"{x:.3f}" for x in row)] for name, row in comparison.totals.items()]
+    for width, shares in (
+        (LEVELS[-1] - LEVELS[0], comparison.coverage),
+        (LEVELS[-2] - LEVELS[1], comparison.inner_coverage),
+    ):
+        rows.append([f"its {width:.0%} interval holds", *(f"{x:.1%}" for x in shares.mean(0))])
+    print(f"\n{format_table([title, *names], rows)}")
+    print(f"\nWhat the {NETWORK} takes away of a rival's error, in %; * is beyond chance (95%):")
+    rows = [
+        [name, *(describe_reduction(column) for column in reduction.T)]
+        for name, reduction in comparison.reductions.items()
+    ]
+    print(format_table(["", *names], rows))
+    print(verdict(comparison, names))
+    rows = [[name, *(f"{x:.4f}" for x in row)] for name, row in comparison.pinball.items()]
+    reduction = [describe_reduction(column) for column in comparison.pinball_reduction.T]
+    rows.append([f"the {NETWORK} takes away, %", *reduction])
+    print(f"\n{format_table(['pinball loss of the quantiles', *names], rows)}")
+
+
+def verdict(comparison: Comparison, names: Sequence[str]) -> str:
+    """Says where the network is better than every rival by more than chance, and where not."""
+    sure = np.all([low > 0 for _, low, _ in comparison.reductions.values()], 0)
+    edge = [name for name, is_sure in zip(names, sure, strict=True) if is_sure]
+    none = [name for name in names if name not in edge]
+    parts = [f"better than every rival by more than chance: {', '.join(edge)}"] * bool(edge)
+    parts += [f"no edge over the best rival beyond chance: {', '.join(none)}"] * bool(none)
+    return "; ".join(parts).capitalize() + "."
+
+
+def write_comparison(comparison: Comparison, names: Sequence[str], path: Path) -> None:
+    """Writes all figures as JSON."""
+    content = {
+        "targets": list(names),
+        "totals": {name: row.tolist() for name, row in comparison.totals.items()},
+        "reductions": {name: rows.tolist() for name, rows in comparison.reductions.items()},
+        "pinball": {name: row.tolist() for name, row in comparison.pinball.items()},
+        "pinball_reduction": comparison.pinball_reduction.tolist(),
+        "coverage": comparison.coverage.tolist(),
+        "inner_coverage": comparison.inner_coverage.tolist(),
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

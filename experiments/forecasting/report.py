@@ -1,0 +1,154 @@
+"""What each study of `experiments.forecasting` prints and draws."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from experiments.common.command import InputError
+from experiments.common.report import format_table
+from experiments.forecasting import plots
+from experiments.forecasting.comparison import (
+    ABSOLUTE,
+    BLOCK,
+    NETWORK,
+    SQUARED,
+    WORST,
+    compare,
+    print_comparison,
+    write_comparison,
+)
+from experiments.forecasting.model import Problem
+from experiments.forecasting.plots import Fan
+from experiments.forecasting.quantiles import LEVELS, median
+from experiments.forecasting.scores import describe_reduction, error_reduction
+
+PAST = 21  # steps shown before a fan
+SHOWN_STOCKS, SHOWN_DAYS = ("AAPL", "FB"), 120
+
+
+def report_weather(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
+    """Errors by horizon, and four fans from days of the test year.
+
+    Args:
+      problem: what was forecast.
+      quantiles: [seeds, N, K, Q], from all origins.
+      out: where everything is written.
+    """
+    unit = "highest temperature, °C"
+    _report_horizons(problem, quantiles, unit, "days ahead", out)
+    test = problem.split.test
+    days = test[np.linspace(PAST, len(test) - len(problem.names), 4).astype(int)]
+    fans = [_fan(problem, quantiles, day) for day in days]
+    plots.plot_fans(out / "forecasts.png", fans, unit)
+
+
+def report_table(problem: Problem, quantiles: np.ndarray, times: Sequence[str], out: Path) -> None:
+    """Errors by horizon, and the forecast of the H steps called `times`, also as forecast.csv."""
+    name, final = str(problem.series[-1]), len(problem.origins) - 1
+    _report_horizons(problem, quantiles, name, "steps ahead", out)
+    shown = [*problem.split.test[[0, len(problem.split.test) // 2]], final]
+    fans = [_fan(problem, quantiles, row) for row in shown]
+    plots.plot_fans(out / "forecasts.png", fans, name)
+    forecast = quantiles.mean(0)[final]
+    table = pd.DataFrame(forecast, columns=[f"{level:.0%}" for level in LEVELS])
+    table.insert(0, "time", list(times))
+    table.to_csv(out / "forecast.csv", index=False)
+    print(f"\nThe next {len(times)} values of {name}, as quantiles:")
+    print(describe_quantiles(times, forecast))
+
+
+def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
+    """R² of ranges, volatilities and returns, the direction of the next day, and two tracks."""
+    comparison = compare(problem, quantiles, SQUARED)
+    print_comparison(comparison, problem.names, SQUARED.title)
+    write_comparison(comparison, problem.names, out / "results.json")
+    print(f"\n{describe_direction(problem, quantiles)}")
+    totals = {name: row for name, row in comparison.totals.items() if name != WORST}
+    plots.plot_bars(out / "r_squared.png", totals, problem.names, SQUARED.title)
+    average, rows = quantiles.mean(0), problem.split.test
+    calibration = average[rows], problem.targets[rows], problem.names
+    plots.plot_calibration(out / "calibration.png", *calibration)
+    panels = {}
+    for stock in SHOWN_STOCKS:
+        chosen = rows[problem.series[rows] == stock][-SHOWN_DAYS:]
+        if len(chosen):
+            truth = problem.targets[chosen, 0]
+            panels[stock] = (problem.origins[chosen], average[chosen, 0], truth)
+    plots.plot_tracks(out / "forecasts.png", panels, problem.names[0])
+
+
+def describe_direction(problem: Problem, quantiles: np.ndarray) -> str:
+    """The negative control: does the sign of the median return say where a stock will go?"""
+    rows = problem.split.test
+    rows = rows[np.isfinite(problem.targets[rows, -1])]
+    rises = problem.targets[rows, -1:] > 0
+    wrong = np.mean([(median(q[rows, -1:]) > 0) != rises for q in quantiles], 0)
+    reduction = error_reduction(wrong, ~rises, problem.origins[rows], BLOCK)[:, 0]
+    edge = "an edge" if reduction[1] > 0 else "no edge, as is to be expected"
+    return (
+        f"Direction of the next day, the negative control: {NETWORK} right {1 - wrong.mean():.1%}, "
+        f"always up {rises.mean():.1%}. Of always-up's errors it takes away, in %, "
+        f"{describe_reduction(reduction).rstrip(' *')}: {edge}."
+    )
+
+
+def origins_on(problem: Problem, date: str) -> np.ndarray:
+    """The rows of the origins on a day, one a series; `date` is an ISO date, or "end".
+
+    Raises:
+      InputError: it is no date, or none of which there is a forecast.
+    """
+    days = problem.origins.astype("datetime64[D]")
+    try:
+        day = days.max() if date == "end" else np.datetime64(date, "D")
+    except ValueError:
+        raise InputError(f"`--predict` is {date!r}; it must be a date, or `end`.") from None
+    rows = np.flatnonzero(days == day)
+    if not len(rows):
+        period = f"{days.min()} to {days.max()}"
+        raise InputError(f"There is no forecast from {day}; the data has days from {period}.")
+    return rows
+
+
+def describe_forecasts(problem: Problem, rows: np.ndarray, quantiles: np.ndarray) -> str:
+    """The forecasts [R, K, Q] from R origins as tables; logarithms as percent of the price."""
+    tables = []
+    for row, forecast in zip(rows, quantiles, strict=True):
+        logs = np.array([name.startswith("log ") for name in problem.names])
+        shown = np.where(logs[:, None], 100 * np.exp(forecast), forecast)
+        names = [
+            f"{name.removeprefix('log ')}, %" if log else name
+            for name, log in zip(problem.names, logs, strict=True)
+        ]
+        heading = f"{problem.series[row]}, from the end of {problem.origins[row]!s:.10}"
+        tables.append(f"{heading}\n{describe_quantiles(names, shown)}")
+    return "\n\n".join(tables)
+
+
+def describe_quantiles(names: Sequence[str], quantiles: np.ndarray) -> str:
+    """A table of quantiles [K, Q], a row for each name."""
+    rows = [[n, *(f"{x:.4g}" for x in row)] for n, row in zip(names, quantiles, strict=True)]
+    return format_table(["", *(f"{level:.0%}" for level in LEVELS)], rows)
+
+
+def _report_horizons(
+    problem: Problem, quantiles: np.ndarray, unit: str, steps: str, out: Path
+) -> None:
+    comparison = compare(problem, quantiles, ABSOLUTE)
+    print_comparison(comparison, problem.names, f"{ABSOLUTE.title}, {steps}")
+    write_comparison(comparison, problem.names, out / "results.json")
+    totals = {name: row for name, row in comparison.totals.items() if name != WORST}
+    label = f"{unit}: {ABSOLUTE.title}"
+    plots.plot_errors(out / "errors.png", totals, problem.names, steps, label)
+    rows = problem.split.test
+    calibration = quantiles.mean(0)[rows], problem.targets[rows], problem.names
+    plots.plot_calibration(out / "calibration.png", *calibration)
+
+
+def _fan(problem: Problem, quantiles: np.ndarray, row: int) -> Fan:
+    """A fan from the origin `row`; where origins were left out, its past leaves them out."""
+    past = problem.rivals["persistence"][max(row - PAST + 1, 0) : row + 1, 0]
+    origin = f"{problem.origins[row]!s:.16}".removesuffix("T00:00")
+    return Fan(f"from {origin}", past, quantiles.mean(0)[row], problem.targets[row])

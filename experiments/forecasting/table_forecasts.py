@@ -1,0 +1,183 @@
+"""What is asked of any series of numbers: its next H values, from the last W."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from experiments.common.command import InputError
+from experiments.common.data.splits import Split
+from experiments.common.data.tables import Series
+from experiments.forecasting.linear import ridge
+from experiments.forecasting.model import Problem
+
+MAX_GAP = 5  # longer gaps are not interpolated
+MAX_STEPS = 20_000  # the newest of a longer series are used
+TRAIN = 0.85  # share of the origins before the test, in the order of time
+PARTS = 5  # of them, each left out once for validation
+MIN_ORIGINS = 5  # of each part
+PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
+DAY = pd.Timedelta(days=1)
+PERIODS = (DAY, 7 * DAY, 365.25 * DAY)
+ORDER = 3  # sines and cosines of each period
+
+
+def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[Problem, list[str]]:
+    """Builds the problem: inputs are the steps before each origin, relative to its last value.
+
+    Where a value is missing, the gap is filled by a line if it is short; a forecast starts at an
+    observed value only, so that no line leads to what it should not know. Windows with a longer
+    gap are left out, and a missing value is never a target.
+
+    Args:
+      series: see `read_series`.
+      name: of the series, for errors.
+      horizon: H, so many steps are forecast.
+      window: W, so many steps are read at least; twice the horizon if that is more.
+
+    Returns: the problem, and what was done to the series, a sentence each.
+
+    Raises:
+      InputError: the series is too short or constant, or nothing is known at its end.
+    """
+    if horizon < 1:
+        raise InputError(f"`--horizon` is {horizon}; it must be 1 or more.")
+    window = max(window, 2 * horizon)
+    series, notes = _newest(series, name)
+    values = _fill_short_gaps(series.values)
+    steps = len(values)
+    lags = np.lib.stride_tricks.sliding_window_view(values, window)  # [L − W + 1, W]
+    usable = np.isfinite(series.values[window - 1 :]) & np.isfinite(lags).all(1)
+    origins = window - 1 + np.flatnonzero(usable)
+    _check_length(name, steps, origins, window, horizon)
+    split, parts = _split(origins, steps, horizon)
+    gaps = steps - int(np.isfinite(series.values).sum())
+    if gaps:
+        left_out = steps - window + 1 - len(origins)
+        notes.append(
+            f"{gaps} of {steps} values are missing: gaps of at most {MAX_GAP} are filled by a "
+            f"line, and {left_out} starting points in or after gaps are left out."
+        )
+    future = np.concatenate([series.values, np.full(horizon, np.nan)])
+    targets = np.stack([future[origins + step] for step in range(1, horizon + 1)], 1)
+    last = values[origins]
+    changes = lags[usable] - last[:, None]
+    unit = np.sqrt(np.mean(changes[split.train] ** 2)) or 1.0
+    waves = calendar(series.times)
+    linear = last[:, None] + _best_ridge(
+        np.column_stack([changes[:, :-1] / unit, waves[origins]]),
+        targets - last[:, None],
+        split,
+        parts,
+    )
+    rows = origins[:, None] + np.arange(1 - window, 1)  # [N, W]
+    observed = np.isfinite(series.values)[rows]
+    inputs = np.stack([np.clip(changes / unit, -10, 10), observed], -1)
+    inputs = np.concatenate([inputs, waves[rows]], -1).astype(np.float32)
+    persistence = np.repeat(last[:, None], horizon, 1)
+    names = [str(step) for step in range(1, horizon + 1)]
+    times, where = series.times[origins], np.full(len(origins), name)
+    rivals = {"persistence": persistence, "ridge": linear}
+    return Problem(names, inputs, targets, linear, rivals, times, where, split, parts), notes
+
+
+def calendar(times: np.ndarray) -> np.ndarray:
+    """Sines and cosines of the day, the week and the year, where the steps resolve them.
+
+    Args:
+      times: datetime64 [L]; or numbers of rows, which have none.
+
+    Returns: [L, C]. A period counts if it takes four steps or more and came twice.
+    """
+    if not np.issubdtype(times.dtype, np.datetime64):
+        return np.zeros((len(times), 0))
+    index = pd.DatetimeIndex(times)
+    step = (index[1:] - index[:-1]).median()
+    waves = [np.zeros((len(times), 0))]
+    for period in PERIODS:
+        if 4 * step <= period and 2 * period <= index[-1] - index[0]:
+            phase = 2 * np.pi * np.asarray((index - pd.Timestamp("2000-01-01")) / period)
+            order = np.arange(1, ORDER + 1)
+            waves += [np.sin(phase[:, None] * order), np.cos(phase[:, None] * order)]
+    return np.concatenate(waves, 1)
+
+
+def times_after(series: Series, horizon: int) -> Sequence[str]:
+    """What the H steps after the last known value are called."""
+    last = int(np.flatnonzero(np.isfinite(series.values))[-1])
+    steps = range(1, horizon + 1)
+    if not np.issubdtype(series.times.dtype, np.datetime64):
+        return [f"row {series.times[last] + step}" for step in steps]
+    if series.frequency is None:
+        return [f"{series.times[last]!s:.10} + {step}" for step in steps]
+    ahead = pd.date_range(series.times[last], periods=horizon + 1, freq=series.frequency)[1:]
+    whole_days = (ahead == ahead.normalize()).all()
+    return [str(time.date() if whole_days else time) for time in ahead]
+
+
+def _newest(series: Series, name: str) -> tuple[Series, list[str]]:
+    """Cuts off what is missing at both ends, and all but the newest steps."""
+    notes = list(series.notes)
+    known = np.flatnonzero(np.isfinite(series.values))
+    if len(known) == 0 or np.ptp(series.values[known]) == 0:
+        what = "no number" if len(known) == 0 else f"{series.values[known[0]]:g} in every row"
+        raise InputError(f"Column {name!r} holds {what}: there is nothing to forecast.")
+    first, stop = int(known[0]), int(known[-1]) + 1
+    if stop < len(series.values):
+        notes.append(f"The forecast starts after {series.times[stop - 1]}, the last value.")
+    if stop - first > MAX_STEPS:
+        first = stop - MAX_STEPS
+        notes.append(f"The newest {MAX_STEPS:,} steps are used.")
+    return series._replace(values=series.values[first:stop], times=series.times[first:stop]), notes
+
+
+def _fill_short_gaps(values: np.ndarray) -> np.ndarray:
+    missing = pd.Series(values).isna()
+    gap_lengths = missing.groupby((~missing).cumsum()).transform("sum")
+    filled = pd.Series(values).interpolate()
+    return filled.where(~missing | (gap_lengths <= MAX_GAP)).to_numpy()
+
+
+def _split(origins: np.ndarray, steps: int, horizon: int) -> tuple[Split, np.ndarray]:
+    """In the order of time; the targets of one part end before the next part's begin."""
+    with_target = np.flatnonzero(origins < steps - 1)
+    shares = np.linspace(0, TRAIN, PARTS + 1)
+    begins = origins[with_target[(shares * len(with_target)).astype(int)]]
+    part = np.searchsorted(begins, origins, side="right")  # 1 to PARTS, and the test
+    before = part <= PARTS
+    before &= origins + horizon <= begins[np.minimum(part, PARTS)]
+    train = np.flatnonzero(before)
+    test = with_target[part[with_target] > PARTS]
+    return Split(train, train, test), np.where(before, part, 0)
+
+
+def _check_length(name: str, steps: int, origins: np.ndarray, window: int, horizon: int) -> None:
+    needed = window + int(np.ceil((MIN_ORIGINS + horizon) * PARTS / TRAIN))
+    if len(origins) < needed - window + 1:
+        found = f"{steps}, of which {len(origins)} can be a starting point"
+        raise InputError(
+            f"Column {name!r} is too short: it has {found}, and a horizon of {horizon} needs "
+            f"{needed} rows without long gaps."
+        )
+    if origins[-1] != steps - 1:
+        raise InputError(
+            f"Column {name!r} has a gap of more than {MAX_GAP} steps within the last {window}, "
+            "from which the forecast should start."
+        )
+
+
+def _best_ridge(
+    features: np.ndarray, targets: np.ndarray, split: Split, parts: np.ndarray
+) -> np.ndarray:
+    """The ridge regression whose penalty has the least error on parts that are left out."""
+
+    def error(penalty: float) -> float:
+        total = 0.0
+        for part in range(1, PARTS + 1):
+            left_out = parts[split.train] == part
+            forecasts = ridge(features, targets, split.train[~left_out], penalty)
+            errors = np.abs(forecasts - targets)[split.train[left_out]]
+            total += float(np.nansum(errors))
+        return total
+
+    return ridge(features, targets, split.train, min(PENALTIES, key=error))

@@ -1,0 +1,4 @@
+from experiments.newton_benchmark.compare import main
+
+if __name__ == "__main__":
+    main()

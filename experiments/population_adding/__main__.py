@@ -1,0 +1,4 @@
+from experiments.population_adding.population import cli
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,31 @@
+"""Sentiment of real sentences in three classes: a bidirectional GRU with attention."""
+
+from experiments.sentiment.train import (
+    COMMAND,
+    EXAMPLES,
+    MODEL,
+    NUM_FOLDS,
+    Classifier,
+    Command,
+    Settings,
+    classifier_training,
+    encode,
+    main,
+    make_train,
+    prepare,
+)
+
+__all__ = [
+    "COMMAND",
+    "EXAMPLES",
+    "MODEL",
+    "NUM_FOLDS",
+    "Classifier",
+    "Command",
+    "Settings",
+    "classifier_training",
+    "encode",
+    "main",
+    "make_train",
+    "prepare",
+]

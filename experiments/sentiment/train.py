@@ -1,0 +1,254 @@
+"""Sentiment of real sentences in three classes: a bidirectional GRU with attention.
+
+13,098 sentences (tweets, Amazon reviews, New York Times editorials), each rated by twenty people or
+more, from the archive of Hutto and Gilbert 2014, "VADER". The mean rating, cut at -0.5 and 0.5,
+gives the class. Sentences of one document, and equal sentences, lie on one side of a split.
+
+    python -m experiments.sentiment                              one of five folds: a few minutes
+    python -m experiments.sentiment --folds 5 --seeds 3          everything
+    python -m experiments.sentiment --predict "the battery died after two days"
+
+Measured, mean of five folds and three seeds (accuracy / macro-F1, %), words alone and with VADER's
+lexicon apart, because VADER was developed on these texts: GRU 64.1 / 62.5 and 68.2 / 66.6, TF-IDF +
+logistic regression 63.6 / 62.6 and 69.3 / 68.2. One rater agrees with the rest at 76%.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from jax import Array
+
+from experiments.common import training
+from experiments.common.command import run_command
+from experiments.common.data import text
+from experiments.common.data.splits import Split
+from experiments.common.report import Answers, describe_answer, plots, write_report
+from experiments.common.training import loop
+from experiments.common.training.gradients import Mean
+from experiments.common.training.metrics import validation_metrics
+from experiments.common.training.models import load_model, save_model
+from experiments.sentiment import vader
+from experiments.sentiment.modules import AttentionPooling, WordEmbedding
+from grujax.linen import StackedGRU
+
+COMMAND = "python -m experiments.sentiment"
+MODEL = "model.msgpack"
+NUM_FOLDS = 5
+MINUTES = 1.5  # of training per model on 2 CPU cores
+EXAMPLES = ("the battery died after two days", "not bad at all, I would buy it again")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What determines a trained classifier."""
+
+    embedding_size: int = 48  # of words, and of their beginnings and ends, which are added
+    hidden_size: int = 64  # of the GRU, in each direction
+    num_layers: int = 1  # of bidirectional GRUs
+    max_tokens: int = 40  # the rest of a sentence is cut off; 3% of them are longer
+    subword_buckets: int = 16384  # into which beginnings and ends of words are hashed
+    batch_size: int = 64
+    epochs: int = 6  # at most
+    patience: int = 3  # epochs without a better validation score
+    learning_rate: float = 2e-3  # the peak, after one epoch of warm-up; then a cosine
+    weight_decay: float = 0.02
+    max_gradient_norm: float = 1.0
+    dropout: float = 0.5  # of embeddings, GRU outputs and the pooled vector
+    token_dropout: float = 0.25  # words read as unknown; half as many tokens are blanked
+    label_width: float = 0.35  # sd, in rating units, of the noise that softens the labels
+    rating_weight: float = 0.3  # of the squared error of the predicted mean rating
+    film_weight: float = 0.3  # of that error on 10,605 rated film snippets; 0 leaves them out
+
+
+def encode(texts: Iterable[str], vocabulary: list[str], lexicon: bool, settings: Settings):
+    """Turns texts into the classifier's inputs, see `vader.encode`."""
+    return vader.encode(texts, vocabulary, lexicon, settings.max_tokens, settings.subword_buckets)
+
+
+class Data(NamedTuple):
+    """What one training needs: inputs as `encode` returns them, and what to predict."""
+
+    train: dict[str, Any]  # inputs, "target" [N, 3], "rating" [N], "film" [N]: 1 for film snippets
+    validation: dict[str, Any]  # inputs, "label" [N]
+    vocabulary: list[str]
+
+
+def prepare(sentences: vader.Sentences, split: Split, lexicon: bool, settings: Settings) -> Data:
+    """Makes the vocabulary and the arrays; film snippets train the rating, never the classes."""
+    texts, ratings, labels, domains, groups = sentences
+    film = domains == vader.FILMS
+    unseen = groups[np.concatenate([split.validation, split.test])]
+    used = film & ~np.isin(groups, unseen) & (settings.film_weight > 0)
+    known = np.concatenate([split.train, np.flatnonzero(used)])
+    vocabulary = text.build_vocabulary(map(text.word_forms, texts[known]), min_count=2)
+    train = encode(texts[known], vocabulary, lexicon, settings)
+    train["target"] = vader.soft_labels(ratings[known], settings.label_width)
+    train["rating"], train["film"] = ratings[known], film[known].astype(float)
+    validation = encode(texts[split.validation], vocabulary, lexicon, settings)
+    validation["label"] = labels[split.validation]
+    return Data(train, validation, vocabulary)
+
+
+class Classifier(nn.Module):
+    """Embedding, stacked bidirectional GRU, attention pooling, softmax."""
+
+    settings: Settings
+    num_words: int
+
+    @nn.compact
+    def __call__(self, inputs: dict[str, Array], train: bool) -> tuple[Array, Array, Array]:
+        """Returns: class logits [B, 3], mean rating [B], attention [B, T] (sums to 1)."""
+        s, rate = self.settings, self.settings.dropout
+        embed = WordEmbedding(self.num_words, s.subword_buckets, s.embedding_size, s.token_dropout)
+        xs = embed(inputs["words"], inputs["subwords"], train)
+        xs = nn.Dropout(rate, broadcast_dims=(1,))(xs, not train)
+        xs = jnp.concatenate([xs, inputs["token_features"]], -1)  # [B, T, I]
+        xs *= nn.Dropout(s.token_dropout / 2)(jnp.ones((*xs.shape[:2], 1)), not train) > 0
+        gru = StackedGRU(s.hidden_size, num_layers=s.num_layers, bidirectional=True, dropout=rate)
+        _, hs = gru(xs, lengths=inputs["lengths"], deterministic=not train)  # [B, T, 2H]
+        hs = nn.Dropout(rate)(hs, not train)
+        pooled, attention = AttentionPooling(s.hidden_size)(hs, inputs["lengths"])
+        pooled = nn.Dropout(rate)(pooled, not train)
+        pooled = jnp.concatenate([pooled, inputs["sentence_features"]], -1)
+        return nn.Dense(3)(pooled), nn.Dense(1)(pooled)[:, 0], attention
+
+
+def probabilities(model: Classifier, params: Any, inputs: dict[str, Any]) -> Array:
+    """Class probabilities [N, 3] of N encoded sentences."""
+    classify = partial(model.apply, params, train=False)
+    return nn.softmax(training.map_batches(classify, inputs, batch_size=128)[0])
+
+
+def classifier_training(
+    settings: Settings, data: Data, learning_rate: float | Array, weight_decay: float | Array
+) -> training.Training:
+    """Builds the training of one classifier; the two hyperparameters may be traced."""
+    model = Classifier(settings, len(data.vocabulary))
+    examples = {name: jnp.asarray(array) for name, array in data.train.items()}
+    num_batches = len(examples["words"]) // settings.batch_size
+    optimizer = training.adamw_warmup_cosine(
+        learning_rate, weight_decay, settings.max_gradient_norm, num_batches, settings.epochs
+    )
+
+    def loss(params, batch, key):
+        outputs: Any = model.apply(params, batch, train=True, rngs={"dropout": key})
+        logits, rating, _ = outputs
+        has_class = 1 - batch["film"]
+        cross_entropy = has_class * optax.softmax_cross_entropy(logits, batch["target"])
+        weight = jnp.where(batch["film"], settings.film_weight, settings.rating_weight)
+        squared_error = weight * (rating - batch["rating"]) ** 2
+        return Mean(cross_entropy.sum(), has_class.sum()), squared_error.mean()
+
+    def evaluate(params):
+        predictions = probabilities(model, params, data.validation).argmax(-1)
+        return validation_metrics(data.validation["label"], predictions, num_classes=3)
+
+    return training.make_training(
+        init_params=lambda key: model.init(key, {k: v[:1] for k, v in examples.items()}, False),
+        loss=loss,
+        evaluate=evaluate,
+        score="validation_score",
+        optimizer=optimizer,
+        examples=examples,
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        patience=settings.patience,
+    )
+
+
+def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
+    """Returns the pure `train(key, learning_rate, weight_decay)` -> metrics of each epoch [E]."""
+
+    def train(key, learning_rate=settings.learning_rate, weight_decay=settings.weight_decay):
+        plan = classifier_training(settings, data, learning_rate, weight_decay)
+        return training.train(plan, key)[1]
+
+    return train
+
+
+def train_and_test(
+    out: Path, settings: Settings, sentences: vader.Sentences, split: Split, which: dict[str, Any]
+) -> np.ndarray:
+    """Trains, or finds the finished training, and saves the model. Returns: probabilities [N, 3].
+
+    `which` training it is: "lexicon" (bool), "fold" and "seed".
+    """
+    lexicon, fold, seed = which["lexicon"], which["fold"], which["seed"]
+    directory = out / f"{'lexicon' if lexicon else 'words'}-fold{fold}-seed{seed}"
+    data = prepare(sentences, split, lexicon, settings)
+    plan = classifier_training(settings, data, settings.learning_rate, settings.weight_decay)
+    record = {"settings": asdict(settings), **which}
+    state = loop.run(plan, jax.random.key(seed), directory, record, directory.name)
+    save_model(directory / MODEL, state.best_params, record, data.vocabulary)
+    inputs = encode(sentences.texts[split.test], data.vocabulary, lexicon, settings)
+    model = Classifier(settings, len(data.vocabulary))
+    return np.asarray(jax.jit(partial(probabilities, model))(state.best_params, inputs))
+
+
+def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
+    """Trains on each fold and compares the classifiers on its test set."""
+    models = 2 * folds * seeds
+    print(f"Training {models} models: about {MINUTES * models:.0f} minutes on 2 idle CPU cores.")
+    sentences = vader.read_sentences()
+    splits = vader.split_rated(sentences, NUM_FOLDS, validation_parts=8, seed=0)
+    rows: dict[str, list[Answers]] = {}
+    for fold, split in enumerate(splits[:folds]):
+        answers = vader.baselines(sentences, split)
+        for lexicon, name in ((False, "GRU, words alone"), (True, "GRU with VADER's lexicon")):
+            kinds = [{"lexicon": lexicon, "fold": fold, "seed": seed} for seed in range(seeds)]
+            chances = [train_and_test(out, settings, sentences, split, which) for which in kinds]
+            answers[name] = [chance.argmax(-1) for chance in chances]
+            if seeds > 1:
+                answers[f"{name}, {seeds} seeds averaged"] = [np.mean(chances, 0).argmax(-1)]
+        truth, domains = sentences.labels[split.test], sentences.domains[split.test]
+        for name, predictions in answers.items():
+            rows.setdefault(name, []).extend(Answers(truth, p, domains) for p in predictions)
+    print(f"\nOn the test sentences of {folds} of {NUM_FOLDS} folds:")
+    write_report(rows, vader.RATED, vader.CLASSES, out)
+    plots.plot_attention(
+        out / "attention.png", [ask(out, sentence) for sentence in EXAMPLES], vader.CLASSES
+    )
+    print(f'Try: {COMMAND} --predict "{EXAMPLES[0]}"')
+
+
+def ask(out: Path, sentence: str) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Asks the saved model. Returns: class probabilities [3], tokens [T], attention [T]."""
+    params, record, vocabulary = load_model(out / "lexicon-fold0-seed0" / MODEL, COMMAND)
+    settings = Settings(**record["settings"])
+    inputs = encode([sentence], vocabulary, record["lexicon"], settings)
+    model = Classifier(settings, len(vocabulary))
+    logits, _, attention = map(np.asarray, model.apply(params, inputs, train=False))
+    tokens = text.tokenize(sentence)[: settings.max_tokens]
+    return np.asarray(nn.softmax(logits)[0]), tokens, np.asarray(attention)[0, : len(tokens)]
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains the classifiers and compares them, or asks a trained one."""
+
+    settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
+    folds: int = 1  # how many of the five folds to run
+    seeds: int = 1  # trainings per fold and kind of classifier
+    out: Path = Path("runs/sentiment")  # where everything is written
+    predict: str | None = None  # a text to classify with the saved model, instead of training
+
+
+def main(command: Command) -> None:
+    """Runs the command."""
+    if command.predict is None:
+        return experiment(command.settings, command.folds, command.seeds, command.out)
+    print(describe_answer(vader.CLASSES, *ask(command.out, command.predict)))
+
+
+def cli() -> None:
+    """Runs the command line."""
+    run_command(main, Command, __doc__, trains=True)

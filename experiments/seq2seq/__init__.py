@@ -1,0 +1,1 @@
+"""What translation and summarization share: the corpus, subwords, the model, beam search."""

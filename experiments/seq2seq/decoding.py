@@ -1,0 +1,114 @@
+"""From a trained `EncoderDecoder` to text, by beam search."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from tokenizers import Tokenizer
+
+from experiments.common.data.text import pad
+from experiments.seq2seq import subwords
+from experiments.seq2seq.beam_search import beam_search
+from experiments.seq2seq.model import EncoderDecoder, shift_right
+
+PyTree = Any
+ROOM = 16  # how many tokens longer than its source's width a text may become, unless told
+ALONE = 50  # how many texts are also translated one by one, for the time it takes
+
+
+class Translator(NamedTuple):
+    """Translates texts: `translator(texts, batch_size) -> translations`.
+
+    Sentences of like length go together. Each is padded to the narrowest of `widths` that holds it,
+    and each batch to `batch_size`: so there is one program for each pair of width and batch size,
+    compiled when it is first used.
+    """
+
+    model: EncoderDecoder
+    params: PyTree
+    tokenizer: Tokenizer
+    widths: tuple[int, ...]
+    num_beams: int
+    tail: int = 0  # longer texts are cut to the last width, but for so many tokens at their end
+    max_length: int | None = None  # of what is written, in tokens
+    length_penalty: float = 1.0  # see `beam_search`, also for the next
+    no_repeat: int | None = None
+
+    def __call__(self, texts: Sequence[str], batch_size: int) -> list[str]:
+        rows = self._source_ids(texts)
+        order = np.argsort([len(row) for row in rows], kind="stable")
+        found = [""] * len(rows)
+        for begin in range(0, len(order), batch_size):
+            chosen = order[begin : begin + batch_size]
+            batch = [rows[i] for i in chosen]
+            width = next(width for width in self.widths if width >= max(map(len, batch)))
+            # What fills up the batch has ended after one step.
+            filled = batch + [[subwords.END]] * (batch_size - len(batch))
+            room = self.max_length or width + ROOM
+            options = Options(self.num_beams, room, self.length_penalty, self.no_repeat)
+            tokens = search(self.model, options, self.params, pad(filled, width).T)
+            for i, row in zip(chosen, np.asarray(tokens), strict=False):
+                found[i] = subwords.to_text(self.tokenizer, row)
+        return found
+
+    def attention_map(self, source: str, target: str) -> tuple[list[str], list[str], np.ndarray]:
+        """What the decoder looked at when it wrote `target`.
+
+        Returns: the S source tokens, the T target tokens, and the attention weights [T, S].
+        """
+        ids = self.columns(source, target)
+        _, weights = self.model.apply(self.params, ids[0], shift_right(ids[1]), train=False)
+        names = [
+            [self.tokenizer.id_to_token(i).replace("▁", "·") for i in column[:, 0].tolist()]
+            for column in ids
+        ]
+        return names[0], names[1], np.asarray(weights)[:, 0]
+
+    def columns(self, source: str, target: str) -> tuple[Array, Array]:
+        """The ids of one pair, int [S, 1] and [T, 1], as the model takes them."""
+        [row], [written] = self._source_ids([source]), subwords.to_ids(self.tokenizer, [target])
+        return jnp.array(row)[:, None], jnp.array(written)[:, None]
+
+    def _source_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        rows = subwords.to_ids(self.tokenizer, texts)
+        return [subwords.without_middle(row, self.widths[-1], self.tail) for row in rows]
+
+
+class Options(NamedTuple):
+    """How to search, see `beam_search`."""
+
+    num_beams: int
+    max_length: int
+    length_penalty: float
+    no_repeat: int | None
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def search(model: EncoderDecoder, options: Options, params: PyTree, source: Array) -> Array:
+    """The best texts, int [B, T], for sources [S, B]: encoding and beam search."""
+    apply = partial(model.apply, params)
+    memory, carry = apply(source, method="encode")
+    step = partial(apply, memory, method="step")
+    return beam_search(step, carry, **options._asdict())[0]
+
+
+def describe_speed(translator: Translator, texts: Sequence[str], batch_size: int) -> str:
+    """Says how long a text takes, from text to text, one by one and in batches."""
+    alone = _milliseconds(translator, texts[:ALONE], 1)
+    batched = _milliseconds(translator, texts, batch_size)
+    return (
+        f"{translator.num_beams} beams, milliseconds a text: {alone:.1f} one by one, {batched:.2f} "
+        f"in batches of {batch_size}, {alone / batched:.1f} times as fast."
+    )
+
+
+def _milliseconds(translator: Translator, texts: Sequence[str], batch_size: int) -> float:
+    translator(texts, batch_size)  # compiles
+    start = time.perf_counter()
+    translator(texts, batch_size)
+    return 1000 * (time.perf_counter() - start) / len(texts)

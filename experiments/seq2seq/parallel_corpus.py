@@ -1,0 +1,61 @@
+"""Pairs of texts, the second made from the first, split so that nothing leaks."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.common.data.splits import Split
+from experiments.seq2seq import dates, ddtp
+
+SHORT = 40  # words of a description
+LARGEST_GROUP = 20  # of the descriptions held out, so that no one family of packages decides
+
+
+class Corpus(NamedTuple):
+    """N pairs of texts."""
+
+    sources: list[str]
+    targets: list[str]
+    parts: np.ndarray  # str [N]: the kind of text
+    split: Split
+
+    def select(self, indices: np.ndarray) -> tuple[list[str], list[str]]:
+        """The sources and the targets of these pairs."""
+        return [self.sources[i] for i in indices], [self.targets[i] for i in indices]
+
+    def reduced(self, num_pairs: int | None) -> "Corpus":
+        """The same with so many training pairs, drawn at random; all of them if None."""
+        train = np.random.default_rng(0).permutation(self.split.train)[:num_pairs]
+        return self._replace(split=self.split._replace(train=train))
+
+
+def date_corpus(train: int = 7500, validation: int = 500, test: int = 1000) -> Corpus:
+    """Dates in many languages and their ISO form: four texts of each of so many days.
+
+    No day lies in two parts of the split.
+    """
+    days = dates.draw_days(train + validation + test, seed=0)
+    per_day = 4
+    pairs = dates.write_dates(days, per_day, seed=1)
+    ends = np.cumsum([train, validation, test]) * per_day
+    split = Split(*np.split(np.arange(ends[-1]), ends[:-1]))
+    return Corpus(pairs.texts, pairs.iso, np.full(ends[-1], "dates"), split)
+
+
+def debian_corpus(target: str, validation: int = 1000, test: int = 2000) -> Corpus:
+    """Debian's package descriptions, English -> `target`; see `experiments.seq2seq.ddtp`."""
+    pairs = ddtp.read_pairs(ddtp.fetch(("en", target)), target)
+    split = ddtp.split_pairs(pairs.groups, validation, test, seed=0)
+    return Corpus(pairs.sources, pairs.targets, pairs.kinds, split)
+
+
+def synopsis_corpus(validation: int = 1000, test: int = 2000) -> Corpus:
+    """Debian's package descriptions with their synopses; see `experiments.seq2seq.ddtp`.
+
+    The parts are shorter and longer descriptions.
+    """
+    pairs = ddtp.read_summaries(ddtp.fetch(("en",))["en"])
+    split = ddtp.split_pairs(pairs.groups, validation, test, seed=0, largest=LARGEST_GROUP)
+    short = np.array([len(source.split()) <= SHORT for source in pairs.sources])
+    parts = np.where(short, f"up to {SHORT} words", "longer")
+    return Corpus(pairs.sources, pairs.targets, parts, split)

@@ -1,0 +1,1 @@
+"""What speech recognition and speech synthesis share: the recordings, CTC, the recognizer."""

@@ -1,0 +1,40 @@
+"""The figure of `experiments.speech_synthesis`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.speech_synthesis.audio import FLOOR, HOP, RATE, log_mel
+
+
+def plot_spectrograms(path: Path, text: str, sounds: Mapping[str, np.ndarray]) -> None:
+    """Draws mel spectrograms of one text below each other.
+
+    Args:
+      path: the PNG to write.
+      text: what is said.
+      sounds: audio by the name of what says it.
+    """
+    mels = {name: log_mel(audio) * 20 / np.log(10) for name, audio in sounds.items()}
+    figure = Figure(figsize=(9, 2.1 * len(mels)), dpi=120, layout="constrained")
+    axes = figure.subplots(len(mels), 1, squeeze=False, sharex=True)[:, 0]
+    lowest = 20 * np.log10(FLOOR)
+    highest = max(frames.max() for frames in mels.values())
+    for axis, (name, frames) in zip(axes, mels.items(), strict=True):
+        shown = axis.imshow(
+            frames.T,
+            origin="lower",
+            aspect="auto",
+            cmap="magma",
+            vmin=lowest,
+            vmax=highest,
+            extent=(0, len(frames) * HOP / RATE, 0, frames.shape[1]),
+        )
+        axis.set_ylabel("mel band")
+        axis.set_title(name, fontsize=10, loc="left")
+    axes[-1].set_xlabel("seconds")
+    figure.suptitle(f'"{text}"', fontsize=10)
+    figure.colorbar(shown, ax=list(axes), label="dB")
+    figure.savefig(path)

@@ -1,0 +1,88 @@
+"""The encoder-decoder that may also copy: a mixture of writing a word and pointing at one.
+
+    p(y) = p_gen · p_vocabulary(y) + (1 − p_gen) · Σ_s α_s [x_s = y]
+
+α is the attention over the source x. Source and target are subwords of one vocabulary, so that
+whatever the source says can be written, rare names too, one subword after the other. Where the
+vocabulary and the source agree on a token, both terms count.
+
+Reference: See et al. 2017, https://arxiv.org/abs/1704.04368. Their coverage, which keeps the
+decoder from saying things twice, is left out: on lines of seven words it is enough to forbid the
+search to repeat itself (`no_repeat` in `experiments.seq2seq.beam_search`).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from experiments.seq2seq.model import Carry, EncoderDecoder, Memory, shift_right
+from experiments.seq2seq.subwords import PADDING
+
+
+class PointerGenerator(EncoderDecoder):
+    """See the file's docstring. p_gen is read from what the output layer reads, which is a linear
+    map of the decoder's states and of the context, as See et al. have it.
+    """
+
+    def setup(self):
+        super().setup()
+        self.to_gate = nn.Dense(1)
+
+    def step(self, memory: Memory, carry: Carry, tokens: Array) -> tuple[Carry, Array]:
+        """One step of decoding. Returns: the state, and log-probabilities [..., B, V]."""
+        carry, outputs, weights = self.decode(memory, carry, tokens[None])
+        return carry, self._mixture(memory, outputs[0], weights[0])
+
+    def __call__(self, source: Array, previous: Array, train: bool) -> tuple[Array, Array]:
+        """Teacher forcing: source [S, B], previous [T, B].
+
+        Returns: log-probabilities [T, B, V], and the attention weights [T, B, S].
+        """
+        memory, carry = self.encode(source, train)
+        _, outputs, weights = self.decode(memory, carry, previous, train)
+        return self._mixture(memory, outputs, weights), weights
+
+    def score_targets(self, source: Array, targets: Array, train: bool) -> tuple[Array, Array]:
+        """The log-probability of each target [T, B], 0 in the padding; is it the likeliest?
+
+        The first needs no distribution over the vocabulary: the copied share of one token is a sum
+        over the source.
+        """
+        memory, carry = self.encode(source, train)
+        _, outputs, weights = self.decode(memory, carry, shift_right(targets), train)
+        logits = self.logits(outputs)
+        written = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
+        same = targets[..., None] == source.T  # [T, B, S]
+        copied = jnp.where(same, weights, 0).sum(-1)
+        gate = self.to_gate(outputs)[..., 0]
+        scores = mix(gate, written - jax.nn.logsumexp(logits, -1), copied)
+        right = self._mixture(memory, outputs, weights).argmax(-1) == targets
+        return jnp.where(targets != PADDING, scores, 0), right
+
+    def generation_probability(self, source: Array, targets: Array) -> Array:
+        """p_gen [T, B] at each of the targets [T, B]."""
+        _, outputs, _ = self.decode(*self.encode(source), shift_right(targets))
+        return nn.sigmoid(self.to_gate(outputs)[..., 0])
+
+    def _mixture(self, memory: Memory, outputs: Array, weights: Array) -> Array:
+        """Log-probabilities [..., B, V] from outputs [..., B, E] and weights [..., B, S]."""
+        written = nn.log_softmax(self.logits(outputs))
+        batch = jnp.arange(weights.shape[-2])[:, None]
+        copied = jnp.zeros_like(written).at[..., batch, memory.tokens.T].add(weights)
+        return mix(self.to_gate(outputs), written, copied)
+
+
+def mix(gate: Array, written: Array, copied: Array) -> Array:
+    """log(σ(gate)·exp(written) + (1 − σ(gate))·copied), without leaving the logarithms.
+
+    Args:
+      gate: the logit of p_gen.
+      written: log-probabilities of writing a token.
+      copied: probabilities of copying it; where 0, neither value nor gradient pass through a log.
+    """
+    possible = copied >= jnp.finfo(copied.dtype).tiny
+    log_copied = jnp.log(jnp.where(possible, copied, 1))
+    writing = jax.nn.log_sigmoid(gate) + written
+    both = jnp.logaddexp(writing, jax.nn.log_sigmoid(-gate) + log_copied)
+    return jnp.where(possible, both, writing)

@@ -1,0 +1,113 @@
+"""One training of `experiments.training_difficulty`, which ends when its task is solved."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from experiments.common.cells import hidden_size_for
+from experiments.memory.tricks import Trick
+from experiments.training_difficulty.recurrences import Recurrence, make_recurrence
+from experiments.training_difficulty.tasks import Task
+from grujax.analysis import cell_gradient_flow
+
+FLOW_ROWS = 32  # of the held-out sequences, over which gradients are looked at
+
+
+def train(
+    key: Array,
+    task: Task,
+    cell: str,
+    trick: Trick,
+    *,
+    parameters: int,
+    learning_rate: float,
+    batch_size: int,
+    cap: int,
+    every: int,
+) -> dict[str, Array]:
+    """Trains a cell with a linear readout by Adam until the task is solved, or to the cap.
+
+    Args:
+      key: a JAX random key. Equal keys give equal data, whatever the trick.
+      task: what to learn.
+      cell: "rnn", "lstm" or "gru".
+      trick: see `experiments.memory.tricks`.
+      parameters: about how many the recurrent layer has.
+      learning_rate: Adam's.
+      batch_size: B; every batch is drawn anew.
+      cap: optimizer steps at most.
+      every: so many steps lie between two looks at the held-out sequences; it divides `cap`.
+
+    Returns: shares of the loss of guessing are called errors.
+      "error": on the held-out sequences at the end; "errors" [cap / every] the same at every look,
+        as at the end where the task had been solved before.
+      "solved": 1.0 or 0.0; "updates": optimizer steps until then, or `cap`.
+      "learned": 1 minus the mean of "errors", where worse than guessing counts as guessing.
+      "flow_before", "flow_after" [T]: the norm of the gradient of the last answer's loss by the
+        state so many steps before, relative to the last, of the untrained and trained network.
+    """
+    xs, targets = task.held_out
+    steps, _, input_size = xs.shape
+    hidden_size = hidden_size_for(cell, input_size, parameters)
+    recurrence = make_recurrence(cell, trick, input_size, hidden_size, steps)
+    params = _init(jax.random.fold_in(key, 0), recurrence, hidden_size, task.num_outputs)
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(trick.max_gradient_norm), optax.adam(learning_rate)
+    )
+
+    def loss(params: Any, xs: Array, targets: Array, key: Array | None) -> Array:
+        layer, weights, bias = params
+        hs = recurrence.run(layer, xs, key)[-len(targets) :]
+        return task.loss(hs @ weights + bias, targets)
+
+    def update(carry: Any, key: Array) -> tuple[Any, None]:
+        params, state = carry
+        data_key, noise_key = jax.random.split(key)
+        gradient = jax.grad(loss)(params, *task.draw(data_key, batch_size), noise_key)
+        changes, state = optimizer.update(gradient, state, params)
+        return (optax.apply_updates(params, changes), state), None
+
+    def block(carry: Any) -> Any:
+        training, errors, index = carry
+        keys = jax.random.split(jax.random.fold_in(key, 1 + index), every)
+        training, _ = jax.lax.scan(update, training, keys)
+        error = loss(training[0], xs, targets, None) / task.guessing
+        return training, jnp.where(jnp.arange(len(errors)) < index, errors, error), index + 1
+
+    def unsolved(carry: Any) -> Array:
+        _, errors, index = carry
+        return (index < len(errors)) & (errors[-1] >= task.solved)  # NaN ends it, too
+
+    start = ((params, optimizer.init(params)), jnp.full(cap // every, jnp.inf), 0)
+    (trained, _), errors, index = jax.lax.while_loop(unsolved, block, start)
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, trained)
+    flows = jax.lax.map(lambda params: _flow(recurrence, task, params), both)
+    return {
+        "error": errors[-1],
+        "errors": errors,
+        "solved": jnp.where(errors[-1] < task.solved, 1.0, 0.0),
+        "updates": index * every,
+        "learned": 1 - jnp.nan_to_num(errors, nan=1.0).clip(max=1.0).mean(),
+        "flow_before": flows[0],
+        "flow_after": flows[1],
+    }
+
+
+def _init(key: Array, recurrence: Recurrence, hidden_size: int, num_outputs: int) -> Any:
+    layer_key, readout_key = jax.random.split(key)
+    weights = jax.random.normal(readout_key, (hidden_size, num_outputs)) / hidden_size**0.5
+    return recurrence.init(layer_key), weights, jnp.zeros(num_outputs)
+
+
+def _flow(recurrence: Recurrence, task: Task, params: Any) -> Array:
+    layer, weights, bias = params
+    xs, targets = (array[:, :FLOW_ROWS] for array in task.held_out)
+
+    def last_loss(state: Any, states: Any) -> Array:
+        return task.loss((recurrence.output(state) @ weights + bias)[None], targets[-1:])
+
+    start = recurrence.initial_state(xs.shape[1])
+    return cell_gradient_flow(recurrence.step, layer, xs, start, last_loss).profile[0]

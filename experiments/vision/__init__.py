@@ -1,0 +1,1 @@
+"""What the experiments on images and video share: the handwritten digits."""

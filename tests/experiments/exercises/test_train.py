@@ -1,0 +1,119 @@
+"""The exercise experiment, from end to end on made-up recordings."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.common.command import InputError
+from experiments.common.training import loop
+from experiments.common.training.metrics import read_records
+from experiments.exercises import train as exercises
+from experiments.exercises import wrist_sensor
+
+TINY = exercises.Settings(hidden_size=8, seeds=2, batch_size=32, updates=16, epochs=3, stride=10)
+
+
+@pytest.fixture(autouse=True)
+def quick_to_compile(compile_quickly):
+    """Nearly all of the time here is compiling; `compile_quickly` undoes it."""
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, wrist):
+    monkeypatch.setattr(exercises, "QUICK", TINY)
+
+
+def run(out, **changes) -> None:
+    exercises.main(exercises.Command(**{"quick": True, "out": out, **changes}))
+
+
+@pytest.mark.slow
+def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
+    monkeypatch.setattr("experiments.exercises.features.TREES", 20)
+    run(tmp_path / "alone")
+    printed = capsys.readouterr().out
+    out = tmp_path / "alone" / "quick"
+    results = json.loads((out / "results.json").read_text())
+    names = [
+        "features + random forest",
+        "the same, mirrored recordings too",
+        "GRU, one network",
+        "GRU, 2 averaged",
+    ]
+    assert list(results) == [*names, "difference to the forest, 95% interval"]
+    assert all(f"\n{name} " in printed for name in names)
+    assert results["GRU, 2 averaged"]["windows"] > 0.6
+    assert results["features + random forest"]["windows"] > 0.9
+    assert "windows of each subject, GRU and forest: 1: " in printed
+    for plot in ("confusion", "learning_curves"):
+        assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+    # Stopped after an epoch and begun again: the same numbers.
+    monkeypatch.setattr(exercises, "write_report", lambda *_: None)
+    stop_after(1, lambda: run(tmp_path / "stopped"))
+    run(tmp_path / "stopped")
+    assert "going on after epoch 1" in capsys.readouterr().err
+    metrics = [
+        tmp_path / name / "quick" / "networks" / loop.METRICS for name in ("alone", "stopped")
+    ]
+    assert metrics[0].read_bytes() == metrics[1].read_bytes()
+    assert len(read_records(metrics[0])) == 3
+
+    # The saved networks answer: its own example, and an array.
+    recordings = wrist_sensor.read_recordings()
+    run(tmp_path / "alone", predict=out / "example.csv")
+    best, windows = capsys.readouterr().out.splitlines()
+    assert best in exercises.EXERCISES
+    counts = [int(part.split()[-1]) for part in windows.split(": ")[1].split(", ")]
+    assert sum(counts) == (recordings.lengths[0] - 100) // 50 + 1
+    np.save(tmp_path / "mine.npy", recordings.signals[0, : recordings.lengths[0]])
+    run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+    assert capsys.readouterr().out.splitlines()[0] == best
+    np.save(tmp_path / "mine.npy", np.zeros((99, 6)))
+    with pytest.raises(InputError, match="holds 99 samples; 100 are needed"):
+        run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+
+
+def test_predict_without_a_model_names_the_command(tmp_path):
+    np.save(tmp_path / "mine.npy", np.zeros((200, 6)))
+    with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.exer"):
+        run(tmp_path, predict=tmp_path / "mine.npy")
+
+
+def test_inner_folds_measure_what_was_left_out(tmp_path, capsys, monkeypatch):
+    """Networks that are right where their subjects were left out, and nowhere else."""
+    recordings = wrist_sensor.read_recordings()
+    folds = wrist_sensor.number_folds(recordings.subjects, exercises.NUM_FOLDS)
+    windows = wrist_sensor.cut_windows(recordings.lengths, exercises.WINDOW, exercises.WINDOW)
+    truth = recordings.labels[windows.recordings]
+
+    def train(settings, splits, signals, *_):
+        found = []
+        for members in splits.members:
+            known = np.unique(folds[splits.windows.recordings[members]])
+            wrong = np.isin(folds[windows.recordings], known)
+            found.append([np.eye(exercises.CLASSES)[(truth + wrong) % exercises.CLASSES]])
+        return None, np.array(found)
+
+    monkeypatch.setattr(exercises, "train_networks", train)
+    run(tmp_path, choose=True)
+    printed = capsys.readouterr().out
+    assert [f"\n{name}: 100.0% of" in printed for name in exercises.CANDIDATES] == [True] * 4
+
+
+@pytest.mark.slow
+def test_make_train_is_pure_and_can_be_swept():
+    recordings = wrist_sensor.read_recordings()
+    folds = wrist_sensor.number_folds(recordings.subjects, 5)
+    splits = wrist_sensor.leave_out(recordings, folds, [[0], [1]], exercises.WINDOW)
+    train = exercises.make_train(exercises.replace(TINY, seeds=1, epochs=2), splits)
+    rates = jnp.array([1e-6, 1e-2])
+    metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
+        rates
+    )
+    assert metrics["train_loss"].shape == (2, 2)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]

@@ -1,0 +1,120 @@
+"""The export of the sentiment classifier through its real path, on a small archive."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import onnx
+import pytest
+
+from experiments.common.training.models import save_model
+from experiments.export import export
+from experiments.sentiment import train as sentiment
+from experiments.sentiment import vader
+from tests.helpers import ROOT, TOLERANCE, Draw
+
+SETTINGS = sentiment.Settings(
+    embedding_size=6, hidden_size=5, max_tokens=9, subword_buckets=64, batch_size=16, epochs=2
+)
+
+
+def save_untrained(path: Path, settings: sentiment.Settings, lexicon: bool) -> None:
+    """A model as the experiment saves it, with random weights and random biases."""
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
+    data = sentiment.prepare(sentences, split, lexicon, settings)
+    model = sentiment.Classifier(settings, len(data.vocabulary))
+    inputs = {name: array[:1] for name, array in data.train.items()}
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), inputs, train=False))
+    draw = Draw("classifier", "float32")
+    params = jax.tree.map(lambda leaf: draw.normal(*leaf.shape, scale=0.7), shapes)
+    record = {"settings": asdict(settings), "lexicon": lexicon, "fold": 0, "seed": 0}
+    path.parent.mkdir(parents=True)
+    save_model(path, params, record, data.vocabulary)
+
+
+def command(tmp_path: Path, **changes) -> export.Command:
+    model = tmp_path / "sentiment" / sentiment.MODEL
+    return export.Command(**{"model": model, "seconds": 0, "out": tmp_path / "out", **changes})
+
+
+def assert_agreement(results: dict) -> None:
+    assert results["sentences"] > 10
+    assert results["same class"] == 1
+    assert all(0 <= d <= TOLERANCE["float32"] for d in results["largest difference"].values())
+    assert results["accuracy"]["JAX"] == results["accuracy"]["onnxruntime"]
+
+
+@pytest.mark.parametrize(("lexicon", "num_layers"), [(True, 1), (False, 2)])
+def test_the_file_answers_as_the_model_does(archive, tmp_path, capsys, lexicon, num_layers):
+    settings = replace(SETTINGS, num_layers=num_layers)
+    save_untrained(command(tmp_path).model, settings, lexicon)
+    export.main(command(tmp_path))
+    assert_agreement(json.loads((tmp_path / "out" / "results.json").read_text()))
+    printed = capsys.readouterr().out
+    for line in ("test sentences", "accuracy, %", "µs a sentence, batch 128", "same class for 100"):
+        assert line in printed
+
+    model = onnx.load(tmp_path / "out" / export.MODEL)
+    inputs = {"words", "subwords", "token_features", "lengths", "sentence_features"}
+    assert {value.name for value in model.graph.input} == inputs
+    answers = ["probabilities", "rating", "attention"]
+    assert [value.name for value in model.graph.output] == answers
+
+
+@pytest.mark.slow
+def test_the_trained_model_is_exported_and_then_asked(archive, tmp_path, capsys):
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
+    which = {"lexicon": True, "fold": 0, "seed": 0}
+    sentiment.train_and_test(tmp_path, SETTINGS, sentences, split, which)
+    trained = tmp_path / "lexicon-fold0-seed0" / sentiment.MODEL
+    export.main(command(tmp_path, model=trained))
+    assert_agreement(json.loads((tmp_path / "out" / "results.json").read_text()))
+
+    capsys.readouterr()
+    export.main(command(tmp_path, predict="i love my great phone"))
+    from_file = capsys.readouterr().out
+    sentiment.main(sentiment.Command(SETTINGS, out=tmp_path, predict="i love my great phone"))
+    assert from_file == capsys.readouterr().out
+    assert from_file.split()[0] in vader.CLASSES
+
+
+def test_one_sentence_and_its_padding(archive, tmp_path):
+    save_untrained(command(tmp_path).model, SETTINGS, lexicon=True)
+    export.main(command(tmp_path))
+    session = export.start_session(tmp_path / "out" / export.MODEL)
+    inputs = vader.encode(["a great day", "awful, awful !!"], ["a", "great"], True, 9, 64)
+    both = session.run(None, inputs)
+    alone = session.run(None, {name: array[:1] for name, array in inputs.items()})
+    short = {name: array[:1] for name, array in inputs.items()}
+    for name in ("words", "subwords", "token_features"):
+        short[name] = short[name][:, :3]
+    cut = session.run(None, short)
+    for answer in (alone, cut):
+        np.testing.assert_allclose(answer[0], both[0][:1], atol=1e-6)
+    assert not both[2][0, 3:].any()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model", "nowhere"], "Train it first: python -m experiments.sentiment"),
+        (["--out", "nowhere", "--predict", "x"], "Export it first: python -m experiments.export"),
+    ],
+)
+def test_what_is_missing_names_the_command(flags, message):
+    result = subprocess.run(
+        [sys.executable, "-m", "experiments.export", *flags],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,130 @@
+"""The forecasting experiment, from end to end on made-up weather, prices and tables."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.common.command import InputError
+from experiments.forecasting import train as forecasting
+from experiments.forecasting import weather
+
+TINY = forecasting.Settings(window=5, hidden_size=4, members=6, seeds=2, epochs=2, batch_size=64)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, forecast_archives):
+    studies = {name: study._replace(settings=TINY) for name, study in forecasting.STUDIES.items()}
+    monkeypatch.setattr(forecasting, "STUDIES", studies)
+    monkeypatch.setattr(forecasting, "TABLE", replace(TINY, seeds=1))
+
+
+def run(out, **changes) -> None:
+    forecasting.main(forecasting.Command(**{"out": out, **changes}))
+
+
+def is_png(path) -> bool:
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_weather_a_resumed_run_and_its_forecasts(tmp_path, capsys, stop_after):
+    run(tmp_path / "alone", data="weather")
+    printed = capsys.readouterr().out
+    out = tmp_path / "alone" / "weather"
+    results = json.loads((out / "results.json").read_text())
+    assert next(iter(results["totals"])) == "persistence"
+    assert list(results["totals"])[-2:] == ["GRU", "GRU, the worst seed"]
+    assert all(f"\n{name} " in printed for name in results["totals"])
+    assert np.shape(results["coverage"]) == (2, 7)
+    assert "its 80% interval holds" in printed
+    assert "o edge over the best rival beyond chance" in printed
+    for plot in ("forecasts", "errors", "calibration", "learning_curves"):
+        assert is_png(out / f"{plot}.png")
+
+    # Stopped after an epoch of the first training and begun again: the same numbers.
+    stop_after(1, lambda: run(tmp_path / "stopped", data="weather"))
+    run(tmp_path / "stopped", data="weather")
+    assert "going on after epoch 1" in capsys.readouterr().err
+    again = json.loads((tmp_path / "stopped" / "weather" / "results.json").read_text())
+    assert again == results
+
+    # The saved networks forecast.
+    run(tmp_path / "alone", data="weather", predict="2015-07-01")
+    heading, header, *rows = capsys.readouterr().out.splitlines()
+    assert heading == "Seattle, from the end of 2015-07-01"
+    assert header.split() == ["10%", "30%", "50%", "70%", "90%"]
+    quantiles = np.array([row.split()[1:] for row in rows], float)
+    assert quantiles.shape == (7, 5)
+    assert np.all(np.diff(quantiles) >= 0)
+    with pytest.raises(InputError, match=r"There is no forecast from 2019-01-01; .* to 2015-12-31"):
+        run(tmp_path / "alone", data="weather", predict="2019-01-01")
+    with pytest.raises(InputError, match="`--predict` is 'soon'; it must be a date, or `end`"):
+        run(tmp_path / "alone", data="weather", predict="soon")
+
+
+@pytest.mark.slow
+def test_stocks(tmp_path, capsys):
+    run(tmp_path, data="stocks")
+    printed = capsys.readouterr().out
+    out = tmp_path / "stocks"
+    results = json.loads((out / "results.json").read_text())
+    assert {"EWMA", "HAR", "HAR + EWMA", "GRU"} < set(results["totals"])
+    assert "Direction of the next day, the negative control: GRU right" in printed
+    assert "no edge, as is to be expected" in printed
+    for plot in ("forecasts", "r_squared", "calibration", "learning_curves"):
+        assert is_png(out / f"{plot}.png")
+    run(tmp_path, data="stocks", predict="end")
+    printed = capsys.readouterr().out
+    assert "AAPL, from the end of 2013-03-01" in printed
+    assert "FB, from the end of 2013-03-01" in printed
+    assert "\nnext-day range, % " in printed
+
+
+@pytest.mark.slow
+def test_a_table(tmp_path, capsys):
+    dates = pd.date_range("2020-01-01", periods=150)
+    level = 10 + np.sin(np.arange(150)) + np.random.default_rng(0).normal(0, 0.2, 150)
+    table = pd.DataFrame({"day": dates, "level": level}).drop(index=40)
+    path = tmp_path / "tides.csv"
+    table.to_csv(path, index=False)
+    run(tmp_path, csv=path, target="level", horizon=3)
+    printed = capsys.readouterr().out
+    assert printed.startswith("Rows are missing for 1 of the 150 steps.\n1 of 150 values")
+    [out] = tmp_path.glob("tides-*")
+    forecast = pd.read_csv(out / "forecast.csv")
+    assert forecast["time"].tolist() == ["2020-05-30", "2020-05-31", "2020-06-01"]
+    assert np.all(np.diff(forecast.iloc[:, 1:].to_numpy()) >= 0)
+    assert f"\n2020-05-30  {forecast['10%'][0]:.4g} " in printed
+    results = json.loads((out / "results.json").read_text())
+    assert list(results["totals"]) == ["persistence", "ridge", "GRU", "GRU, the worst seed"]
+    assert results["totals"]["ridge"][0] < results["totals"]["persistence"][0]
+    for plot in ("forecasts", "errors", "calibration"):
+        assert is_png(out / f"{plot}.png")
+
+    run(tmp_path, csv=path, target="level", horizon=3)  # nothing is trained again
+    captured = capsys.readouterr()
+    assert captured.out == printed
+    assert "already trained" in captured.err
+    with pytest.raises(InputError, match=r"`--target` is 'depth'; .* has the columns day, level"):
+        run(tmp_path, csv=path, target="depth")
+
+
+def test_predict_without_a_model_names_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.forec"):
+        run(tmp_path, data="weather", predict="end")
+
+
+@pytest.mark.slow
+def test_make_train_is_pure_and_can_be_swept():
+    train = forecasting.make_train(TINY, weather.make_problem(TINY.window))
+    rates = jnp.array([1e-6, 1e-2])
+    metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
+        rates
+    )
+    assert metrics["train_loss"].shape == (2, 2)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]

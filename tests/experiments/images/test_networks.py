@@ -1,0 +1,59 @@
+"""Networks that see more of an image at once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import grujax
+from experiments.images.networks import ConvNet, ReNet, RowReader, from_module
+from grujax.linen import BidirectionalGRU
+
+IMAGES = np.random.default_rng(0).uniform(size=(4, 28, 28)).astype(np.float32)
+RENET = ReNet(3, patch=7, dropout=0.5)
+READER = RowReader(4, num_layers=2, dropout=0.5)
+MODULES = {"rows": READER, "ReNet": RENET, "CNN": ConvNet(2, dropout=0.5)}
+
+
+def init(network):
+    return jax.jit(network.init)(jax.random.key(0))
+
+
+@pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
+def test_a_key_drops_and_rows_of_a_batch_are_alone(module):
+    network = from_module(module)
+    params, logits = init(network), jax.jit(network.logits)
+    quiet = logits(params, IMAGES, None)
+    assert quiet.shape == (4, 10)
+    np.testing.assert_allclose(logits(params, IMAGES[::-1], None)[::-1], quiet, atol=1e-5)
+    first, again, other = (logits(params, IMAGES, jax.random.key(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("module", [READER, RENET], ids=["rows", "ReNet"])
+def test_what_is_seen_depends_on_every_pixel(module):
+    network = from_module(module)
+    params = init(network)
+    by_pixel = jax.jit(jax.grad(lambda image: network.logits(params, image, None)[0, 0]))
+    assert np.all(by_pixel(jnp.asarray(IMAGES[:1])) != 0)
+
+
+def test_renet_sweeps_columns_then_rows():
+    """Square by square, with the library's bidirectional GRU."""
+    params = init(from_module(RENET))
+    layers = [
+        BidirectionalGRU(3).apply({"params": params["params"][name]}, size, method="gru_params")
+        for name, size in (("columns", 49), ("rows", 6))
+    ]
+    squares = IMAGES[0].reshape(4, 7, 4, 7).swapaxes(1, 2).reshape(4, 4, 49)  # [row, column, 7²]
+    np.testing.assert_array_equal(squares[1, 2].reshape(7, 7), IMAGES[0, 7:14, 14:21])
+    columns = [grujax.bidirectional_gru(layers[0], squares[:, column])[1] for column in range(4)]
+    rows = [
+        grujax.bidirectional_gru(layers[1], jnp.stack([seen[row] for seen in columns]))[1]
+        for row in range(4)
+    ]
+    dense = params["params"]["Dense_0"]
+    expected = jnp.stack(rows).ravel() @ dense["kernel"] + dense["bias"]
+    found = RENET.apply(params, IMAGES[:1])[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)

@@ -1,0 +1,116 @@
+"""Images as sequences, from end to end on a few digits that the tests make up."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.common.command import InputError
+from experiments.common.training import loop
+from experiments.common.training.metrics import read_records
+from experiments.images import train as images
+from experiments.images.distortions import Distortion
+from experiments.vision.digits import Digits, split_in_three
+
+
+def some_digits(each: int = 20) -> Digits:
+    """A bar for each digit: upright for the first five, lying for the others."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10, dtype=np.int32), each)
+    shown = rng.integers(0, 60, (len(labels), 28, 28)).astype(np.uint8)
+    for image, label in zip(shown, labels, strict=True):
+        place = 4 + 4 * (label % 5)
+        bar = image if label < 5 else image.T
+        bar[4:24, place : place + 4] = 255
+    return Digits(shown, labels)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(images, "read_digits", some_digits)
+    monkeypatch.setattr(images, "PARAMETERS", 60)
+    monkeypatch.setattr(images, "RATES", {"gru": 1e-2, "rnn": 1e-3})
+    monkeypatch.setattr(images, "QUICK_EPOCHS", {"rows": 2})
+    small = {"hidden_size": 4, "num_layers": 1, "patch": 7, "batch_size": 24}
+    larger = {
+        name: replace(images.LARGER[name], **small)
+        for name in ("bidirectional GRU by rows", "ReNet")
+    }
+    monkeypatch.setattr(images, "LARGER", larger)
+
+
+def run(out, **changes) -> None:
+    images.main(images.Command(**{"quick": True, "out": out, **changes}))
+
+
+@pytest.mark.slow
+def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
+    run(tmp_path / "alone")
+    printed = capsys.readouterr().out
+    out = tmp_path / "alone" / "quick"
+    results = json.loads((out / "results.json").read_text())
+    names = ["logistic regression", "support vector machine", *images.LARGER]
+    assert list(results["classifiers"]) == names
+    assert results["classifiers"]["support vector machine"] == [1.0]
+    assert {reading: list(row) for reading, row in results["cells"].items()} == {
+        "rows": ["gru", "rnn"]
+    }
+    assert all(f"\n{name} " in printed for name in [*names, "rows, T = 28"])
+    for plot in ("accuracy", "gradients", "longest", "misread", "learning_curves"):
+        assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+    # Stopped after an epoch and begun again: the same numbers.
+    larger = images.LARGER
+    monkeypatch.setattr(images, "LARGER", dict(list(larger.items())[:1]))
+    monkeypatch.setattr(images, "RATES", {})
+    monkeypatch.setattr(images, "write_report", lambda *_: None)
+    stop_after(1, lambda: run(tmp_path / "stopped"))
+    run(tmp_path / "stopped")
+    assert "going on after epoch 1" in capsys.readouterr().err
+    metrics = [
+        tmp_path / name / "quick" / "bidirectional-seed0" / loop.METRICS
+        for name in ("alone", "stopped")
+    ]
+    assert metrics[0].read_bytes() == metrics[1].read_bytes()
+    assert len(read_records(metrics[0])) == 4
+
+    # The saved networks read one's own image.
+    monkeypatch.setattr(images, "LARGER", larger)
+    mine = np.full((90, 50), 200)
+    mine[20:70, 20:28] = 30
+    np.save(tmp_path / "mine.npy", mine)
+    run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+    printed = capsys.readouterr().out
+    assert printed.count("###") >= 5
+    assert all(f"\n{name}: " in printed for name in images.LARGER)
+
+
+def test_predict_says_what_is_wrong(tmp_path):
+    np.save(tmp_path / "mine.npy", np.ones((9, 9)))
+    with pytest.raises(InputError, match="The image shows nothing"):
+        run(tmp_path, predict=tmp_path / "mine.npy")
+    np.save(tmp_path / "mine.npy", np.eye(9))
+    with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.images"):
+        run(tmp_path, predict=tmp_path / "mine.npy")
+
+
+def test_trainings_are_fair():
+    """But for the cell and its learning rate, the cells of a reading differ in nothing."""
+    for row in images.cell_settings(quick=False).values():
+        rest = {replace(settings, network="", learning_rate=0.0) for settings in row.values()}
+        assert len(rest) == 1
+
+
+@pytest.mark.slow
+def test_make_train_is_pure_and_can_be_swept():
+    settings = images.Settings("gru", batch_size=12, epochs=3, distortion=Distortion())
+    train = images.make_train(settings, split_in_three(some_digits()))
+    rates = jnp.array([1e-6, 1e-2])
+    metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
+        rates
+    )
+    assert metrics["train_loss"].shape == (2, 3)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]

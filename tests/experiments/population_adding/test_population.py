@@ -1,0 +1,63 @@
+"""The experiment with populations, through its real path on tiny settings."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.memory import adding
+from experiments.population_adding import population as population_adding
+
+TINY = {"steps": 4, "members": 4, "rounds": 3, "updates": 2, "seeds": 2, "hidden_size": 3}
+
+
+@pytest.mark.slow
+def test_the_experiment_runs_and_goes_on(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)  # JAX has started already
+    settings = population_adding.Settings(**TINY, batch_size=2, out=tmp_path)
+    population_adding.main(settings)
+    printed = capsys.readouterr().out
+    assert "2 seeds, two searches each of 24 updates, T = 4" in printed
+    assert "of 2 seeds" in (tmp_path / "table.txt").read_text()
+    assert (tmp_path / "population.png").stat().st_size > 0
+    newest = tmp_path / "population_1" / "round-000003.npz"
+    newest.unlink()  # it runs again, to the same numbers
+    population_adding.main(settings)
+    assert capsys.readouterr().out == printed
+    assert newest.exists()
+
+
+def test_both_methods_begin_alike(tmp_path):
+    settings = population_adding.Settings(**TINY, batch_size=2, out=tmp_path)
+    training = population_adding.make_training(settings)
+    one, other = (
+        population_adding.search(settings, training, 0, method)
+        for method in population_adding.METHODS
+    )
+    np.testing.assert_array_equal(
+        one.metrics["error_by_round"][:, 0], other.metrics["error_by_round"][:, 0]
+    )
+    parents = np.arange(4)[:, None] + np.zeros(3)
+    np.testing.assert_array_equal(one.metrics["parent_by_round"], parents)
+    assert np.any(other.metrics["parent_by_round"] != parents)
+
+
+def test_a_learner_goes_on_with_the_state_of_another():
+    def learner(rate):
+        return adding.make_learner(
+            lambda key: jax.numpy.zeros(1),
+            lambda params, xs: xs.prod(-1).sum(0)[:, None] + params,
+            1,
+            rate,
+            steps=6,
+            batch_size=8,
+        )
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    state = learner(0.05).start(keys[0], keys[1])
+    batch = adding.draw_batch(keys[2], 6, 64)
+    errors = [learner(0.05).error(state, *batch)]
+    for rate in (0.1, 0.01):
+        state, _ = jax.lax.scan(learner(rate).update, state, jax.random.split(keys[3], 100))
+        errors.append(learner(rate).error(state, *batch))
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < adding.SOLVED

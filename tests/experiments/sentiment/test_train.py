@@ -1,0 +1,229 @@
+"""The sentiment experiment, from end to end on a small archive that the test makes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache as compilation_cache_module
+
+from experiments.common import data
+from experiments.common.training import loop
+from experiments.common.training.metrics import read_records
+from experiments.sentiment import train as sentiment
+from experiments.sentiment import vader
+from grujax import sweep
+from tests.helpers import ROOT
+
+SETTINGS = sentiment.Settings(
+    embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=64, batch_size=16, epochs=3
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Each program is compiled once for all tests here, in subprocesses too."""
+    folder = str(tmp_path_factory.mktemp("compiled"))
+    names = {"jax_compilation_cache_dir": folder, "jax_persistent_cache_min_compile_time_secs": 0.5}
+    before = {name: getattr(jax.config, name) for name in names}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))
+        compilation_cache_module.reset_cache()
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache_module.reset_cache()
+
+
+def command(out: Path, **changes) -> sentiment.Command:
+    return sentiment.Command(**{"settings": SETTINGS, "out": out, **changes})
+
+
+@pytest.mark.slow
+def test_the_whole_experiment(archive, tmp_path, capsys):
+    sentiment.main(command(tmp_path, seeds=2))
+    printed = capsys.readouterr().out
+    assert printed.startswith("Training 4 models: about ")
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert list(rows) == [
+        "majority class",
+        "VADER's rule",
+        "TF-IDF + logistic regression",
+        "TF-IDF + VADER's scores + logistic regression",
+        "GRU, words alone",
+        "GRU, words alone, 2 seeds averaged",
+        "GRU with VADER's lexicon",
+        "GRU with VADER's lexicon, 2 seeds averaged",
+    ]
+    assert all(f"\n{name} " in printed for name in rows)
+    assert rows["GRU with VADER's lexicon"]["accuracy"] > rows["majority class"]["accuracy"] + 0.2
+    assert set(rows["VADER's rule"]) == {"accuracy", "macro-F1", "tweets", "Amazon", "NYT"}
+    for plot in ("confusion", "learning_curves", "attention"):
+        assert (tmp_path / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+    # Once more: nothing is trained again, and the answers are the same.
+    before = {path: path.read_bytes() for path in tmp_path.glob("*/*.jsonl")}
+    sentiment.main(command(tmp_path, seeds=2))
+    captured = capsys.readouterr()
+    assert captured.err.count("already trained (3 epochs") == 4
+    assert before == {path: path.read_bytes() for path in tmp_path.glob("*/*.jsonl")}
+    assert json.loads((tmp_path / "results.json").read_text()) == rows
+
+    # The saved model answers, without the archive.
+    sentiment.main(command(tmp_path, predict="i love my great great phone"))
+    answer = capsys.readouterr().out.splitlines()
+    assert answer[0] == "positive"
+    shares = [int(share.rstrip("%")) for share in answer[1].split()[1::2]]
+    assert shares[2] == max(shares)
+    assert abs(sum(shares) - 100) <= 1
+    assert "love" in answer[2] or "great" in answer[2]
+
+    # Other settings do not mix with these.
+    other = replace(SETTINGS, dropout=0.1)
+    with pytest.raises(loop.SettingsMismatchError, match="dropout"):
+        sentiment.main(command(tmp_path, settings=other))
+
+
+def test_predict_without_a_model_names_the_command(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "experiments.sentiment", "--out", str(tmp_path), "--predict", "x"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "Train it first: python -m experiments.sentiment" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_kill_9_and_resume_gives_bit_identical_metrics(archive, tmp_path):
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    program = (
+        "import pathlib, time\n"
+        "from experiments.sentiment import train as sentiment, vader\n"
+        "from experiments.common.training import loop\n"
+        f"vader.ARCHIVE = vader.ARCHIVE._replace(sha256={archive.sha256!r})\n"
+        "append = loop.append_record\n"
+        "loop.append_record = lambda *a: (append(*a), time.sleep(0.2))\n"
+        f"settings = sentiment.{SETTINGS!r}\n"
+        f"sentiment.main(sentiment.Command(settings, out=pathlib.Path({str(killed)!r})))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=os.environ)
+    metrics = killed / "words-fold0-seed0" / loop.METRICS
+    deadline = time.monotonic() + 300
+    while len(read_records(metrics)) < 2:
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for out in (killed, alone):
+        sentiment.main(command(out))
+    for name in ("words-fold0-seed0", "lexicon-fold0-seed0"):
+        expected = (alone / name / loop.METRICS).read_bytes()
+        assert (killed / name / loop.METRICS).read_bytes() == expected
+    results = [json.loads((out / "results.json").read_text()) for out in (killed, alone)]
+    assert results[0] == results[1]
+
+
+def test_sentences_labels_and_groups(archive):
+    sentences = vader.read_sentences()
+    assert len(sentences.texts) == 240
+    assert set(sentences.labels[sentences.ratings == 2]) == {2}
+    assert set(sentences.labels[sentences.ratings == 0]) == {1}
+    assert sentences.groups[0] == sentences.groups[1] == sentences.groups[2]
+    for split in vader.split_rated(sentences, 5, validation_parts=8, seed=0):
+        groups = [set(sentences.groups[part]) for part in split]
+        assert groups[0].isdisjoint(groups[1] | groups[2])
+        assert groups[1].isdisjoint(groups[2])
+        assert not any((sentences.domains[part] == vader.FILMS).any() for part in split)
+
+
+def test_no_film_snippet_repeats_a_held_out_sentence(archive):
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, 5, validation_parts=8, seed=0)[0]
+    film = np.flatnonzero(sentences.domains == vader.FILMS)[0]
+    before = sentiment.prepare(sentences, split, False, SETTINGS)
+    sentences.groups[film] = sentences.groups[split.test[0]]
+    after = sentiment.prepare(sentences, split, False, SETTINGS)
+    assert len(after.train["film"]) == len(before.train["film"]) - 1
+
+
+@pytest.mark.parametrize("lexicon", [False, True])
+def test_padding_and_neighbours_change_nothing(archive, lexicon):
+
+    def encode(texts, length):
+        return vader.encode(texts, ["a", "great", "day"], lexicon, length, 64)
+
+    model = sentiment.Classifier(SETTINGS, 3)
+    short = encode(["A great day"], 3)
+    params = jax.jit(partial(model.init, train=False))(jax.random.key(0), short)
+    classify = jax.jit(partial(model.apply, train=False))
+    both = encode(["A great day", "what an awful, awful day !!"], 9)
+    alone, beside = classify(params, short)[0], classify(params, both)[0]
+    np.testing.assert_allclose(beside[0], alone[0], atol=1e-6)
+    assert not np.allclose(beside[1], beside[0])
+
+
+def test_soft_labels_are_distributions_around_the_cut():
+    soft = vader.soft_labels(np.array([-4.0, -0.5, 0.0, 0.5, 4.0]), 0.35)
+    np.testing.assert_allclose(soft.sum(-1), 1, atol=1e-6)
+    assert soft.argmax(-1)[[0, 2, 4]].tolist() == [0, 1, 2]
+    assert soft[1, 0] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("compound", "label"), [(0.05, 2), (0.049, 1), (-0.049, 1), (-0.05, 0)])
+def test_vader_rule(compound, label):
+    assert vader.predict(np.array([[compound, 0, 0, 0]])).tolist() == [label]
+
+
+def test_make_train_is_pure_and_can_be_swept(archive):
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, 5, validation_parts=8, seed=0)[0]
+    prepared = sentiment.prepare(sentences, split, True, replace(SETTINGS, film_weight=0.0))
+    train = sentiment.make_train(replace(SETTINGS, epochs=2), prepared)
+    rates = jnp.array([1e-4, 1e-2])
+    metrics = jax.jit(jax.vmap(lambda rate: train(jax.random.key(0), learning_rate=rate)))(rates)
+    assert metrics["train_loss"].shape == (2, 2)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]
+
+
+def test_the_real_archive():
+    folder = Path(os.environ.get("GRUJAX_DATA") or data.cache_directory())
+    if not (folder / vader.ARCHIVE.filename).exists():
+        pytest.skip(f"{vader.ARCHIVE.filename} has not been fetched; the demo does it")
+    sentences = vader.read_sentences()
+    rated = sentences.domains != vader.FILMS
+    assert np.bincount(sentences.labels[rated]).tolist() == [4105, 3711, 5282]
+
+
+@pytest.mark.slow
+def test_the_training_can_be_swept(archive):
+    settings = replace(SETTINGS, epochs=2, patience=2)
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
+    curves = sentiment.make_train(settings, sentiment.prepare(sentences, split, True, settings))
+
+    def train(key, **rates):
+        metrics = curves(key, **rates)
+        return metrics | {"score": metrics["validation_score"].max()}
+
+    trials = sweep.grid(learning_rate=[1e-9, 1e-2])
+    result = sweep.run(train, trials, key=jax.random.key(0), progress=False)
+    assert result.metrics["validation_score"].shape == (2, 2)
+    assert result.best("score", mode="max").hyperparameters == {"learning_rate": 1e-2}
+    alone = jax.jit(train)(sweep.trial_key(jax.random.key(0), 1), learning_rate=1e-2)
+    np.testing.assert_allclose(result.metrics["train_loss"][1], alone["train_loss"], rtol=1e-5)

@@ -1,0 +1,144 @@
+"""The speech synthesis experiment, from end to end on a teacher made of sinusoids."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.io import wavfile
+
+from experiments.common.training import loop
+from experiments.common.training.metrics import read_records
+from experiments.speech_synthesis import espeak, report, speaker
+from experiments.speech_synthesis import train as ss
+from experiments.speech_synthesis.audio import MELS
+from experiments.speech_synthesis.digit_speech import Speech
+from experiments.speech_synthesis.listener import ListenerSettings
+from experiments.speech_synthesis.synthesizer import Step
+from tests.fixtures.synthetic_teacher import speak
+
+TINY = ss.Settings(
+    num_strings=22,
+    num_validation=6,
+    embedding_size=8,
+    encoder_size=8,
+    hidden_size=12,
+    attention_size=8,
+    prenet_size=8,
+    batch_size=16,
+    epochs=2,
+)
+LISTENING = ListenerSettings(
+    num_strings=160,
+    num_validation=8,
+    most=3,
+    hidden_size=24,
+    num_layers=1,
+    dropout=0.0,
+    batch_size=16,
+    epochs=16,
+    learning_rate=1e-2,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch):
+    monkeypatch.setattr(espeak, "speak", speak)
+    monkeypatch.setattr(ss, "QUICK", (TINY, LISTENING))
+    monkeypatch.setattr(ss, "MOST", 3)
+    monkeypatch.setattr(ss, "LONGEST", 17)
+    monkeypatch.setattr(speaker, "ITERATIONS", 2)
+    monkeypatch.setattr(report, "LONGER", (4, 4))
+
+
+def run(out, **changes) -> None:
+    ss.main(ss.Command(**{"quick": True, "num_test": 4, "out": out, **changes}))
+
+
+@pytest.mark.slow
+def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
+    run(tmp_path / "alone")
+    printed = capsys.readouterr().out
+    out = tmp_path / "alone" / "quick"
+    results = json.loads((out / "results.json").read_text())
+    names = [
+        "teacher",
+        "teacher, once more",
+        "teacher through Griffin–Lim",
+        "GRU",
+        "single digits joined",
+        "nearest training string",
+        "mean frame",
+    ]
+    assert list(results["test"]) == names
+    assert results["test"]["teacher"]["MCD in dB"] == 0
+    assert results["test"]["teacher"]["digit errors"] < 0.2
+    assert results["test"]["mean frame"]["digit errors"] > 0.5
+    assert results["test"]["teacher through Griffin–Lim"]["MCD in dB"] < 5
+    assert results["test"]["mean frame"]["MCD in dB"] > 5
+    assert results["test"]["single digits joined"]["MCD in dB"] < 5
+    assert list(results["longer"]) == ["teacher", "GRU, as a whole", "GRU, in phrases"]
+    assert all(f"\n{name} " in printed for name in [*names, *results["longer"]])
+    for plot in ("attention", "spectrograms", "learning_curves"):
+        assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list(out.glob("*.teacher.wav"))) == 2
+
+    # Stopped after an epoch and begun again: the same numbers.
+    monkeypatch.setattr(ss, "write_report", lambda *_: None)
+    stop_after(1, lambda: run(tmp_path / "stopped"))
+    run(tmp_path / "stopped")
+    assert "going on after epoch 1" in capsys.readouterr().err
+    for name, settings in ((ss.SYNTHESISER, TINY), (ss.LISTENER, LISTENING)):
+        metrics = [tmp_path / run / "quick" / name / loop.METRICS for run in ("alone", "stopped")]
+        assert metrics[0].read_bytes() == metrics[1].read_bytes()
+        assert len(read_records(metrics[0])) == settings.epochs
+
+    # The saved network speaks, whatever the length, and says what it cannot say.
+    run(tmp_path / "alone", predict="Three seven ONE " * 5)
+    assert "The listener hears: " in capsys.readouterr().out
+    rate, samples = wavfile.read(out / ss.WAV)
+    assert (rate, samples.dtype) == (22050, np.int16)
+    assert len(samples) > 0
+    for text, message in (("", "nothing to say"), ("one 2", "'2'"), ("o" * 99, "99 letters")):
+        with pytest.raises(SystemExit, match=f"error: .*{message}"):
+            run(tmp_path / "alone", predict=text)
+
+
+def test_predict_without_a_model_names_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.speech_s"):
+        run(tmp_path, predict="one")
+
+
+def test_losses_are_means_over_the_steps_that_exist():
+    rng = np.random.default_rng(0)
+    settings = replace(TINY, reduction=2, stop_weight=3.0)
+    target = rng.normal(size=(4, 2, 2, MELS))
+    stop = rng.normal(size=(4, 2)).astype(np.float32)
+    made = Step(rng.normal(size=target.shape), stop, np.full((4, 2, 3), 1 / 3))
+    lengths = np.array([3, 8])
+    batch = Speech(np.array([[1, 2, 3], [4, 0, 0]]), np.zeros((2, 8, MELS)), lengths)
+    found = ss.losses(settings, made, target, batch)
+    for row, steps in enumerate((2, 4)):
+        away = (made.frames - target)[:steps, row]
+        np.testing.assert_allclose(found["distance"][row], np.abs(away).mean(), rtol=1e-5)
+        np.testing.assert_allclose(found["square"][row], (away**2).mean(), rtol=1e-5)
+        is_last = np.arange(steps) == steps - 1
+        costs = optax.sigmoid_binary_cross_entropy(
+            made.stop[:steps, row], is_last.astype(np.float32)
+        )
+        expected = (costs * np.where(is_last, 3, 1)).mean()
+        np.testing.assert_allclose(found["stop"][row], expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_make_train_is_pure_and_can_be_swept():
+    train = ss.make_train(TINY, ss.prepare(TINY, 4))
+    rates = jnp.array([1e-6, 1e-2])
+    metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
+        rates
+    )
+    assert metrics["train_loss"].shape == (2, 2)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]

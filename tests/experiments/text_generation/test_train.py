@@ -1,0 +1,93 @@
+"""The experiment on text, from end to end on a few made-up books."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.common.training import loop
+from experiments.common.training.metrics import read_records
+from experiments.text_generation import train as text_generation
+from experiments.text_generation.prose import read_corpus
+
+TINY = text_generation.Settings(parameters=1500, batch_size=4, steps=8, passes=2, parts=2)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, books):
+    monkeypatch.setattr(text_generation, "QUICK", {"gru": TINY, "gru-large": TINY})
+    monkeypatch.setattr(text_generation, "SHARES", (0.2, 0.1))
+
+
+def run(out, **changes) -> None:
+    text_generation.main(text_generation.Command(**{"quick": True, "out": out, **changes}))
+
+
+@pytest.mark.slow
+def test_the_whole_experiment_and_its_use(tmp_path, capsys):
+    run(tmp_path)
+    printed = capsys.readouterr().out
+    out = tmp_path / "quick"
+    assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("bible", "shakespeare"):
+        rows = json.loads((out / name / "results.json").read_text())
+        assert list(rows)[:3] == ["gzip", "xz", "xz, after the training text"]
+        assert all(f"\n{row} " in printed for row in rows)
+        trained = [rows[text_generation.ROWS[key]] for key in text_generation.QUICK]
+        assert all(abs(figures["parameters"] - 1500) < 150 for figures in trained)
+        assert len({figures["characters read"] for figures in trained}) == 1
+        assert all(0 < figures["bits"] < np.log2(30) for figures in trained)
+
+    run(tmp_path, sample="And the", length=30)
+    text = capsys.readouterr().out
+    assert text.startswith("And the")
+    assert len(text) == len("And the") + 30 + 1
+    run(tmp_path, sample="And the", length=30)
+    assert capsys.readouterr().out == text
+    run(tmp_path, sample="HAMLET.\n", corpus="shakespeare", length=10, seed=1)
+    assert capsys.readouterr().out.startswith("HAMLET.\n")
+    with pytest.raises(SystemExit, match=r"error: The alphabet does not have 'é'\. It has"):
+        run(tmp_path, sample="André")
+    with pytest.raises(SystemExit, match="error: `--length` is -1: expected 0 or more"):
+        run(tmp_path, sample="And", length=-1)
+
+
+@pytest.mark.slow
+def test_a_resumed_training_is_the_same_to_the_last_bit(tmp_path, capsys, stop_after):
+    corpus = read_corpus("bible", (0.2, 0.1))
+
+    def train(name: str):
+        return text_generation.train_and_test(TINY, corpus, tmp_path / name / "gru")
+
+    figures, curve = train("alone")
+    assert len(curve.bits) == 4
+    assert curve.characters[-1] == figures["characters read"]
+
+    stop_after(3, lambda: train("stopped"))  # in the middle of the streams
+    train("stopped")
+    assert "going on after epoch 3" in capsys.readouterr().err
+    metrics = [tmp_path / name / "gru" / loop.METRICS for name in ("alone", "stopped")]
+    assert metrics[0].read_bytes() == metrics[1].read_bytes()
+    assert len(read_records(metrics[0])) == 4
+
+
+def test_sample_without_a_model_names_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.text_g"):
+        run(tmp_path, sample="In the beginning")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_make_train_is_pure_and_can_be_swept(cell):
+    settings = replace(TINY, cell=cell)
+    data = text_generation.prepare(read_corpus("bible", (0.2, 0.1)), settings)
+    train = text_generation.make_train(settings, data)
+    rates = jnp.array([1e-6, 1e-2])
+    metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
+        rates
+    )
+    assert metrics["validation_bits"].shape == (2, 4)
+    assert metrics["validation_bits"][1, -1] < metrics["validation_bits"][0, -1]

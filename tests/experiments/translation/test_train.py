@@ -1,0 +1,99 @@
+"""The translation experiment, from end to end on a small index of package descriptions."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from experiments.common.training import loop
+from experiments.common.training.metrics import read_records
+from experiments.seq2seq.decoding import search
+from experiments.seq2seq.parallel_corpus import debian_corpus
+from experiments.seq2seq.subwords import learn_subwords
+from experiments.translation import train as translation
+
+TINY = translation.Settings(
+    vocabulary_size=120,
+    embedding_size=12,
+    hidden_size=12,
+    attention_size=8,
+    widths=(24,),
+    batch_size=16,
+    epochs=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, debian):
+    monkeypatch.setitem(translation.QUICK, "ddtp", TINY)
+    monkeypatch.setitem(translation.QUICK, "dates", replace(TINY, num_pairs=200))
+    corpus = translation.debian_corpus
+
+    def small_corpus(target):
+        return corpus(target, validation=40, test=40)
+
+    monkeypatch.setattr(translation, "debian_corpus", small_corpus)
+
+
+def run(out, **changes) -> None:
+    translation.main(translation.Command(**{"quick": True, "out": out, **changes}))
+
+
+@pytest.mark.slow
+def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, stop_after):
+    run(tmp_path / "alone")
+    printed = capsys.readouterr().out
+    out = tmp_path / "alone" / "ddtp-it-quick"
+    rows = json.loads((out / "results.json").read_text())
+    assert list(rows) == [
+        "copy",
+        "translation memory",
+        "word dictionary",
+        "GRU, greedy",
+        "GRU, 5 beams",
+    ]
+    assert all(f"\n{name} " in printed for name in rows)
+    assert set(rows["copy"]) == {"all", "synopsis", "paragraph"}
+    assert set(rows["copy"]["all"]) == {"BLEU", "chrF", "exact"}
+    assert "milliseconds a text" in printed
+    for plot in ("attention", "learning_curves"):
+        assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+    lines = (out / "translations.tsv").read_text().splitlines()
+    assert lines[0] == "source\treference\toutput"
+
+    # Stopped after an epoch and begun again: the same numbers.
+    stop_after(1, lambda: run(tmp_path / "stopped"))
+    run(tmp_path / "stopped")
+    assert "going on after epoch 1" in capsys.readouterr().err
+    metrics = [tmp_path / name / out.name / loop.METRICS for name in ("alone", "stopped")]
+    assert metrics[0].read_bytes() == metrics[1].read_bytes()
+    assert len(read_records(metrics[0])) == 2
+
+    # The saved model answers, and says what it says among others.
+    source, _, expected = lines[1].split("\t")
+    run(tmp_path / "alone", translate=source)
+    assert capsys.readouterr().out.rstrip("\n") == expected
+    before = search._cache_size()
+    run(tmp_path / "alone", translate="red tool")
+    assert search._cache_size() == before
+
+
+def test_translate_without_a_model_names_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.tr"):
+        run(tmp_path, translate="red tool")
+
+
+@pytest.mark.slow
+def test_make_train_is_pure_and_can_be_swept():
+    corpus = debian_corpus("it", validation=40, test=40)
+    tokenizer = learn_subwords(corpus.sources + corpus.targets, TINY.vocabulary_size)
+    settings = replace(TINY, vocabulary_size=tokenizer.get_vocab_size())
+    train = translation.make_train(settings, translation.prepare(corpus, tokenizer, settings))
+    rates = jnp.array([1e-6, 1e-2])
+    metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
+        rates
+    )
+    assert metrics["train_loss"].shape == (2, 2)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]

@@ -1,0 +1,93 @@
+"""The video experiment, from end to end on made-up digits."""
+
+import json
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.common.command import InputError
+from experiments.common.training import loop
+from experiments.common.training.metrics import read_records
+from experiments.video import train as video
+
+TINY = video.Settings(hidden_size=8, features=4, num_clips=16, batch_size=8, epochs=2, imagined=1)
+
+
+@pytest.fixture(autouse=True)
+def quick_to_compile(compile_quickly):
+    """Nearly all of the time here is compiling; `compile_quickly` undoes it."""
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, handwritten):
+    monkeypatch.setattr(
+        video, "QUICK", {name: replace(TINY, reader=name) for name in video.SETTINGS}
+    )
+    monkeypatch.setattr(video, "NUM_VALIDATION", 8)
+
+
+def run(out, **changes) -> None:
+    video.main(video.Command(**{"quick": True, "num_test": 12, "out": out, **changes}))
+
+
+@pytest.mark.slow
+def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
+    run(tmp_path / "alone")
+    printed = capsys.readouterr().out
+    out = tmp_path / "alone" / "quick"
+    results = json.loads((out / "results.json").read_text())
+    names = ["GRU", "mean over the frames", "the last frame alone", "cross-correlation"]
+    assert list(results["right"]) == names
+    assert results["right"]["cross-correlation"] == {"direction": 1.0, "speed": 1.0}
+    errors = results["mean squared error"]
+    assert list(errors)[:2] == ["GRU", "the last frame stays"]
+    last, mean = list(errors.values())[2:]
+    np.testing.assert_allclose(last, video.NOISE**2, rtol=0.1)
+    np.testing.assert_allclose(mean, video.NOISE**2 / video.SEEN, rtol=0.1)
+    assert all(f"\n{name} " in printed for name in [*results["right"], *errors])
+    for plot in ("frames", "errors", "directions", "learning_curves"):
+        assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+    # Stopped after an epoch and begun again: the same numbers.
+    monkeypatch.setattr(video, "write_report", lambda *_: None)
+    monkeypatch.setattr(video, "QUICK", {"gru": TINY})
+    stop_after(1, lambda: run(tmp_path / "stopped"))
+    run(tmp_path / "stopped")
+    assert "going on after epoch 1" in capsys.readouterr().err
+    metrics = [tmp_path / name / "quick" / "gru" / loop.METRICS for name in ("alone", "stopped")]
+    assert metrics[0].read_bytes() == metrics[1].read_bytes()
+    assert len(read_records(metrics[0])) == 2
+
+    # The saved network answers, whatever the length.
+    for length in (2, 10, 300):
+        np.save(tmp_path / "mine.npy", np.zeros((length, 32, 32)))
+        run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(":")[0] for line in lines[:3]] == ["digit", "direction", "speed"]
+        assert np.load(out / "expected.npy").shape == (video.NEXT, 32, 32)
+    assert (out / "expected.png").exists()
+    run(tmp_path / "alone", predict=out / "example.npy")
+    np.save(tmp_path / "mine.npy", np.zeros((4, 28, 28)))
+    with pytest.raises(InputError, match=r"\[T, 32, 32\] is expected"):
+        run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+
+
+def test_predict_without_a_model_names_the_command(tmp_path):
+    np.save(tmp_path / "mine.npy", np.zeros((4, 32, 32)))
+    with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.video"):
+        run(tmp_path, predict=tmp_path / "mine.npy")
+
+
+@pytest.mark.slow
+def test_make_train_is_pure_and_can_be_swept():
+    train = video.make_train(replace(TINY, reader="last"), video.read_parts())
+    rates = jnp.array([1e-6, 1e-2])
+    metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
+        rates
+    )
+    assert metrics["train_loss"].shape == (2, 2)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]

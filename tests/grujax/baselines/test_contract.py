@@ -1,0 +1,298 @@
+"""The contract for time, for the cells of `grujax.baselines`, in both directions."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax.test_util import check_grads
+
+from tests.fixtures.baseline_cells import BASELINES, reference_run
+from tests.helpers import (
+    BOTH,
+    CASES,
+    Case,
+    Draw,
+    Inputs,
+    as_jax,
+    assert_close,
+    assert_equal,
+    equations_of,
+    inputs_of,
+    pull_back_through,
+    replace_padding,
+)
+
+every_baseline = pytest.mark.parametrize("name", BASELINES)
+both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+T, B = BOTH.steps, BOTH.batch[0]
+
+
+def inputs_for(name: str, case: Case = BOTH, dtype: str = "float64") -> Inputs:
+    return inputs_of(case, dtype=dtype, cell=BASELINES[name])
+
+
+@partial(jax.jit, static_argnames=("name", "reverse"))
+def outputs_and_gradients(name: str, inputs: Inputs, reverse: bool):
+    return pull_back_through(BASELINES[name].run, inputs, reverse)
+
+
+@partial(jax.jit, static_argnames=("name", "reverse"))
+def outputs_of(name: str, inputs: Inputs, reverse: bool):
+    """A program of its own, without gradients."""
+    masks = {"lengths": inputs.lengths, "resets": inputs.resets}
+    return BASELINES[name].run(inputs.params, inputs.xs, inputs.h0, **masks, reverse=reverse)
+
+
+def reference(name: str, case: Case, reverse: bool):
+    return _reference(name.removesuffix(" in parallel"), case, reverse)
+
+
+@cache
+def _reference(name: str, case: Case, reverse: bool):
+    """Outputs by NumPy and gradients by JAX, in float64."""
+    run, inputs = reference_run(name), inputs_for(name, case)
+    outputs = run(inputs.params, inputs.xs, inputs.h0, inputs.lengths, inputs.resets, reverse)
+    return outputs, pull_back_through(partial(run, numpy=jnp), as_jax(inputs), reverse)[1]
+
+
+# --- outputs and gradients ----------------------------------------------------------------------
+
+
+@every_baseline
+@both_directions
+@pytest.mark.parametrize("case", [case for case in CASES if not case.small], ids=str)
+def test_outputs_and_gradients_equal_the_papers(x64, name, case, reverse):
+    got = outputs_and_gradients(name, inputs_for(name, case), reverse)
+    assert_close(got, reference(name, case, reverse), "float64")
+
+
+@every_baseline
+@pytest.mark.parametrize("case", [case for case in CASES if case.small], ids=str)
+def test_edges_equal_the_papers(x64, name, case):
+    got = outputs_and_gradients(name, inputs_for(name, case), reverse=True)
+    assert_close(got, reference(name, case, reverse=True), "float64")
+
+
+@every_baseline
+@both_directions
+def test_float32_agrees_to_1e_5(name, reverse):
+    got = outputs_and_gradients(name, inputs_for(name, dtype="float32"), reverse)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(got)} == {"float32"}
+    with jax.enable_x64(True):
+        want = reference(name, BOTH, reverse)
+    assert_close(got, want, "float32")
+
+
+@every_baseline
+@given(
+    lengths=st.tuples(*[st.integers(0, T)] * B),
+    resets=st.lists(st.booleans(), min_size=T * B, max_size=T * B),
+    reverse=st.booleans(),
+)
+def test_any_lengths_and_resets_give_the_reference(name, lengths, resets, reverse):
+    with jax.enable_x64(True):
+        inputs = inputs_for(name)._replace(
+            lengths=np.int32(lengths), resets=np.reshape(resets, (T, B))
+        )
+        run = reference_run(name)
+        want = run(inputs.params, inputs.xs, inputs.h0, inputs.lengths, inputs.resets, reverse)
+        assert_close(outputs_of(name, inputs, reverse), want, "float64")
+
+
+@every_baseline
+@both_directions
+def test_without_steps_the_last_state_is_the_first_bit_for_bit(name, reverse):
+    inputs = inputs_for(name, dtype="float32")
+    empty = inputs._replace(xs=inputs.xs[:0], lengths=None, resets=None)
+    for none in (empty, inputs._replace(lengths=np.zeros(B, "int32"))):
+        state_last, states = outputs_of(name, none, reverse)
+        assert_equal(state_last, inputs.h0)
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(states))
+
+
+# --- the padding --------------------------------------------------------------------------------
+
+
+@every_baseline
+@both_directions
+def test_the_padding_changes_nothing(x64, name, reverse):
+    clean = inputs_for(name)
+    want = outputs_and_gradients(name, clean, reverse)
+    exists = (np.arange(T)[:, None] < clean.lengths)[..., None]
+    for value in (np.nan, np.inf, -np.inf, 1e30):
+        # Resets in the padding, and cotangents of its outputs, do nothing either.
+        dirty = replace_padding(clean, value)._replace(
+            resets=clean.resets | ~exists[..., 0],
+            hs_bar=jax.tree.map(lambda bar, v=value: np.where(exists, bar, v), clean.hs_bar),
+        )
+        got = outputs_and_gradients(name, dirty, reverse)
+        assert_equal(got, want)
+        (_, states), (_, xs_bar, _) = got
+        for array in (*jax.tree.leaves(states), xs_bar):
+            assert not np.any(np.where(exists, 0, array))
+
+
+@every_baseline
+@both_directions
+def test_a_nan_in_one_row_stays_in_that_row(name, reverse):
+    inputs = inputs_for(name, dtype="float32")
+    xs = inputs.xs.copy()
+    xs[0, 0] = np.nan
+    broken = inputs._replace(xs=xs)
+    (last, states), (_, xs_bar, h0_bar) = outputs_and_gradients(name, broken, reverse)
+    for array in jax.tree.leaves((last, h0_bar)):
+        assert np.all(np.isfinite(array[1:]))
+    for array in jax.tree.leaves((states, xs_bar)):
+        assert np.all(np.isfinite(array[:, 1:]))
+
+
+@every_baseline
+@both_directions
+def test_lengths_out_of_range_act_as_clipped_under_jit(x64, name, reverse):
+    inputs = inputs_for(name)
+    outside = inputs._replace(lengths=np.int32([5, -3, T + 4]))
+    got = outputs_and_gradients(name, outside, reverse)
+    assert_equal(got, outputs_and_gradients(name, inputs, reverse))
+
+
+# --- dtypes -------------------------------------------------------------------------------------
+
+DTYPES = [  # xs, params, result
+    ("bfloat16", "bfloat16", "bfloat16"),
+    ("float16", "float16", "float16"),
+    ("float32", "bfloat16", "float32"),
+    ("bfloat16", "float32", "float32"),
+    ("float16", "bfloat16", "float32"),
+]
+
+
+@every_baseline
+@pytest.mark.parametrize(("xs_dtype", "params_dtype", "dtype"), DTYPES)
+def test_outputs_have_the_promoted_dtype_and_gradients_their_own(
+    name, xs_dtype, params_dtype, dtype
+):
+    inputs = inputs_for(name, dtype="float32")
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, params_dtype), inputs.params)
+    state0 = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), inputs.h0)
+
+    def outputs_and_gradients_of(*primals):
+        run = partial(BASELINES[name].run, lengths=inputs.lengths, resets=inputs.resets)
+        outputs, pull_back = jax.vjp(run, *primals)
+        return outputs, pull_back(outputs)
+
+    outputs, (params_bar, xs_bar, _) = jax.eval_shape(
+        outputs_and_gradients_of, params, jnp.asarray(inputs.xs, xs_dtype), state0
+    )
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(outputs)} == {dtype}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(params_bar)} == {params_dtype}
+    assert xs_bar.dtype.name == xs_dtype
+
+
+@every_baseline
+@pytest.mark.parametrize(("dtype", "reverse"), [("bfloat16", True), ("float32", False)])
+def test_padding_carries_the_state_without_drift(name, dtype, reverse):
+    case = Case("padding", steps=400, batch=(3,), lengths=(3, 0, 400), hidden_size=8)
+    inputs = inputs_for(name, case, dtype)
+    state_last, states = outputs_of(name, inputs, reverse)
+    assert_equal(row(state_last, 1), row(inputs.h0, 1))
+    short = inputs._replace(xs=inputs.xs[:3], lengths=np.int32([3, 0, 3]))
+    short_last, short_states = outputs_of(name, short, reverse)
+    got = row(state_last, 0), row(states, np.s_[:3, 0])
+    want = row(short_last, 0), row(short_states, np.s_[:, 0])
+    # Two programs: a few units in the last place, and no drift.
+    assert_close(got, want, dtype, tolerance=4 * jnp.finfo(dtype).eps)
+
+
+def row(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+@every_baseline
+@both_directions
+def test_bfloat16_is_close_to_float64_over_many_steps(name, reverse):
+    case = Case("bfloat16", steps=64, batch=(2,), lengths=(64, 33), resets=True)
+    inputs = inputs_for(name, case, "bfloat16")
+    got = outputs_of(name, inputs, reverse)
+    with jax.enable_x64(True):
+        exact = jax.tree.map(
+            lambda leaf: leaf.astype("float64") if leaf.dtype == jnp.bfloat16 else leaf, inputs
+        )
+        run = reference_run(name)
+        want = run(exact.params, exact.xs, exact.h0, exact.lengths, exact.resets, reverse)
+        assert_close(got, want, "bfloat16")
+
+
+@every_baseline
+def test_gates_are_evaluated_and_matmuls_accumulated_in_float32(name):
+    inputs = inputs_for(name, dtype="bfloat16")
+    jaxpr = jax.make_jaxpr(partial(outputs_of, name, reverse=False))(inputs)
+    found = set()
+    for equation in equations_of(jaxpr.jaxpr):
+        if equation.primitive.name in ("tanh", "logistic", "rsqrt", "dot_general"):
+            found.add(equation.primitive.name)
+            assert {var.aval.dtype.name for var in equation.outvars} == {"float32"}
+    assert "dot_general" in found
+
+
+# --- transformations ----------------------------------------------------------------------------
+
+
+@every_baseline
+@pytest.mark.parametrize(
+    ("mapped", "reverse"),
+    [({"xs"}, True), ({"params"}, False), (set(Inputs._fields), True)],
+    ids=["data", "params", "everything"],
+)
+def test_vmap_equals_a_loop(x64, name, mapped, reverse):
+    models = [
+        inputs_for(name, Case(f"model {i}", lengths=(5, i, 7), resets=True)) for i in range(2)
+    ]
+    first = models[0]
+    models = [
+        Inputs(*(getattr(m if field in mapped else first, field) for field in Inputs._fields))
+        for m in models
+    ]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
+    arguments = Inputs(
+        *(getattr(stacked if field in mapped else first, field) for field in Inputs._fields)
+    )
+    axes = Inputs(*(0 if field in mapped else None for field in Inputs._fields))
+    got = jax.vmap(lambda one: outputs_and_gradients(name, one, reverse), in_axes=(axes,))(
+        arguments
+    )
+    loop = [outputs_and_gradients(name, model, reverse) for model in models]
+    assert_close(got, jax.tree.map(lambda *leaves: np.stack(leaves), *loop), "float64")
+
+
+@every_baseline
+def test_gradients_of_first_and_second_order_are_those_of_finite_differences(x64, name):
+    case = Case("differences", steps=4, batch=(2,), lengths=(4, 2), resets=True, hidden_size=2)
+    inputs = inputs_for(name, case)
+
+    @jax.jit
+    def loss(params, xs, h0):
+        last, states = BASELINES[name].run(
+            params, xs, h0, lengths=inputs.lengths, resets=inputs.resets, reverse=True
+        )
+        products = jax.tree.map(lambda a, b: jnp.sum(a * b), states, inputs.hs_bar)
+        sines = jax.tree.map(lambda leaf: jnp.sum(jnp.sin(leaf)), last)
+        return sum(jax.tree.leaves((products, sines)))
+
+    primals = inputs.params, inputs.xs, inputs.h0
+    check_grads(loss, primals, order=2, modes=["rev"], eps=1e-5)
+    check_grads(loss, primals, order=1, modes=["fwd"], eps=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "reverse"), [(2, False), (3, True), (8, True), (33, False)])
+def test_min_gru_in_parallel_is_min_gru_step_by_step(x64, steps, reverse):
+    """At lengths of time that a tree halves evenly, and at others."""
+    draw = Draw(f"steps {steps}")
+    lengths, resets = draw.rng.integers(0, steps + 1, 4), draw.bools(steps, 4, rate=0.1)
+    inputs = inputs_for("min_gru", Case("tree", steps=steps, batch=(4,)))
+    inputs = inputs._replace(lengths=lengths, resets=resets)
+    got = outputs_and_gradients("min_gru in parallel", inputs, reverse)
+    assert_close(got, outputs_and_gradients("min_gru", inputs, reverse), "float64")

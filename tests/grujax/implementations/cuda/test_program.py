@@ -1,0 +1,56 @@
+"""XLA's whole programs around the CUDA kernel, compiled for an H100 without one."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from grujax.implementations.cuda import nvrtc
+from tests.helpers import ROOT
+
+needs_plugin = pytest.mark.skipif(
+    not nvrtc.is_installed() or importlib.util.find_spec("flatbuffers") is None,
+    reason="JAX's CUDA plugin is not installed",
+)
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """What `gpu_program` says of each."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(ROOT / "tests" / "fixtures" / "gpu_program.py")]
+    run = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+# Launches and matrix products of a training step; that of the models has no gradients of inputs.
+STEPS = {
+    "one direction": (2, 4),
+    "reset before": (2, 5),
+    "both directions": (2, 4),
+    "two layers": (4, 8),
+    "padded units": (2, 4),
+    "bfloat16, several blocks": (2, 4),
+    "models": (2, 3),
+    "two devices": (2, 4),
+}
+
+
+@needs_plugin
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_a_training_step_is_its_launches_and_products(programs, name):
+    """No array as large as the sequence is transposed or copied, Flax's order notwithstanding, but
+    for the outputs of both directions, which are put side by side, and so are their gradients."""
+    launches, products = STEPS[name]
+    found = programs[name]
+    assert (found["launches"], found["products"]) == (launches, products)
+    assert found["biases"] == launches / 2
+    assert len(found["passes"]) == (2 if name == "both directions" else 0), found["passes"]
+    assert (found["sums over devices"] > 0) == (name == "two devices")

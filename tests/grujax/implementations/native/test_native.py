@@ -1,0 +1,316 @@
+"""What belongs to the native kernel alone: where it runs, where it does not, and exactness."""
+
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import grujax
+from tests.helpers import COMPILER, ROOT, TOLERANCE, Draw, assert_close
+
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+
+
+def loss(params, xs, implementation="native", **options):
+    h_last, hs = grujax.gru(params, xs, implementation=implementation, **options)
+    return jnp.sum(h_last) + jnp.sum(hs**2)
+
+
+def test_a_training_step_calls_the_kernel_twice():
+    draw = Draw("calls", "float32")
+    text = jax.jit(jax.grad(loss)).lower(draw.params(3, 5), draw.normal(4, 2, 3)).as_text()
+    assert text.count("@grujax_forward(") == text.count("@grujax_backward(") == 1
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+def test_an_exported_program_holds_the_scan(platform):
+    draw = Draw("export", "float32")
+    arguments = draw.params(3, 5), jnp.asarray(draw.normal(4, 2, 3))
+    program = jax.jit(jax.grad(loss))
+    exported = jax.export.export(program, platforms=[platform])(*arguments)
+    assert "@grujax_" not in exported.mlir_module()
+    if platform == "cpu":
+        assert_close(exported.call(*arguments), program(*arguments), "float32")
+
+
+def test_other_dtypes_are_refused_by_name_and_run_as_the_scan_by_default(x64):
+    draw = Draw("dtypes", "float64")
+    params, xs = draw.params(3, 5), draw.normal(4, 2, 3)
+    with pytest.raises(ValueError, match="float32 or bfloat16, got float64"):
+        grujax.gru(params, xs, implementation="native")
+    grujax.gru(params, jnp.float32(xs), implementation=None)
+    assert "@grujax_" not in jax.jit(loss, static_argnums=2).lower(params, xs, None).as_text()
+
+
+@pytest.mark.parametrize(
+    ("mapped", "rows", "units", "pays"),
+    [(1, 7, 419, False), (1, 8, 419, True), (1, 7, 418, True), (2, 4, 419, True)],
+)
+def test_a_few_rows_of_large_weights_run_as_the_scan(mapped, rows, units, pays):
+    params = jax.eval_shape(lambda: grujax.init_gru(jax.random.key(0), 3, units))
+    xs = jax.ShapeDtypeStruct((mapped, 5, rows, 3), jnp.float32)
+    program = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))
+    text = program.lower(params, xs).as_text()
+    assert ("@grujax_forward(" in text) == pays  # the rows of all at once
+    assert ("@grujax_backward(" in text) == pays
+
+
+@pytest.mark.parametrize("axes", [(0, None), (0, 0), (None, 0)], ids=["models", "both", "data"])
+def test_a_vmap_is_one_call(axes):
+    draw = Draw("vmap", "float32")
+    models = [draw.params(3, 5) for _ in range(4)]
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
+    mapped = jax.jit(jax.vmap(loss, in_axes=axes))
+    xs = draw.normal(4, 6, 2, 3)
+    arguments = (params if axes[0] == 0 else models[0], xs if axes[1] == 0 else xs[0])
+    text = mapped.lower(*arguments).as_text()
+    assert text.count("@grujax_forward(") == 1
+    assert "while" not in text
+
+
+# --- both directions of a bidirectional layer ---------------------------------------------------
+
+PAIR_OPTIONS = {
+    "plain": {},
+    "lengths": {"lengths": np.array([6, 0, 3])},
+    "everything": {
+        "lengths": np.array([2, 6, 5]),
+        "resets": Draw("pair resets", "float32").bools(6, 3, rate=0.3),
+        "zoneout": 0.2,
+        "recurrent_dropout": 0.3,
+        "key": jax.random.key(7),
+    },
+    "expected zoneout": {"zoneout": 0.3},
+}
+
+
+def pair_of(reset_after=True, hidden=(5, 5)):
+    draw = Draw(f"pair {reset_after} {hidden}", "float32")
+    pair = tuple(draw.params(3, size, reset_after=reset_after) for size in hidden)
+    h0 = tuple(draw.normal(3, size) for size in hidden)
+    return pair, draw.normal(6, 3, 3), h0
+
+
+def pair_loss(params, xs, h0, implementation, options):
+    run = partial(grujax.bidirectional_gru, implementation=implementation, **options)
+    (last_forward, last_backward), hs = run(params, xs, h0)
+    return jnp.sum(last_forward**2) + jnp.sum(jnp.sin(last_backward)) + jnp.sum(hs**3)
+
+
+def pair_gradients(implementation, options):
+    return jax.jit(jax.grad(lambda *a: pair_loss(*a, implementation, options), argnums=(0, 1, 2)))
+
+
+@pytest.mark.parametrize("options", PAIR_OPTIONS.values(), ids=PAIR_OPTIONS)
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_both_directions_are_one_call_and_agree_with_plain(options, reset_after):
+    arguments = pair_of(reset_after)
+    got = pair_gradients("native", options)
+    text = got.lower(*arguments).as_text()
+    assert text.count("@grujax_forward(") == text.count("@grujax_backward(") == 1
+    assert_close(got(*arguments), pair_gradients("plain", options)(*arguments), "float32")
+
+
+@pytest.mark.parametrize(
+    "options", [{"stop_gradient_every": 4}, {}], ids=["truncated", "unlike directions"]
+)
+def test_directions_that_do_not_fit_together_run_one_after_the_other(options):
+    arguments = pair_of(hidden=(5, 5) if options else (5, 4))
+    got = pair_gradients("native", options)
+    assert got.lower(*arguments).as_text().count("@grujax_forward(") >= 2
+    assert_close(got(*arguments), pair_gradients("plain", options)(*arguments), "float32")
+
+
+@pytest.mark.parametrize("axes", [(0, None, None), (None, 1, None), (0, 0, 0)])
+def test_both_directions_under_vmap_are_one_call(axes):
+    params, xs, h0 = pair_of()
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, leaf / 2]), params)
+    arguments = (
+        params if axes[0] is None else many,
+        xs if axes[1] is None else jnp.stack([xs, xs + 1, 2 * xs], axes[1]),
+        h0 if axes[2] is None else jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), h0),
+    )
+
+    def mapped(implementation):
+        run = jax.vmap(lambda *a: pair_loss(*a, implementation, {}), in_axes=axes)
+        return jax.jit(jax.grad(lambda *a: jnp.sum(run(*a)), argnums=(0, 1, 2)))
+
+    text = mapped("native").lower(*arguments).as_text()
+    assert text.count("@grujax_forward(") == text.count("@grujax_backward(") == 1
+    assert "while" not in text
+    assert_close(mapped("native")(*arguments), mapped("plain")(*arguments), "float32")
+
+
+def test_the_gradient_of_both_directions_has_a_gradient_and_leaves_by_export():
+    options = PAIR_OPTIONS["everything"]
+
+    def second(implementation, *arguments):
+        def squared(*arguments):
+            gradient = pair_gradients(implementation, options)(*arguments)
+            return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
+
+        return jax.jit(jax.grad(squared, argnums=(0, 1, 2)))(*arguments)
+
+    arguments = pair_of()
+    assert_close(second("native", *arguments), second("plain", *arguments), "float32")
+    exported = jax.export.export(pair_gradients("native", options))(*arguments)
+    assert "@grujax_" not in exported.mlir_module()
+    assert_close(exported.call(*arguments), pair_gradients("plain", options)(*arguments), "float32")
+
+
+# --- exactness ----------------------------------------------------------------------------------
+
+
+def random_case(index: int):
+    """Parameters, inputs, and options of `gru`."""
+    draw = Draw(f"fuzz {index}", "float32")
+    rng = draw.rng
+    steps, batch = int(rng.integers(1, 60)), int(rng.integers(1, 40))
+    inputs, hidden = int(rng.integers(1, 50)), int(rng.integers(1, 70))
+    params = draw.params(inputs, hidden, reset_after=bool(rng.integers(2)))
+    params = jax.tree.map(lambda leaf: leaf / max(1, hidden / 8) ** 0.5, params)
+    options: dict = {"reverse": bool(rng.integers(2)), "h0": draw.normal(batch, hidden)}
+    if rng.integers(2):
+        options["lengths"] = rng.integers(0, steps + 1, batch)
+    if rng.integers(2):
+        options["resets"] = draw.bools(steps, batch, rate=0.2)
+        if not options["reverse"] and rng.integers(2):
+            options["reset_state"] = draw.normal(batch, hidden)
+    if rng.integers(2):
+        options["key"] = jax.random.key(index)
+    if rng.integers(2):
+        options["zoneout"] = 0.3
+    if rng.integers(2):
+        options["recurrent_dropout"] = 0.25
+    if rng.integers(4) == 0:
+        options["stop_gradient_every"] = int(rng.integers(1, 30))
+    return params, draw.normal(steps, batch, inputs), options
+
+
+def as_float64(tree):
+    return jax.tree.map(
+        lambda x: np.float64(x) if getattr(x, "dtype", None) == np.float32 else x, tree
+    )
+
+
+def outputs_and_gradients(params, xs, options, implementation):
+    h0 = options["h0"]
+    more = {name: value for name, value in options.items() if name != "h0"}
+    draw = Draw("cotangents", xs.dtype)
+
+    @jax.jit
+    def run(params, xs, h0):
+        outputs, pull_back = jax.vjp(
+            lambda *a: grujax.gru(*a, **more, implementation=implementation), params, xs, h0
+        )
+        return outputs, pull_back(jax.tree.map(lambda out: draw.normal(*out.shape), outputs))
+
+    return run(params, xs, h0)
+
+
+def check_cases(indices):
+    for index in indices:
+        params, xs, options = random_case(index)
+        got = outputs_and_gradients(params, xs, options, "native")
+        if "key" in options:  # the masks are drawn in the state's dtype
+            want, tolerance = outputs_and_gradients(params, xs, options, "plain"), None
+        else:
+            with jax.enable_x64(True):
+                want = outputs_and_gradients(
+                    as_float64(params), as_float64(xs), as_float64(options), "plain"
+                )
+            tolerance = TOLERANCE["float32"]
+        assert_close(got, want, "float32", tolerance=tolerance)
+
+
+def test_random_cases_agree_with_plain():
+    check_cases(range(12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(2))
+def test_many_random_cases_agree_with_plain(part):
+    check_cases(range(12 + 50 * part, 12 + 50 * (part + 1)))
+
+
+def run_python(code: str, *arguments: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+COMMON = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+import grujax
+def step(params, xs, implementation="native"):
+    def loss(params, xs):
+        return jnp.sum(grujax.gru(params, xs, implementation=implementation)[1] ** 2)
+    return jax.grad(loss)(params, xs)
+params = grujax.init_gru(jax.random.key(0), 3, 40)
+xs = jax.random.normal(jax.random.key(1), (30, 50, 3))
+def check(got):
+    want = jax.jit(step, static_argnums=2)(params, xs, "scan")
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert np.abs(a - b).max() < 1e-5 * np.abs(b).max()
+"""
+
+
+def test_several_devices_run_at_once():
+    code = """
+import jax
+jax.config.update("jax_num_cpu_devices", 5)  # gives XLA five threads, however few cores there are
+"""
+    code += COMMON
+    code += """
+models = jax.tree.map(lambda leaf: jnp.stack([leaf] * 10), params)
+mesh = jax.sharding.Mesh(np.array(jax.devices()), ("models",))
+spec = jax.P("models")
+across = jax.jit(jax.shard_map(jax.vmap(step, (0, None)), mesh=mesh, in_specs=(spec, jax.P()),
+                               out_specs=spec, check_vma=False))
+for _ in range(3):
+    got = across(models, xs)
+    check(jax.tree.map(lambda leaf: leaf[7], got))
+check(jax.jit(step)(params, xs))
+"""
+    run_python(code)
+
+
+def test_a_fresh_process_runs_what_the_compilation_cache_holds(tmp_path):
+    code = """
+import sys, jax
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+"""
+    code += COMMON + "check(jax.jit(step)(params, xs))"
+    run_python(code, str(tmp_path))
+    written = {path.name for path in tmp_path.iterdir()}
+    assert any("step" in name for name in written)
+    run_python(code, str(tmp_path))
+    assert {path.name for path in tmp_path.iterdir() if "atime" not in path.name} <= written
+
+
+def test_forked_workers_load_the_kernel():
+    code = """
+import os
+from grujax.implementations.native import building
+building.build_and_load()  # JAX itself has not started: it does not survive a fork
+children = []
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        exec(sys.argv[1]) if False else exec(CODE)
+        os._exit(0)
+    children.append(child)
+assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+"""
+    body = COMMON + "check(jax.jit(step)(params, xs))"
+    code = code.replace("exec(sys.argv[1]) if False else exec(CODE)", f"exec({body!r}, {{}})")
+    run_python(code)

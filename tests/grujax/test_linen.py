@@ -1,0 +1,405 @@
+"""The Linen modules: Flax's parameter trees, and the functions beneath them."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from flax.errors import ScopeParamShapeError
+
+import grujax
+from grujax import linen
+from tests.helpers import Draw, assert_close, assert_equal
+
+B, T, I, H = 3, 6, 4, 5  # noqa: E741
+DRAW = Draw("linen", "float32")
+XS = DRAW.normal(B, T, I)
+LENGTHS = np.int32([4, 1, 6])
+RESETS = DRAW.bools(B, T)
+KEY = jax.random.key(0)
+
+
+def random_biases(variables):
+    """Random numbers everywhere: zero biases would hide a lost or swapped one."""
+    draw = Draw("biases", "float32")
+    return jax.tree.map(lambda leaf: draw.normal(*leaf.shape, scale=0.5), variables)
+
+
+def flax_bidirectional():
+    return nn.Bidirectional(nn.RNN(nn.GRUCell(H)), nn.RNN(nn.GRUCell(H)), return_carry=True)
+
+
+# --- drop-in ------------------------------------------------------------------------------------
+
+
+def test_a_cells_parameters_from_flax_give_equal_outputs():
+    theirs, ours = nn.GRUCell(H), linen.GRUCell(H)
+    h, x = DRAW.normal(B, H), XS[:, 0]
+    variables = random_biases(theirs.init(KEY, h, x))
+    assert_close(ours.apply(variables, h, x), theirs.apply(variables, h, x), "float32")
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_rnns_parameters_from_flax_give_equal_outputs(reverse):
+    theirs = nn.RNN(nn.GRUCell(H), return_carry=True, reverse=reverse, keep_order=True)
+    ours = linen.GRU(H, reverse=reverse)
+    variables = random_biases(theirs.init(KEY, XS))
+    assert_close(ours.apply(variables, XS), theirs.apply(variables, XS), "float32")
+    last, hs = theirs.apply(variables, XS, seq_lengths=LENGTHS)
+    exists = (np.arange(T) < LENGTHS[:, None])[..., None]
+    want = last, np.where(exists, hs, 0)
+    assert_close(ours.apply(variables, XS, lengths=LENGTHS), want, "float32")
+
+
+def test_a_bidirectionals_parameters_from_flax_give_equal_outputs():
+    theirs, ours = flax_bidirectional(), linen.BidirectionalGRU(H)
+    variables = random_biases(theirs.init(KEY, XS))
+    assert_close(ours.apply(variables, XS), theirs.apply(variables, XS), "float32")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "arguments"),
+    [
+        (nn.GRUCell(H), linen.GRUCell(H), (np.zeros((B, H), "float32"), XS[:, 0])),
+        (nn.RNN(nn.GRUCell(H)), linen.GRU(H), (XS,)),
+        (flax_bidirectional(), linen.BidirectionalGRU(H), (XS,)),
+    ],
+    ids=["cell", "rnn", "bidirectional"],
+)
+def test_the_same_key_draws_the_same_parameters_as_flax(theirs, ours, arguments):
+    normal = {"bias_init": nn.initializers.normal(), "kernel_init": nn.initializers.normal()}
+    assert_equal(ours.init(KEY, *arguments), theirs.init(KEY, *arguments))
+    if isinstance(theirs, nn.GRUCell):
+        theirs, ours = theirs.clone(**normal), ours.clone(**normal)
+        assert_equal(ours.init(KEY, *arguments), theirs.init(KEY, *arguments))
+
+
+def test_the_cell_works_inside_flaxs_rnn():
+    ours, inside = linen.GRU(H), nn.RNN(linen.GRUCell(H), return_carry=True)
+    variables = random_biases(inside.init(KEY, XS))
+    assert_close(inside.apply(variables, XS), ours.apply(variables, XS), "float32")
+
+
+# --- the functions beneath ----------------------------------------------------------------------
+
+
+def masks_in_time():
+    return {"lengths": LENGTHS, "resets": RESETS.T}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gru_is_the_function_batch_major(reset_after, reverse):
+    module = linen.GRU(H, reset_after=reset_after, reverse=reverse)
+    h0 = DRAW.normal(H)
+    variables = random_biases(module.init(KEY, XS))
+    params = module.apply(variables, I, method="gru_params")
+    assert params.reset_after is reset_after
+    last, hs = grujax.gru(params, XS.swapaxes(0, 1), h0, **masks_in_time(), reverse=reverse)
+    got = module.apply(variables, XS, h0, lengths=LENGTHS, resets=RESETS)
+    assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum", lambda f, b: f - b])
+def test_bidirectional_is_the_function_batch_major(merge):
+    module = linen.BidirectionalGRU(H, merge=merge)
+    variables = random_biases(module.init(KEY, XS))
+    params = module.apply(variables, I, method="gru_params")
+    h0 = (DRAW.normal(H), DRAW.normal(B, H))
+    last, hs = grujax.bidirectional_gru(
+        params, XS.swapaxes(0, 1), h0, **masks_in_time(), merge=merge
+    )
+    got = module.apply(variables, XS, h0, lengths=LENGTHS, resets=RESETS)
+    assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"num_layers": 3, "residual": True},
+        {"num_layers": 2, "bidirectional": True},
+        {"num_layers": 2, "bidirectional": True, "merge": "mean", "residual": True},
+        {"num_layers": 2, "bidirectional": True, "merge": lambda f, b: (f * b)[..., :3]},
+    ],
+)
+def test_stacked_is_the_function_batch_major(options):
+    module = linen.StackedGRU(H, **options)
+    variables = random_biases(module.init(KEY, XS))
+    layers = module.apply(variables, I, method="gru_params")
+    assert len(layers) == options.get("num_layers", 1)
+    assert isinstance(layers[0], tuple) is options.get("bidirectional", False)
+    functional = {name: options[name] for name in ("residual", "merge") if name in options}
+    last, hs = grujax.stacked_gru(layers, XS.swapaxes(0, 1), **masks_in_time(), **functional)
+    got = module.apply(variables, XS, lengths=LENGTHS, resets=RESETS)
+    assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
+    again = module.apply(variables, XS, last, lengths=LENGTHS)
+    assert jax.tree.structure(again[0]) == jax.tree.structure(last)
+
+
+@pytest.mark.parametrize("batch", [(), (2, 3)])
+def test_any_number_of_batch_axes(batch):
+    xs = DRAW.normal(*batch, T, I)
+    module = linen.StackedGRU(H, num_layers=2, bidirectional=True)
+    (_, (last, _)), hs = module.apply(module.init(KEY, xs), xs)
+    assert (last.shape, hs.shape) == ((*batch, H), (*batch, T, 2 * H))
+
+
+def test_one_step_at_a_time_equals_the_whole_sequence():
+    layer, cell = linen.GRU(H), linen.GRUCell(H)
+    variables = random_biases(layer.init(KEY, XS))
+    inner = {"params": variables["params"]["cell"]}
+    step = jax.jit(cell.apply)
+    h, outputs = cell.initialize_carry(KEY, XS[:, 0].shape), []
+    for t in range(T):
+        h, output = step(inner, h, XS[:, t])
+        outputs.append(output)
+    assert_close((h, np.stack(outputs, axis=1)), layer.apply(variables, XS), "float32")
+
+
+def test_a_sequence_in_two_parts_with_the_carry_equals_the_whole():
+    layer = linen.StackedGRU(H, num_layers=2)
+    variables = random_biases(layer.init(KEY, XS))
+    h_last, first = layer.apply(variables, XS[:, :2])
+    h_last, second = layer.apply(variables, XS[:, 2:], h_last)
+    got = h_last, np.concatenate([first, second], axis=1)
+    assert_close(got, layer.apply(variables, XS), "float32")
+
+
+@pytest.mark.parametrize("name", ["GRU", "BidirectionalGRU", "StackedGRU"])
+def test_the_options_reach_the_parameters_and_the_implementation(name):
+    constant = nn.initializers.constant
+    module = getattr(linen, name)(
+        H,
+        kernel_init=constant(1),
+        recurrent_kernel_init=constant(2),
+        bias_init=constant(3),
+        update_bias_init=constant(4),
+        reset_after=False,
+        param_dtype=jnp.float16,
+    )
+    params = jax.tree.leaves(
+        module.apply(module.init(KEY, XS), I, method="gru_params"),
+        is_leaf=lambda node: isinstance(node, grujax.GRUParams),
+    )
+    for layer in params:
+        assert not layer.reset_after
+        assert {leaf.dtype.name for leaf in jax.tree.leaves(layer)} == {"float16"}
+        assert [float(leaf.min()) for leaf in jax.tree.leaves(layer)] == [1, 2, 3, 3]
+        assert layer.b_x[:, 0].tolist() == [3, 4, 3]
+    with pytest.raises(ValueError, match=r"`implementation` must be .* got 'fastest'"):
+        module.clone(implementation="fastest").init(KEY, XS)
+
+
+# --- dtypes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "module",
+    [linen.GRU(H), linen.BidirectionalGRU(H), linen.StackedGRU(H, num_layers=2)],
+    ids=lambda module: type(module).__name__,
+)
+@pytest.mark.parametrize(
+    ("dtype", "param_dtype", "result"),
+    [
+        (jnp.bfloat16, jnp.float32, "bfloat16"),
+        (jnp.bfloat16, jnp.bfloat16, "bfloat16"),
+        (None, jnp.bfloat16, "float32"),
+        (None, jnp.float32, "float32"),
+    ],
+)
+def test_dtype_is_of_the_computation_and_param_dtype_of_the_parameters(
+    module, dtype, param_dtype, result
+):
+    module = module.clone(dtype=dtype, param_dtype=param_dtype)
+    variables = module.init(KEY, XS)
+    outputs = jax.eval_shape(module.apply, variables, XS)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(outputs)} == {result}
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(param_dtype)}
+
+
+def test_a_cell_in_bfloat16_keeps_its_carry_in_bfloat16():
+    cell = linen.GRUCell(H, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
+    h = cell.initialize_carry(KEY, (B, I))
+    h, output = cell.apply(cell.init(KEY, h, XS[:, 0]), h, XS[:, 0])
+    assert (h.dtype, output.dtype) == (jnp.bfloat16, jnp.bfloat16)
+
+
+# --- dropout ------------------------------------------------------------------------------------
+
+
+def test_dropout_wants_to_know_whether_it_is_deterministic_and_an_rng():
+    module = linen.StackedGRU(H, num_layers=2, dropout=0.5)
+    variables = module.init(KEY, XS, deterministic=True)
+    with pytest.raises(ValueError, match="deterministic"):
+        module.apply(variables, XS)
+    with pytest.raises(Exception, match="dropout"):
+        module.apply(variables, XS, deterministic=False)
+
+
+def test_dropout_acts_when_not_deterministic():
+    module = linen.StackedGRU(H, num_layers=2, dropout=0.5)
+    variables = module.init(KEY, XS, deterministic=True)
+    clean = linen.StackedGRU(H, num_layers=2).apply(variables, XS)
+    assert_equal(module.apply(variables, XS, deterministic=True), clean)
+
+    def run(seed):
+        rngs = {"dropout": jax.random.key(seed)}
+        return module.apply(variables, XS, deterministic=False, rngs=rngs)
+
+    assert_equal(run(1), run(1))
+    assert not np.array_equal(run(1)[1], clean[1])
+    assert not np.array_equal(run(1)[1], run(2)[1])
+    fixed = module.clone(deterministic=True)
+    assert_equal(fixed.apply(variables, XS), clean)
+
+
+MODULES = ["GRU", "BidirectionalGRU", "StackedGRU"]
+
+
+@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("rate", ["zoneout", "recurrent_dropout"])
+def test_regularisers_act_when_not_deterministic(name, rate):
+    make = partial(getattr(linen, name), H)
+    variables = make().init(KEY, XS)
+    module, rngs = make(**{rate: 0.5}), {"dropout": jax.random.key(1)}
+    with pytest.raises(ValueError, match="deterministic"):
+        module.apply(variables, XS)
+    noisy = module.apply(variables, XS, deterministic=False, rngs=rngs)
+    assert_equal(module.apply(variables, XS, deterministic=False, rngs=rngs), noisy)
+    evaluated = module.apply(variables, XS, deterministic=True)
+    assert not np.array_equal(noisy[1], evaluated[1])
+    function = {
+        "GRU": grujax.gru,
+        "BidirectionalGRU": grujax.bidirectional_gru,
+        "StackedGRU": grujax.stacked_gru,
+    }[name]
+    params = module.apply(variables, I, method="gru_params")
+    _, want = function(params, XS.swapaxes(0, 1), **{rate: 0.5})
+    assert_equal(evaluated[1], want.swapaxes(0, 1))
+
+
+def test_a_rate_may_be_traced():
+    variables = linen.GRU(H).init(KEY, XS)
+
+    @jax.vmap
+    def run(rate):
+        module = linen.GRU(H, zoneout=rate, deterministic=True)
+        return module.apply(variables, XS)[1]
+
+    got = run(jnp.array([0.0, 0.5]))
+    assert_close(got[0], linen.GRU(H).apply(variables, XS)[1], "float32")
+    want = linen.GRU(H, zoneout=0.5, deterministic=True).apply(variables, XS)[1]
+    assert_close(got[1], want, "float32")
+
+
+# --- a learned initial state, truncation, pieces ------------------------------------------------
+
+
+def test_a_learned_h0_is_a_parameter_and_the_state_that_calls_begin_with():
+    module = linen.StackedGRU(H, num_layers=2, bidirectional=True, learned_h0=True)
+    variables = module.init(KEY, XS)
+    params = variables["params"]["layers_1"]["backward_rnn"]
+    assert set(params) == {"cell", "h0"}
+    assert params["h0"].shape == (H,)
+    without = linen.StackedGRU(H, num_layers=2, bidirectional=True)
+    assert_equal(module.apply(variables, XS), without.apply(variables, XS))  # zero at first
+
+    h0 = {"layers_0": {}, "layers_1": {}}
+    for seed, (layer, direction) in enumerate(
+        (layer, direction) for layer in h0 for direction in ("forward_rnn", "backward_rnn")
+    ):
+        h0[layer][direction] = jax.random.normal(jax.random.key(seed), (H,))
+        variables["params"][layer][direction]["h0"] = h0[layer][direction]
+    states = [tuple(layer.values()) for layer in h0.values()]
+    got = module.apply(variables, XS, lengths=LENGTHS, resets=RESETS)
+    want = without.apply(variables, XS, states, lengths=LENGTHS, resets=RESETS)
+    assert_equal(got, want)
+    given = [(None, jnp.zeros(H)), None]  # a given state goes before, where there is one
+    want = without.apply(variables, XS, [(states[0][0], jnp.zeros(H)), states[1]])
+    assert_equal(module.apply(variables, XS, given), want)
+    gradient = jax.grad(lambda v: jnp.sum(module.apply(v, XS)[1]))(variables)
+    assert np.any(gradient["params"]["layers_0"]["forward_rnn"]["h0"])
+
+
+def test_truncation_and_pieces_reach_the_function():
+    module = linen.GRU(H, stop_gradient_every=2)
+    variables = module.init(KEY, XS)
+
+    def loss(module, xs):
+        return jnp.sum(module.apply(variables, xs)[0])
+
+    assert not np.any(jax.grad(partial(loss, module))(XS)[:, :4])
+    assert np.all(jax.grad(partial(loss, linen.GRU(H)))(XS)[:, :4])
+    initial = jnp.ones(H)
+    want = module.apply(variables, XS, initial, resets=RESETS)
+    h, first = module.apply(variables, XS[:, :4], initial, resets=RESETS[:, :4])
+    h, second = module.apply(variables, XS[:, 4:], h, resets=RESETS[:, 4:], reset_state=initial)
+    assert_close((h, jnp.concatenate([first, second], axis=1)), want, "float32")
+
+
+# --- training and checkpoints -------------------------------------------------------------------
+
+
+def test_trains_under_jit_and_the_padding_changes_no_gradient():
+    module = linen.StackedGRU(H, num_layers=2, bidirectional=True)
+    variables = random_biases(module.init(KEY, XS))
+
+    @jax.jit
+    def gradients(variables, xs):
+        def loss(variables):
+            return jnp.sum(module.apply(variables, xs, lengths=LENGTHS)[1] ** 2)
+
+        return jax.grad(loss)(variables)
+
+    clean = gradients(variables, XS)
+    padding = (np.arange(T) >= LENGTHS[:, None])[..., None]
+    assert_equal(gradients(variables, np.where(padding, np.nan, XS)), clean)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(clean))
+
+
+def test_a_checkpoint_by_orbax_makes_the_round_trip(tmp_path):
+    module = linen.StackedGRU(H, num_layers=2, bidirectional=True)
+    variables = random_biases(module.init(KEY, XS))
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "checkpoint", variables)
+        checkpointer.wait_until_finished()
+        empty = jax.eval_shape(module.init, KEY, XS)
+        restored = checkpointer.restore(tmp_path / "checkpoint", empty)
+    assert_equal(restored, variables)
+
+
+def test_a_checkpoint_that_flax_saved_loads_and_gives_the_same_outputs(tmp_path):
+    theirs, ours = nn.RNN(nn.GRUCell(H), return_carry=True), linen.GRU(H)
+    variables = random_biases(theirs.init(KEY, XS))
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "checkpoint", variables)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "checkpoint", jax.eval_shape(ours.init, KEY, XS))
+    assert_close(ours.apply(restored, XS), theirs.apply(variables, XS), "float32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"xs": XS[0, 0]}, r"`xs` must have shape \[B, T, I\] or \[T, I\], got \[4\]"),
+        ({"resets": RESETS.T}, r"`resets` has shape \[6, 3\].*\[3, 6\]"),
+        ({"lengths": np.array([7, 1, 1])}, r"`lengths` must lie in \[0, T\] with T = 6"),
+        ({"h0": np.ones((B, I), "float32")}, r"`h0` has shape \[3, 4\].*hidden size 5"),
+    ],
+)
+def test_bad_input(arguments, message):
+    module = linen.GRU(H)
+    variables = module.init(KEY, XS)
+    with pytest.raises(ValueError, match=message):
+        module.apply(variables, **{"xs": XS, **arguments})
+
+
+def test_parameters_of_another_input_size_are_refused():
+    module = linen.GRU(H)
+    variables = module.init(KEY, XS)
+    with pytest.raises(ScopeParamShapeError):
+        module.apply(variables, XS[..., :2])

@@ -1,0 +1,323 @@
+"""Zoneout and recurrent dropout: their masks, and their arithmetic in every implementation."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+import grujax
+from grujax.implementations.types import Masks
+from grujax.regularizers import draw_masks
+from tests.helpers import (
+    IMPLEMENTATIONS,
+    Case,
+    Draw,
+    assert_close,
+    assert_equal,
+    best_dtype,
+    inputs_of,
+    textbook_weights,
+)
+
+KEY = jax.random.key(7)
+every_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+form_and_direction = pytest.mark.parametrize(
+    ("reset_after", "reverse"), [(True, False), (False, True)], ids=["after", "before-reverse"]
+)
+CASE = Case("regularised", steps=37, batch=(3,), lengths=(37, 0, 20), resets=True)
+LONG = Case("regularised long", steps=259, batch=(16,), lengths=(259, *range(15)), resets=True)
+RATES = {
+    "zoneout": {"zoneout": 0.3},
+    "recurrent dropout": {"recurrent_dropout": 0.4},
+    "both": {"zoneout": 0.3, "recurrent_dropout": 0.4},
+}
+
+
+def reference(inputs, reverse, keeps, rate, scale):
+    """`(h_last, hs)`, a Python loop over rows and steps with the masks given."""
+    (w_r, w_z, w_n), (b_r, b_z, b_n), b_hn = textbook_weights(inputs.params, jnp)
+    steps, batch, _ = inputs.xs.shape
+    last, rows = [], []
+    for b in range(batch):
+        length, h = int(inputs.lengths[b]), inputs.h0[b]
+        outputs = [jnp.zeros_like(h)] * steps
+        for t in reversed(range(length)) if reverse else range(length):
+            boundary = t + 1 if reverse else t
+            if boundary < length and inputs.resets[boundary, b]:
+                h = inputs.h0[b]
+            seen, x = scale[b] * h, inputs.xs[t, b]
+            joint = jnp.concatenate([seen, x])
+            r = jax.nn.sigmoid(joint @ w_r + b_r)
+            new = jax.nn.sigmoid(joint @ w_z + b_z)  # the textbook's z: how much is new
+            H = h.shape[-1]
+            if inputs.params.reset_after:
+                n = jnp.tanh(x @ w_n[H:] + b_n + r * (seen @ w_n[:H] + b_hn))
+            else:
+                n = jnp.tanh(jnp.concatenate([r * seen, x]) @ w_n + b_n + b_hn)
+            updated = (1 - new) * h + new * n
+            h = jnp.where(keeps[t, b], h, rate * h + (1 - rate) * updated)
+            outputs[t] = h
+        last.append(h)
+        rows.append(jnp.stack(outputs))
+    return jnp.stack(last), jnp.stack(rows, axis=1)
+
+
+def outputs_and_gradients(run, inputs):
+    outputs, pull_back = jax.vjp(
+        lambda params, xs, h0: run(inputs._replace(params=params, xs=xs, h0=h0)),
+        inputs.params,
+        inputs.xs,
+        inputs.h0,
+    )
+    return outputs, pull_back((inputs.h_last_bar, inputs.hs_bar))
+
+
+@cache
+def outputs_and_gradients_of_the_loop(rates, is_training, reset_after, reverse, dtype):
+    """By the loop with the masks that `gru` draws, once for all implementations."""
+    inputs = jax.tree.map(jnp.asarray, inputs_of(CASE, reset_after, dtype))
+    T, B, H = CASE.steps, CASE.batch[0], CASE.hidden_size
+    zoneout, dropout = (RATES[rates].get(name, 0) for name in ("zoneout", "recurrent_dropout"))
+    masks = draw_masks(Masks(), KEY if is_training else None, zoneout, dropout, T, inputs.h0)
+    keeps = jnp.zeros((T, B, H), bool) if masks.keeps is None else masks.keeps
+    rate = 0.0 if masks.zoneout is None else masks.zoneout
+    scale = jnp.ones((B, H), dtype) if masks.scale is None else masks.scale
+    assert not is_training or bool(jnp.any(keeps)) or bool(jnp.any(scale != 1))
+    clean = inputs._replace(lengths=CASE.lengths, resets=np.asarray(inputs.resets))
+    return outputs_and_gradients(
+        lambda inputs: reference(inputs, reverse, keeps, rate, scale), clean
+    )
+
+
+def run_gru(inputs, *, reverse, implementation, **regularisers):
+    return grujax.gru(
+        inputs.params,
+        inputs.xs,
+        inputs.h0,
+        lengths=inputs.lengths,
+        resets=inputs.resets,
+        reverse=reverse,
+        implementation=implementation,
+        **regularisers,
+    )
+
+
+@every_implementation
+@form_and_direction
+@pytest.mark.parametrize("key", [KEY, None], ids=["training", "evaluation"])
+@pytest.mark.parametrize("rates", RATES)
+def test_outputs_and_gradients_equal_a_loop_with_these_masks(
+    x64, rates, key, reset_after, reverse, implementation
+):
+    dtype = best_dtype(implementation)
+    inputs = jax.tree.map(jnp.asarray, inputs_of(CASE, reset_after, dtype))
+    options = {"reverse": reverse, "implementation": implementation, "key": key, **RATES[rates]}
+    got = jax.jit(partial(outputs_and_gradients, partial(run_gru, **options)))(inputs)
+    is_training = key is not None
+    want = outputs_and_gradients_of_the_loop(rates, is_training, reset_after, reverse, dtype)
+    assert_close(got, want, dtype)
+
+
+@form_and_direction
+@pytest.mark.parametrize("key", [KEY, None], ids=["training", "evaluation"])
+def test_long_sequences_agree_with_plain(x64, key, reset_after, reverse):
+    """Where the scan recomputes its gates."""
+    inputs = inputs_of(LONG, reset_after)
+    got, want = (
+        jax.jit(
+            partial(
+                outputs_and_gradients,
+                partial(run_gru, reverse=reverse, implementation=name, key=key, **RATES["both"]),
+            )
+        )(inputs)
+        for name in ("scan", "plain")
+    )
+    assert_close(got, want, "float64")
+
+
+@every_implementation
+@form_and_direction
+@pytest.mark.parametrize("key", [KEY, None], ids=["training", "evaluation"])
+def test_derivatives_are_those_of_finite_differences(
+    x64, key, reset_after, reverse, implementation
+):
+    if "float64" not in IMPLEMENTATIONS[implementation]:
+        pytest.skip("finite differences need float64")
+    case = Case("regularised differences", steps=4, batch=(2,), lengths=(4, 2), hidden_size=2)
+    inputs = inputs_of(case, reset_after)
+
+    @jax.jit
+    def loss(params, xs, h0):
+        given = inputs._replace(params=params, xs=xs, h0=h0)
+        options = {"reverse": reverse, "implementation": implementation, "key": key}
+        h_last, hs = run_gru(given, **options, **RATES["both"])
+        return jnp.sum(jnp.sin(h_last)) + jnp.sum(hs * inputs.hs_bar)
+
+    check_grads(loss, (inputs.params, inputs.xs, inputs.h0), order=2, modes=["rev"], eps=1e-5)
+
+
+@every_implementation
+def test_the_padding_changes_nothing_under_regularisers(x64, implementation):
+    clean = inputs_of(CASE, dtype=best_dtype(implementation))
+    exists = np.arange(CASE.steps)[:, None] < clean.lengths
+    dirty = clean._replace(xs=np.where(exists[..., None], clean.xs, np.nan))
+    options = {"reverse": False, "implementation": implementation, "key": KEY, **RATES["both"]}
+    run = jax.jit(partial(outputs_and_gradients, partial(run_gru, **options)))
+    assert_equal(run(dirty), run(clean))
+
+
+@every_implementation
+def test_bfloat16_stays_bfloat16(implementation):
+    inputs = inputs_of(CASE, dtype="bfloat16")
+    options = {"reverse": False, "implementation": implementation, **RATES["both"]}
+    for key in (KEY, None):
+        outputs = run_gru(inputs, key=key, **options)
+        assert {leaf.dtype.name for leaf in outputs} == {"bfloat16"}
+
+
+# --- zoneout ------------------------------------------------------------------------------------
+
+
+@every_implementation
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_zoneout_keeps_this_share_of_units_bit_for_bit(dtype, implementation):
+    draw = Draw("zoneout", dtype)
+    params, xs = draw.params(4, 64), draw.normal(50, 8, 4)
+    h0 = draw.normal(8, 64)
+    keeps = np.asarray(draw_masks(Masks(), KEY, 0.3, 0, 50, jnp.asarray(h0)).keeps)
+    assert abs(keeps.mean() - 0.3) < 0.02  # 25,600 draws: 7 standard deviations
+    for axis in (0, 2):  # drawn anew for every step and unit, and for every row
+        assert np.all(keeps.any(axis))
+        assert not np.any(keeps.all(axis))
+    assert np.all(np.any(keeps[:, 1:] != keeps[:, :1], axis=(0, 2)))
+    _, hs = grujax.gru(params, xs, h0, zoneout=0.3, key=KEY, implementation=implementation)
+    before = np.concatenate([h0[None], hs[:-1]])
+    assert_equal(hs[keeps], before[keeps])
+    if dtype == "float32":
+        assert np.mean(hs[~keeps] == before[~keeps]) < 0.01  # saturated units
+
+
+def test_zoneouts_evaluation_is_the_expectation_of_its_training(x64):
+    draw = Draw("expectation")
+    params, x, h = draw.params(4, 8), draw.normal(1, 4), draw.normal(8)
+    expected, _ = grujax.gru(params, x, h, zoneout=0.3)
+    plain, _ = grujax.gru(params, x, h)
+    np.testing.assert_allclose(expected, 0.3 * h + 0.7 * plain, rtol=1e-12)
+    keys = jax.random.split(KEY, 20_000)
+    drawn, _ = jax.jit(jax.vmap(lambda key: grujax.gru(params, x, h, zoneout=0.3, key=key)))(keys)
+    spread = np.std(drawn, axis=0) / len(keys) ** 0.5
+    assert np.all(np.abs(np.mean(drawn, axis=0) - expected) < 5 * spread + 1e-12)
+
+
+# --- recurrent dropout --------------------------------------------------------------------------
+
+
+def shows_its_mask(units):
+    """A GRU with h' = tanh(seen / 2 + 1), each unit by itself, whatever the input."""
+    zeros = jnp.zeros((units, units))
+    return grujax.GRUParams(
+        w_x=jnp.zeros((3, 1, units)),
+        w_h=jnp.stack([zeros, zeros, jnp.eye(units) / 2]),
+        b_x=jnp.stack([jnp.full(units, 40.0), jnp.full(units, -40.0), jnp.ones(units)]),
+        b_hn=jnp.zeros(units),
+    )
+
+
+@every_implementation
+def test_one_dropout_mask_a_row_and_unit_holds_over_time(implementation):
+    xs, h0 = jnp.zeros((9, 40, 1)), jnp.full((40, 64), 0.5)
+    rate = 0.4
+    _, hs = grujax.gru(
+        shows_its_mask(64), xs, h0, recurrent_dropout=rate, key=KEY, implementation=implementation
+    )
+    dropped = np.isclose(hs, np.tanh(1), rtol=1e-6)
+    np.testing.assert_array_equal(dropped, np.broadcast_to(dropped[0], dropped.shape))
+    assert abs(dropped[0].mean() - rate) < 0.05  # 2,560 draws: 5 standard deviations
+    assert np.any(dropped[0] != dropped[0][:1])  # a mask of its own for each row
+    before = np.concatenate([h0[None], hs[:-1]])
+    want = np.tanh(before / (1 - rate) / 2 + 1)
+    np.testing.assert_allclose(hs[~dropped], want[~dropped], rtol=1e-6)
+
+
+@every_implementation
+def test_dropout_leaves_the_carried_state_alone(implementation):
+    draw = Draw("carried", "float32")
+    params, h0 = draw.params(2, 16), draw.normal(3, 16)
+    params = grujax.GRUParams(
+        params.w_x, params.w_h, params.b_x + np.float32([[0], [200], [0]]), params.b_hn
+    )
+    xs = draw.normal(5, 3, 2)
+    options = {"recurrent_dropout": 0.5, "key": KEY, "implementation": implementation}
+    assert_equal(grujax.gru(params, xs, h0, **options)[0], h0)
+
+
+# --- keys, rates and costs ----------------------------------------------------------------------
+
+
+def test_the_same_key_draws_the_same_and_another_key_does_not():
+    inputs = inputs_of(CASE, dtype="float32")
+    run = partial(run_gru, inputs, reverse=False, implementation=None)
+    for rates in RATES.values():
+        _, first = run(key=KEY, **rates)
+        assert_equal(run(key=KEY, **rates)[1], first)
+        assert np.any(run(key=jax.random.key(8), **rates)[1] != first)
+
+
+def test_directions_and_layers_draw_masks_of_their_own():
+    params, xs = shows_its_mask(64), jnp.zeros((3, 2, 1))
+    options = {"recurrent_dropout": 0.5, "key": KEY}
+    _, hs = grujax.bidirectional_gru((params, params), xs, **options)
+    forward, backward = np.split(np.asarray(hs[1]), 2, axis=-1)
+    assert np.any(np.isclose(forward, np.tanh(1)) != np.isclose(backward, np.tanh(1)))
+    wide = grujax.GRUParams(
+        jnp.zeros((3, 64, 64)), params.w_h, params.b_x, params.b_hn
+    )  # the same, above the first layer
+    (first, second), _ = grujax.stacked_gru([params, wide], xs, **options)
+    assert np.any(np.isclose(first, np.tanh(1)) != np.isclose(second, np.tanh(1)))
+
+
+@every_implementation
+def test_rates_of_zero_are_the_program_without_them(implementation):
+    inputs = inputs_of(CASE, dtype="float32")
+    run = partial(run_gru, reverse=False, implementation=implementation)
+    without = jax.make_jaxpr(run)(inputs)
+    for zero in (0, 0.0, np.float32(0), jnp.zeros(())):
+        rates = {"zoneout": zero, "recurrent_dropout": zero, "key": KEY}
+        assert str(jax.make_jaxpr(partial(run, **rates))(inputs)) == str(without)
+    evaluation = jax.make_jaxpr(partial(run, recurrent_dropout=0.5))(inputs)
+    assert str(evaluation) == str(without)
+
+
+@every_implementation
+@pytest.mark.parametrize("key", [KEY, None], ids=["training", "evaluation"])
+def test_rates_may_be_traced_and_mapped_over(x64, key, implementation):
+    dtype = best_dtype(implementation)
+    inputs = inputs_of(CASE, dtype=dtype)
+    rates = jnp.array([0.0, 0.3, 0.6])
+
+    def run(rate):
+        options = {"reverse": False, "implementation": implementation, "key": key}
+        return run_gru(inputs, zoneout=rate, recurrent_dropout=rate, **options)
+
+    got = jax.jit(jax.vmap(run))(rates)
+    want = [run(float(rate)) for rate in rates]
+    assert_close(got, jax.tree.map(lambda *leaves: jnp.stack(leaves), *want), dtype)
+    slope = jax.grad(lambda rate: jnp.sum(run(rate)[1]))(0.3)
+    assert slope == 0
+
+
+@pytest.mark.parametrize("name", ["zoneout", "recurrent_dropout"])
+@pytest.mark.parametrize("rate", [-0.1, 1.0, np.nan])
+def test_a_rate_outside_its_range_is_refused(name, rate):
+    inputs = inputs_of(CASE, dtype="float32")
+    with pytest.raises(ValueError, match=rf"`{name}` must lie in \[0, 1\), got"):
+        grujax.gru(inputs.params, inputs.xs, **{name: rate})
+
+
+def test_a_rate_for_each_row_is_refused():
+    inputs = inputs_of(CASE, dtype="float32")
+    with pytest.raises(ValueError, match=r"`zoneout` must be one number, got shape \[3\]"):
+        grujax.gru(inputs.params, inputs.xs, zoneout=jnp.zeros(3))
