@@ -21,11 +21,17 @@ _QUICK = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes
 if _QUICK not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{_QUICK} {os.environ.get('XLA_FLAGS', '')}"
 
-# Compiling is most of the work here, and outside jit every call of `gru` is a new function to JAX:
-# with this cache, for this process alone, equal programs compile once. It halves the time.
-_cache = tempfile.mkdtemp(prefix="grujax-tests-")
-atexit.register(shutil.rmtree, _cache, ignore_errors=True)
-jax.config.update("jax_compilation_cache_dir", _cache)
+# Compiling is most of the work here. One cache for a run, for all of its processes: equal programs
+# compile once.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _cache = tempfile.mkdtemp(prefix="grujax-tests-")
+    atexit.register(shutil.rmtree, _cache, ignore_errors=True)
+    os.environ |= {
+        "JAX_COMPILATION_CACHE_DIR": _cache,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
