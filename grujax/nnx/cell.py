@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TypedDict
 
 import jax.numpy as jnp
 from flax import nnx
@@ -12,28 +11,15 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.batch_major import cast
 from grujax.cell import gru_cell
+from grujax.flax_common import cast_floating
 from grujax.params import GRUParams, Initializer, draw, draw_gates
 
 
-class CellOptions(TypedDict, total=False):
-    """What every module here hands on to its cells, see `GRUCell`."""
-
-    reset_after: bool
-    recurrent_bias: bool
-    dtype: DTypeLike | None
-    param_dtype: DTypeLike
-    kernel_init: Initializer
-    recurrent_kernel_init: Initializer
-    bias_init: Initializer
-    update_bias_init: Initializer | None
-
-
 class GRUCell(nnx.RNNCellBase):
-    """One step: `cell(carry [B, H], inputs [B, I]) -> (carry, output)`, both the new state.
+    """One step of a GRU: `cell(carry, inputs) -> (carry, output)`.
 
-    Works inside `nnx.RNN`; `GRU` runs the same parameters over time faster.
+    Works inside `nnx.RNN`. `grujax.nnx.GRU` runs the same parameters over time, and is faster.
 
     Args:
         in_features: I, the input size.
@@ -42,16 +28,21 @@ class GRUCell(nnx.RNNCellBase):
         recurrent_bias: whether there is a parameter `b_hn`; without it the bias is zero.
         dtype: the dtype of the computation; None promotes inputs and parameters.
         param_dtype: the dtype of the parameters.
-        kernel_init: for the input weights of each gate.
-        recurrent_kernel_init: for the recurrent weights of each gate.
-        bias_init: for the biases of each gate, and `b_hn`.
-        update_bias_init: for the update gate's bias alone; `bias_init` if None.
+        kernel_init: initializes the input weights `[I, H]` of each gate.
+        recurrent_kernel_init: initializes the recurrent weights `[H, H]` of each gate.
+        bias_init: initializes the biases `[H]`, including `b_hn`.
+        update_bias_init: initializes the update gate's bias; `bias_init` if None.
         rngs: the source of random keys for the parameters.
 
     Example:
         >>> cell = GRUCell(8, 16, rngs=nnx.Rngs(0))
         >>> x = jnp.ones((4, 8))
         >>> h, output = cell(cell.initialize_carry(x.shape), x)
+        >>> h.shape
+        (4, 16)
+
+    Reference:
+        Cho et al. 2014, https://arxiv.org/abs/1406.1078; `grujax.gru_cell` has the equations.
     """
 
     def __init__(
@@ -95,11 +86,24 @@ class GRUCell(nnx.RNNCellBase):
             self.b_hn = nnx.Param(draw(bias_init, rngs.params(), (features,), param_dtype))
 
     def __call__(self, carry: Array, inputs: ArrayLike) -> tuple[Array, Array]:
-        h = gru_cell(*cast(self.dtype, self.gru_params(), carry, inputs))
+        """Runs one step.
+
+        Args:
+            carry: `[B, H]`, the state before the step; B stands for any number of batch axes.
+            inputs: `[B, I]`.
+
+        Returns:
+            `(h, h)`, the new state `[B, H]` as carry and as output, in `dtype`, or, if that is
+            None, in the promoted dtype of `inputs` and the parameters.
+
+        Raises:
+            ValueError: if a shape or dtype does not match.
+        """
+        h = gru_cell(*cast_floating(self.dtype, self.gru_params(), carry, inputs))
         return h, h
 
     def gru_params(self) -> GRUParams:
-        """The functional parameters."""
+        """Returns the functional parameters, with `w_x [3, I, H]` and `w_h [3, H, H]`."""
         b_x = _split_gates(jnp.asarray(self.dense_i.bias))
         return GRUParams(
             w_x=_split_gates(jnp.asarray(self.dense_i.kernel)),
@@ -115,7 +119,19 @@ class GRUCell(nnx.RNNCellBase):
         rngs: nnx.Rngs | nnx.RngStream | None = None,
         carry_init: Initializer | None = None,
     ) -> Array:
-        """`[B, H]`, the initial state for inputs of shape `[B, I]`: zeros, or from `carry_init`."""
+        """Returns the initial state.
+
+        Args:
+            input_shape: the shape of the inputs, `[B, I]`.
+            rngs: the source of the random key for `carry_init`; its stream "carry" if several.
+            carry_init: initializes the state; None means zeros.
+
+        Returns:
+            `[B, H]` in `dtype`, or in `param_dtype` if that is None.
+
+        Raises:
+            ValueError: if there is a `carry_init` but no `rngs`.
+        """
         shape = (*input_shape[:-1], self.features)
         dtype = self.param_dtype if self.dtype is None else self.dtype
         if carry_init is None:
@@ -126,13 +142,14 @@ class GRUCell(nnx.RNNCellBase):
 
     @property
     def num_feature_axes(self) -> int:
+        """1: the inputs `[B, I]` have one feature axis. `nnx.RNN` reads it."""
         return 1
 
 
 def _draw_packed(
     gate_initializers: Sequence[Initializer], key: Array, shape: tuple[int, ...], dtype: DTypeLike
 ) -> Array:
-    """Draws `[..., 3H]`, each gate's `[..., H]` by itself."""
+    """Draws `[..., H]` for each gate separately, and joins them to `[..., 3H]`."""
     gate_shape = (*shape[:-1], shape[-1] // 3)
     return jnp.concatenate(list(draw_gates(gate_initializers, key, gate_shape, dtype)), axis=-1)
 

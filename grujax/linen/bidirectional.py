@@ -1,0 +1,95 @@
+"""GRUs in both directions over the same sequence as a Linen module."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import flax.linen as nn
+from jax import Array
+from jax.typing import ArrayLike
+
+from grujax.layers import Merge, bidirectional_gru
+from grujax.linen.layer import GRU, LayerBase
+from grujax.params import GRUParams
+
+
+class BidirectionalGRU(LayerBase):
+    """Two GRUs over the same sequence, one in each direction; batch-major.
+
+    Attributes:
+        features: H, the hidden size of each direction. This and the fields up to
+            `implementation` are those of `GRU`.
+        merge: how to combine the two directions' `hs`: "concat", "sum", "mean", "mul", or a
+            function of both.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> layer = BidirectionalGRU(features=3)
+        >>> xs = jnp.ones((2, 5, 4))
+        >>> (h_last_forward, h_last_backward), hs = layer.apply(
+        ...     layer.init(jax.random.key(0), xs), xs
+        ... )
+        >>> h_last_backward.shape, hs.shape
+        ((2, 3), (2, 5, 6))
+
+    Reference:
+        Schuster and Paliwal 1997, https://doi.org/10.1109/78.650093
+    """
+
+    merge: Merge = "concat"
+
+    def __call__(
+        self,
+        xs: ArrayLike,
+        h0: tuple[ArrayLike | None, ArrayLike | None] | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[tuple[Array, Array], Array]:
+        """Runs both directions over a batch of sequences.
+
+        Args:
+            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
+            h0: `(forward, backward)`, each as in `GRU`; or None for both.
+            lengths: `[B]` integers. The backward direction starts at each row's last valid step.
+            resets: `[B, T]` bool, see `grujax.bidirectional_gru`.
+            deterministic: see `GRU`.
+
+        Returns:
+            `((h_last_forward, h_last_backward), hs)`: `[B, H]` each, and `[B, T, 2H]` for "concat",
+            otherwise what `merge` returns. The dtypes are those of `GRU`.
+
+        Raises:
+            ValueError: as `GRU`, and for an unknown `merge`.
+        """
+        return self._run(
+            partial(bidirectional_gru, merge=self.merge),
+            xs,
+            h0,
+            lengths=lengths,
+            resets=resets,
+            deterministic=deterministic,
+        )
+
+    def gru_params(self, input_size: int) -> tuple[GRUParams, GRUParams]:
+        """Returns the functional parameters, (forward, backward); see `GRUCell.gru_params`."""
+        return self.params_and_h0(input_size)[0]
+
+    @nn.compact
+    def params_and_h0(
+        self, input_size: int
+    ) -> tuple[tuple[GRUParams, GRUParams], tuple[Array | None, Array | None]]:
+        """Returns the functional parameters and the learned initial states, (forward, backward).
+
+        Args:
+            input_size: I.
+
+        Returns:
+            A pair of `GRUParams`, and a pair of learned states, each `[H]` or None.
+        """
+        fields = {**self._cell_fields(), "learned_h0": self.learned_h0}
+        forward, h0_forward = GRU(**fields, name="forward_rnn").params_and_h0(input_size)
+        backward, h0_backward = GRU(**fields, name="backward_rnn").params_and_h0(input_size)
+        return (forward, backward), (h0_forward, h0_backward)

@@ -1,0 +1,95 @@
+"""GRUs in both directions over the same sequence as an NNX module."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Unpack
+
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+
+from grujax.layers import Merge, bidirectional_gru
+from grujax.nnx.layer import GRU, LayerBase
+from grujax.nnx.options import Options, select_inner_options
+from grujax.params import GRUParams
+
+
+class BidirectionalGRU(LayerBase):
+    """Two GRUs over the same sequence, one in each direction; batch-major.
+
+    Args:
+        in_features: I, the input size.
+        features: H, the hidden size of each direction.
+        merge: how to combine the two directions' `hs`: "concat", "sum", "mean", "mul", or a
+            function of both.
+        rngs: see `GRU`.
+        options: see `GRU`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> layer = BidirectionalGRU(4, 3, rngs=nnx.Rngs(0))
+        >>> (h_last_forward, h_last_backward), hs = layer(jnp.ones((2, 5, 4)))
+        >>> h_last_backward.shape, hs.shape
+        ((2, 3), (2, 5, 6))
+
+    Reference:
+        Schuster and Paliwal 1997, https://doi.org/10.1109/78.650093
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        *,
+        merge: Merge = "concat",
+        rngs: nnx.Rngs,
+        **options: Unpack[Options],
+    ):
+        inner = select_inner_options(options)
+        self.forward_rnn = GRU(in_features, features, rngs=rngs, **inner)
+        self.backward_rnn = GRU(in_features, features, rngs=rngs, **inner)
+        self.merge = merge
+        self._set_options(rngs, options)
+
+    def __call__(
+        self,
+        xs: ArrayLike,
+        h0: tuple[ArrayLike | None, ArrayLike | None] | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
+        deterministic: bool | None = None,
+    ) -> tuple[tuple[Array, Array], Array]:
+        """Runs both directions over a batch of sequences.
+
+        Args:
+            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
+            h0: `(forward, backward)`, each as in `GRU`; or None for both.
+            lengths: `[B]` integers. The backward direction starts at each row's last valid step.
+            resets: `[B, T]` bool, see `grujax.bidirectional_gru`.
+            deterministic: see `GRU`.
+
+        Returns:
+            `((h_last_forward, h_last_backward), hs)`: `[B, H]` each, and `[B, T, 2H]` for "concat",
+            otherwise what `merge` returns. The dtypes are those of `GRU`.
+
+        Raises:
+            ValueError: as `GRU`, and for an unknown `merge`.
+        """
+        return self._run(
+            partial(bidirectional_gru, merge=self.merge),
+            xs,
+            h0,
+            lengths=lengths,
+            resets=resets,
+            deterministic=deterministic,
+        )
+
+    def gru_params(self) -> tuple[GRUParams, GRUParams]:
+        """Returns the functional parameters, (forward, backward); see `GRUCell.gru_params`."""
+        return self.forward_rnn.gru_params(), self.backward_rnn.gru_params()
+
+    def learned_h0(self) -> tuple[Array | None, Array | None]:
+        """Returns the learned initial states, (forward, backward), each `[H]` or None."""
+        return self.forward_rnn.learned_h0(), self.backward_rnn.learned_h0()

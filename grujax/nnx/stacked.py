@@ -1,0 +1,111 @@
+"""A stack of GRU layers as an NNX module."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Unpack
+
+from flax import nnx
+from jax import Array
+from jax.typing import ArrayLike
+
+from grujax.layers import Layer, Merge, output_size, stacked_gru
+from grujax.nnx.bidirectional import BidirectionalGRU
+from grujax.nnx.layer import GRU, LayerBase
+from grujax.nnx.options import Options, select_inner_options
+
+
+class StackedGRU(LayerBase):
+    """A stack of GRU layers, each of one or two directions; batch-major.
+
+    Args:
+        in_features: I, the input size.
+        features: H, the hidden size of each layer and direction.
+        num_layers: the number of layers.
+        bidirectional: whether each layer has two directions.
+        merge: how to combine the two directions, see `BidirectionalGRU`.
+        dropout: the rate of dropout on the inputs of every layer except the first.
+        residual: whether to add the input of every layer except the first to its output.
+        rngs: see `GRU`.
+        options: see `GRU`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> stack = StackedGRU(4, 3, num_layers=2, rngs=nnx.Rngs(0))
+        >>> h_last, hs = stack(jnp.ones((2, 5, 4)))
+        >>> [h.shape for h in h_last], hs.shape
+        ([(2, 3), (2, 3)], (2, 5, 3))
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        features: int,
+        num_layers: int = 1,
+        *,
+        bidirectional: bool = False,
+        merge: Merge = "concat",
+        dropout: float = 0.0,
+        residual: bool = False,
+        rngs: nnx.Rngs,
+        **options: Unpack[Options],
+    ):
+        inner = select_inner_options(options)
+        layers: list[GRU | BidirectionalGRU] = []
+        layer = BidirectionalGRU if bidirectional else GRU
+        for _ in range(num_layers):
+            layers.append(layer(in_features, features, rngs=rngs, **inner))
+            in_features = output_size(features, bidirectional, merge)
+        self.layers = nnx.List(layers)
+        self.merge = merge
+        self.dropout = dropout
+        self.residual = residual
+        self._set_options(rngs, options, dropout)
+
+    def __call__(
+        self,
+        xs: ArrayLike,
+        h0: Any = None,
+        *,
+        lengths: ArrayLike | None = None,
+        resets: ArrayLike | None = None,
+        reset_state: Any = None,
+        deterministic: bool | None = None,
+    ) -> tuple[list, Array]:
+        """Runs the stack over a batch of sequences.
+
+        Args:
+            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
+            h0: a list with the structure of the returned `h_last`, or None. An item of None
+                means what it means in `GRU`.
+            lengths: `[B]` integers, see `grujax.gru`.
+            resets: `[B, T]` bool, see `grujax.gru`.
+            reset_state: a list as `h0`, see `grujax.stacked_gru`.
+            deterministic: see `GRU`.
+
+        Returns:
+            `(h_last, hs)`: a list with the `h_last [B, H]` of each layer, or a pair of these if
+            the layer has two directions, and the last layer's `hs [B, T, H]`, or what `merge`
+            returns. The dtypes are those of `GRU`.
+
+        Raises:
+            ValueError: as `GRU` and `grujax.stacked_gru`.
+        """
+        run = partial(stacked_gru, dropout=self.dropout, residual=self.residual, merge=self.merge)
+        return self._run(
+            run,
+            xs,
+            h0,
+            lengths=lengths,
+            resets=resets,
+            reset_state=reset_state,
+            deterministic=deterministic,
+        )
+
+    def gru_params(self) -> list[Layer]:
+        """Returns the functional parameters, a list of layers; see `GRUCell.gru_params`."""
+        return [layer.gru_params() for layer in self.layers]
+
+    def learned_h0(self) -> list[Any]:
+        """Returns the learned state `[H]` of each layer, or None; a pair for two directions."""
+        return [layer.learned_h0() for layer in self.layers]
