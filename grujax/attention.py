@@ -1,10 +1,10 @@
-"""Additive attention: what a recurrent decoder looks at. Pure functions, time-major.
+"""Additive attention (Bahdanau et al. 2015) for recurrent decoders. Pure functions, time-major.
 
     S   keys, such as the steps of a source sentence     keys    [S, B, K]
     A   attention size                                   queries [..., B, Q]
 
-A query is anything with the keys' batch axes, and any axes before them: one decoder state `[B, Q]`,
-all states of a decoder `[T, B, Q]`, or those of several beams, which then share the keys.
+Queries have the batch axes of the keys, and any number of axes before them: one decoder state
+`[B, Q]`, all states of a decoder `[T, B, Q]`, or the states of several beams, which share the keys.
 """
 
 from __future__ import annotations
@@ -20,17 +20,31 @@ from jax.typing import ArrayLike, DTypeLike
 
 from grujax.params import Initializer, as_floating, draw
 
+__all__ = [
+    "AdditiveAttentionParams",
+    "additive_attention",
+    "init_additive_attention",
+    "project_keys",
+]
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AdditiveAttentionParams:
-    """Parameters of additive attention: a pytree.
+    """Parameters of additive attention: a pytree of Q·A + K·A + 2·A numbers.
 
     Attributes:
         w_query: `[Q, A]`, weights of the queries.
         w_key: `[K, A]`, weights of the keys.
         b: `[A]`, biases.
         v: `[A]`, weights of the energy.
+
+    Example:
+        >>> params = AdditiveAttentionParams(
+        ...     w_query=jnp.ones((5, 3)), w_key=jnp.ones((4, 3)), b=jnp.zeros(3), v=jnp.ones(3)
+        ... )
+        >>> params.v.shape
+        (3,)
     """
 
     w_query: Array  # [Q, A]
@@ -48,18 +62,18 @@ def init_additive_attention(
     dtype: DTypeLike = jnp.float32,
     kernel_init: Initializer = initializers.lecun_normal(),
 ) -> AdditiveAttentionParams:
-    """Draws the parameters of additive attention; the biases are zero.
+    """Draws the parameters of additive attention. The biases are zeros.
 
     Args:
         key: a JAX random key.
         query_size: Q.
         key_size: K.
         attention_size: A.
-        dtype: a floating dtype, of all parameters.
-        kernel_init: for `w_query`, `w_key` and, as `[A, 1]`, `v`.
+        dtype: the floating dtype of all parameters.
+        kernel_init: initializes `w_query [Q, A]`, `w_key [K, A]`, and `v` with the shape `[A, 1]`.
 
     Returns:
-        `AdditiveAttentionParams`.
+        `AdditiveAttentionParams` of the given dtype.
 
     Raises:
         ValueError: if a size is not a positive integer, or `dtype` is not floating.
@@ -68,6 +82,9 @@ def init_additive_attention(
         >>> params = init_additive_attention(jax.random.key(0), 8, 6, attention_size=4)
         >>> params.w_key.shape
         (6, 4)
+
+    Reference:
+        Bahdanau, Cho and Bengio 2015, https://arxiv.org/abs/1409.0473
     """
     sizes = {"query_size": query_size, "key_size": key_size, "attention_size": attention_size}
     for name, size in sizes.items():
@@ -87,18 +104,27 @@ def init_additive_attention(
 def project_keys(
     params: AdditiveAttentionParams, keys: ArrayLike, *, mask: ArrayLike | None = None
 ) -> Array:
-    """The part of the energy that all queries share: `keys·W_key + b`, computed once.
+    """Computes the part of the energy that all queries share: `keys·W_key + b`.
 
     Args:
         params: `AdditiveAttentionParams`.
-        keys: `[S, B, K]`, such as the states of an encoder.
-        mask: `[S, B]` bool, which keys exist. What lies in the others, NaN included, is ignored.
+        keys: `[S, B, K]`, such as the states of an encoder; B stands for any number of batch axes.
+        mask: `[S, B]` bool, true for valid keys; all keys are valid if None. The values of the
+            other keys, including NaN, have no effect.
 
     Returns:
-        `[S, B, A]`.
+        `[S, B, A]`, in the promoted dtype of `keys` and `params`.
 
     Raises:
-        ValueError: if `keys` or `mask` do not fit.
+        ValueError: if a shape or dtype does not match.
+
+    Example:
+        >>> params = init_additive_attention(jax.random.key(0), 8, 6, attention_size=4)
+        >>> project_keys(params, jnp.ones((5, 3, 6))).shape
+        (5, 3, 4)
+
+    Reference:
+        Bahdanau, Cho and Bengio 2015, https://arxiv.org/abs/1409.0473
     """
     keys = as_floating("keys", keys, params.w_key.shape[0], "key size")
     if keys.ndim < 2:
@@ -114,38 +140,41 @@ def additive_attention(
     *,
     mask: ArrayLike | None = None,
 ) -> tuple[Array, Array]:
-    """Additive attention (Bahdanau et al. 2015), for any number of queries at once.
+    """Computes additive attention for any number of queries.
 
         e_s = v · tanh(q·W_query + k_s·W_key + b)       energy of key s
-        α   = softmax(e)                                 over the keys that exist
+        α   = softmax(e)                                 over the valid keys
         c   = Σ_s α_s value_s                            context
 
     Args:
         params: `AdditiveAttentionParams`.
-        queries: `[..., B, Q]`: the keys' batch axes, any axes before them.
-        projected_keys: `[S, B, A]`, what `project_keys` returns.
+        queries: `[..., B, Q]`: the batch axes of the keys, after any number of other axes.
+        projected_keys: `[S, B, A]`, the result of `project_keys`.
         values: `[S, B, V]`, often the keys themselves.
-        mask: `[S, B]` bool, which keys exist; all of them if None. Values and keys that do not,
-            NaN included, change neither results nor gradients. Without any key the context is 0.
+        mask: `[S, B]` bool, true for valid keys; all keys are valid if None. The other keys and
+            values, including NaN, affect neither results nor gradients. In a row without valid
+            keys the context is 0.
 
     Returns:
-        `(context [..., B, V], weights [..., B, S])`. The weights sum to 1, or to 0 without any key,
-        and are computed in at least float32; both have the promoted dtype of the arguments.
+        `(context [..., B, V], weights [..., B, S])`. The weights sum to 1, or to 0 in a row without
+        valid keys, and are computed in at least float32. Both have the promoted dtype of the
+        arguments.
 
     Raises:
-        ValueError: if the arguments do not fit each other.
+        ValueError: if a shape or dtype does not match.
 
     Example:
         >>> params = init_additive_attention(jax.random.key(0), 8, 6, attention_size=4)
-        >>> keys, queries = jnp.ones((5, 3, 6)), jnp.ones((7, 3, 8))  # of 5 and 7 steps
+        >>> keys, queries = jnp.ones((5, 3, 6)), jnp.ones((7, 3, 8))  # 5 and 7 steps
         >>> mask = jnp.arange(5)[:, None] < jnp.array([5, 2, 0])
         >>> memory = project_keys(params, keys, mask=mask)
         >>> context, weights = additive_attention(params, queries, memory, keys, mask=mask)
         >>> context.shape, weights.shape
         ((7, 3, 6), (7, 3, 5))
 
-    Reference: Bahdanau, Cho and Bengio 2015, "Neural machine translation by jointly learning to
-    align and translate", https://arxiv.org/abs/1409.0473
+    Reference:
+        Bahdanau, Cho and Bengio 2015, "Neural machine translation by jointly learning to align and
+        translate", https://arxiv.org/abs/1409.0473
     """
     queries = as_floating("queries", queries, params.w_query.shape[0], "query size")
     projected = as_floating("projected_keys", projected_keys, params.v.shape[0], "attention size")
@@ -154,7 +183,7 @@ def additive_attention(
     mask = _as_mask(mask, projected.shape[:-1])
     dtype = jnp.result_type(queries, projected, values, params.v)
 
-    # The keys' axis comes next to the last, so that the softmax runs over adjacent numbers.
+    # S becomes the second-to-last axis, so that the softmax reads adjacent numbers.
     keys = jnp.moveaxis(_masked(projected, mask), 0, -2)  # [B, S, A]
     values = jnp.moveaxis(_masked(values, mask), 0, -2)  # [B, S, V]
     hidden = jnp.tanh((queries @ params.w_query)[..., None, :] + keys)  # [..., B, S, A]
@@ -162,15 +191,15 @@ def additive_attention(
     if mask is None:
         weights = jax.nn.softmax(energy)
     else:
-        exists = jnp.moveaxis(mask, 0, -1)  # [B, S]
+        valid = jnp.moveaxis(mask, 0, -1)  # [B, S]
         lowest = jnp.finfo(energy.dtype).min
-        weights = jnp.where(exists, jax.nn.softmax(jnp.where(exists, energy, lowest)), 0)
+        weights = jnp.where(valid, jax.nn.softmax(jnp.where(valid, energy, lowest)), 0)
     weights = weights.astype(dtype)
     return jnp.einsum("...s,...sv->...v", weights, values), weights
 
 
 def _masked(array: Array, mask: Array | None) -> Array:
-    """`array` with zeros where a key does not exist, before anything is computed from it."""
+    """Sets `array` to zero where the mask is false."""
     return array if mask is None else jnp.where(mask[..., None], array, 0)
 
 

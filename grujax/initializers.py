@@ -1,17 +1,18 @@
-"""Initialisers for recurrent cells, beside those of `jax.nn.initializers`.
+"""Initializers for recurrent cells, in addition to those of `jax.nn.initializers`.
 
-An initialiser is a function `(key, shape, dtype) -> array`, called once per gate: with the shape
-`[H, H]` for a recurrent matrix, and `[H]` for a bias. z = 1 carries the state here, so a positive
-bias of the update gate remembers, as a positive bias of an LSTM's forget gate does. By argument of
-`init_gru`, the other `init_…` functions and the Flax modules:
+An initializer is a function `(key, shape, dtype) -> array`. It is called once per gate, with the
+shape `[H, H]` for a recurrent matrix and `[H]` for a bias. Here z = 1 carries the state, so a
+positive bias of the update gate lengthens the memory, as a positive bias of an LSTM's forget gate
+does. Useful values for the arguments of `init_gru`, of the other `init_*` functions and of the Flax
+modules:
 
-    recurrent_kernel_init = orthogonal(gain)    of JAX; gain is its `scale`. Keeps the state's norm
-                                                (Saxe et al. 2014, arxiv.org/abs/1312.6120)
+    recurrent_kernel_init = orthogonal(gain)    from JAX; gain is its `scale`. Keeps the norm of the
+                                                state (Saxe et al. 2014, arxiv.org/abs/1312.6120)
                           = identity(gain)      a linear recurrence carries the state
-                          = zeros               of JAX: at first the gates read the input alone
-                                                (as xLSTM's code does, Beck et al. 2024,
+                          = zeros               from JAX: initially the gates depend on the input
+                                                only (as in xLSTM's code, Beck et al. 2024,
                                                 arxiv.org/abs/2405.04517)
-    update_bias_init      = constant(value)     of JAX: a memory of 1 + e^value steps in the mean;
+    update_bias_init      = constant(value)     from JAX: the mean memory is 1 + e^value steps;
                                                 1 is the usual choice (Jozefowicz et al. 2015,
                                                 proceedings.mlr.press/v37/jozefowicz15.html)
                           = chrono(t_max)       memories of all lengths from 2 to t_max steps
@@ -31,16 +32,16 @@ __all__ = ["chrono", "identity"]
 
 
 def identity(gain: float | Array = 1.0) -> Initializer:
-    """gain · 1: a recurrent matrix that hands every unit to itself.
+    """Returns an initializer for gain · 1, the scaled identity matrix.
 
     Args:
-        gain: the factor, below 1 to forget slowly.
+        gain: the factor; with a value just below 1 the units forget slowly.
 
     Returns:
-        An initialiser for shapes `[H, H]`.
+        An initializer for the shape `[H, H]`.
 
     Raises:
-        ValueError: from the initialiser, if the shape is not square.
+        ValueError: from the initializer, if the shape is not square.
 
     Example:
         >>> from grujax.baselines import init_rnn
@@ -62,22 +63,24 @@ def identity(gain: float | Array = 1.0) -> Initializer:
 
 
 def chrono(t_max: float | Array) -> Initializer:
-    """Biases with which the units remember for all lengths of time up to `t_max`.
+    """Returns an initializer for biases whose units have memories of up to `t_max` steps.
 
-    b = log u, u ~ U[1, t_max − 1], for a gate that carries the state where it is one. Where the
-    bias alone speaks, a unit keeps σ(b) = u / (1 + u) of its state in a step, so that what it has
-    read lives for 1 / (1 − σ(b)) = 1 + u steps in the mean: uniform between 2 and `t_max`.
+        b = log u,   u ~ U[1, t_max − 1]
 
-    For `update_bias_init` of a GRU. (The paper's GRU carries where z is zero: its bias is −log u.)
-    For `forget_bias_init` of an LSTM, whose input gate gets the opposite bias in the paper:
-    `replace(params, b=params.b.at[0].set(-params.b[1]))`.
+    This is for a gate that carries the state when it is 1. If only the bias acts, a unit keeps
+    σ(b) = u / (1 + u) of its state per step, so its mean memory is 1 / (1 − σ(b)) = 1 + u steps:
+    uniform between 2 and `t_max`.
+
+    Use it for `update_bias_init` of a GRU. (The paper's GRU carries the state when z = 0, so its
+    bias is −log u.) Or use it for `forget_bias_init` of an LSTM; the paper gives the input gate the
+    negated bias: `replace(params, b=params.b.at[0].set(-params.b[1]))`.
 
     Args:
-        t_max: the longest memory, in steps, 2 or more; about the longest dependency in the data.
-            May be traced, so that a sweep can draw it.
+        t_max: the longest memory in steps, at least 2; about the longest dependency in the data.
+            May be traced, so a sweep can draw it.
 
     Returns:
-        An initialiser for shapes `[H]`.
+        An initializer for the shape `[H]`.
 
     Raises:
         ValueError: if `t_max` is concrete and less than 2.
@@ -91,7 +94,7 @@ def chrono(t_max: float | Array) -> Initializer:
     Reference:
         Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188
     """
-    # `not >=`, so that NaN is refused too.
+    # `not >=` also rejects NaN.
     if not isinstance(t_max, jax.core.Tracer) and not t_max >= 2:
         raise ValueError(f"`t_max` must be 2 or more steps, got {t_max}.")
 

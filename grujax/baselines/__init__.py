@@ -1,8 +1,8 @@
 """The recurrent cells that a GRU is compared with.
 
-Each cell is a pure function `cell(params, state, x) -> state`, has an initialiser, and keeps the
-contract for time under `grujax.scan_cell`: lengths, resets, direction, dtypes. `count_parameters`
-says how large any of them is, for comparisons at equal size.
+Each cell is a pure function `cell(params, state, x) -> state` with a function that draws its
+parameters. `grujax.scan_cell` runs it over time, with lengths, resets and both directions as for
+the GRU. `count_parameters` returns the size of any of them, for comparisons at equal size.
 
     cell                    state        parameters
     rnn_cell                h [B, H]     I·H + H² + H

@@ -1,7 +1,8 @@
-"""The GRU with layer normalisation, in the form that Dreamer's world models use.
+"""The GRU with layer normalization, in the form that Dreamer's world models use.
 
-One linear map of input and state, without a bias; layer normalisation over the pre-activations of
-all three gates together; and the reset gate inside the tanh, on all of the candidate:
+It has one linear map of input and state without a bias, layer normalization over the
+pre-activations of all three gates together, and the reset gate inside the tanh, where it scales the
+whole pre-activation of the candidate:
 
     a        = x·Wx + h·Wh                                    [3H]
     ã        = scale ∘ (a − mean(a)) / √(var(a) + ε) + offset   mean and variance over all 3H
@@ -19,7 +20,8 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
-from grujax.cell import GRUGates, matmul, promote_operands, update_state
+from grujax.baselines.sizes import LayerSizes
+from grujax.cell import matmul, promote_operands, update_state
 from grujax.params import Initializer, check_arrays, check_sizes, draw_gates
 
 _AXES = {"w_x": (3, "I", "H"), "w_h": (3, "H", "H"), "scale": (3, "H"), "offset": (3, "H")}
@@ -28,30 +30,27 @@ _EPSILON = 1e-3  # as in Dreamer
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class LayerNormGRUParams:
-    """Parameters of one layer-normalised GRU layer: a pytree of 3·(I·H + H²) + 6·H numbers.
+class LayerNormGRUParams(LayerSizes):
+    """Parameters of one layer-normalized GRU layer: a pytree of 3·(I·H + H²) + 6·H numbers.
 
-    The gates lie on the leading axis, in the order r (reset), z (update), n (candidate).
+    The leading axis holds the gates in the order r (reset), z (update), n (candidate).
 
     Attributes:
         w_x: `[3, I, H]`, input weights.
         w_h: `[3, H, H]`, recurrent weights.
-        scale: `[3, H]`, of the normalised pre-activations.
-        offset: `[3, H]`, added to them: the gates' biases.
+        scale: `[3, H]`, factors of the normalized pre-activations.
+        offset: `[3, H]`, added to the normalized pre-activations: the gates' biases.
+
+    Example:
+        >>> params = init_layer_norm_gru(jax.random.key(0), input_size=2, hidden_size=3)
+        >>> params.scale.shape, params.input_size, params.hidden_size
+        ((3, 3), 2, 3)
     """
 
     w_x: Array  # [3, I, H]
     w_h: Array  # [3, H, H]
     scale: Array  # [3, H]
     offset: Array  # [3, H]
-
-    @property
-    def input_size(self) -> int:
-        return self.w_x.shape[-2]
-
-    @property
-    def hidden_size(self) -> int:
-        return self.w_h.shape[-1]
 
 
 def init_layer_norm_gru(
@@ -64,23 +63,35 @@ def init_layer_norm_gru(
     recurrent_kernel_init: Initializer = initializers.orthogonal(),
     update_bias_init: Initializer = initializers.ones,
 ) -> LayerNormGRUParams:
-    """Draws the parameters of one layer-normalised GRU layer, initialisers once per gate.
+    """Draws the parameters of one layer-normalized GRU layer.
+
+    Each initializer is called once per gate. `scale` is ones.
 
     Args:
         key: a JAX random key.
         input_size: I.
         hidden_size: H.
-        dtype: a floating dtype, of all parameters.
-        kernel_init: for each gate's input weights `[I, H]`.
-        recurrent_kernel_init: for each gate's recurrent weights `[H, H]`.
-        update_bias_init: for the update gate's row of `offset`, whose other rows are zero. The
-            default, ones, is Dreamer's update bias of −1, which it adds to the logit of 1 − z.
+        dtype: the floating dtype of all parameters.
+        kernel_init: initializes each gate's input weights `[I, H]`.
+        recurrent_kernel_init: initializes each gate's recurrent weights `[H, H]`.
+        update_bias_init: initializes the update gate's row `[H]` of `offset`; the other rows are
+            zeros. The default of ones corresponds to Dreamer's update bias of −1, which Dreamer
+            adds to the logit of 1 − z.
 
     Returns:
-        `LayerNormGRUParams` of the given dtype, `scale` ones.
+        `LayerNormGRUParams` of the given dtype.
 
     Raises:
         ValueError: if a size is not a positive integer, or `dtype` is not floating.
+
+    Example:
+        >>> params = init_layer_norm_gru(jax.random.key(0), input_size=8, hidden_size=16)
+        >>> params.w_x.shape, params.offset[:, 0].tolist()
+        ((3, 8, 16), [0.0, 1.0, 0.0])
+
+    Reference:
+        Ba et al. 2016, https://arxiv.org/abs/1607.06450;
+        Hafner et al. 2021 (this variant), https://arxiv.org/abs/2010.02193
     """
     check_sizes(input_size, hidden_size, dtype)
     key_x, key_h, key_b = jax.random.split(key, 3)
@@ -94,11 +105,16 @@ def init_layer_norm_gru(
 
 
 def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array:
-    """One step of a layer-normalised GRU; the equations are at the top of this file.
+    """One step of a layer-normalized GRU.
 
-    Dreamer computes the logit u of 1 − z, adds its update bias of −1 to it, and writes
-    h' = σ(u − 1) ∘ n + (1 − σ(u − 1)) ∘ h. Its weights give the same function here with the update
-    gate's rows of `scale` and `offset` negated, and 1 added to that of `offset`.
+        a        = x·Wx + h·Wh
+        ã        = scale ∘ (a − mean(a)) / √(var(a) + ε) + offset
+        r, z, n  = σ(ãr), σ(ãz), tanh(r ∘ ãn)
+        h'       = z ∘ h + (1 − z) ∘ n
+
+    Dreamer computes the logit u of 1 − z, adds its update bias of −1, and writes
+    h' = σ(u − 1) ∘ n + (1 − σ(u − 1)) ∘ h. To use its weights here, negate the update gate's rows
+    of `scale` and `offset`, and add 1 to that row of `offset`.
 
     Args:
         params: `LayerNormGRUParams` for input size I and hidden size H.
@@ -107,10 +123,10 @@ def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array
 
     Returns:
         `[B, H]`, the state after the step, in the promoted dtype of `x` and `params`. Matmuls
-        accumulate, and normalisation and gates are evaluated, in at least float32.
+        accumulate, and normalization and gates are evaluated, in at least float32.
 
     Raises:
-        ValueError: if a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not match.
 
     Example:
         >>> params = init_layer_norm_gru(jax.random.key(0), input_size=8, hidden_size=16)
@@ -119,7 +135,7 @@ def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array
 
     Reference:
         Ba et al. 2016, https://arxiv.org/abs/1607.06450;
-        Hafner et al. 2021 (the form), https://arxiv.org/abs/2010.02193
+        Hafner et al. 2021 (this variant), https://arxiv.org/abs/2010.02193
     """
     check_arrays(params, LayerNormGRUParams, _AXES)
     params, (h,), x = promote_operands(params, {"h": h}, x)
@@ -127,16 +143,16 @@ def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array
     joint = [matmul(x, w_x) + matmul(h, w_h) for w_x, w_h in weights]  # three [B, H]
     a_r, a_z, a_n = (
         scale * gate + offset
-        for scale, gate, offset in zip(params.scale, _normalise(joint), params.offset, strict=True)
+        for scale, gate, offset in zip(params.scale, _normalize(joint), params.offset, strict=True)
     )
     reset, update = jax.nn.sigmoid(a_r), jax.nn.sigmoid(a_z)
-    return update_state(GRUGates(reset, update, jnp.tanh(reset * a_n)), h)
+    return update_state(update, jnp.tanh(reset * a_n), h)
 
 
-def _normalise(gates: list[Array]) -> list[Array]:
-    """Zero mean and unit variance over all gates' units together; [B, H] each."""
+def _normalize(gates: list[Array]) -> list[Array]:
+    """Normalizes to zero mean and unit variance over the units of all gates; [B, H] each."""
     size = sum(gate.shape[-1] for gate in gates)
     mean = sum(gate.sum(-1, keepdims=True) for gate in gates) / size
-    centred = [gate - mean for gate in gates]
-    variance = sum(jnp.square(gate).sum(-1, keepdims=True) for gate in centred) / size
-    return [gate * jax.lax.rsqrt(variance + _EPSILON) for gate in centred]
+    centered = [gate - mean for gate in gates]
+    variance = sum(jnp.square(gate).sum(-1, keepdims=True) for gate in centered) / size
+    return [gate * jax.lax.rsqrt(variance + _EPSILON) for gate in centered]

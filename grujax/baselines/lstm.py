@@ -1,4 +1,4 @@
-"""The long short-term memory: a state h, and a memory c that the gates guard.
+"""The long short-term memory (LSTM): a hidden state h and a gated memory cell c.
 
 i  = σ(x·Wxi + h·Whi + bi)          input gate
 f  = σ(x·Wxf + h·Whf + bf)          forget gate
@@ -19,6 +19,7 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
 from grujax.params import Initializer, check_arrays, check_sizes, draw_gates
 
@@ -27,36 +28,42 @@ _AXES = {"w_x": (4, "I", "H"), "w_h": (4, "H", "H"), "b": (4, "H")}
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class LSTMParams:
+class LSTMParams(LayerSizes):
     """Parameters of one LSTM layer: a pytree of 4·(I·H + H² + H) numbers.
 
-    The gates lie on the leading axis, in the order i (input), f (forget), g (candidate),
-    o (output), which is that of PyTorch and Flax.
+    The leading axis holds the gates in the order i (input), f (forget), g (candidate), o (output),
+    as in PyTorch and Flax.
 
     Attributes:
         w_x: `[4, I, H]`, input weights.
         w_h: `[4, H, H]`, recurrent weights.
         b: `[4, H]`, biases.
+
+    Example:
+        >>> params = LSTMParams(jnp.ones((4, 2, 3)), jnp.ones((4, 3, 3)), b=jnp.zeros((4, 3)))
+        >>> params.input_size, params.hidden_size
+        (2, 3)
     """
 
     w_x: Array  # [4, I, H]
     w_h: Array  # [4, H, H]
     b: Array  # [4, H]
 
-    @property
-    def input_size(self) -> int:
-        return self.w_x.shape[-2]
-
-    @property
-    def hidden_size(self) -> int:
-        return self.w_h.shape[-1]
-
 
 class LSTMState(NamedTuple):
-    """What an LSTM carries from step to step."""
+    """The state of an LSTM between two steps.
 
-    h: Array  # [B, H], also the output
-    c: Array  # [B, H], the memory
+    Attributes:
+        h: `[B, H]`, the hidden state, which is also the output.
+        c: `[B, H]`, the memory cell.
+
+    Example:
+        >>> LSTMState(h=jnp.zeros((4, 16)), c=jnp.zeros((4, 16))).c.shape
+        (4, 16)
+    """
+
+    h: Array  # [B, H]
+    c: Array  # [B, H]
 
 
 def init_lstm(
@@ -70,23 +77,29 @@ def init_lstm(
     bias_init: Initializer = initializers.zeros,
     forget_bias_init: Initializer = initializers.ones,
 ) -> LSTMParams:
-    """Draws the parameters of one LSTM layer; every initialiser is called once per gate.
+    """Draws the parameters of one LSTM layer. Each initializer is called once per gate.
 
     Args:
         key: a JAX random key.
         input_size: I.
         hidden_size: H.
-        dtype: a floating dtype, of all parameters.
-        kernel_init: for each gate's input weights `[I, H]`.
-        recurrent_kernel_init: for each gate's recurrent weights `[H, H]`.
-        bias_init: for each gate's bias `[H]`, but for the forget gate's.
-        forget_bias_init: for the forget gate's bias; ones, so that a new LSTM remembers.
+        dtype: the floating dtype of all parameters.
+        kernel_init: initializes each gate's input weights `[I, H]`.
+        recurrent_kernel_init: initializes each gate's recurrent weights `[H, H]`.
+        bias_init: initializes each gate's bias `[H]`, except the forget gate's.
+        forget_bias_init: initializes the forget gate's bias `[H]`; ones by default, so that a new
+            LSTM remembers.
 
     Returns:
         `LSTMParams` of the given dtype.
 
     Raises:
         ValueError: if a size is not a positive integer, or `dtype` is not floating.
+
+    Example:
+        >>> params = init_lstm(jax.random.key(0), input_size=8, hidden_size=16)
+        >>> params.w_h.shape, params.b[:, 0].tolist()
+        ((4, 16, 16), [0.0, 1.0, 0.0, 0.0])
 
     Reference:
         Jozefowicz et al. 2015 (the forget gate's bias),
@@ -107,16 +120,16 @@ def lstm_cell(params: LSTMParams, state: LSTMState, x: Array) -> LSTMState:
 
     Args:
         params: `LSTMParams` for input size I and hidden size H.
-        state: `LSTMState(h [B, H], c [B, H])`, before the step; B stands for any number of batch
+        state: `LSTMState(h [B, H], c [B, H])` before the step; B stands for any number of batch
             axes.
         x: `[B, I]`, the input.
 
     Returns:
-        `LSTMState`, after the step, in the promoted dtype of `x` and `params`. Matmuls accumulate,
-        and gates are evaluated, in at least float32.
+        `LSTMState` after the step, each `[B, H]` in the promoted dtype of `x` and `params`. Matmuls
+        accumulate and gates are evaluated in at least float32.
 
     Raises:
-        ValueError: if a shape or dtype does not fit, or `state` is not an `LSTMState`.
+        ValueError: if a shape or dtype does not match, or `state` is not an `LSTMState`.
 
     Example:
         >>> params = init_lstm(jax.random.key(0), input_size=8, hidden_size=16)

@@ -1,19 +1,20 @@
-"""The minimal GRU: gates that do not read the state, so that time runs in parallel.
+"""The minimal GRU, whose gates do not depend on the state, so that all steps run in parallel.
 
     z  = σ(x·Wz + bz)                   update gate
     n  = x·Wn + bn                      candidate
     h' = z ∘ h + (1 − z) ∘ n            z = 1 carries the state
 
-Feng et al. write h' = (1 − z) ∘ h + z ∘ n: their z is 1 − z here. Their weights give the same
-function with the update gate's row of `w_x` and `b` negated. This is the paper's plain form; its
-form in log space, which bounds the candidate from below, is another function.
+Feng et al. write h' = (1 − z) ∘ h + z ∘ n, so their z is 1 − z here. To use their weights, negate
+the update gate's row of `w_x` and `b`. This is the paper's plain form. The paper also has a form in
+log space, which is a different function: it bounds the candidate from below.
 
-h' is linear in h. Steps, as pairs (a, b) that map h to a ∘ h + b, compose associatively:
+h' is linear in h. A step is a pair (a, b) that maps h to a ∘ h + b. Steps compose associatively:
 
     (a₂, b₂) ∘ (a₁, b₁) = (a₂ ∘ a₁, a₂ ∘ b₁ + b₂)
 
-With a = z and b = (1 − z) ∘ n, a parallel scan gives every step's map from h0 to the state after
-it. A step that does not exist is (1, 0), and a step that starts afresh is (0, z ∘ h0 + b).
+With a = z and b = (1 − z) ∘ n, a parallel scan computes for each step the map from h0 to the state
+after that step. A step in the padding is (1, 0). A step that restarts from a state s is
+(0, z ∘ s + b).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
+from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
 from grujax.checks import as_states
 from grujax.implementations.types import where_exists
@@ -37,24 +39,21 @@ _AXES = {"w_x": (2, "I", "H"), "b": (2, "H")}
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class MinGRUParams:
+class MinGRUParams(LayerSizes):
     """Parameters of one minimal GRU layer: a pytree of 2·(I·H + H) numbers.
 
     Attributes:
-        w_x: `[2, I, H]`, weights of the update gate and of the candidate.
-        b: `[2, H]`, their biases.
+        w_x: `[2, I, H]`, input weights of the update gate and of the candidate.
+        b: `[2, H]`, biases of the update gate and of the candidate.
+
+    Example:
+        >>> params = MinGRUParams(w_x=jnp.ones((2, 4, 3)), b=jnp.zeros((2, 3)))
+        >>> params.input_size, params.hidden_size
+        (4, 3)
     """
 
     w_x: Array  # [2, I, H]
     b: Array  # [2, H]
-
-    @property
-    def input_size(self) -> int:
-        return self.w_x.shape[-2]
-
-    @property
-    def hidden_size(self) -> int:
-        return self.w_x.shape[-1]
 
 
 def init_min_gru(
@@ -67,22 +66,30 @@ def init_min_gru(
     bias_init: Initializer = initializers.zeros,
     update_bias_init: Initializer | None = None,
 ) -> MinGRUParams:
-    """Draws the parameters of one minimal GRU layer; every initialiser is called once per gate.
+    """Draws the parameters of one minimal GRU layer. Each initializer is called once per gate.
 
     Args:
         key: a JAX random key.
         input_size: I.
         hidden_size: H.
-        dtype: a floating dtype, of all parameters.
-        kernel_init: for each gate's weights `[I, H]`.
-        bias_init: for each gate's bias `[H]`.
-        update_bias_init: for the update gate's bias alone; `bias_init` if None.
+        dtype: the floating dtype of all parameters.
+        kernel_init: initializes each gate's weights `[I, H]`.
+        bias_init: initializes each gate's bias `[H]`.
+        update_bias_init: initializes the update gate's bias `[H]`; `bias_init` if None.
 
     Returns:
         `MinGRUParams` of the given dtype.
 
     Raises:
         ValueError: if a size is not a positive integer, or `dtype` is not floating.
+
+    Example:
+        >>> params = init_min_gru(jax.random.key(0), input_size=8, hidden_size=16)
+        >>> params.w_x.shape, params.b.shape
+        ((2, 8, 16), (2, 16))
+
+    Reference:
+        Feng et al. 2024, https://arxiv.org/abs/2410.01201
     """
     check_sizes(input_size, hidden_size, dtype)
     key_x, key_b = jax.random.split(key)
@@ -94,7 +101,10 @@ def init_min_gru(
 
 
 def min_gru_cell(params: MinGRUParams, h: Array, x: Array) -> Array:
-    """One step of a minimal GRU; the equations are at the top of this file.
+    """One step of a minimal GRU.
+
+        z  = σ(x·Wz + bz)
+        h' = z ∘ h + (1 − z) ∘ (x·Wn + bn)
 
     Args:
         params: `MinGRUParams` for input size I and hidden size H.
@@ -103,10 +113,10 @@ def min_gru_cell(params: MinGRUParams, h: Array, x: Array) -> Array:
 
     Returns:
         `[B, H]`, the state after the step, in the promoted dtype of `x` and `params`. Matmuls
-        accumulate, and gates are evaluated, in at least float32.
+        accumulate and gates are evaluated in at least float32.
 
     Raises:
-        ValueError: if a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not match.
 
     Example:
         >>> params = init_min_gru(jax.random.key(0), input_size=8, hidden_size=16)
@@ -134,23 +144,24 @@ def min_gru(
 ) -> tuple[Array, Array]:
     """Runs a minimal GRU over a sequence, in parallel over time.
 
-    The same as `scan_cell` over `min_gru_cell`, in a number of dependent steps that grows with
-    log T. Between the steps it keeps at least float32.
+    Computes the same as `scan_cell` over `min_gru_cell`, with O(log T) dependent steps. The state
+    between steps has at least float32 precision.
 
     Args:
         params: `MinGRUParams` for input size I and hidden size H.
-        xs: `[T, B, I]`, the inputs; B stands for any number of batch axes, none included.
+        xs: `[T, B, I]`, the inputs; B stands for any number of batch axes, including none.
         h0: the initial state, broadcast against `[B, H]`; zeros if None.
         lengths: `[B]` integers, see `grujax.gru`.
         resets: `[T, B]` bool, see `grujax.gru`.
-        reset_state: what resets go back to; `h0` if None. See `grujax.gru`.
-        reverse: walk each row from its own last existing step down to 0.
+        reset_state: the state after a reset, broadcast against `[B, H]`; `h0` if None. See
+            `grujax.gru`.
+        reverse: whether to run each row from its last valid step to step 0.
 
     Returns:
-        `(h_last, hs)`, `[B, H]` and `[T, B, H]`, as `grujax.gru`.
+        `(h_last [B, H], hs [T, B, H])`, as `grujax.gru`.
 
     Raises:
-        ValueError: if a shape, dtype or concrete length does not fit.
+        ValueError: if a shape, a dtype or a concrete length does not match.
 
     Example:
         >>> params = init_min_gru(jax.random.key(0), input_size=8, hidden_size=16)
@@ -169,31 +180,31 @@ def min_gru(
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
     state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
-    exists, starts = steps_of_walk(steps, batch, lengths, resets, reverse)
+    valid, restart = steps_of_walk(steps, batch, lengths, resets, reverse)
     if steps == 0:
         return state, jnp.zeros((0, *state.shape), dtype)
 
     params, inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, inputs))
-    factor, addend = _linear_step(params, where_exists(exists, inputs))
-    if starts is not None:
-        starts = starts[..., None]
-        addend = jnp.where(starts, factor * after_reset + addend, addend)
-        factor = jnp.where(starts, 0, factor)
-    if exists is not None:
-        exists = exists[..., None]
-        factor, addend = jnp.where(exists, factor, 1), jnp.where(exists, addend, 0)
+    factor, addend = _linear_step(params, where_exists(valid, inputs))
+    if restart is not None:
+        restart = restart[..., None]
+        addend = jnp.where(restart, factor * after_reset + addend, addend)
+        factor = jnp.where(restart, 0, factor)
+    if valid is not None:
+        valid = valid[..., None]
+        factor, addend = jnp.where(valid, factor, 1), jnp.where(valid, addend, 0)
     factor, addend = jax.lax.associative_scan(_compose, (factor, addend), reverse=reverse)
     hs = (factor * state + addend).astype(dtype)
     h_last = hs[0 if reverse else -1]
-    return h_last, hs if exists is None else jnp.where(exists, hs, 0)
+    return h_last, hs if valid is None else jnp.where(valid, hs, 0)
 
 
 def _linear_step(params: MinGRUParams, xs: Array) -> tuple[Array, Array]:
-    """`(z, (1 − z) ∘ n)`, each `[..., H]` in at least float32: what a step does to the state."""
+    """The step h → a ∘ h + b: `(a, b) = (z, (1 − z) ∘ n)`, `[..., H]`, in at least float32."""
     a_z, n = (matmul(xs, w) + b for w, b in zip(params.w_x, params.b, strict=True))
     update = jax.nn.sigmoid(a_z)
     return update, (1 - update) * n
 
 
-def _compose(first: tuple[Array, Array], then: tuple[Array, Array]) -> tuple[Array, Array]:
-    return then[0] * first[0], then[0] * first[1] + then[1]
+def _compose(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    return second[0] * first[0], second[0] * first[1] + second[1]

@@ -1,4 +1,4 @@
-"""The plain recurrent network: a state without gates.
+"""The simple recurrent network (Elman 1990), which has no gates.
 
 h' = tanh(x·Wx + h·Wh + b)
 """
@@ -13,6 +13,7 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import DTypeLike
 
+from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
 from grujax.params import Initializer, check_arrays, check_sizes, draw
 
@@ -21,26 +22,23 @@ _AXES = {"w_x": ("I", "H"), "w_h": ("H", "H"), "b": ("H",)}
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class RNNParams:
-    """Parameters of one plain recurrent layer: a pytree of I·H + H² + H numbers.
+class RNNParams(LayerSizes):
+    """Parameters of one layer of a simple recurrent network: a pytree of I·H + H² + H numbers.
 
     Attributes:
         w_x: `[I, H]`, input weights.
         w_h: `[H, H]`, recurrent weights.
         b: `[H]`, bias.
+
+    Example:
+        >>> params = RNNParams(w_x=jnp.ones((2, 3)), w_h=jnp.eye(3), b=jnp.zeros(3))
+        >>> params.input_size, params.hidden_size
+        (2, 3)
     """
 
     w_x: Array  # [I, H]
     w_h: Array  # [H, H]
     b: Array  # [H]
-
-    @property
-    def input_size(self) -> int:
-        return self.w_x.shape[-2]
-
-    @property
-    def hidden_size(self) -> int:
-        return self.w_h.shape[-1]
 
 
 def init_rnn(
@@ -53,22 +51,30 @@ def init_rnn(
     recurrent_kernel_init: Initializer = initializers.orthogonal(),
     bias_init: Initializer = initializers.zeros,
 ) -> RNNParams:
-    """Draws the parameters of one plain recurrent layer.
+    """Draws the parameters of one layer of a simple recurrent network.
 
     Args:
         key: a JAX random key.
         input_size: I.
         hidden_size: H.
-        dtype: a floating dtype, of all parameters.
-        kernel_init: for the input weights `[I, H]`.
-        recurrent_kernel_init: for the recurrent weights `[H, H]`.
-        bias_init: for the bias `[H]`.
+        dtype: the floating dtype of all parameters.
+        kernel_init: initializes the input weights `[I, H]`.
+        recurrent_kernel_init: initializes the recurrent weights `[H, H]`.
+        bias_init: initializes the bias `[H]`.
 
     Returns:
         `RNNParams` of the given dtype.
 
     Raises:
         ValueError: if a size is not a positive integer, or `dtype` is not floating.
+
+    Example:
+        >>> params = init_rnn(jax.random.key(0), input_size=8, hidden_size=16)
+        >>> params.w_x.shape, params.w_h.shape
+        ((8, 16), (16, 16))
+
+    Reference:
+        Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
     """
     check_sizes(input_size, hidden_size, dtype)
     key_x, key_h, key_b = jax.random.split(key, 3)
@@ -80,7 +86,7 @@ def init_rnn(
 
 
 def rnn_cell(params: RNNParams, h: Array, x: Array) -> Array:
-    """One step of a plain recurrent network, h' = tanh(x·Wx + h·Wh + b).
+    """One step of a simple recurrent network, h' = tanh(x·Wx + h·Wh + b).
 
     Args:
         params: `RNNParams` for input size I and hidden size H.
@@ -89,10 +95,10 @@ def rnn_cell(params: RNNParams, h: Array, x: Array) -> Array:
 
     Returns:
         `[B, H]`, the state after the step, in the promoted dtype of `x` and `params`. Matmuls
-        accumulate, and tanh is evaluated, in at least float32.
+        accumulate and tanh is evaluated in at least float32.
 
     Raises:
-        ValueError: if a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not match.
 
     Example:
         >>> params = init_rnn(jax.random.key(0), input_size=8, hidden_size=16)
