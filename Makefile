@@ -1,17 +1,24 @@
-# `make demo` trains the first experiment, `make test` runs every test. Both set up .venv first.
+# `make demo` trains the first experiment, `make test` checks the code. Both set up .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test lint types format clean
+.PHONY: demo test test-all test-long lint types format clean
 
 demo: $(VENV)/.experiments-$(VERSION)
 	$(BIN)/python -m grujax.kernels || true  # without a compiler the scan runs
 	$(BIN)/python -m experiments.sentiment
 
-test: $(VENV)/.dev-$(VERSION)
-	$(BIN)/python -m pytest -n auto
+test: $(VENV)/.dev-$(VERSION)  # every module: 15 minutes on 2 cores
+	$(PYTEST) -m "not slow and not long"
+
+test-all: $(VENV)/.dev-$(VERSION)  # also all combinations, processes, and kills: 75 minutes
+	$(PYTEST) -m "not long"
+
+test-long: $(VENV)/.dev-$(VERSION)  # quick runs of all experiments, fuzzing, documented commands
+	$(PYTEST) -m long
 
 lint: $(VENV)/.dev-$(VERSION)
 	$(BIN)/ruff check .

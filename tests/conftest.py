@@ -46,31 +46,20 @@ def pytest_configure(config):
         building.build()
 
 
-def pytest_collection_modifyitems(config, items):
-    """Skips what asks for the native kernel where nothing can build it; leaves out what Newton's
-    method does not need to show again."""
-    from tests.helpers import COMPILER, shows_nothing_new
+def pytest_collection_modifyitems(items):
+    """Skips the tests of the native kernel where nothing can build it."""
+    from tests.helpers import COMPILER
 
-    left_out = []
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if COMPILER is None and parameters.get("implementation") == "native":
             item.add_marker(pytest.mark.skip(reason="there is no C++ compiler"))
-        if parameters.get("implementation") == "newton" and shows_nothing_new(
-            item.originalname, parameters
-        ):
-            left_out.append(item)
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(autouse=True)
 def compile_quickly(request):
     """Half the optimisation for Newton's method, whose programs are large and run in no time."""
-    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
-    is_own = request.path.stem.startswith("test_newton")
-    is_newton = is_own or parameters.get("implementation") == "newton"
-    jax.config.update("jax_disable_most_optimizations", is_newton)
+    jax.config.update("jax_disable_most_optimizations", "newton" in request.path.parts)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
 
@@ -95,9 +84,9 @@ def x64():
 def stop_after(monkeypatch):
     """A function: calls `run` and interrupts it just after the checkpoint of an epoch, as Ctrl-C
     does."""
-    from experiments.common.training import loop
+    from experiments.common.training.checkpoints import Checkpoints
 
-    save = loop.Checkpoints.save
+    save = Checkpoints.save
 
     def stop(epochs: int, run: Callable[[], object]) -> None:
         def save_and_stop(self, epoch, state):
@@ -106,7 +95,7 @@ def stop_after(monkeypatch):
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop.Checkpoints, "save", save_and_stop)
+            patch.setattr(Checkpoints, "save", save_and_stop)
             with pytest.raises(KeyboardInterrupt):
                 run()
 

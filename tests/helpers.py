@@ -1,16 +1,4 @@
-"""What the tests share: the implementations, one table of cases, tolerances, and the reference.
-
-The reference is a transcription of the textbook equations, row by row and step by step in Python:
-
-    r  = σ(Wr·[h, x] + br)
-    z  = σ(Wz·[h, x] + bz)
-    h̃  = tanh(W·[r ∘ h, x] + b)                  reset before the product (Cho et al. 2014)
-    h̃  = tanh(Wx·x + b + r ∘ (Wh·h + bh))        reset after it (cuDNN)
-    h' = (1 − z) ∘ h + z ∘ h̃
-
-Its z is 1 − z of the package, so the update gate's weights and bias change their sign. It is
-written against NumPy; handed `jax.numpy` as its module, it gives the reference gradients.
-"""
+"""What the tests share: the implementations, one table of cases, tolerances."""
 
 import shutil
 import zlib
@@ -23,44 +11,41 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.extend.core import jaxprs_in_params
 
 import grujax
 from grujax.implementations.native.building import COMPILERS
+from tests.reference import Inputs
 
 ROOT = Path(__file__).parents[1]  # of the repository
 
-# Every implementation keeps the contract for time in these dtypes; the first is the most exact.
-IMPLEMENTATIONS = {
+# The dtypes of each implementation, the most exact one first.
+DTYPES_OF = {
     "plain": ("float64", "float32", "bfloat16", "float16"),
     "scan": ("float64", "float32", "bfloat16", "float16"),
     "native": ("float32", "bfloat16"),
     "newton": ("float64", "float32", "bfloat16", "float16"),
 }
+# Every test of the contract runs these. Newton's programs compile for long: its picked cases are in
+# `tests/grujax/implementations/newton/test_contract.py`.
+IMPLEMENTATIONS = ("plain", "scan", "native")
 
 
 def best_dtype(implementation: str) -> str:
-    return IMPLEMENTATIONS[implementation][0]
+    return DTYPES_OF[implementation][0]
 
 
-def shows_nothing_new(test: str, parameters: dict[str, Any]) -> bool:
-    """Whether a test is left out for Newton's method, whose programs take twice as long to compile.
+def _slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
 
-    What remains has one reset form and direction, but for the table of cases, and of the table
-    what combines several things. Batch axes and second derivatives are code shared with the scan.
-    """
-    reset_after, reverse = parameters.get("reset_after"), parameters.get("reverse", True)
-    if test == "test_outputs_and_gradients_equal_the_textbooks":
-        cases = ("lengths and resets", "long", "no steps", "no rows", "size one")
-        return reset_after == reverse or str(parameters["case"]) not in cases
-    return (
-        (reset_after is True or (reset_after is False and not reverse))
-        or test.startswith(("test_second_derivatives", "test_derivatives"))
-        or parameters.get("mapped", {"params"}) not in ({"params"}, set(Inputs._fields))
-        or len(parameters.get("rates", "two")) < 2
-        or parameters.get("every", 4) != 4
-    )
 
+# Each reset form and each direction once; their other pairs are slow.
+form_and_direction = pytest.mark.parametrize(
+    ("reset_after", "reverse"),
+    [(True, False), (False, True), _slow(True, True), _slow(False, False)],
+    ids=["after", "before-reverse", "after-reverse", "before"],
+)
 
 # What builds the native kernel; without one, its tests are skipped (tests/conftest.py).
 COMPILER = next((path for name in COMPILERS if (path := shutil.which(name))), None)
@@ -101,18 +86,6 @@ CASES = [
     Case("size one", steps=4, batch=(2,), lengths=(4, 2), input_size=1, hidden_size=1, small=True),
 ]
 BOTH = next(case for case in CASES if case.name == "lengths and resets")
-
-
-class Inputs(NamedTuple):
-    """The arguments of `gru`, and a cotangent for each of its results."""
-
-    params: Any
-    xs: Any
-    h0: Any
-    lengths: Any
-    resets: Any
-    h_last_bar: Any
-    hs_bar: Any
 
 
 @dataclass
@@ -198,95 +171,10 @@ def pull_back_through(run: Callable[..., Any], inputs: Inputs, reverse: bool):
     return outputs, pull_back((inputs.h_last_bar, inputs.hs_bar))
 
 
-def reference_outputs(inputs: Inputs, reverse: bool):
-    return reference_gru(
-        inputs.params, inputs.xs, inputs.h0, inputs.lengths, inputs.resets, reverse
-    )
-
-
-def reference_gradients(inputs: Inputs, reverse: bool):
-    """The gradients of (params, xs, h0), by JAX through the reference, step by step."""
-    return pull_back_through(partial(reference_gru, numpy=jnp), as_jax(inputs), reverse)[1]
-
-
 def as_jax(inputs: Inputs) -> Inputs:
     """Arrays of JAX for all but the masks, which the reference reads in Python."""
     arrays = jax.tree.map(jnp.asarray, inputs)
     return arrays._replace(lengths=inputs.lengths, resets=inputs.resets)
-
-
-def reference_gru(params, xs, h0, lengths, resets, reverse=False, numpy=np):
-    """`(h_last, hs)` of a GRU, by the textbook's equations."""
-    weights = textbook_weights(params, numpy)
-
-    def step(h, x):
-        return textbook_step(weights, h, x, params.reset_after, numpy)
-
-    hidden_size = params.b_hn.shape[-1]
-    h0 = numpy.zeros(hidden_size, xs.dtype) if h0 is None else h0
-    h0 = numpy.broadcast_to(h0, (*xs.shape[1:-1], hidden_size))
-    return reference_walk(step, xs, h0, lengths, resets, reverse, numpy)
-
-
-def reference_walk(step, xs, state0, lengths, resets, reverse, numpy):
-    """`(state_last, states)`: each row by itself, a Python loop over its existing steps.
-
-    `step(state, x)` takes and returns one row's state, a tree of [H] or anything else.
-    """
-    steps, batch = xs.shape[0], xs.shape[1:-1]
-    last, rows = [], []
-    for row in np.ndindex(*batch):
-        start = jax.tree.map(lambda leaf, row=row: leaf[row], state0)
-        length = steps if lengths is None else int(lengths[row])
-        outputs = [jax.tree.map(numpy.zeros_like, start)] * steps
-        state = start
-        for t in reversed(range(length)) if reverse else range(length):
-            boundary = t + 1 if reverse else t
-            if resets is not None and boundary < length and resets[(boundary, *row)]:
-                state = start
-            state = outputs[t] = step(state, xs[(t, *row)])
-        last.append(state)
-        if steps:
-            rows.append(jax.tree.map(lambda *leaves: numpy.stack(leaves), *outputs))
-        else:
-            rows.append(jax.tree.map(lambda leaf: numpy.zeros((0, *leaf.shape), leaf.dtype), start))
-    if not rows:
-        return state0, jax.tree.map(
-            lambda leaf: numpy.zeros((steps, *leaf.shape), leaf.dtype), state0
-        )
-    state_last = jax.tree.map(
-        lambda leaf, *rows: numpy.stack(rows).reshape(leaf.shape), state0, *last
-    )
-    states = jax.tree.map(
-        lambda leaf, *rows: numpy.moveaxis(numpy.stack(rows), 0, 1).reshape(steps, *leaf.shape),
-        state0,
-        *rows,
-    )
-    return state_last, states
-
-
-def textbook_weights(params, numpy=np):
-    """Weights over [h, x] and biases, gates r, z, h̃, and the bias of h̃'s recurrent product."""
-    signs = (1, -1, 1)  # the textbook's z is 1 − z: σ(−a) = 1 − σ(a)
-    weights = [
-        sign * numpy.concatenate([params.w_h[gate], params.w_x[gate]])
-        for gate, sign in enumerate(signs)
-    ]
-    biases = [sign * params.b_x[gate] for gate, sign in enumerate(signs)]
-    return weights, biases, params.b_hn
-
-
-def textbook_step(weights, h, x, reset_after, numpy=np):
-    (w_r, w_z, w_n), (b_r, b_z, b_n), b_hn = weights
-    hx = numpy.concatenate([h, x])
-    r = 1 / (1 + numpy.exp(-(hx @ w_r + b_r)))
-    z = 1 / (1 + numpy.exp(-(hx @ w_z + b_z)))
-    if reset_after:
-        H = h.shape[-1]
-        candidate = numpy.tanh(x @ w_n[H:] + b_n + r * (h @ w_n[:H] + b_hn))
-    else:
-        candidate = numpy.tanh(numpy.concatenate([r * h, x]) @ w_n + b_n + b_hn)
-    return (1 - z) * h + z * candidate
 
 
 def assert_close(got, want, dtype: str, tolerance: float | None = None) -> None:

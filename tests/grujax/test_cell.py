@@ -5,7 +5,8 @@ import pytest
 from jax.test_util import check_grads
 
 import grujax
-from tests.helpers import Draw, assert_close, assert_equal, textbook_step, textbook_weights
+from tests.helpers import Draw, assert_close, assert_equal
+from tests.reference import textbook_step, textbook_weights
 
 both_forms = pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
 

@@ -15,23 +15,21 @@ from tests.helpers import (
     BOTH,
     CASES,
     COMPILER,
+    DTYPES_OF,
     IMPLEMENTATIONS,
     TOLERANCE,
     Case,
     Draw,
-    Inputs,
     assert_close,
     assert_equal,
     best_dtype,
     equations_of,
+    form_and_direction,
     inputs_of,
     outputs_and_gradients,
-    reference_gradients,
-    reference_gru,
-    reference_outputs,
     replace_padding,
-    shows_nothing_new,
 )
+from tests.reference import Inputs, reference_gradients, reference_gru, reference_outputs
 
 every_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 # For what JAX itself does right with a plain scan.
@@ -40,15 +38,11 @@ every_own_gradient = pytest.mark.parametrize(
 )
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 both_forms = pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
-# Each form and each direction once, where their product would only cost time.
-form_and_direction = pytest.mark.parametrize(
-    ("reset_after", "reverse"), [(True, False), (False, True)], ids=["after", "before-reverse"]
-)
 
 
 @cache
 def reference(case: Case, reset_after: bool, reverse: bool):
-    """Outputs by NumPy and gradients by JAX, in float64, once for all implementations."""
+    """In float64, once for all implementations."""
     inputs = inputs_of(case, reset_after)
     return reference_outputs(inputs, reverse), reference_gradients(inputs, reverse)
 
@@ -57,12 +51,8 @@ def reference(case: Case, reset_after: bool, reverse: bool):
 
 
 @every_implementation
-@both_directions
-@pytest.mark.parametrize(
-    ("case", "reset_after"),
-    [(case, form) for case in CASES for form in (True, False) if form or not case.small],
-    ids=lambda value: {True: "after", False: "before"}.get(value, str(value)),
-)
+@form_and_direction
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_outputs_and_gradients_equal_the_textbooks(x64, case, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
     got = outputs_and_gradients(inputs_of(case, reset_after, dtype), reverse, implementation)
@@ -70,8 +60,7 @@ def test_outputs_and_gradients_equal_the_textbooks(x64, case, reset_after, rever
 
 
 @every_own_gradient
-@both_directions
-@both_forms
+@form_and_direction
 def test_hundreds_of_steps_with_few_resets_agree_with_plain(
     x64, reset_after, reverse, implementation
 ):
@@ -135,8 +124,7 @@ def test_any_shape_gives_the_reference(steps, batch, sizes, reverse, seed):
     assert_close(got, reference_gru(params, xs, None, lengths, resets, reverse), "float32")
 
 
-@both_directions
-@both_forms
+@form_and_direction
 def test_segments_run_one_by_one_give_the_same_outputs_and_gradients(x64, reset_after, reverse):
     """The strongest statement of what `lengths` and `resets` mean, by `gru` without them."""
     inputs = inputs_of(BOTH, reset_after)
@@ -162,9 +150,6 @@ def test_segments_run_one_by_one_give_the_same_outputs_and_gradients(x64, reset_
     want = outputs_and_gradients_of_segments(inputs)
     for implementation in IMPLEMENTATIONS:
         if implementation == "native" and COMPILER is None:
-            continue
-        variant = {"reset_after": reset_after, "reverse": reverse}
-        if implementation == "newton" and shows_nothing_new("segments", variant):
             continue
         dtype = best_dtype(implementation)
         got = outputs_and_gradients(inputs_of(BOTH, reset_after, dtype), reverse, implementation)
@@ -212,8 +197,7 @@ def test_without_steps_h_last_is_h0_bit_for_bit(reverse, implementation):
 
 
 @every_implementation
-@both_directions
-@both_forms
+@form_and_direction
 def test_the_padding_changes_nothing(x64, reset_after, reverse, implementation):
     clean = inputs_of(BOTH, reset_after, best_dtype(implementation))
     want = outputs_and_gradients(clean, reverse, implementation)
@@ -279,7 +263,7 @@ DTYPES = [  # xs, params, result
 def test_outputs_have_the_promoted_dtype_and_gradients_their_own(
     xs_dtype, params_dtype, dtype, implementation
 ):
-    if dtype not in IMPLEMENTATIONS[implementation]:
+    if dtype not in DTYPES_OF[implementation]:
         pytest.skip(f"has no {dtype}")
     draw = Draw("dtypes", "float32")
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, params_dtype), draw.params(4, 5))
@@ -302,7 +286,7 @@ def test_outputs_have_the_promoted_dtype_and_gradients_their_own(
 
 @every_implementation
 def test_float64_stays_float64(x64, implementation):
-    if "float64" not in IMPLEMENTATIONS[implementation]:
+    if "float64" not in DTYPES_OF[implementation]:
         pytest.skip("has no float64")
     inputs = inputs_of(BOTH, dtype="float64")
     mixed = inputs._replace(params=jax.tree.map(jnp.float32, inputs.params))
@@ -315,8 +299,7 @@ LONG_PADDING = Case("padding", steps=400, batch=(3,), lengths=(3, 0, 400), hidde
 
 
 @every_implementation
-@both_directions
-@both_forms
+@form_and_direction
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_padding_carries_the_state_bit_for_bit(dtype, reset_after, reverse, implementation):
     inputs = inputs_of(LONG_PADDING, reset_after, dtype)
@@ -350,8 +333,7 @@ def test_padding_carries_the_state_bit_for_bit(dtype, reset_after, reverse, impl
 
 
 @every_implementation
-@both_directions
-@both_forms
+@form_and_direction
 def test_bfloat16_is_close_to_float64_over_many_steps(reset_after, reverse, implementation):
     case = Case("bfloat16", steps=64, batch=(2,), lengths=(64, 33), resets=True)
     inputs = inputs_of(case, reset_after, "bfloat16")
@@ -492,7 +474,7 @@ def test_gradients_of_first_and_second_order_are_those_of_finite_differences(
     x64, reset_after, reverse, implementation
 ):
     case = Case("differences", steps=4, batch=(2,), lengths=(4, 2), resets=True, hidden_size=2)
-    if "float64" not in IMPLEMENTATIONS[implementation]:
+    if "float64" not in DTYPES_OF[implementation]:
         pytest.skip("finite differences need float64")
     inputs = inputs_of(case, reset_after)
 
@@ -535,8 +517,7 @@ def gradient_of_gradient(inputs: Inputs, reverse: bool, implementation: str):
 
 
 @every_own_gradient
-@both_directions
-@both_forms
+@form_and_direction
 def test_gradients_of_gradients_equal_those_of_plain(x64, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
     case = Case("twice", steps=37, batch=(2,), lengths=(37, 20), resets=True)
@@ -547,8 +528,7 @@ def test_gradients_of_gradients_equal_those_of_plain(x64, reset_after, reverse, 
 
 
 @every_implementation
-@both_directions
-@both_forms
+@form_and_direction
 def test_forward_mode_works_with_plain_and_else_works_or_says_so(
     x64, reset_after, reverse, implementation
 ):

@@ -12,57 +12,27 @@ import grujax
 from grujax.implementations.types import Masks
 from grujax.regularizers import draw_masks
 from tests.helpers import (
+    DTYPES_OF,
     IMPLEMENTATIONS,
     Case,
     Draw,
     assert_close,
     assert_equal,
     best_dtype,
+    form_and_direction,
     inputs_of,
-    textbook_weights,
 )
+from tests.reference import reference_gradients, reference_outputs
 
 KEY = jax.random.key(7)
 every_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-form_and_direction = pytest.mark.parametrize(
-    ("reset_after", "reverse"), [(True, False), (False, True)], ids=["after", "before-reverse"]
-)
-CASE = Case("regularised", steps=37, batch=(3,), lengths=(37, 0, 20), resets=True)
-LONG = Case("regularised long", steps=259, batch=(16,), lengths=(259, *range(15)), resets=True)
+CASE = Case("regularized", steps=37, batch=(3,), lengths=(37, 0, 20), resets=True)
+LONG = Case("regularized long", steps=259, batch=(16,), lengths=(259, *range(15)), resets=True)
 RATES = {
     "zoneout": {"zoneout": 0.3},
     "recurrent dropout": {"recurrent_dropout": 0.4},
     "both": {"zoneout": 0.3, "recurrent_dropout": 0.4},
 }
-
-
-def reference(inputs, reverse, keeps, rate, scale):
-    """`(h_last, hs)`, a Python loop over rows and steps with the masks given."""
-    (w_r, w_z, w_n), (b_r, b_z, b_n), b_hn = textbook_weights(inputs.params, jnp)
-    steps, batch, _ = inputs.xs.shape
-    last, rows = [], []
-    for b in range(batch):
-        length, h = int(inputs.lengths[b]), inputs.h0[b]
-        outputs = [jnp.zeros_like(h)] * steps
-        for t in reversed(range(length)) if reverse else range(length):
-            boundary = t + 1 if reverse else t
-            if boundary < length and inputs.resets[boundary, b]:
-                h = inputs.h0[b]
-            seen, x = scale[b] * h, inputs.xs[t, b]
-            joint = jnp.concatenate([seen, x])
-            r = jax.nn.sigmoid(joint @ w_r + b_r)
-            new = jax.nn.sigmoid(joint @ w_z + b_z)  # the textbook's z: how much is new
-            H = h.shape[-1]
-            if inputs.params.reset_after:
-                n = jnp.tanh(x @ w_n[H:] + b_n + r * (seen @ w_n[:H] + b_hn))
-            else:
-                n = jnp.tanh(jnp.concatenate([r * seen, x]) @ w_n + b_n + b_hn)
-            updated = (1 - new) * h + new * n
-            h = jnp.where(keeps[t, b], h, rate * h + (1 - rate) * updated)
-            outputs[t] = h
-        last.append(h)
-        rows.append(jnp.stack(outputs))
-    return jnp.stack(last), jnp.stack(rows, axis=1)
 
 
 def outputs_and_gradients(run, inputs):
@@ -76,23 +46,23 @@ def outputs_and_gradients(run, inputs):
 
 
 @cache
-def outputs_and_gradients_of_the_loop(rates, is_training, reset_after, reverse, dtype):
-    """By the loop with the masks that `gru` draws, once for all implementations."""
-    inputs = jax.tree.map(jnp.asarray, inputs_of(CASE, reset_after, dtype))
-    T, B, H = CASE.steps, CASE.batch[0], CASE.hidden_size
+def reference(rates, is_training, reset_after, reverse, dtype):
+    """Outputs and gradients with the masks that `gru` draws in this dtype."""
+    inputs = inputs_of(CASE, reset_after)
     zoneout, dropout = (RATES[rates].get(name, 0) for name in ("zoneout", "recurrent_dropout"))
-    masks = draw_masks(Masks(), KEY if is_training else None, zoneout, dropout, T, inputs.h0)
-    keeps = jnp.zeros((T, B, H), bool) if masks.keeps is None else masks.keeps
-    rate = 0.0 if masks.zoneout is None else masks.zoneout
-    scale = jnp.ones((B, H), dtype) if masks.scale is None else masks.scale
-    assert not is_training or bool(jnp.any(keeps)) or bool(jnp.any(scale != 1))
-    clean = inputs._replace(lengths=CASE.lengths, resets=np.asarray(inputs.resets))
-    return outputs_and_gradients(
-        lambda inputs: reference(inputs, reverse, keeps, rate, scale), clean
-    )
+    key, h0 = KEY if is_training else None, jnp.asarray(inputs.h0, dtype)
+    masks = draw_masks(Masks(), key, zoneout, dropout, CASE.steps, h0)
+    options = {
+        "zoneout_mask": None if masks.keeps is None else np.asarray(masks.keeps),
+        "zoneout": 0.0 if masks.zoneout is None else float(masks.zoneout),
+        "dropout_mask": None if masks.scale is None else np.asarray(masks.scale),
+    }
+    assert not is_training or masks.keeps is not None or masks.scale is not None
+    run = partial(reference_outputs, inputs, reverse), partial(reference_gradients, inputs, reverse)
+    return tuple(function(**options) for function in run)
 
 
-def run_gru(inputs, *, reverse, implementation, **regularisers):
+def run_gru(inputs, *, reverse, implementation, **regularizers):
     return grujax.gru(
         inputs.params,
         inputs.xs,
@@ -101,7 +71,7 @@ def run_gru(inputs, *, reverse, implementation, **regularisers):
         resets=inputs.resets,
         reverse=reverse,
         implementation=implementation,
-        **regularisers,
+        **regularizers,
     )
 
 
@@ -109,16 +79,14 @@ def run_gru(inputs, *, reverse, implementation, **regularisers):
 @form_and_direction
 @pytest.mark.parametrize("key", [KEY, None], ids=["training", "evaluation"])
 @pytest.mark.parametrize("rates", RATES)
-def test_outputs_and_gradients_equal_a_loop_with_these_masks(
+def test_outputs_and_gradients_equal_the_reference_with_these_masks(
     x64, rates, key, reset_after, reverse, implementation
 ):
     dtype = best_dtype(implementation)
     inputs = jax.tree.map(jnp.asarray, inputs_of(CASE, reset_after, dtype))
     options = {"reverse": reverse, "implementation": implementation, "key": key, **RATES[rates]}
     got = jax.jit(partial(outputs_and_gradients, partial(run_gru, **options)))(inputs)
-    is_training = key is not None
-    want = outputs_and_gradients_of_the_loop(rates, is_training, reset_after, reverse, dtype)
-    assert_close(got, want, dtype)
+    assert_close(got, reference(rates, key is not None, reset_after, reverse, dtype), dtype)
 
 
 @form_and_direction
@@ -144,9 +112,9 @@ def test_long_sequences_agree_with_plain(x64, key, reset_after, reverse):
 def test_derivatives_are_those_of_finite_differences(
     x64, key, reset_after, reverse, implementation
 ):
-    if "float64" not in IMPLEMENTATIONS[implementation]:
+    if "float64" not in DTYPES_OF[implementation]:
         pytest.skip("finite differences need float64")
-    case = Case("regularised differences", steps=4, batch=(2,), lengths=(4, 2), hidden_size=2)
+    case = Case("regularized differences", steps=4, batch=(2,), lengths=(4, 2), hidden_size=2)
     inputs = inputs_of(case, reset_after)
 
     @jax.jit
@@ -160,7 +128,7 @@ def test_derivatives_are_those_of_finite_differences(
 
 
 @every_implementation
-def test_the_padding_changes_nothing_under_regularisers(x64, implementation):
+def test_the_padding_changes_nothing_under_regularizers(x64, implementation):
     clean = inputs_of(CASE, dtype=best_dtype(implementation))
     exists = np.arange(CASE.steps)[:, None] < clean.lengths
     dirty = clean._replace(xs=np.where(exists[..., None], clean.xs, np.nan))

@@ -9,7 +9,7 @@ import pytest
 import grujax
 from grujax import implementations
 from grujax.implementations import default
-from tests.helpers import BOTH, IMPLEMENTATIONS, Draw, assert_close, assert_equal, inputs_of
+from tests.helpers import BOTH, DTYPES_OF, Draw, assert_close, assert_equal, inputs_of
 
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
@@ -188,7 +188,7 @@ def test_concrete_lengths_are_checked_under_jit():
 
 
 def test_a_name_forces_its_implementation_and_every_one_is_in_the_table():
-    for name in IMPLEMENTATIONS:
+    for name in DTYPES_OF:
         run = implementations.choose(name)
         if name in default.KERNELS:
             assert (run.func, run.args) == (default.run_kernel, (name,))
@@ -196,7 +196,7 @@ def test_a_name_forces_its_implementation_and_every_one_is_in_the_table():
             assert run is importlib.import_module(f"grujax.implementations.{name}").run
     with pytest.raises(ValueError, match="`implementation` must be") as error:
         implementations.choose("none of them")
-    assert set(re.findall(r'"(\w+)"', str(error.value))) == {*IMPLEMENTATIONS, *default.KERNELS}
+    assert set(re.findall(r'"(\w+)"', str(error.value))) == {*DTYPES_OF, *default.KERNELS}
 
 
 # --- scan_cell ----------------------------------------------------------------------------------

@@ -15,36 +15,12 @@ from tests.helpers import (
     assert_close,
     assert_equal,
     best_dtype,
+    form_and_direction,
     inputs_of,
 )
+from tests.reference import reference_gradients, reference_outputs
 
 CASE = Case("truncated", steps=11, batch=(3,), lengths=(11, 0, 6), resets=True)
-form_and_direction = pytest.mark.parametrize(
-    ("reset_after", "reverse"), [(True, False), (False, True)], ids=["after", "before-reverse"]
-)
-
-
-def segments_one_by_one(inputs, every, reverse):
-    """`gru` on each segment alone, the state handed on without its gradient, row by row."""
-    last, rows = [], []
-    for b, length in enumerate(CASE.lengths):
-        cuts = {t for t in range(length) if t == 0 or inputs.resets[t, b]}
-        begins = sorted(cuts | set(range(0, length, every)))
-        pieces = list(zip(begins, [*begins[1:], length], strict=False))
-        h, outputs = inputs.h0[b], {}
-        for begin, end in reversed(pieces) if reverse else pieces:
-            edge = end if reverse else begin  # the boundary that the walk has just crossed
-            if edge in cuts:
-                h = inputs.h0[b]
-            elif edge % every == 0 and edge < length:
-                h = jax.lax.stop_gradient(h)
-            h, outputs[begin] = grujax.gru(
-                inputs.params, inputs.xs[begin:end, b], h, reverse=reverse, implementation="plain"
-            )
-        padding = jnp.zeros((CASE.steps - length, h.shape[-1]), h.dtype)
-        rows.append(jnp.concatenate([*(outputs[begin] for begin in begins), padding]))
-        last.append(h)
-    return jnp.stack(last), jnp.stack(rows, axis=1)
 
 
 def outputs_and_gradients(run, inputs):
@@ -56,19 +32,19 @@ def outputs_and_gradients(run, inputs):
 
 
 @cache
-def wanted(every, reset_after, reverse):
-    """Outputs and gradients of the segments one by one, in float64, for all implementations."""
+def reference(every, reset_after, reverse):
+    """Outputs and gradients in float64, for all implementations."""
     inputs = inputs_of(CASE, reset_after, "float64")
-    inputs = jax.tree.map(jnp.asarray, inputs)._replace(resets=inputs.resets)
-    return outputs_and_gradients(lambda inputs: segments_one_by_one(inputs, every, reverse), inputs)
+    return (
+        reference_outputs(inputs, reverse),
+        reference_gradients(inputs, reverse, stop_gradient_every=every),
+    )
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @form_and_direction
 @pytest.mark.parametrize("every", [1, 3, 4, 10])
-def test_gradients_are_those_of_the_segments_one_by_one(
-    x64, every, reset_after, reverse, implementation
-):
+def test_gradients_stop_between_segments(x64, every, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
     inputs = inputs_of(CASE, reset_after, dtype)
 
@@ -86,7 +62,7 @@ def test_gradients_are_those_of_the_segments_one_by_one(
 
     inputs = jax.tree.map(jnp.asarray, inputs)._replace(resets=inputs.resets)
     got = outputs_and_gradients(jax.jit(truncated), inputs)
-    assert_close(got, wanted(every, reset_after, reverse), dtype)
+    assert_close(got, reference(every, reset_after, reverse), dtype)
 
 
 @form_and_direction

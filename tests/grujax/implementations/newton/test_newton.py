@@ -21,7 +21,6 @@ from grujax.implementations.newton.steps import (
 )
 from grujax.implementations.types import Masks
 from tests.helpers import (
-    IMPLEMENTATIONS,
     Case,
     Draw,
     assert_close,
@@ -341,7 +340,6 @@ def test_what_the_report_cannot_take_is_refused():
 
 def test_it_is_never_chosen_unasked():
     assert implementations.choose(None) is not newton.run
-    assert "newton" in IMPLEMENTATIONS
 
 
 # --- the parts ----------------------------------------------------------------------------------
