@@ -1,8 +1,8 @@
-"""Compiles the CUDA kernel, once for a layout and a set of operands, by NVIDIA's NVRTC.
+"""Compiles the CUDA kernel with NVIDIA's NVRTC, once per layout and set of operands.
 
-NVRTC comes with `jax[cuda13]`, so that no CUDA toolkit is needed. Its PTX lies beside the native
-kernel's libraries (`grujax.implementations.native.building`), under a name made of all that it depends on; the
-driver makes machine code of it when XLA loads the program.
+NVRTC comes with `jax[cuda13]`, so no CUDA toolkit is needed. The PTX is cached
+(`grujax.implementations.library_cache`) under a name that depends on the sources, the options and
+NVRTC's version. When XLA loads the program, the driver turns PTX into machine code.
 """
 
 from __future__ import annotations
@@ -15,33 +15,39 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from grujax.implementations.native.building import KernelError, digest, directory
+from grujax.implementations.library_cache import (
+    KernelError,
+    cache_directory,
+    digest,
+    read_sources,
+)
 
-# Clusters of blocks begin with this generation; later ones run its PTX.
+# The first architecture with thread block clusters; later ones run its PTX.
 ARCHITECTURE = "compute_90"
 CAPABILITY = (9, 0)
-# What the kernel needs of PTX. NVRTC writes its own version, which an older driver refuses.
+# The PTX version that the kernel needs. NVRTC writes its own, which older drivers refuse.
 _PTX_VERSION = "8.1"
 
-_SOURCE = Path(__file__).parent / "src" / "gru.cu"
+_SOURCE = Path(__file__).parent / "src"
+_MAIN = "gru.cu"  # includes all other sources
 
 
 def is_installed() -> bool:
-    """Whether this Python has JAX's CUDA plugin and an NVRTC, and `GRUJAX_CUDA` is not 0."""
+    """Whether JAX's CUDA plugin and NVRTC are installed, and `GRUJAX_CUDA` is not 0."""
     if os.environ.get("GRUJAX_CUDA") == "0":
         return False
     return _has_plugin() and _find_library() is not None
 
 
 def compile_to_ptx(definitions: Mapping[str, int]) -> str:
-    """The kernel's PTX for these `-D` definitions, from the cache if it is there.
+    """The kernel's PTX for these `-D` definitions, from the cache if possible.
 
     Raises:
-        KernelError: if there is no NVRTC, or it does not compile.
+        KernelError: if NVRTC is not installed or fails.
     """
     options = [f"--gpu-architecture={ARCHITECTURE}", "-std=c++17"]
     options += [f"-D{name}={value}" for name, value in sorted(definitions.items())]
@@ -50,22 +56,25 @@ def compile_to_ptx(definitions: Mapping[str, int]) -> str:
 
 @functools.cache
 def _compile(options: tuple[str, ...]) -> str:
-    source = _SOURCE.read_text(encoding="utf-8")
+    sources = read_sources(_SOURCE, ".cu", ".cuh")
     library = _load_library()
-    path = directory() / f"gru-{digest(source, *options, _version(library))}.ptx"
+    texts = [name + text for name, text in sources.items()]
+    path = cache_directory() / f"gru-{digest(*texts, *options, _version(library))}.ptx"
     try:
         return path.read_text(encoding="utf-8")
     except OSError:
-        ptx = _compile_source(library, source, options)
-    with suppress(OSError):  # a folder that cannot be written costs the next process a second
+        ptx = _compile_sources(library, sources, options)
+    with suppress(OSError):  # without a cache, the next process compiles for a second
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             file.write(ptx)
-        Path(file.name).replace(path)  # in one step: nobody sees half a file
+        Path(file.name).replace(path)  # atomic: nobody reads half a file
     return ptx
 
 
-def _compile_source(library: ctypes.CDLL, source: str, options: tuple[str, ...]) -> str:
+def _compile_sources(
+    library: ctypes.CDLL, sources: Mapping[str, str], options: tuple[str, ...]
+) -> str:
     program = ctypes.c_void_p()
 
     def text(name: str) -> str:
@@ -75,15 +84,26 @@ def _compile_source(library: ctypes.CDLL, source: str, options: tuple[str, ...])
         getattr(library, f"nvrtcGet{name}")(program, buffer)
         return buffer.value.decode()
 
-    name = _SOURCE.name.encode()
-    arguments = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-    library.nvrtcCreateProgram(ctypes.byref(program), source.encode(), name, 0, None, None)
+    headers = {name: text for name, text in sources.items() if name != _MAIN}
+    library.nvrtcCreateProgram(
+        ctypes.byref(program),
+        sources[_MAIN].encode(),
+        _MAIN.encode(),
+        len(headers),
+        _strings(headers.values()),
+        _strings(headers.keys()),
+    )
     try:
-        if library.nvrtcCompileProgram(program, len(options), arguments) != 0:
-            raise KernelError(f"NVRTC does not compile {_SOURCE.name}:\n{text('ProgramLog')}")
+        if library.nvrtcCompileProgram(program, len(options), _strings(options)) != 0:
+            raise KernelError(f"NVRTC fails to compile {_MAIN}:\n{text('ProgramLog')}")
         return re.sub(r"\.version \d+\.\d+", f".version {_PTX_VERSION}", text("PTX"), count=1)
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def _strings(texts: Collection[str]) -> ctypes.Array[ctypes.c_char_p]:
+    """An array of C strings."""
+    return (ctypes.c_char_p * len(texts))(*(text.encode() for text in texts))
 
 
 def _version(library: ctypes.CDLL) -> str:
@@ -95,7 +115,7 @@ def _version(library: ctypes.CDLL) -> str:
 def _load_library() -> ctypes.CDLL:
     path = _find_library()
     if path is None:
-        raise KernelError('There is no NVRTC: `pip install "jax[cuda13]"` brings it.')
+        raise KernelError('NVRTC is not installed; `pip install "jax[cuda13]"` installs it.')
     try:
         return ctypes.CDLL(path)
     except OSError as error:
@@ -104,7 +124,7 @@ def _load_library() -> ctypes.CDLL:
 
 @functools.cache
 def _find_library() -> str | None:
-    """In the packages of NVIDIA on Python's path, the newest first."""
+    """The newest NVRTC among NVIDIA's packages on Python's path."""
     found = [
         path
         for folder in sys.path

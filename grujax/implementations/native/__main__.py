@@ -1,4 +1,4 @@
-"""Builds the native CPU kernel, so that `grujax.gru` uses it from then on.
+"""Builds the native CPU kernel. From then on, `grujax.gru` uses it.
 
 python -m grujax.kernels
 """
@@ -6,21 +6,23 @@ python -m grujax.kernels
 import sys
 import time
 
-from grujax.implementations.native.building import KernelError, build_and_load, find_library
+from grujax.implementations.library_cache import KernelError
+from grujax.implementations.native.building import build_and_load, find_library
 
 
 def main() -> int:
-    existed = find_library() is not None
-    if not existed:
-        print("Compiling the GRU's kernel for this processor: a few seconds.", flush=True)
+    is_built = find_library() is not None
+    if not is_built:
+        print("Compiling the native kernel for this processor, a few seconds.", flush=True)
     start = time.perf_counter()
     try:
         path = build_and_load()
     except KernelError as error:
-        print(f"The native kernel cannot run; grujax runs its scan instead. {error}")
+        print(f"The native kernel cannot run, and grujax uses `lax.scan` instead. {error}")
         return 1
-    what = "was there" if existed else f"took {time.perf_counter() - start:.1f} s"
-    print(f"The kernel {what}, passes its self-test, and is used from now on: {path}")
+    seconds = time.perf_counter() - start
+    what = "was already built" if is_built else f"took {seconds:.1f} s to build"
+    print(f"The native kernel {what} and passes its self-test. grujax will use it: {path}")
     return 0
 
 

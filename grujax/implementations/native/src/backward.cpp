@@ -1,134 +1,133 @@
-// The gradient of some rows of one layer, against the walk; the derivation stands in
-// grujax/implementations/scan.py, and the names of the factors are those used there.
-#include "plan.h"
-#include "weight_sums.h"
+// The backward pass: one task differentiates some rows of one layer, from the last step to the
+// first. The derivation is in grujax/implementations/scan/backward.py, with the same names.
+#include "deltas.h"
+#include "gates.h"
+#include "packed_weights.h"
+#include "time_window.h"
+#include "weight_gradients.h"
 
 namespace grujax {
 namespace {
 
 struct Cotangents {
-  Floats hs;          // the states after the steps, [T, B, H]
-  Gates gates;        // of [T, B, H]; recomputed where null
-  Floats last, each;  // of h_last [B, H] and hs [T, B, H]
+  Floats hs;              // the states after the steps, [T, B, H]
+  Gates gates;            // [T, B, H]; recomputed if null
+  Floats d_h_last, d_hs;  // of h_last [B, H] and hs [T, B, H]
 };
 
 struct Gradients {
   Floats xs, h0, reset_state;  // [T, B, I], [B, H], [B, H]
 };
 
-class Backward {
+class BackwardPass {
  public:
-  Backward(const Layer& layer, const Slice& slice, bool recompute, Scratch& scratch)
-      : layer_(layer), slice_(slice), recompute_(recompute), chunk_(layer, slice, scratch) {
+  BackwardPass(const Layer& layer, const Slice& slice, bool recompute, ScratchArena& scratch)
+      : layer_(layer), slice_(slice), recompute_(recompute), window_(layer, slice, scratch) {
     const Sizes& s = layer.size;
-    const int64_t rows = slice.rows(), H = s.padded();
+    const int64_t rows = slice.window_rows(), H = s.padded();
     before_ = scratch.floats(rows * H);
-    seen_ = layer.scale ? scratch.floats(rows * H) : before_;
+    masked_ = layer.dropout_mask ? scratch.floats(rows * H) : before_;
     const bool after = layer.reset_after;
-    seen_reset_ = after ? nullptr : scratch.floats(rows * H);
+    reset_masked_ = after ? nullptr : scratch.floats(rows * H);
     update_ = after || !recompute ? nullptr : scratch.floats(rows * H);
     if (recompute) {
       gates_ = {scratch.floats(rows * H), scratch.floats(rows * H), scratch.floats(rows * H),
                 after ? scratch.floats(rows * H) : nullptr, H};
     }
-    deltas_ = scratch.floats(rows * H * 4);
+    deltas_ = Deltas(s, rows, scratch);
     packed_inputs_ = scratch.floats(rows * s.input_groups() * kRows);
     packed_states_ = scratch.floats(rows * s.unit_groups() * kRows);
     packed_reset_ = after ? nullptr : scratch.floats(rows * s.unit_groups() * kRows);
     d_inputs_ = scratch.floats(rows * s.input_blocks() * kLanes);
-    adjoint_ = scratch.floats(slice.number * H);
-    d_reset_ = scratch.floats(slice.number * H);
-    zoneout_ = layer.zoneout ? *layer.zoneout : 0.f;
+    adjoint_ = scratch.floats(slice.rows * H);
+    d_reset_ = scratch.floats(slice.rows * H);
+    zoneout_rate_ = layer.zoneout_rate ? *layer.zoneout_rate : 0.f;
   }
 
-  void run(const Weights& weights, const Cotangents& cotangents, const WeightSums& sums,
-           const Gradients& gradients) {
+  void run(const PackedWeights& weights, const Cotangents& cotangents,
+           const WeightGradientSums& sums, const Gradients& gradients) {
     const Sizes& s = layer_.size;
     const int64_t H = s.padded();
-    for (int64_t row = 0; row < slice_.number; ++row)
-      Chunk::copy(cotangents.last + (slice_.first + row) * s.units, s.units, adjoint_ + row * H, H);
-    std::memset(d_reset_, 0, 4 * slice_.number * H);
-    // The chunks of the forward pass, from the last to the first.
-    const int64_t last = (s.steps - 1) / slice_.positions * slice_.positions;
-    for (int64_t begin = last; begin >= 0; begin -= slice_.positions) {
-      const int64_t positions = std::min(slice_.positions, s.steps - begin);
-      chunk_.load_steps(begin, positions);
-      load_states(begin, positions, cotangents.hs);
-      if (recompute_) recompute_gates(weights, positions);
-      for (int64_t i = positions - 1; i >= 0; --i)
+    for (int64_t row = 0; row < slice_.rows; ++row)
+      TimeWindow::copy(cotangents.d_h_last + (slice_.first_row + row) * s.units, s.units,
+                       adjoint_ + row * H, H);
+    std::memset(d_reset_, 0, 4 * slice_.rows * H);
+    // The time windows of the forward pass, from the last to the first.
+    const int64_t last = (s.steps - 1) / slice_.window_length * slice_.window_length;
+    for (int64_t begin = last; begin >= 0; begin -= slice_.window_length) {
+      const int64_t length = std::min(slice_.window_length, s.steps - begin);
+      window_.load_steps(begin, length);
+      load_states(begin, length, cotangents.hs);
+      if (recompute_) recompute_gates(weights, length);
+      for (int64_t i = length - 1; i >= 0; --i)
         step(weights, cotangents, layer_.time(begin + i), i);
-      sum_weights(positions * slice_.number, sums);
-      differentiate_inputs(weights, begin, positions, gradients.xs);
+      add_weight_gradients(length * slice_.rows, sums);
+      differentiate_inputs(weights, begin, length, gradients.xs);
     }
-    for (int64_t row = 0; row < slice_.number; ++row) {
-      write(adjoint_ + row * H, gradients.h0 + (slice_.first + row) * s.units);
-      write(d_reset_ + row * H, gradients.reset_state + (slice_.first + row) * s.units);
+    for (int64_t row = 0; row < slice_.rows; ++row) {
+      write(adjoint_ + row * H, gradients.h0 + (slice_.first_row + row) * s.units);
+      write(d_reset_ + row * H, gradients.reset_state + (slice_.first_row + row) * s.units);
     }
   }
 
  private:
-  // [blocks][rows of the chunk][c r z n][lanes]: with respect to h·Whn and the gates. With reset
-  // before the product there is no c.
-  float* deltas(int64_t block, int64_t row) const {
-    return deltas_ + (block * slice_.rows() + row) * 4 * kLanes;
-  }
-
   Gates gates(const Cotangents& cotangents, int64_t time, int64_t i) const {
-    if (recompute_) return gates_.at(i * slice_.number);
-    return cotangents.gates.at(time * layer_.size.rows + slice_.first);
+    if (recompute_) return gates_.at(i * slice_.rows);
+    return cotangents.gates.at(time * layer_.size.rows + slice_.first_row);
   }
 
-  void load_states(int64_t begin, int64_t positions, const Floats& hs) const {
+  void load_states(int64_t begin, int64_t length, const Floats& hs) const {
     const Sizes& s = layer_.size;
-    const int64_t H = s.padded(), number = slice_.number;
-    for (int64_t i = 0; i < positions; ++i) {
-      for (int64_t row = 0; row < number; ++row) {
-        const int64_t b = slice_.first + row;
+    const int64_t H = s.padded(), rows = slice_.rows;
+    for (int64_t i = 0; i < length; ++i) {
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t b = slice_.first_row + row;
         Floats from = layer_.h0 + b * s.units;
         if (begin + i > 0) from = hs + (layer_.time(begin + i - 1) * s.rows + b) * s.units;
-        if (chunk_.starts && chunk_.starts[i * number + row])
+        if (window_.restart && window_.restart[i * rows + row])
           from = layer_.reset_state + b * s.units;
-        Chunk::copy(from, s.units, before_ + (i * number + row) * H, H);
+        TimeWindow::copy(from, s.units, before_ + (i * rows + row) * H, H);
       }
-      if (layer_.scale)
-        scale_rows(layer_, slice_, before_ + i * number * H, seen_ + i * number * H);
+      if (layer_.dropout_mask)
+        apply_dropout_mask(layer_, slice_, before_ + i * rows * H, masked_ + i * rows * H);
     }
   }
 
-  void recompute_gates(const Weights& weights, int64_t positions) const {
-    const int64_t number = positions * slice_.number;
-    project(layer_, weights, number, chunk_.inputs, chunk_.projected);
-    Rows rows;
-    rows.number = number;
-    rows.projected = chunk_.projected;
-    rows.before = before_;
-    rows.seen = seen_;
-    rows.exists = chunk_.exists;
-    rows.keeps = chunk_.keeps;
-    rows.gates = gates_;
-    rows.seen_reset = seen_reset_;
-    rows.update = update_;
-    evaluate_gates(layer_, weights, rows);
+  void recompute_gates(const PackedWeights& weights, int64_t length) const {
+    const int64_t rows = length * slice_.rows;
+    project(layer_, weights, rows, window_.inputs, window_.projected);
+    GateBuffers buffers;
+    buffers.rows = rows;
+    buffers.projected = window_.projected;
+    buffers.before = before_;
+    buffers.masked = masked_;
+    buffers.valid = window_.valid;
+    buffers.zoneout_mask = window_.zoneout_mask;
+    buffers.gates = gates_;
+    buffers.reset_masked = reset_masked_;
+    buffers.update = update_;
+    evaluate_gates(layer_, weights, buffers);
   }
 
-  void step(const Weights& weights, const Cotangents& cotangents, int64_t time, int64_t i) const {
+  void step(const PackedWeights& weights, const Cotangents& cotangents, int64_t time,
+            int64_t i) const {
     const Sizes& s = layer_.size;
-    const int64_t number = slice_.number, H = s.padded(), at = i * number;
+    const int64_t rows = slice_.rows, H = s.padded(), at = i * rows;
     const Gates gates = this->gates(cotangents, time, i);
-    for (int64_t row = 0; row < number; ++row) {
-      const bool exists = !chunk_.exists || chunk_.exists[at + row];
-      const Floats each = cotangents.each + (time * s.rows + slice_.first + row) * s.units;
-      for (int64_t j = 0; j < s.blocks(); ++j) start_row(gates, each, exists, i, row, j);
+    for (int64_t row = 0; row < rows; ++row) {
+      const bool is_valid = !window_.valid || window_.valid[at + row];
+      const Floats d_hs = cotangents.d_hs + (time * s.rows + slice_.first_row + row) * s.units;
+      for (int64_t j = 0; j < s.blocks(); ++j) write_deltas(gates, d_hs, is_valid, i, row, j);
     }
     if (layer_.reset_after) {
       add_products(weights, at, 0, 3);
     } else {
-      through_reset(weights, gates, at);
+      add_reset_products(weights, gates, at);
       add_products(weights, at, 1, 2);
     }
-    if (!chunk_.starts) return;
-    for (int64_t row = 0; row < number; ++row) {
-      if (!chunk_.starts[at + row]) continue;
+    if (!window_.restart) return;
+    for (int64_t row = 0; row < rows; ++row) {
+      if (!window_.restart[at + row]) continue;
       for (int64_t j = 0; j < s.blocks(); ++j) {
         const int64_t k = row * H + j * kLanes;
         store(d_reset_ + k, load(d_reset_ + k) + load(adjoint_ + k));
@@ -137,26 +136,26 @@ class Backward {
     }
   }
 
-  // λ at one row: its part in δ, and λ ∘ u.
-  void start_row(const Gates& gates, const Floats& each, bool exists, int64_t i, int64_t row,
-                 int64_t j) const {
+  // From λ at one row and block: the deltas of the gates, and λ ∘ u.
+  void write_deltas(const Gates& gates, const Floats& d_hs, bool is_valid, int64_t i, int64_t row,
+                    int64_t j) const {
     const Sizes& s = layer_.size;
-    const int64_t at = i * slice_.number + row, unit = j * kLanes;
+    const int64_t at = i * slice_.rows + row, unit = j * kLanes;
     const int lanes = gates.stride == s.units ? s.lanes(j) : kLanes;
-    const Gates own = gates.at(row);
-    float *adjoint = adjoint_ + row * s.padded() + unit, *delta = deltas(j, at);
-    if (!exists) {  // λ passes, and what the cotangents hold there may be anything
+    const Gates kept = gates.at(row);
+    float *adjoint = adjoint_ + row * s.padded() + unit, *delta = deltas_.at(j, at);
+    if (!is_valid) {  // λ stays, and the cotangent there may be anything
       for (int k = 0; k < 4; ++k) store(delta + k * kLanes, Vector{});
       return;
     }
-    const Vector lambda = load(adjoint) + each.get(unit, s.lanes(j));
-    const Vector z = load(own.update + unit, lanes), n = load(own.candidate + unit, lanes);
+    const Vector lambda = load(adjoint) + d_hs.get(unit, s.lanes(j));
+    const Vector z = load(kept.update + unit, lanes), n = load(kept.candidate + unit, lanes);
     const Vector h = load(before_ + at * s.padded() + unit);
-    const Vector u = z + zoneout_ * (1.f - z);
+    const Vector u = z + zoneout_rate_ * (1.f - z);
     const Vector d_n = lambda * (1.f - u) * (1.f - n * n);
-    const Vector d_z = (1.f - zoneout_) * lambda * (h - n) * z * (1.f - z);
+    const Vector d_z = (1.f - zoneout_rate_) * lambda * (h - n) * z * (1.f - z);
     if (layer_.reset_after) {
-      const Vector r = load(own.reset + unit, lanes), c = load(own.product + unit, lanes);
+      const Vector r = load(kept.reset + unit, lanes), c = load(kept.product + unit, lanes);
       const Vector d_c = d_n * r;
       store(delta, d_c);
       store(delta + kLanes, d_c * c * (1.f - r));
@@ -166,106 +165,80 @@ class Backward {
     store(adjoint, lambda * u);
   }
 
-  template <class F>
-  GRUJAX_INLINE static void over_tiles(int64_t blocks, int64_t rows, F&& f) {
-    int64_t j = 0;
-    auto with_width = [&](auto width) GRUJAX_INLINE_LAMBDA {
-      tile_rows(rows, [&](auto height, int64_t row)
-                          GRUJAX_INLINE_LAMBDA { f(height, width, row, j); });
-      j += decltype(width)::value;
-    };
-    while (blocks - j >= 5 || blocks - j == 3) with_width(Number<3>{});
-    while (blocks - j >= 2) with_width(Number<2>{});
-    if (blocks - j == 1) with_width(Number<1>{});
+  // λ of the previous step: adjoint += dropout_mask ∘ (δ·Whᵀ), for gates [first, first + count).
+  void add_products(const PackedWeights& weights, int64_t at, int first, int count) const {
+    Deltas::over_tiles(layer_.size.blocks(), slice_.rows,
+                       [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+                         constexpr int M = decltype(height)::value, C = decltype(width)::value;
+                         Vector sums[M][C][1] = {};
+                         deltas_.multiply(sums, at + row, j, weights.w_h_t, first, count, first);
+                         for (int m = 0; m < M; ++m)
+                           for (int c = 0; c < C; ++c) {
+                             float* to =
+                                 adjoint_ + (row + m) * layer_.size.padded() + (j + c) * kLanes;
+                             store(to, load(to) + mask_gradient(sums[m][c][0], row + m, j + c));
+                           }
+                       });
   }
 
-  // sums += Σ over blocks of δ of the gates [first, first + number), times transposed weights.
-  template <int M, int C>
-  GRUJAX_INLINE void multiply_deltas(Vector (&sums)[M][C][1], int64_t row, int64_t column,
-                                     const float* weights, int first, int number,
-                                     int weights_first) const {
-    const int64_t blocks = layer_.size.blocks(), tile = kLanes * kLanes;
-    for (int64_t j = 0; j < blocks; ++j)
-      multiply(sums, number * kLanes, deltas(j, row) + first * kLanes, 4 * kLanes, 1,
-               weights + ((column * blocks + j) * 3 + weights_first) * tile, kLanes,
-               blocks * 3 * tile);
-  }
-
-  // λ for the step before: adjoint += scale ∘ (δ·Whᵀ), gates [first, first + number).
-  void add_products(const Weights& weights, int64_t at, int first, int number) const {
-    over_tiles(layer_.size.blocks(), slice_.number,
-               [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
-                 constexpr int M = decltype(height)::value, C = decltype(width)::value;
-                 Vector sums[M][C][1] = {};
-                 multiply_deltas(sums, at + row, j, weights.w_h_t, first, number, first);
-                 for (int m = 0; m < M; ++m)
-                   for (int c = 0; c < C; ++c) {
-                     float* to = adjoint_ + (row + m) * layer_.size.padded() + (j + c) * kLanes;
-                     store(to, load(to) + of_state(sums[m][c][0], row + m, j + c));
-                   }
-               });
-  }
-
-  // Reset before the product: q = δn·Whnᵀ, δr, and adjoint += scale ∘ q ∘ r.
-  void through_reset(const Weights& weights, const Gates& gates, int64_t at) const {
+  // With reset before the product: q = δn·Whnᵀ, δr, and adjoint += dropout_mask ∘ q ∘ r.
+  void add_reset_products(const PackedWeights& weights, const Gates& gates, int64_t at) const {
     const Sizes& s = layer_.size;
-    over_tiles(s.blocks(), slice_.number,
-               [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
-                 constexpr int M = decltype(height)::value, C = decltype(width)::value;
-                 Vector sums[M][C][1] = {};
-                 multiply_deltas(sums, at + row, j, weights.w_h_t, 3, 1, 0);
-                 for (int m = 0; m < M; ++m)
-                   for (int c = 0; c < C; ++c) {
-                     const int64_t unit = (j + c) * kLanes, k = (at + row + m) * s.padded() + unit;
-                     const int lanes = gates.stride == s.units ? s.lanes(j + c) : kLanes;
-                     const Vector r = load(gates.at(row + m).reset + unit, lanes);
-                     const Vector q = sums[m][c][0], reset_seen = r * load(seen_ + k);
-                     float* to = adjoint_ + (row + m) * s.padded() + unit;
-                     store(to, load(to) + of_state(q * r, row + m, j + c));
-                     store(deltas(j + c, at + row + m) + kLanes, q * reset_seen * (1.f - r));
-                     store(seen_reset_ + k, reset_seen);
-                   }
-               });
+    Deltas::over_tiles(
+        s.blocks(), slice_.rows,
+        [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+          constexpr int M = decltype(height)::value, C = decltype(width)::value;
+          Vector sums[M][C][1] = {};
+          deltas_.multiply(sums, at + row, j, weights.w_h_t, 3, 1, 0);
+          for (int m = 0; m < M; ++m)
+            for (int c = 0; c < C; ++c) {
+              const int64_t unit = (j + c) * kLanes, k = (at + row + m) * s.padded() + unit;
+              const int lanes = gates.stride == s.units ? s.lanes(j + c) : kLanes;
+              const Vector r = load(gates.at(row + m).reset + unit, lanes);
+              const Vector q = sums[m][c][0], reset_masked = r * load(masked_ + k);
+              float* to = adjoint_ + (row + m) * s.padded() + unit;
+              store(to, load(to) + mask_gradient(q * r, row + m, j + c));
+              store(deltas_.at(j + c, at + row + m) + kLanes, q * reset_masked * (1.f - r));
+              store(reset_masked_ + k, reset_masked);
+            }
+        });
   }
 
-  GRUJAX_INLINE Vector of_state(Vector d_seen, int64_t row, int64_t j) const {
-    if (!layer_.scale) return d_seen;
-    const Sizes& s = layer_.size;
-    const float* scale = layer_.scale + (slice_.first + row) * s.units + j * kLanes;
-    return load(scale, s.lanes(j)) * d_seen;
+  GRUJAX_INLINE Vector mask_gradient(Vector d_masked, int64_t row, int64_t j) const {
+    return layer_.dropout_mask ? load_dropout_mask(layer_, slice_, row, j) * d_masked : d_masked;
   }
 
-  // Adds the chunk's part to the gradients of the weights.
-  void sum_weights(int64_t rows, const WeightSums& sums) const {
+  // Adds the time window's part to the gradients of the weights.
+  void add_weight_gradients(int64_t rows, const WeightGradientSums& sums) const {
     const Sizes& s = layer_.size;
     const int64_t x_groups = s.input_groups(), h_groups = s.unit_groups();
-    pack_groups(rows, x_groups, chunk_.inputs, x_groups * kRows, packed_inputs_);
-    pack_groups(rows, h_groups, seen_, s.padded(), packed_states_);
-    if (!layer_.reset_after)
-      pack_groups(rows, h_groups, seen_reset_, s.padded(), packed_reset_);
+    pack_groups(rows, x_groups, window_.inputs, x_groups * kRows, packed_inputs_);
+    pack_groups(rows, h_groups, masked_, s.padded(), packed_states_);
+    if (!layer_.reset_after) pack_groups(rows, h_groups, reset_masked_, s.padded(), packed_reset_);
     for (int64_t j = 0; j < s.blocks(); ++j)
-      sums.add(s, j, rows, deltas(j, 0), packed_inputs_, packed_states_, packed_reset_);
+      sums.add(s, j, rows, deltas_.at(j, 0), packed_inputs_, packed_states_, packed_reset_);
   }
 
   // [δr δz δn]·Wxᵀ
-  void differentiate_inputs(const Weights& weights, int64_t begin, int64_t positions,
+  void differentiate_inputs(const PackedWeights& weights, int64_t begin, int64_t length,
                             const Floats& d_xs) const {
     const Sizes& s = layer_.size;
-    const int64_t stride = s.input_blocks() * kLanes, number = slice_.number;
-    over_tiles(s.input_blocks(), positions * number,
-               [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
-                 constexpr int M = decltype(height)::value, C = decltype(width)::value;
-                 Vector sums[M][C][1] = {};
-                 multiply_deltas(sums, row, j, weights.w_x_t, 1, 3, 0);
-                 for (int m = 0; m < M; ++m)
-                   for (int c = 0; c < C; ++c)
-                     store(d_inputs_ + (row + m) * stride + (j + c) * kLanes, sums[m][c][0]);
-               });
-    for (int64_t i = 0; i < positions; ++i)
-      for (int64_t row = 0; row < number; ++row) {
-        const int64_t to = layer_.time(begin + i) * s.rows + slice_.first + row;
+    const int64_t stride = s.input_blocks() * kLanes, rows = slice_.rows;
+    Deltas::over_tiles(s.input_blocks(), length * rows,
+                       [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+                         constexpr int M = decltype(height)::value, C = decltype(width)::value;
+                         Vector sums[M][C][1] = {};
+                         deltas_.multiply(sums, row, j, weights.w_x_t, 1, 3, 0);
+                         for (int m = 0; m < M; ++m)
+                           for (int c = 0; c < C; ++c)
+                             store(d_inputs_ + (row + m) * stride + (j + c) * kLanes,
+                                   sums[m][c][0]);
+                       });
+    for (int64_t i = 0; i < length; ++i)
+      for (int64_t row = 0; row < rows; ++row) {
+        const int64_t to = layer_.time(begin + i) * s.rows + slice_.first_row + row;
         for (int64_t at = 0; at < s.inputs; at += kLanes)
-          d_xs.set(to * s.inputs + at, load(d_inputs_ + (i * number + row) * stride + at),
+          d_xs.set(to * s.inputs + at, load(d_inputs_ + (i * rows + row) * stride + at),
                    static_cast<int>(std::min<int64_t>(kLanes, s.inputs - at)));
       }
   }
@@ -278,48 +251,49 @@ class Backward {
   const Layer& layer_;
   const Slice slice_;
   const bool recompute_;
-  Chunk chunk_;
+  TimeWindow window_;
   Gates gates_;
-  float *before_, *seen_, *seen_reset_, *update_, *deltas_, *packed_inputs_, *packed_states_;
+  Deltas deltas_;
+  float *before_, *masked_, *reset_masked_, *update_, *packed_inputs_, *packed_states_;
   float *packed_reset_, *d_inputs_, *adjoint_, *d_reset_;
-  float zoneout_;
+  float zoneout_rate_;
 };
 
 }  // namespace
 
-void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& more,
+void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& extra,
               const BackwardResults& results) {
   const Sizes& s = arguments.size;
-  const Plan plan(s, pool.threads());
-  const bool recompute = more.gates.reset.data == nullptr;
-  const PackedModels models(pool, arguments, plan, true);
-  Scratch needed;
-  Backward(arguments.layer(0), plan.largest(), recompute, needed);
-  const Memory scratch(needed.used() * plan.workers());
-  const int64_t sums_floats = WeightSums::floats(s);
-  const Memory sums(sums_floats * (plan.parts() > 1 ? plan.tasks() : plan.workers()));
-  parallel_for(pool, plan.tasks(), plan.workers(), [&](int64_t task, int worker) {
-    const int64_t m = task / plan.parts();
+  const BatchSplit split(s, pool.threads());
+  const bool recompute = extra.gates.reset.data == nullptr;
+  const PackedModels models(pool, arguments, split, true);
+  ScratchArena needed;
+  BackwardPass(arguments.layer(0), split.largest_slice(), recompute, needed);
+  const AlignedFloats scratch(needed.used() * split.workers());
+  const int64_t sums_floats = WeightGradientSums::floats(s);
+  const AlignedFloats sums(sums_floats * (split.parts() > 1 ? split.tasks() : split.workers()));
+  parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
+    const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
-    const Weights weights = models.get(layer, m, worker);
+    const PackedWeights weights = models.get(layer, m, worker);
     const int64_t rows = s.rows * s.units, steps = s.steps * rows;
-    const Cotangents cotangents{more.hs.of(m, steps), more.gates.of(s, m), more.last.of(m, rows),
-                                more.each.of(m, steps)};
-    const Gradients gradients{results.xs.of(m, s.steps * s.rows * s.inputs),
-                              results.h0.of(m, rows), results.reset_state.of(m, rows)};
-    float* own_sums = sums.get() + (plan.parts() > 1 ? task : worker) * sums_floats;
-    std::memset(own_sums, 0, 4 * sums_floats);
-    plan.for_slices(task % plan.parts(), [&](const Slice& slice) {
-      Scratch own(scratch.get() + worker * needed.used());
-      Backward(layer, slice, recompute, own)
-          .run(weights, cotangents, WeightSums(s, own_sums), gradients);
+    const Cotangents cotangents{extra.hs.of(m, steps), extra.gates.of(s, m),
+                                extra.d_h_last.of(m, rows), extra.d_hs.of(m, steps)};
+    const Gradients gradients{results.xs.of(m, s.steps * s.rows * s.inputs), results.h0.of(m, rows),
+                              results.reset_state.of(m, rows)};
+    float* task_sums = sums.get() + (split.parts() > 1 ? task : worker) * sums_floats;
+    std::memset(task_sums, 0, 4 * sums_floats);
+    split.for_slices(task % split.parts(), [&](const Slice& slice) {
+      ScratchArena arena(scratch.get() + worker * needed.used());
+      BackwardPass(layer, slice, recompute, arena)
+          .run(weights, cotangents, WeightGradientSums(s, task_sums), gradients);
     });
-    if (plan.parts() == 1) write_weights(arguments, results, m, 1, own_sums, sums_floats);
+    if (split.parts() == 1) write_weights(arguments, results, m, 1, task_sums, sums_floats);
   });
-  if (plan.parts() > 1)
-    parallel_for(pool, s.models, plan.threads(), [&](int64_t m, int) {
-      write_weights(arguments, results, m, plan.parts(),
-                    sums.get() + m * plan.parts() * sums_floats, sums_floats);
+  if (split.parts() > 1)
+    parallel_for(pool, s.models, split.threads(), [&](int64_t m, int) {
+      write_weights(arguments, results, m, split.parts(),
+                    sums.get() + m * split.parts() * sums_floats, sums_floats);
     });
 }
 

@@ -1,113 +1,115 @@
-// The forward pass of some rows of one layer over all time.
-#include "plan.h"
+// The forward pass: one task computes some rows of one layer at all steps.
+#include "gates.h"
+#include "packed_weights.h"
+#include "time_window.h"
 
 namespace grujax {
 namespace {
 
 struct Outputs {
   Floats h_last, hs;  // [B, H], [T, B, H]
-  Gates gates;        // of [T, B, H], or null
+  Gates gates;        // [T, B, H], or null
 };
 
-class Forward {
+class ForwardPass {
  public:
-  Forward(const Layer& layer, const Slice& slice, Scratch& scratch)
-      : layer_(layer), slice_(slice), chunk_(layer, slice, scratch) {
-    const int64_t state = slice.number * layer.size.padded();
+  ForwardPass(const Layer& layer, const Slice& slice, ScratchArena& scratch)
+      : layer_(layer), slice_(slice), window_(layer, slice, scratch) {
+    const int64_t state = slice.rows * layer.size.padded();
     h_ = scratch.floats(state);
     next_ = scratch.floats(state);
-    seen_ = layer.scale ? scratch.floats(state) : nullptr;
-    seen_reset_ = layer.reset_after ? nullptr : scratch.floats(state);
+    masked_ = layer.dropout_mask ? scratch.floats(state) : nullptr;
+    reset_masked_ = layer.reset_after ? nullptr : scratch.floats(state);
     update_ = layer.reset_after ? nullptr : scratch.floats(state);
   }
 
-  void run(const Weights& weights, const Outputs& outputs) {
+  void run(const PackedWeights& weights, const Outputs& outputs) {
     const Sizes& s = layer_.size;
     const int64_t stride = s.padded();
-    for (int64_t row = 0; row < slice_.number; ++row)
-      Chunk::copy(layer_.h0 + (slice_.first + row) * s.units, s.units, h_ + row * stride, stride);
-    for (int64_t begin = 0; begin < s.steps; begin += slice_.positions) {
-      const int64_t positions = std::min(slice_.positions, s.steps - begin);
-      chunk_.load_steps(begin, positions);
-      project(layer_, weights, positions * slice_.number, chunk_.inputs, chunk_.projected);
-      for (int64_t i = 0; i < positions; ++i)
-        step(weights, i, layer_.time(begin + i), outputs);
+    for (int64_t row = 0; row < slice_.rows; ++row)
+      TimeWindow::copy(layer_.h0 + (slice_.first_row + row) * s.units, s.units, h_ + row * stride,
+                       stride);
+    for (int64_t begin = 0; begin < s.steps; begin += slice_.window_length) {
+      const int64_t length = std::min(slice_.window_length, s.steps - begin);
+      window_.load_steps(begin, length);
+      project(layer_, weights, length * slice_.rows, window_.inputs, window_.projected);
+      for (int64_t i = 0; i < length; ++i) step(weights, i, layer_.time(begin + i), outputs);
     }
-    for (int64_t row = 0; row < slice_.number; ++row)
-      write(h_ + row * stride, outputs.h_last + (slice_.first + row) * s.units);
+    for (int64_t row = 0; row < slice_.rows; ++row)
+      write(h_ + row * stride, outputs.h_last + (slice_.first_row + row) * s.units);
   }
 
  private:
-  void step(const Weights& weights, int64_t i, int64_t time, const Outputs& outputs) {
+  void step(const PackedWeights& weights, int64_t i, int64_t time, const Outputs& outputs) {
     const Sizes& s = layer_.size;
-    const int64_t number = slice_.number, stride = s.padded(), at = i * number;
-    const uint8_t* exists = chunk_.exists ? chunk_.exists + at : nullptr;
-    if (chunk_.starts)
-      for (int64_t row = 0; row < number; ++row)
-        if (chunk_.starts[at + row])
-          Chunk::copy(layer_.reset_state + (slice_.first + row) * s.units, s.units,
-                      h_ + row * stride, stride);
-    if (layer_.scale) scale_rows(layer_, slice_, h_, seen_);
+    const int64_t slice_rows = slice_.rows, stride = s.padded(), at = i * slice_rows;
+    const uint8_t* valid = window_.valid ? window_.valid + at : nullptr;
+    if (window_.restart)
+      for (int64_t row = 0; row < slice_rows; ++row)
+        if (window_.restart[at + row])
+          TimeWindow::copy(layer_.reset_state + (slice_.first_row + row) * s.units, s.units,
+                           h_ + row * stride, stride);
+    if (layer_.dropout_mask) apply_dropout_mask(layer_, slice_, h_, masked_);
 
-    Rows rows;
-    rows.number = number;
-    rows.projected = chunk_.projected + at * stride * 3;
-    rows.before = h_;
-    rows.seen = layer_.scale ? seen_ : h_;
-    rows.exists = exists;
-    rows.keeps = chunk_.keeps ? chunk_.keeps + at * stride : nullptr;
-    rows.after = next_;
-    rows.gates.stride = stride;
-    if (outputs.gates.reset) rows.gates = outputs.gates.at(time * s.rows + slice_.first);
-    rows.seen_reset = seen_reset_;
-    rows.update = update_;
-    evaluate_gates(layer_, weights, rows);
+    GateBuffers buffers;
+    buffers.rows = slice_rows;
+    buffers.projected = window_.projected + at * stride * 3;
+    buffers.before = h_;
+    buffers.masked = layer_.dropout_mask ? masked_ : h_;
+    buffers.valid = valid;
+    buffers.zoneout_mask = window_.zoneout_mask ? window_.zoneout_mask + at * stride : nullptr;
+    buffers.after = next_;
+    buffers.gates.stride = stride;
+    if (outputs.gates.reset) buffers.gates = outputs.gates.at(time * s.rows + slice_.first_row);
+    buffers.reset_masked = reset_masked_;
+    buffers.update = update_;
+    evaluate_gates(layer_, weights, buffers);
     std::swap(h_, next_);
 
-    for (int64_t row = 0; row < number; ++row) {
-      const Floats to = outputs.hs + (time * s.rows + slice_.first + row) * s.units;
-      if (exists && !exists[row]) {
-        std::memset(to.data, 0, s.units * (to.is_half ? 2 : 4));
+    for (int64_t row = 0; row < slice_rows; ++row) {
+      const Floats to = outputs.hs + (time * s.rows + slice_.first_row + row) * s.units;
+      if (valid && !valid[row]) {
+        std::memset(to.data, 0, s.units * (to.is_bfloat16 ? 2 : 4));
       } else {
         write(h_ + row * stride, to);
       }
     }
   }
 
-  // The state goes on as it is stored.
+  // Writes the state, and rounds it to the stored dtype for the next step.
   void write(float* state, const Floats& to) const {
     const Sizes& s = layer_.size;
     for (int64_t j = 0; j < s.blocks(); ++j) {
       const Vector values = load(state + j * kLanes);
       to.set(j * kLanes, values, s.lanes(j));
-      if (to.is_half) store(state + j * kLanes, to.as_stored(values));
+      if (to.is_bfloat16) store(state + j * kLanes, to.as_stored(values));
     }
   }
 
   const Layer& layer_;
   const Slice slice_;
-  Chunk chunk_;
-  float *h_, *next_, *seen_, *seen_reset_, *update_;
+  TimeWindow window_;
+  float *h_, *next_, *masked_, *reset_masked_, *update_;
 };
 
 }  // namespace
 
 void forward(Pool& pool, const Arguments& arguments, const ForwardResults& results) {
   const Sizes& s = arguments.size;
-  const Plan plan(s, pool.threads());
-  const PackedModels models(pool, arguments, plan, false);
-  Scratch needed;
-  Forward(arguments.layer(0), plan.largest(), needed);
-  const Memory scratch(needed.used() * plan.workers());
-  parallel_for(pool, plan.tasks(), plan.workers(), [&](int64_t task, int worker) {
-    const int64_t m = task / plan.parts();
+  const BatchSplit split(s, pool.threads());
+  const PackedModels models(pool, arguments, split, false);
+  ScratchArena needed;
+  ForwardPass(arguments.layer(0), split.largest_slice(), needed);
+  const AlignedFloats scratch(needed.used() * split.workers());
+  parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
+    const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
-    const Weights weights = models.get(layer, m, worker);
+    const PackedWeights weights = models.get(layer, m, worker);
     const Outputs outputs{results.h_last.of(m, s.rows * s.units),
                           results.hs.of(m, s.steps * s.rows * s.units), results.gates.of(s, m)};
-    plan.for_slices(task % plan.parts(), [&](const Slice& slice) {
-      Scratch own(scratch.get() + worker * needed.used());
-      Forward(layer, slice, own).run(weights, outputs);
+    split.for_slices(task % split.parts(), [&](const Slice& slice) {
+      ScratchArena arena(scratch.get() + worker * needed.used());
+      ForwardPass(layer, slice, arena).run(weights, outputs);
     });
   });
 }

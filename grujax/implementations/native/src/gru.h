@@ -1,19 +1,19 @@
-// Both passes of all models.
+// The forward and the backward pass of all models, and their arguments.
 #pragma once
 
-#include "evaluate.h"
+#include "gates.h"
 #include "parallel.h"
 
 namespace grujax {
 
-// An argument of all models: one after the other, or one that they share.
-struct Operand {
+// An array of all models: one array per model, stacked, or one that the models share.
+struct ModelArray {
   void* data = nullptr;
-  bool is_half = false;
+  bool is_bfloat16 = false;
   bool is_stacked = false;
 
   Floats of(int64_t model, int64_t size) const {
-    const Floats floats{data, is_half};
+    const Floats floats{data, is_bfloat16};
     return is_stacked ? floats + model * size : floats;
   }
 
@@ -25,10 +25,11 @@ struct Operand {
 
 struct Arguments {
   Sizes size;
-  int64_t reverse;  // bit m % 2: whether model m walks from the end
+  int64_t reverse;  // bit m % 2: whether model m runs in reverse
   bool reset_after;
-  Operand w_x, w_h, b_x, b_hn, xs, h0, reset_state;
-  Operand exists, starts, keeps, zoneout, scale;  // of Masks; without data where None
+  ModelArray w_x, w_h, b_x, b_hn, xs, h0, reset_state;
+  // Of StepMasks; without data where None.
+  ModelArray valid, restart, zoneout_mask, zoneout_rate, dropout_mask;
 
   Layer layer(int64_t m) const {
     const int64_t T = size.steps, B = size.rows, I = size.inputs, H = size.units;
@@ -43,18 +44,18 @@ struct Arguments {
     layer.xs = xs.of(m, T * B * I);
     layer.h0 = h0.of(m, B * H);
     layer.reset_state = reset_state.of(m, B * H);
-    layer.exists = exists.raw<uint8_t>(m, T * B);
-    layer.starts = starts.raw<uint8_t>(m, T * B);
-    layer.keeps = keeps.raw<uint8_t>(m, T * B * H);
-    layer.zoneout = zoneout.raw<float>(m, 1);
-    layer.scale = scale.raw<float>(m, B * H);
+    layer.valid = valid.raw<uint8_t>(m, T * B);
+    layer.restart = restart.raw<uint8_t>(m, T * B);
+    layer.zoneout_mask = zoneout_mask.raw<uint8_t>(m, T * B * H);
+    layer.zoneout_rate = zoneout_rate.raw<float>(m, 1);
+    layer.dropout_mask = dropout_mask.raw<float>(m, B * H);
     return layer;
   }
 };
 
-// The gates that the forward pass keeps; without data where the backward pass recomputes them.
-struct KeptGates {
-  Operand reset, update, candidate, product;
+// The gates that the forward pass keeps; without data if the backward pass recomputes them.
+struct GateResiduals {
+  ModelArray reset, update, candidate, product;
 
   Gates of(const Sizes& s, int64_t m) const {
     const int64_t size = s.steps * s.rows * s.units;
@@ -64,23 +65,25 @@ struct KeptGates {
 };
 
 struct ForwardResults {
-  Operand h_last, hs;
-  KeptGates gates;
+  ModelArray h_last, hs;
+  GateResiduals gates;
 };
 
+// What the backward pass takes in addition to `Arguments`.
 struct BackwardArguments {
-  Operand hs;
-  KeptGates gates;
-  Operand last, each;
+  ModelArray hs;
+  GateResiduals gates;
+  ModelArray d_h_last, d_hs;  // cotangents
 };
 
+// The gradients of the arguments.
 struct BackwardResults {
-  Operand w_x, w_h, b_x, b_hn, xs, h0, reset_state;
+  ModelArray w_x, w_h, b_x, b_hn, xs, h0, reset_state;
 };
 
 void forward(Pool& pool, const Arguments& arguments, const ForwardResults& results);
 
-void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& more,
+void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& extra,
               const BackwardResults& results);
 
 }  // namespace grujax

@@ -1,4 +1,5 @@
-// Independent tasks on several threads: no thread ever waits for another inside a task.
+// How the work is split into independent tasks, and how threads share them. No thread ever waits
+// for another inside a task.
 #pragma once
 
 #include <algorithm>
@@ -9,9 +10,11 @@
 #include <memory>
 #include <mutex>
 
+#include "layer.h"
+
 namespace grujax {
 
-// Threads of somebody else.
+// A pool of threads that the caller owns.
 class Pool {
  public:
   virtual ~Pool() = default;
@@ -19,11 +22,11 @@ class Pool {
   virtual void schedule(std::function<void()> run) = 0;
 };
 
-// Tasks that whoever comes takes one by one. The caller takes part, so that all get done even if
-// no helper ever starts; a helper that starts late finds nothing left and touches nothing else.
-class Tasks {
+// Tasks that threads take one by one. The caller takes part, so all tasks finish even if no helper
+// ever starts. A helper that starts late finds no task left and touches nothing else.
+class TaskQueue {
  public:
-  Tasks(int64_t count, std::function<void(int64_t, int)> run)
+  TaskQueue(int64_t count, std::function<void(int64_t, int)> run)
       : count_(count), run_(std::move(run)) {}
 
   void work() {
@@ -51,7 +54,8 @@ class Tasks {
   int64_t finished_ = 0;
 };
 
-// Calls run(task, worker) for every task; 0 ≤ worker < min(tasks, workers), one thread at a time.
+// Calls run(task, worker) for every task. 0 ≤ worker < min(tasks, workers), and a worker runs one
+// task at a time.
 inline void parallel_for(Pool& pool, int64_t count, int64_t workers,
                          std::function<void(int64_t, int)> run) {
   const int64_t helpers = std::min(count, workers) - 1;
@@ -59,10 +63,78 @@ inline void parallel_for(Pool& pool, int64_t count, int64_t workers,
     for (int64_t task = 0; task < count; ++task) run(task, 0);
     return;
   }
-  auto tasks = std::make_shared<Tasks>(count, std::move(run));
+  auto tasks = std::make_shared<TaskQueue>(count, std::move(run));
   for (int64_t i = 0; i < helpers; ++i) pool.schedule([tasks] { tasks->work(); });
   tasks->work();
   tasks->wait();
 }
+
+// The most rows that a task processes at once, which bounds the scratch memory.
+constexpr int64_t kMaxSliceRows = 128;
+// About how many rows all steps of a time window have together: enough for efficient matmuls over
+// the window, few enough to stay in the L2 cache.
+constexpr int64_t kWindowRows = 128;
+
+// Rows [first_row, first_row + rows) of a layer, processed in windows of `window_length` steps.
+struct Slice {
+  int64_t first_row, rows, window_length;
+
+  int64_t window_rows() const { return window_length * rows; }
+};
+
+inline int64_t choose_window_length(const Sizes& s, int64_t rows) {
+  return std::max<int64_t>(1, std::min(s.steps, kWindowRows / rows));
+}
+
+// Which rows a task computes: all rows of a model if there are enough models for all threads,
+// otherwise a part of its rows. A part is processed in slices, each over all steps.
+class BatchSplit {
+ public:
+  BatchSplit(const Sizes& size, int64_t threads) : size_(size) {
+    // With fewer multiplications, waking a helper does not pay.
+    constexpr double kMinParallelWork = 4e5;
+    const double work =
+        3. * size.models * size.steps * size.rows * size.units * (size.units + size.inputs);
+    threads_ = work < kMinParallelWork ? 1 : threads;
+    const int64_t wanted = (threads_ + size.models - 1) / size.models;
+    parts_ = std::max<int64_t>(1, std::min(wanted, size.rows / kRowAlignment));
+  }
+
+  int64_t parts() const { return parts_; }
+  int64_t tasks() const { return size_.models * parts_; }
+  int64_t threads() const { return threads_; }
+  int64_t workers() const { return std::min(tasks(), threads_); }
+
+  // The largest slice of any task.
+  Slice largest_slice() const {
+    const int64_t most = std::min(kMaxSliceRows, bound(1) - bound(0) + kRowAlignment);
+    const int64_t rows = std::min(size_.rows, most);
+    return {0, rows, choose_window_length(size_, rows)};
+  }
+
+  template <class F>
+  void for_slices(int64_t part, F&& f) const {
+    const int64_t begin = bound(part), end = bound(part + 1);
+    const int64_t slices = (end - begin + kMaxSliceRows - 1) / kMaxSliceRows;
+    for (int64_t i = 0; i < slices; ++i) {
+      const int64_t from = begin + row_units(end - begin) * i / slices * kRowAlignment;
+      const int64_t next = begin + row_units(end - begin) * (i + 1) / slices * kRowAlignment;
+      const int64_t to = std::min(end, next);
+      f(Slice{from, to - from, largest_slice().window_length});
+    }
+  }
+
+ private:
+  static constexpr int64_t kRowAlignment = 4;
+
+  static int64_t row_units(int64_t rows) { return (rows + kRowAlignment - 1) / kRowAlignment; }
+
+  int64_t bound(int64_t part) const {
+    return std::min(size_.rows, row_units(size_.rows) * part / parts_ * kRowAlignment);
+  }
+
+  const Sizes size_;
+  int64_t threads_, parts_;
+};
 
 }  // namespace grujax

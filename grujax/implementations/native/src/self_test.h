@@ -1,5 +1,5 @@
-// The layer once more, written as the equations are, in double precision: what the kernel is
-// checked against whenever it is loaded, and by the tests.
+// The layer in double precision, a transcription of the equations. The kernel is checked against it
+// when it is loaded, and by the tests.
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,7 @@ struct Reference {
   std::vector<double> h_last, hs;
 };
 
-// Of one model, in float32.
+// The outputs of one model with float32 arguments.
 inline Reference run_reference(const Layer& layer) {
   const Sizes& s = layer.size;
   const int64_t B = s.rows, I = s.inputs, H = s.units;
@@ -24,17 +24,17 @@ inline Reference run_reference(const Layer& layer) {
   };
   auto sigma = [](double x) { return 1 / (1 + std::exp(-x)); };
   Reference out{std::vector<double>(B * H), std::vector<double>(s.steps * B * H)};
-  const double zoneout = layer.zoneout ? *layer.zoneout : 0;
-  std::vector<double> h(H), seen(H), gates[3], product(H);
+  const double zoneout_rate = layer.zoneout_rate ? *layer.zoneout_rate : 0;
+  std::vector<double> h(H), masked(H), gates[3], product(H);
   for (auto& gate : gates) gate.resize(H);
   for (int64_t b = 0; b < B; ++b) {
     for (int64_t k = 0; k < H; ++k) h[k] = value(layer.h0, b * H + k);
     for (int64_t position = 0; position < s.steps; ++position) {
       const int64_t at = layer.time(position) * B + b;
-      if (layer.exists && !layer.exists[at]) continue;
+      if (layer.valid && !layer.valid[at]) continue;
       for (int64_t k = 0; k < H; ++k) {
-        if (layer.starts && layer.starts[at]) h[k] = value(layer.reset_state, b * H + k);
-        seen[k] = h[k] * (layer.scale ? layer.scale[b * H + k] : 1);
+        if (layer.restart && layer.restart[at]) h[k] = value(layer.reset_state, b * H + k);
+        masked[k] = h[k] * (layer.dropout_mask ? layer.dropout_mask[b * H + k] : 1);
       }
       for (int g = 0; g < 3; ++g)
         for (int64_t k = 0; k < H; ++k) {
@@ -42,7 +42,7 @@ inline Reference run_reference(const Layer& layer) {
           for (int64_t i = 0; i < I; ++i)
             x += value(layer.xs, at * I + i) * value(layer.w_x, (g * I + i) * H + k);
           for (int64_t i = 0; i < H; ++i)
-            recurrent += (g == 2 && !layer.reset_after ? gates[0][i] : 1) * seen[i] *
+            recurrent += (g == 2 && !layer.reset_after ? gates[0][i] : 1) * masked[i] *
                          value(layer.w_h, (g * H + i) * H + k);
           if (g < 2) gates[g][k] = sigma(x + recurrent);
           if (g == 2) {
@@ -51,8 +51,9 @@ inline Reference run_reference(const Layer& layer) {
           }
         }
       for (int64_t k = 0; k < H; ++k) {
-        const double u = gates[1][k] + zoneout * (1 - gates[1][k]);
-        if (!layer.keeps || !layer.keeps[at * H + k]) h[k] = u * h[k] + (1 - u) * gates[2][k];
+        const double u = gates[1][k] + zoneout_rate * (1 - gates[1][k]);
+        if (!layer.zoneout_mask || !layer.zoneout_mask[at * H + k])
+          h[k] = u * h[k] + (1 - u) * gates[2][k];
         out.hs[at * H + k] = h[k];
       }
     }
@@ -61,17 +62,17 @@ inline Reference run_reference(const Layer& layer) {
   return out;
 }
 
-// Random arguments in float32 that all models share, each model's results, and a cotangent for
-// each output. Models of one direction are alike.
+// Random float32 arguments that all models share, the results of each model, and a cotangent for
+// each output. Models of the same direction have the same results.
 class Trial {
  public:
   Arguments arguments;
   std::vector<float> inputs[7], cotangents[2], outputs[2], gates[4], gradients[7];
-  std::vector<uint8_t> exists, starts, keeps;
-  std::vector<float> scale;
-  float zoneout = 0.3f;
+  std::vector<uint8_t> valid, restart, zoneout_mask;
+  std::vector<float> dropout_mask;
+  float zoneout_rate = 0.3f;
 
-  // `masks`: a bit each for exists, starts, keeps, zoneout, scale.
+  // `masks` has one bit each for valid, restart, zoneout_mask, zoneout_rate, dropout_mask.
   Trial(const Sizes& size, int64_t reverse, bool reset_after, int masks, unsigned seed)
       : random_(seed) {
     Arguments& a = arguments;
@@ -80,54 +81,59 @@ class Trial {
     a.reset_after = reset_after;
     const int64_t T = size.steps, B = size.rows, I = size.inputs, H = size.units;
     const int64_t sizes[7] = {3 * I * H, 3 * H * H, 3 * H, H, T * B * I, B * H, B * H};
-    Operand* operands[7] = {&a.w_x, &a.w_h, &a.b_x, &a.b_hn, &a.xs, &a.h0, &a.reset_state};
+    ModelArray* arrays[7] = {&a.w_x, &a.w_h, &a.b_x, &a.b_hn, &a.xs, &a.h0, &a.reset_state};
     for (int i = 0; i < 7; ++i) {
       inputs[i] = draw(sizes[i]);
       gradients[i].assign(size.models * sizes[i], -1.f);
-      operands[i]->data = inputs[i].data();
+      arrays[i]->data = inputs[i].data();
     }
     for (int i = 0; i < 2; ++i) {
       cotangents[i] = draw(i ? T * B * H : B * H);
       outputs[i].assign(size.models * cotangents[i].size(), -1.f);
     }
     for (auto& gate : gates) gate.assign(size.models * T * B * H, -1.f);
-    auto draw_mask = [&](int bit, std::vector<uint8_t>& mask, int64_t number, Operand& operand) {
+    auto draw_mask = [&](int bit, std::vector<uint8_t>& mask, int64_t number, ModelArray& array) {
       if (!(masks & bit)) return;
       for (int64_t i = 0; i < number; ++i) mask.push_back(random_() % 3 == 0);
-      operand.data = mask.data();
+      array.data = mask.data();
     };
-    draw_mask(1, exists, T * B, a.exists);
-    draw_mask(2, starts, T * B, a.starts);
-    draw_mask(4, keeps, T * B * H, a.keeps);
-    if (masks & 8) a.zoneout.data = &zoneout;
-    scale = draw(B * H);
-    if (masks & 16) a.scale.data = scale.data();
-    // The rows' steps begin at once and end for good; where the state before a step is not that
-    // beside it in `hs`, it starts afresh.
-    for (int64_t i = B; i < static_cast<int64_t>(exists.size()); ++i) exists[i] &= exists[i - B];
-    for (int64_t i = 0; i < static_cast<int64_t>(exists.size()) && !starts.empty(); ++i)
-      starts[i] &= exists[i];
-    for (int64_t i = 0; reverse && i + B < static_cast<int64_t>(exists.size()); ++i)
-      if (exists[i] && !exists[i + B] && !starts.empty()) starts[i] = 1;
+    draw_mask(1, valid, T * B, a.valid);
+    draw_mask(2, restart, T * B, a.restart);
+    draw_mask(4, zoneout_mask, T * B * H, a.zoneout_mask);
+    if (masks & 8) a.zoneout_rate.data = &zoneout_rate;
+    dropout_mask = draw(B * H);
+    if (masks & 16) a.dropout_mask.data = dropout_mask.data();
+    // Every row's valid steps come first. In reverse, a row restarts at its last valid step,
+    // because the previous state is not in `hs`.
+    for (int64_t i = B; i < static_cast<int64_t>(valid.size()); ++i) valid[i] &= valid[i - B];
+    for (int64_t i = 0; i < static_cast<int64_t>(valid.size()) && !restart.empty(); ++i)
+      restart[i] &= valid[i];
+    for (int64_t i = 0; reverse && i + B < static_cast<int64_t>(valid.size()); ++i)
+      if (valid[i] && !valid[i + B] && !restart.empty()) restart[i] = 1;
   }
 
   void run(Pool& pool, bool keep_gates) {
-    auto operand = [](std::vector<float>& values) { return Operand{values.data(), false, true}; };
-    auto shared = [](std::vector<float>& values) { return Operand{values.data(), false, false}; };
-    KeptGates kept;
+    auto stacked = [](std::vector<float>& values) {
+      return ModelArray{values.data(), false, true};
+    };
+    auto shared = [](std::vector<float>& values) {
+      return ModelArray{values.data(), false, false};
+    };
+    GateResiduals residuals;
     if (keep_gates) {
-      Operand* slots[4] = {&kept.reset, &kept.update, &kept.candidate, &kept.product};
-      for (int i = 0; i < (arguments.reset_after ? 4 : 3); ++i) *slots[i] = operand(gates[i]);
+      ModelArray* arrays[4] = {&residuals.reset, &residuals.update, &residuals.candidate,
+                               &residuals.product};
+      for (int i = 0; i < (arguments.reset_after ? 4 : 3); ++i) *arrays[i] = stacked(gates[i]);
     }
-    forward(pool, arguments, {operand(outputs[0]), operand(outputs[1]), kept});
-    backward(pool, arguments,
-             {operand(outputs[1]), kept, shared(cotangents[0]), shared(cotangents[1])},
-             {operand(gradients[0]), operand(gradients[1]), operand(gradients[2]),
-              operand(gradients[3]), operand(gradients[4]), operand(gradients[5]),
-              operand(gradients[6])});
+    forward(pool, arguments, {stacked(outputs[0]), stacked(outputs[1]), residuals});
+    backward(
+        pool, arguments,
+        {stacked(outputs[1]), residuals, shared(cotangents[0]), shared(cotangents[1])},
+        {stacked(gradients[0]), stacked(gradients[1]), stacked(gradients[2]), stacked(gradients[3]),
+         stacked(gradients[4]), stacked(gradients[5]), stacked(gradients[6])});
   }
 
-  // The largest error of the outputs, and of the gradients along random directions.
+  // The largest error of the outputs, and of the gradients slope_from_gradients a random direction.
   double error() {
     double largest = 0;
     for (int64_t m = 0; m < arguments.size.models; ++m) {
@@ -162,28 +168,29 @@ class Trial {
     compare(want.h_last, outputs[0]);
     compare(want.hs, outputs[1]);
     constexpr float kStep = 1.f / 256;
-    double along = 0, length = 1;
-    std::vector<std::vector<float>> moves;
+    double slope_from_gradients = 0, length = 1;
+    std::vector<std::vector<float>> direction;
     for (int i = 0; i < 7; ++i) {
-      moves.push_back(draw(inputs[i].size()));
+      direction.push_back(draw(inputs[i].size()));
       const float* gradient = gradients[i].data() + model * inputs[i].size();
-      for (size_t k = 0; k < moves[i].size(); ++k) {
-        along += double(moves[i][k]) * gradient[k];
+      for (size_t k = 0; k < direction[i].size(); ++k) {
+        slope_from_gradients += double(direction[i][k]) * gradient[k];
         length += double(gradient[k]) * gradient[k];
       }
     }
-    // Of fourth order: the error of the difference stays below that of float32.
+    // A difference of fourth order, whose error is below that of float32.
     const double slope =
-        (8 * (loss(model, moves, kStep) - loss(model, moves, -kStep)) -
-         (loss(model, moves, 2 * kStep) - loss(model, moves, -2 * kStep))) / (12 * kStep);
-    return std::max(largest, std::abs(slope - along) / std::sqrt(length) / 10);
+        (8 * (loss(model, direction, kStep) - loss(model, direction, -kStep)) -
+         (loss(model, direction, 2 * kStep) - loss(model, direction, -2 * kStep))) /
+        (12 * kStep);
+    return std::max(largest, std::abs(slope - slope_from_gradients) / std::sqrt(length) / 10);
   }
 
-  double loss(int64_t model, const std::vector<std::vector<float>>& moves, float step) {
+  double loss(int64_t model, const std::vector<std::vector<float>>& direction, float step) {
     const std::vector<float> kept[7] = {inputs[0], inputs[1], inputs[2], inputs[3],
                                         inputs[4], inputs[5], inputs[6]};
     for (int i = 0; i < 7; ++i)
-      for (size_t k = 0; k < inputs[i].size(); ++k) inputs[i][k] += step * moves[i][k];
+      for (size_t k = 0; k < inputs[i].size(); ++k) inputs[i][k] += step * direction[i][k];
     const Reference moved = run_reference(arguments.layer(model));
     for (int i = 0; i < 7; ++i) std::copy(kept[i].begin(), kept[i].end(), inputs[i].begin());
     double sum = 0;

@@ -1,4 +1,5 @@
-// Vectors of floats, from one source for AVX-512, AVX2, SSE and NEON, and the one matmul tile.
+// SIMD vectors of floats, sigmoid and tanh, and the inner loop of every matmul (`multiply`). One
+// source, which the compiler turns into AVX-512, AVX2, SSE or NEON.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,7 @@
 
 namespace grujax {
 
-// kRows × 3 sums, 3 operands and a broadcast value fill the registers of the machine.
+// kRows × 3 sums, 3 operands and a broadcast value fill the machine's registers.
 #if defined(__AVX512F__)
 constexpr int kLanes = 16, kRows = 8;
 #elif defined(__AVX__)
@@ -36,18 +37,16 @@ GRUJAX_INLINE Vector splat(float value) { return value - Vector{}; }
 
 GRUJAX_INLINE Vector load(const float* from) { return *reinterpret_cast<const AnyVector*>(from); }
 
-GRUJAX_INLINE void store(float* to, Vector values) {
-  *reinterpret_cast<AnyVector*>(to) = values;
-}
+GRUJAX_INLINE void store(float* to, Vector values) { *reinterpret_cast<AnyVector*>(to) = values; }
 
-// The first `lanes` alone; the others are read as zero.
+// These access the first `lanes` only; the others are read as zero.
 #ifdef __AVX512F__
-GRUJAX_INLINE __mmask16 first(int lanes) { return static_cast<__mmask16>((1u << lanes) - 1); }
+GRUJAX_INLINE __mmask16 first_lanes(int lanes) { return static_cast<__mmask16>((1u << lanes) - 1); }
 GRUJAX_INLINE Vector load_first(const float* from, int lanes) {
-  return _mm512_maskz_loadu_ps(first(lanes), from);
+  return _mm512_maskz_loadu_ps(first_lanes(lanes), from);
 }
 GRUJAX_INLINE void store_first(float* to, Vector values, int lanes) {
-  _mm512_mask_storeu_ps(to, first(lanes), values);
+  _mm512_mask_storeu_ps(to, first_lanes(lanes), values);
 }
 #else
 GRUJAX_INLINE Vector load_first(const float* from, int lanes) {
@@ -72,24 +71,24 @@ GRUJAX_INLINE void store(float* to, Vector values, int lanes) {
   }
 }
 
-// An array in memory, of float32 or bfloat16; all arithmetic is in float32.
+// An array in memory, of float32 or bfloat16. All arithmetic is in float32.
 struct Floats {
   void* data = nullptr;
-  bool is_half = false;
+  bool is_bfloat16 = false;
 
   Floats operator+(int64_t offset) const {
-    return {static_cast<char*>(data) + offset * (is_half ? 2 : 4), is_half};
+    return {static_cast<char*>(data) + offset * (is_bfloat16 ? 2 : 4), is_bfloat16};
   }
 
   GRUJAX_INLINE Vector get(int64_t index, int lanes) const {
-    if (!is_half) return load(static_cast<const float*>(data) + index, lanes);
+    if (!is_bfloat16) return load(static_cast<const float*>(data) + index, lanes);
     Halves halves = {};
     std::memcpy(&halves, static_cast<const uint16_t*>(data) + index, 2 * lanes);
     return reinterpret_cast<Vector>(__builtin_convertvector(halves, Bits) << 16);
   }
 
   GRUJAX_INLINE void set(int64_t index, Vector values, int lanes) const {
-    if (!is_half) {
+    if (!is_bfloat16) {
       store(static_cast<float*>(data) + index, values, lanes);
       return;
     }
@@ -97,9 +96,9 @@ struct Floats {
     std::memcpy(static_cast<uint16_t*>(data) + index, &halves, 2 * lanes);
   }
 
-  // `values` as they are after `set` and `get`.
+  // `values` after a `set` and a `get`.
   GRUJAX_INLINE Vector as_stored(Vector values) const {
-    return is_half ? reinterpret_cast<Vector>(rounded(values)) : values;
+    return is_bfloat16 ? reinterpret_cast<Vector>(rounded(values)) : values;
   }
 
  private:
@@ -112,14 +111,14 @@ struct Floats {
   }
 };
 
-// 2^n and e^f − 1, with x = n·ln 2 + f and |f| ≤ ln 2 / 2. NaN stays NaN in the second.
+// power = 2^n and rest = e^f − 1, with x = n·ln 2 + f and |f| ≤ ln 2 / 2. `rest` is NaN if x is.
 GRUJAX_INLINE void split_exp(Vector x, Vector& power, Vector& rest) {
   x = x > 88.f ? splat(88.f) : x;
   x = x < -87.f ? splat(-87.f) : x;
-  // Adding 1.5·2^23 rounds to an integer, which then stands in the lowest bits.
+  // Adding 1.5·2^23 rounds to an integer, and leaves it in the lowest bits.
   const Vector shifted = x * 1.44269504088896341f + 12582912.f;
   const Vector n = shifted - 12582912.f;
-  Vector f = x - n * 0.693359375f;  // ln 2 in two parts: the first has few digits
+  Vector f = x - n * 0.693359375f;  // ln 2 in two parts, the first with few digits
   f = f + n * 2.12194440e-4f;
   Vector p = splat(1 / 5040.f);
   p = p * f + 1 / 720.f;
@@ -137,7 +136,7 @@ GRUJAX_INLINE Vector sigmoid(Vector x) {
   return 1.f / (1.f + (power * rest + power));
 }
 
-// E / (E + 2) with E = e^2x − 1: no cancellation, however small x is.
+// E / (E + 2) with E = e^2x − 1: no cancellation for small x.
 GRUJAX_INLINE Vector tanh(Vector x) {
   Vector power, rest;
   split_exp(x + x, power, rest);
@@ -167,24 +166,24 @@ GRUJAX_INLINE void multiply(Vector (&sums)[M][C][G], int64_t K, const float* a, 
 }
 
 template <int N>
-using Number = std::integral_constant<int, N>;
+using Constant = std::integral_constant<int, N>;
 
-// Calls f(Number<M>, row) for tiles of M rows that cover [0, rows).
+// Calls f(Constant<M>, row) for tiles of M rows that cover [0, rows).
 template <class F>
 GRUJAX_INLINE void tile_rows(int64_t rows, F&& f) {
   int64_t row = 0;
-  for (; rows - row >= kRows; row += kRows) f(Number<kRows>{}, row);
+  for (; rows - row >= kRows; row += kRows) f(Constant<kRows>{}, row);
   if constexpr (kRows > 4) {
     if (rows - row >= 4) {
-      f(Number<4>{}, row);
+      f(Constant<4>{}, row);
       row += 4;
     }
   }
   if (rows - row >= 2) {
-    f(Number<2>{}, row);
+    f(Constant<2>{}, row);
     row += 2;
   }
-  if (rows - row >= 1) f(Number<1>{}, row);
+  if (rows - row >= 1) f(Constant<1>{}, row);
 }
 
 }  // namespace grujax

@@ -1,5 +1,5 @@
-// The GRU for CPUs, as XLA calls it: the operands and results are listed in
-// grujax/implementations/kernel_calls.py, and the recurrence stands in forward.cpp and backward.cpp.
+// What XLA calls. grujax/implementations/primitive/calls.py lists the operands and results; the
+// recurrence itself is in forward.cpp and backward.cpp.
 #include "gru.h"
 #include "self_test.h"
 #include "xla/ffi/api/ffi.h"
@@ -23,13 +23,13 @@ class XlaPool : public Pool {
   ffi::ThreadPool pool_;
 };
 
-// The buffers of a call in their order, of which `present` says which are there.
-class Buffers {
+// Reads the buffers of a call in order. `present` and `stacked` have one bit for each.
+class BufferReader {
  public:
-  Buffers(ffi::RemainingArgs arguments, int64_t present, int64_t stacked)
+  BufferReader(ffi::RemainingArgs arguments, int64_t present, int64_t stacked)
       : arguments_(arguments), present_(present), stacked_(stacked) {}
 
-  Operand next() {
+  ModelArray next() {
     const int64_t bit = int64_t{1} << slot_++;
     if (!(present_ & bit)) return {};
     const ffi::AnyBuffer buffer = *arguments_.get<ffi::AnyBuffer>(index_++);
@@ -37,14 +37,14 @@ class Buffers {
     return {buffer.untyped_data(), buffer.element_type() == ffi::BF16, (stacked_ & bit) != 0};
   }
 
-  KeptGates next_gates() {
-    KeptGates gates;
-    for (Operand* gate : {&gates.reset, &gates.update, &gates.candidate, &gates.product})
+  GateResiduals next_gates() {
+    GateResiduals gates;
+    for (ModelArray* gate : {&gates.reset, &gates.update, &gates.candidate, &gates.product})
       *gate = next();
     return gates;
   }
 
-  // Of the last buffer, counted from its end.
+  // A dimension of the last buffer, counted from its end.
   int64_t dimension(int from_end) const {
     return last_dimensions_[last_dimensions_.size() - from_end];
   }
@@ -56,12 +56,12 @@ class Buffers {
   ffi::AnyBuffer::Dimensions last_dimensions_;
 };
 
-Arguments read_arguments(Buffers& buffers, int64_t models, int64_t reverse, bool reset_after) {
+Arguments read_arguments(BufferReader& buffers, int64_t models, int64_t reverse, bool reset_after) {
   Arguments a;
   a.reverse = reverse;
   a.reset_after = reset_after;
   a.size.models = models;
-  for (Operand* weights : {&a.w_x, &a.w_h, &a.b_x, &a.b_hn}) *weights = buffers.next();
+  for (ModelArray* weights : {&a.w_x, &a.w_h, &a.b_x, &a.b_hn}) *weights = buffers.next();
   a.xs = buffers.next();
   a.size.steps = buffers.dimension(3);
   a.size.rows = buffers.dimension(2);
@@ -69,12 +69,12 @@ Arguments read_arguments(Buffers& buffers, int64_t models, int64_t reverse, bool
   a.h0 = buffers.next();
   a.size.units = buffers.dimension(1);
   a.reset_state = buffers.next();
-  for (Operand* mask : {&a.exists, &a.starts, &a.keeps, &a.zoneout, &a.scale})
+  for (ModelArray* mask : {&a.valid, &a.restart, &a.zoneout_mask, &a.zoneout_rate, &a.dropout_mask})
     *mask = buffers.next();
   return a;
 }
 
-// Pages of a new array that nobody has touched yet: with large ones there are fewer faults.
+// Asks for large pages for a new array that nobody has touched yet: fewer page faults.
 void advise_large_pages(const ffi::AnyBuffer& buffer) {
 #ifndef MADV_HUGEPAGE
   static_cast<void>(buffer);
@@ -83,13 +83,13 @@ void advise_large_pages(const ffi::AnyBuffer& buffer) {
   const uintptr_t from = reinterpret_cast<uintptr_t>(buffer.untyped_data());
   const uintptr_t begin = (from + kPage - 1) & ~(kPage - 1);
   const uintptr_t end = (from + buffer.size_bytes()) & ~(kPage - 1);
-  constexpr size_t kWorthIt = 4 << 20;
-  if (buffer.size_bytes() >= kWorthIt)
+  constexpr size_t kMinBytes = 4 << 20;
+  if (buffer.size_bytes() >= kMinBytes)
     madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #endif
 }
 
-Operand result(ffi::RemainingRets& results, size_t index) {
+ModelArray result(ffi::RemainingRets& results, size_t index) {
   if (index >= results.size()) return {};
   const ffi::AnyBuffer buffer = **results.get<ffi::AnyBuffer>(index);
   advise_large_pages(buffer);
@@ -97,20 +97,21 @@ Operand result(ffi::RemainingRets& results, size_t index) {
 }
 
 template <class Run>
-ffi::Error guarded(Run run) {
+ffi::Error catch_bad_alloc(Run run) {
   try {
     run();
   } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory for the GRU's scratch");
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted,
+                      "out of memory for the scratch arrays of the GRU");
   }
   return ffi::Error::Success();
 }
 
-ffi::Error run_forward(ffi::ThreadPool threads, ffi::RemainingArgs operands, ffi::RemainingRets rets,
-                       int64_t models, int64_t present, int64_t stacked, int64_t reverse,
-                       bool reset_after) {
-  return guarded([&] {
-    Buffers buffers(operands, present, stacked);
+ffi::Error run_forward(ffi::ThreadPool threads, ffi::RemainingArgs operands,
+                       ffi::RemainingRets rets, int64_t models, int64_t present, int64_t stacked,
+                       int64_t reverse, bool reset_after) {
+  return catch_bad_alloc([&] {
+    BufferReader buffers(operands, present, stacked);
     const Arguments arguments = read_arguments(buffers, models, reverse, reset_after);
     ForwardResults results;
     results.h_last = result(rets, 0);
@@ -121,22 +122,22 @@ ffi::Error run_forward(ffi::ThreadPool threads, ffi::RemainingArgs operands, ffi
   });
 }
 
-ffi::Error run_backward(ffi::ThreadPool threads, ffi::RemainingArgs operands, ffi::RemainingRets rets,
-                        int64_t models, int64_t present, int64_t stacked, int64_t reverse,
-                        bool reset_after) {
-  return guarded([&] {
-    Buffers buffers(operands, present, stacked);
+ffi::Error run_backward(ffi::ThreadPool threads, ffi::RemainingArgs operands,
+                        ffi::RemainingRets rets, int64_t models, int64_t present, int64_t stacked,
+                        int64_t reverse, bool reset_after) {
+  return catch_bad_alloc([&] {
+    BufferReader buffers(operands, present, stacked);
     const Arguments arguments = read_arguments(buffers, models, reverse, reset_after);
-    BackwardArguments more;
-    more.hs = buffers.next();
-    more.gates = buffers.next_gates();
-    more.last = buffers.next();
-    more.each = buffers.next();
+    BackwardArguments extra;
+    extra.hs = buffers.next();
+    extra.gates = buffers.next_gates();
+    extra.d_h_last = buffers.next();
+    extra.d_hs = buffers.next();
     const BackwardResults results{result(rets, 0), result(rets, 1), result(rets, 2),
                                   result(rets, 3), result(rets, 4), result(rets, 5),
                                   result(rets, 6)};
     XlaPool pool(threads);
-    backward(pool, arguments, more, results);
+    backward(pool, arguments, extra, results);
   });
 }
 
@@ -155,7 +156,7 @@ auto binding() {
 }  // namespace
 }  // namespace grujax
 
-// Whether the kernel, as compiled, computes what it should on this machine.
+// Whether the compiled kernel agrees with the reference on this machine.
 extern "C" bool grujax_passes_self_test() {
   struct : grujax::Pool {
     int64_t threads() const override { return 1; }

@@ -1,12 +1,12 @@
-// The gradients of the weights: sums over rows of outer products.
+// The gradients of the weights: sums of outer products over rows.
 #pragma once
 
 #include "gru.h"
 
 namespace grujax {
 
-// [rows][stride] to [groups][rows][kRows], so that a tile's operand is read in one go. Where the
-// stride is no whole group, the rest is zero.
+// Copies [rows][stride] to [groups][rows][kRows], so that a tile reads contiguous operands. The
+// last group is padded with zeros.
 inline void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t stride,
                         float* to) {
   for (int64_t group = 0; group < groups; ++group) {
@@ -18,7 +18,7 @@ inline void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t
   }
 }
 
-struct WeightSums {
+struct WeightGradientSums {
   float* w_x;   // [blocks][input_groups · kRows][r z n][lanes]
   float* w_h;   // [blocks][unit_groups · kRows][n r z][lanes]
   float* bias;  // [blocks][c r z n][lanes], c the recurrent product
@@ -27,15 +27,15 @@ struct WeightSums {
     return s.blocks() * kLanes * (3 * kRows * (s.input_groups() + s.unit_groups()) + 4);
   }
 
-  WeightSums(const Sizes& s, float* memory) {
+  WeightGradientSums(const Sizes& s, float* memory) {
     w_x = memory;
     w_h = w_x + s.blocks() * s.input_groups() * kRows * 3 * kLanes;
     bias = w_h + s.blocks() * s.unit_groups() * kRows * 3 * kLanes;
   }
 
-  // One block's sums += xᵀ·[δr δz δn] and hᵀ·[δc δr δz], for deltas [rows][c r z n][lanes] and packed
-  // operands. With reset before the product `reset_states` is r ∘ h, else null: it and δn then stand
-  // for h and δc in the candidate's.
+  // Adds xᵀ·[δr δz δn] and hᵀ·[δc δr δz] to one block's sums, for deltas [rows][c r z n][lanes]
+  // and packed operands. With reset before the product, `reset_states` is r ∘ h, and the
+  // candidate's sums use it and δn instead of h and δc; otherwise it is null.
   void add(const Sizes& s, int64_t block, int64_t rows, const float* deltas, const float* inputs,
            const float* states, const float* reset_states) const {
     const int64_t x_groups = s.input_groups(), h_groups = s.unit_groups();
@@ -77,12 +77,12 @@ struct WeightSums {
   }
 };
 
-// Adds the parts' sums, in their order, and writes them as the weights lie.
+// Adds up the sums of all parts, in order, and writes them in the layout of the weights.
 inline void write_weights(const Arguments& arguments, const BackwardResults& results, int64_t model,
                           int64_t parts, const float* sums, int64_t sums_floats) {
   const Sizes& s = arguments.size;
   const int64_t H = s.units;
-  const WeightSums first(s, const_cast<float*>(sums));
+  const WeightGradientSums first(s, const_cast<float*>(sums));
   auto write = [&](const float* from, const Floats& to, int64_t at, int lanes) {
     Vector total = load(from);
     for (int64_t part = 1; part < parts; ++part) total += load(from + part * sums_floats);
@@ -97,16 +97,16 @@ inline void write_weights(const Arguments& arguments, const BackwardResults& res
     const int64_t at = j * kLanes;
     for (int g = 0; g < 3; ++g) {
       for (int64_t k = 0; k < s.inputs; ++k)
-        write(first.w_x + ((j * s.input_groups() * kRows + k) * 3 + g) * kLanes,
-              w_x, (g * s.inputs + k) * H + at, lanes);
-      const int own = (g + 1) % 3;  // the sums are in the order n r z
+        write(first.w_x + ((j * s.input_groups() * kRows + k) * 3 + g) * kLanes, w_x,
+              (g * s.inputs + k) * H + at, lanes);
+      const int sums_gate = (g + 1) % 3;  // their order is n r z
       for (int64_t k = 0; k < H; ++k)
-        write(first.w_h + ((j * s.unit_groups() * kRows + k) * 3 + own) * kLanes,
-              w_h, (g * H + k) * H + at, lanes);
+        write(first.w_h + ((j * s.unit_groups() * kRows + k) * 3 + sums_gate) * kLanes, w_h,
+              (g * H + k) * H + at, lanes);
       write(first.bias + (j * 4 + 1 + g) * kLanes, b_x, g * H + at, lanes);
     }
-    const int of_product = arguments.reset_after ? 0 : 3;
-    write(first.bias + (j * 4 + of_product) * kLanes, b_hn, at, lanes);
+    const int product_row = arguments.reset_after ? 0 : 3;
+    write(first.bias + (j * 4 + product_row) * kLanes, b_hn, at, lanes);
   }
 }
 

@@ -1,0 +1,186 @@
+// The equations of the gates. One thread evaluates all rows that it is given.
+#include "gates.h"
+
+#include "packed_weights.h"
+
+namespace grujax {
+namespace {
+
+class GateEvaluator {
+ public:
+  GateEvaluator(const Layer& layer, const PackedWeights& weights)
+      : layer_(layer), weights_(weights), size_(layer.size) {
+    zoneout_rate_ = layer.zoneout_rate ? *layer.zoneout_rate : 0.f;
+  }
+
+  // xs·Wx + b for `rows` inputs, [rows][kRows · input_groups].
+  void project(int64_t rows, const float* inputs, float* projected) const {
+    const int64_t I = size_.inputs, stride = size_.input_groups() * kRows;
+    for (int64_t j = 0; j < size_.blocks(); ++j)
+      tile_rows(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
+        constexpr int M = decltype(height)::value;
+        Vector sums[M][1][3];
+        for (int m = 0; m < M; ++m)
+          for (int g = 0; g < 3; ++g) sums[m][0][g] = load(bias(j) + g * kLanes);
+        multiply(sums, I, inputs + row * stride, stride, 1, weights_.w_x + j * I * 3 * kLanes,
+                 3 * kLanes, 0);
+        for (int m = 0; m < M; ++m)
+          for (int g = 0; g < 3; ++g)
+            store(projected + (((row + m) * size_.blocks() + j) * 3 + g) * kLanes, sums[m][0][g]);
+      });
+  }
+
+  void gates(const GateBuffers& buffers) const {
+    if (layer_.reset_after) {
+      over_tiles(buffers,
+                 [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+                   reset_after<decltype(height)::value, decltype(width)::value>(buffers, row, j);
+                 });
+      return;
+    }
+    over_tiles(buffers, [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+      reset_and_update<decltype(height)::value, decltype(width)::value>(buffers, row, j);
+    });
+    over_tiles(buffers, [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+      candidate<decltype(height)::value, decltype(width)::value>(buffers, row, j);
+    });
+  }
+
+ private:
+  const float* bias(int64_t j) const { return weights_.bias + j * 4 * kLanes; }
+
+  // Many rows use one block's weights while these are in the cache. Fewer rows compute two blocks
+  // at once, to have enough independent sums.
+  template <class F>
+  GRUJAX_INLINE void over_tiles(const GateBuffers& buffers, F&& f) const {
+    const int64_t blocks = size_.blocks();
+    int64_t j = 0;
+    if (buffers.rows < kRows)
+      for (; j + 2 <= blocks; j += 2)
+        tile_rows(buffers.rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
+          if constexpr (decltype(height)::value < kRows) f(height, Constant<2>{}, row, j);
+        });
+    for (; j < blocks; ++j)
+      tile_rows(buffers.rows, [&](auto height, int64_t row)
+                                  GRUJAX_INLINE_LAMBDA { f(height, Constant<1>{}, row, j); });
+  }
+
+  template <int M, int C, int G>
+  GRUJAX_INLINE void add_recurrent(Vector (&sums)[M][C][G], const float* states, int64_t row,
+                                   int64_t j, int gate) const {
+    const int64_t H = size_.units, stride = size_.padded();
+    multiply(sums, H, states + row * stride, stride, 1, weights_.w_h + (j * H * 3 + gate) * kLanes,
+             3 * kLanes, H * 3 * kLanes);
+  }
+
+  GRUJAX_INLINE const float* projected(const GateBuffers& buffers, int64_t row, int64_t j) const {
+    return buffers.projected + (row * size_.blocks() + j) * 3 * kLanes;
+  }
+
+  template <int M, int C>
+  GRUJAX_INLINE void reset_after(const GateBuffers& buffers, int64_t row, int64_t j) const {
+    Vector sums[M][C][3];
+    for (int m = 0; m < M; ++m)
+      for (int c = 0; c < C; ++c) {
+        const float* x = projected(buffers, row + m, j + c);
+        sums[m][c][0] = load(x);
+        sums[m][c][1] = load(x + kLanes);
+        sums[m][c][2] = load(bias(j + c) + 3 * kLanes);
+      }
+    add_recurrent(sums, buffers.masked, row, j, 0);
+    for (int m = 0; m < M; ++m)
+      for (int c = 0; c < C; ++c) {
+        const Vector r = sigmoid(sums[m][c][0]), z = sigmoid(sums[m][c][1]);
+        const Vector product = sums[m][c][2];
+        const Vector x_n = load(projected(buffers, row + m, j + c) + 2 * kLanes);
+        const Vector n = tanh(x_n + r * product);
+        const int lanes = lanes_of(buffers, j + c);
+        if (buffers.gates.reset) {
+          const Gates gates = buffers.gates.at(row + m);
+          store(gates.reset + (j + c) * kLanes, r, lanes);
+          store(gates.product + (j + c) * kLanes, product, lanes);
+        }
+        finish(buffers, row + m, j + c, effective_update(buffers, row + m, j + c, z), n, lanes);
+      }
+  }
+
+  template <int M, int C>
+  GRUJAX_INLINE void reset_and_update(const GateBuffers& buffers, int64_t row, int64_t j) const {
+    Vector sums[M][C][2];
+    for (int m = 0; m < M; ++m)
+      for (int c = 0; c < C; ++c)
+        for (int g = 0; g < 2; ++g)
+          sums[m][c][g] = load(projected(buffers, row + m, j + c) + g * kLanes);
+    add_recurrent(sums, buffers.masked, row, j, 0);
+    for (int m = 0; m < M; ++m)
+      for (int c = 0; c < C; ++c) {
+        const int64_t at = (row + m) * size_.padded() + (j + c) * kLanes;
+        const Vector r = sigmoid(sums[m][c][0]), z = sigmoid(sums[m][c][1]);
+        store(buffers.reset_masked + at, r * load(buffers.masked + at));
+        store(buffers.update + at, effective_update(buffers, row + m, j + c, z));
+        if (buffers.gates.reset)
+          store(buffers.gates.at(row + m).reset + (j + c) * kLanes, r, lanes_of(buffers, j + c));
+      }
+  }
+
+  template <int M, int C>
+  GRUJAX_INLINE void candidate(const GateBuffers& buffers, int64_t row, int64_t j) const {
+    Vector sums[M][C][1];
+    for (int m = 0; m < M; ++m)
+      for (int c = 0; c < C; ++c)
+        sums[m][c][0] =
+            load(projected(buffers, row + m, j + c) + 2 * kLanes) + load(bias(j + c) + 3 * kLanes);
+    add_recurrent(sums, buffers.reset_masked, row, j, 2);
+    for (int m = 0; m < M; ++m)
+      for (int c = 0; c < C; ++c) {
+        const Vector z = load(buffers.update + (row + m) * size_.padded() + (j + c) * kLanes);
+        finish(buffers, row + m, j + c, z, tanh(sums[m][c][0]), lanes_of(buffers, j + c));
+      }
+  }
+
+  // How many lanes of a block the arrays of gates have.
+  GRUJAX_INLINE int lanes_of(const GateBuffers& buffers, int64_t j) const {
+    return buffers.gates.stride == size_.units ? size_.lanes(j) : kLanes;
+  }
+
+  // The update gate, set to 1 where the state is kept: then h' = 1·h + 0·n is exactly h.
+  GRUJAX_INLINE Vector effective_update(const GateBuffers& buffers, int64_t row, int64_t j,
+                                        Vector z) const {
+    if (buffers.valid && !buffers.valid[row]) return splat(1.f);
+    if (!buffers.zoneout_mask) return z;
+    Bytes bytes;
+    std::memcpy(&bytes, buffers.zoneout_mask + row * size_.padded() + j * kLanes, kLanes);
+    return __builtin_convertvector(bytes, Mask) != 0 ? splat(1.f) : z;
+  }
+
+  GRUJAX_INLINE void finish(const GateBuffers& buffers, int64_t row, int64_t j, Vector z, Vector n,
+                            int lanes) const {
+    if (buffers.gates.reset) {
+      const Gates gates = buffers.gates.at(row);
+      store(gates.update + j * kLanes, z, lanes);
+      store(gates.candidate + j * kLanes, n, lanes);
+    }
+    if (!buffers.after) return;
+    const int64_t at = row * size_.padded() + j * kLanes;
+    const Vector u = z + zoneout_rate_ * (1.f - z);
+    store(buffers.after + at, u * load(buffers.before + at) + (1.f - u) * n);
+  }
+
+  const Layer& layer_;
+  const PackedWeights& weights_;
+  const Sizes size_;
+  float zoneout_rate_;
+};
+
+}  // namespace
+
+void project(const Layer& layer, const PackedWeights& weights, int64_t rows, const float* inputs,
+             float* projected) {
+  GateEvaluator(layer, weights).project(rows, inputs, projected);
+}
+
+void evaluate_gates(const Layer& layer, const PackedWeights& weights, const GateBuffers& buffers) {
+  GateEvaluator(layer, weights).gates(buffers);
+}
+
+}  // namespace grujax

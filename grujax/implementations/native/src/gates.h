@@ -1,0 +1,43 @@
+// Evaluates the gates of any number of rows of one layer.
+#pragma once
+
+#include "layer.h"
+
+namespace grujax {
+
+struct PackedWeights;
+
+// The gates of consecutive rows, each [rows][stride] in float32; null if they are not kept.
+struct Gates {
+  float *reset = nullptr, *update = nullptr, *candidate = nullptr, *product = nullptr;
+  int64_t stride = 0;
+
+  Gates at(int64_t row) const {
+    const int64_t offset = row * stride;
+    return {reset + offset, update + offset, candidate + offset,
+            product ? product + offset : nullptr, stride};
+  }
+};
+
+// What is read and written for consecutive rows, each array with stride padded().
+struct GateBuffers {
+  int64_t rows;
+  const float* projected;                 // [rows][blocks][r z n][lanes], biases included
+  const float* before;                    // the state before the step
+  const float* masked;                    // that state with recurrent dropout applied
+  const uint8_t* valid = nullptr;         // [rows], or null
+  const uint8_t* zoneout_mask = nullptr;  // [rows][padded], or null
+  float* after = nullptr;                 // the state after the step, or null
+  Gates gates;                            // or null
+  float* reset_masked = nullptr;          // r ∘ masked, for reset before the product
+  float* update = nullptr;                // z, for reset before the product
+};
+
+// xs·Wx + b for `rows` inputs, [rows][kRows · input_groups].
+void project(const Layer& layer, const PackedWeights& weights, int64_t rows, const float* inputs,
+             float* projected);
+
+// Evaluates the gates, and the state after the step unless `after` is null.
+void evaluate_gates(const Layer& layer, const PackedWeights& weights, const GateBuffers& buffers);
+
+}  // namespace grujax

@@ -1,0 +1,78 @@
+// The inputs of consecutive steps for some rows, copied into contiguous memory: [position][row].
+#pragma once
+
+#include "memory.h"
+#include "parallel.h"
+
+namespace grujax {
+
+class TimeWindow {
+ public:
+  float* inputs;                            // [rows][kRows · input_groups], padded with zeros
+  float* projected;                         // [rows][blocks][r z n][lanes]
+  uint8_t *valid, *restart, *zoneout_mask;  // [rows], [rows], [rows][padded]; or null
+
+  TimeWindow(const Layer& layer, const Slice& slice, ScratchArena& scratch)
+      : layer_(layer), slice_(slice) {
+    const Sizes& s = layer.size;
+    const int64_t rows = slice.window_rows();
+    inputs = scratch.floats(rows * s.input_groups() * kRows);
+    projected = scratch.floats(rows * s.padded() * 3);
+    valid = layer.valid ? scratch.bytes(rows) : nullptr;
+    restart = layer.restart ? scratch.bytes(rows) : nullptr;
+    zoneout_mask = layer.zoneout_mask ? scratch.bytes(rows * s.padded()) : nullptr;
+  }
+
+  void load_steps(int64_t begin, int64_t length) const {
+    const Sizes& s = layer_.size;
+    const int64_t stride = s.input_groups() * kRows;
+    for (int64_t i = 0; i < length; ++i) {
+      const int64_t from = layer_.time(begin + i) * s.rows + slice_.first_row;
+      const int64_t to = i * slice_.rows;
+      for (int64_t row = 0; row < slice_.rows; ++row) {
+        copy(layer_.xs + (from + row) * s.inputs, s.inputs, inputs + (to + row) * stride, stride);
+        if (zoneout_mask) {
+          uint8_t* mask = zoneout_mask + (to + row) * s.padded();
+          std::memcpy(mask, layer_.zoneout_mask + (from + row) * s.units, s.units);
+          std::memset(mask + s.units, 0, s.padded() - s.units);
+        }
+      }
+      if (valid) std::memcpy(valid + to, layer_.valid + from, slice_.rows);
+      if (restart) std::memcpy(restart + to, layer_.restart + from, slice_.rows);
+    }
+  }
+
+  // Copies `size` values, and fills with zeros up to `stride`.
+  static void copy(const Floats& from, int64_t size, float* to, int64_t stride) {
+    int64_t at = 0;
+    for (; at + kLanes <= size; at += kLanes) store(to + at, from.get(at, kLanes));
+    Vector last = from.get(at, static_cast<int>(size - at));
+    for (; at < stride; at += kLanes, last = Vector{})
+      store(to + at, last, static_cast<int>(std::min<int64_t>(kLanes, stride - at)));
+  }
+
+ private:
+  const Layer& layer_;
+  const Slice slice_;
+};
+
+// A row of the slice, and a block of units.
+GRUJAX_INLINE Vector load_dropout_mask(const Layer& layer, const Slice& slice, int64_t row,
+                                       int64_t j) {
+  const Sizes& s = layer.size;
+  const float* mask = layer.dropout_mask + (slice.first_row + row) * s.units + j * kLanes;
+  return load(mask, s.lanes(j));
+}
+
+// to = dropout_mask ∘ from, for rows of padded() floats.
+inline void apply_dropout_mask(const Layer& layer, const Slice& slice, const float* from,
+                               float* to) {
+  const Sizes& s = layer.size;
+  for (int64_t row = 0; row < slice.rows; ++row)
+    for (int64_t j = 0; j < s.blocks(); ++j) {
+      const int64_t at = row * s.padded() + j * kLanes;
+      store(to + at, load_dropout_mask(layer, slice, row, j) * load(from + at));
+    }
+}
+
+}  // namespace grujax
