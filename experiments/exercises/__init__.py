@@ -1,4 +1,4 @@
-"""Which exercise the arm does, felt by a watch: a bidirectional GRU on real wrist recordings."""
+"""Exercise recognition from a wrist sensor: a bidirectional GRU on 140 real recordings."""
 
 from experiments.exercises.train import Command, Settings, main, make_train
 

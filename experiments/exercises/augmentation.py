@@ -1,9 +1,9 @@
-"""Windows of a motion sensor's recordings, changed as another wearer would change them.
+"""Random windows of a motion sensor's recordings, changed as if another person wore the sensor.
 
-A sensor that sits on the wrist at another angle, R, measures R·a and R·ω. On the other arm, moved
-as a mirror image M, it measures M·a, but det(M)·M·ω: angular velocity is an axial vector. A
-movement s times as fast has s·ω. Its acceleration changes with s², but for gravity, which is most
-of it: the acceleration is left as it is.
+A sensor that sits on the wrist at another angle, rotated by R, measures R·a and R·ω. On the other
+arm, whose movement is the mirror image M, it measures M·a, but det(M)·M·ω: angular velocity is an
+axial vector. A movement at s times the speed has angular velocity s·ω. Its acceleration changes
+with s², except for gravity, which dominates: the acceleration is therefore left unchanged.
 """
 
 from functools import partial
@@ -12,23 +12,26 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.spatial.transform import Rotation
+
+from experiments.common.data.interpolation import interpolate
 
 
 class Augmentation(NamedTuple):
     """How windows are changed for training."""
 
-    angle: float = 0.0  # deviation of the sensor's turn about each of its axes, radians
-    speed: float = 0.0  # up to so much faster or slower: 0.2 is exp(±0.2)
-    gain: float = 0.0  # deviation of the logarithm of what each signal is multiplied by
-    noise: float = 0.0  # deviation of what is added to every value, in each channel's unit
-    mirrored: float = 0.0  # the share of windows that become those of the other arm
+    angle: float = 0.0  # deviation of the sensor's rotation about each axis, in radians
+    speed: float = 0.0  # range of the logarithm of the speed: 0.2 means exp(±0.2)
+    gain: float = 0.0  # deviation of the logarithm of each signal's gain
+    noise: float = 0.0  # deviation of the noise, in each channel's unit
+    mirrored: float = 0.0  # the share of windows mirrored to the other arm
 
 
 UNCHANGED = Augmentation()
 
 
 def mirror(signals: Array) -> Array:
-    """The signals [..., 6] of the other arm: the sensor's x axis lies across the mirror."""
+    """The signals [..., 6] of the other arm: the sensor's x axis is normal to the mirror."""
     return signals * jnp.array([-1.0, 1, 1, 1, -1, -1])
 
 
@@ -42,16 +45,18 @@ def draw_windows(
     jitter: float = 0,
     augmentation: Augmentation = UNCHANGED,
 ) -> Array:
-    """Cuts one window from each of B recordings, changed at random.
+    """Cuts one window from each of B recordings, and changes it at random.
+
+    Equal keys give equal windows.
 
     Args:
-      key: equal keys give equal windows.
+      key: the random key.
       signals: [B, L, 6], three accelerations and three angular velocities.
-      lengths: [B], how many samples exist.
-      starts: [B], where the windows begin.
-      size: T, the samples of a window.
-      jitter: begins up to so many samples earlier or later.
-      augmentation: how they are changed.
+      lengths: [B], the number of valid samples.
+      starts: [B], where the windows start.
+      size: T, the samples per window.
+      jitter: the largest shift of a start, in samples.
+      augmentation: how the windows are changed.
 
     Returns: [B, T, 6].
     """
@@ -60,37 +65,16 @@ def draw_windows(
     batch_size = len(starts)
     shift, warp, mirrored = jax.random.uniform(keys[0], (3, batch_size))
     speed = jnp.exp(a.speed * (2 * warp - 1))
-    begins = starts + jitter * (2 * shift - 1)
-    # A faster window covers more: it is moved so that it ends inside, where the recording allows.
-    begins = jnp.clip(begins, 0, jnp.maximum(lengths - 1 - speed * (size - 1), 0))
-    places = begins[:, None] + speed[:, None] * jnp.arange(size)
-    windows = jax.vmap(_interpolate)(signals, lengths, places)
+    starts = starts + jitter * (2 * shift - 1)
+    # A faster window is longer. It is moved to end inside the recording, where that is possible.
+    starts = jnp.clip(starts, 0, jnp.maximum(lengths - 1 - speed * (size - 1), 0))
+    positions = starts[:, None] + speed[:, None] * jnp.arange(size)
+    windows = jax.vmap(interpolate)(signals, lengths, positions)
     windows = windows.at[..., 3:].multiply(speed[:, None, None])
     windows = jnp.where((mirrored < a.mirrored)[:, None, None], mirror(windows), windows)
-    rotations = rotation_matrices(a.angle * jax.random.normal(keys[1], (batch_size, 3)))
-    halves = windows.reshape(batch_size, size, 2, 3)
-    windows = jnp.einsum("bij,btsj->btsi", rotations, halves).reshape(windows.shape)
+    rotation = Rotation.from_rotvec(a.angle * jax.random.normal(keys[1], (batch_size, 3)))
+    vectors = windows.reshape(batch_size, size, 2, 3)
+    windows = jnp.einsum("bij,btsj->btsi", rotation.as_matrix(), vectors).reshape(windows.shape)
     gains = jnp.exp(a.gain * jax.random.normal(keys[2], (batch_size, 1, 2)))
     noise = a.noise * jax.random.normal(keys[3], windows.shape)
     return windows * jnp.repeat(gains, 3, -1) + noise
-
-
-def rotation_matrices(vectors: Array) -> Array:
-    """Rotations by |v| radians about the axes v: [B, 3] -> [B, 3, 3].
-
-    Rodrigues' formula, I + sin|v|/|v|·K + (1 − cos|v|)/|v|²·K², with K·x = v × x.
-    """
-    x, y, z = vectors.T
-    zero = jnp.zeros_like(x)
-    cross = jnp.array([[zero, -z, y], [z, zero, -x], [-y, x, zero]]).transpose(2, 0, 1)
-    angle = jnp.maximum(jnp.linalg.norm(vectors, axis=-1), 1e-6)[:, None, None]
-    first, second = jnp.sin(angle) / angle, (1 - jnp.cos(angle)) / angle**2
-    return jnp.eye(3) + first * cross + second * cross @ cross
-
-
-def _interpolate(signal: Array, length: Array, places: Array) -> Array:
-    """A signal [L, 6], of which `length` samples exist, at places [T] between them."""
-    places = jnp.clip(places, 0, length - 1)
-    before = jnp.floor(places).astype(int)
-    share = (places - before)[:, None]
-    return (1 - share) * signal[before] + share * signal[jnp.minimum(before + 1, length - 1)]

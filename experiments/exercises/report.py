@@ -1,16 +1,17 @@
-"""The report of `experiments.exercises`: windows and whole recordings of subjects never seen."""
+"""The report of `experiments.exercises`: windows and whole recordings of unseen subjects."""
 
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.common.report import format_table, mean_and_deviation, plots
+from experiments.common.report.bootstrap import ratio_interval
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records, score_classifier
 from experiments.exercises.augmentation import mirror
-from experiments.exercises.bootstrap import difference_by_group
-from experiments.exercises.features import random_forest
+from experiments.exercises.baselines import random_forest
 from experiments.exercises.wrist_sensor import (
     EXERCISES,
     Recordings,
@@ -25,57 +26,86 @@ FOREST, MIRRORED = "features + random forest", "the same, mirrored recordings to
 ONE, ALL = "GRU, one network", "GRU, {} averaged"
 
 
-def forests(
+def cross_validate_forests(
     recordings: Recordings, folds: np.ndarray, windows: Windows, size: int, mirrored: bool
 ) -> np.ndarray:
-    """Log-probabilities [M, C] of test windows, by a forest on each fold's other subjects.
+    """Log-probabilities [M, C] of windows, by forests that never saw their subjects.
 
     Args:
-      recordings: N of them.
-      folds: [N].
-      windows: M of them, to be named.
-      size: T; the forest is trained on windows that overlap by half.
-      mirrored: whether it is also trained on each window as the other arm's.
+      recordings: N recordings.
+      folds: [N]; one forest is trained per fold, on all other folds.
+      windows: M windows to classify.
+      size: T, the samples per window; the forests are trained on windows that overlap by half.
+      mirrored: whether each training window is also used as the other arm's.
     """
     tested = window_signals(recordings, windows, size)
-    found = np.zeros((len(tested), CLASSES))
-    everything = cut_windows(recordings.lengths, size, size // 2)
+    log_probs = np.zeros((len(tested), CLASSES))
+    all_windows = cut_windows(recordings.lengths, size, size // 2)
     for fold in np.unique(folds):
-        known = folds[everything.recordings] != fold
-        train = Windows(everything.recordings[known], everything.starts[known])
-        signals, labels = (
-            window_signals(recordings, train, size),
-            recordings.labels[train.recordings],
-        )
+        is_train = folds[all_windows.recordings] != fold
+        train = Windows(all_windows.recordings[is_train], all_windows.starts[is_train])
+        signals = window_signals(recordings, train, size)
+        labels = recordings.labels[train.recordings]
         if mirrored:
             signals = np.concatenate([signals, np.asarray(mirror(signals))])
             labels = np.concatenate([labels, labels])
         held_out = folds[windows.recordings] == fold
-        found[held_out] = random_forest(signals, labels, tested[held_out], seed=0)
-    return found
+        log_probs[held_out] = random_forest(signals, labels, tested[held_out], seed=0)
+    return log_probs
 
 
-def by_recording(log_probs: np.ndarray, owners: np.ndarray, vote: bool) -> np.ndarray:
-    """What the windows [M, C] of each recording say together: int [N].
+def classify_recordings(log_probs: np.ndarray, recordings: np.ndarray, vote: bool) -> np.ndarray:
+    """The class of each recording by all of its windows: int [N].
 
     Args:
-      log_probs: [M, C].
-      owners: [M], the recording of each window, 0 to N - 1.
-      vote: each window has one vote; otherwise their log-probabilities are added up.
+      log_probs: [M, C], of the windows.
+      recordings: [M], the recording of each window, 0 to N - 1.
+      vote: whether each window has one vote; otherwise log-probabilities are added.
     """
-    voices = np.eye(log_probs.shape[1])[log_probs.argmax(1)] if vote else log_probs
-    sums = np.zeros((owners.max() + 1, log_probs.shape[1]))
-    np.add.at(sums, owners, voices)
+    votes = np.eye(log_probs.shape[1])[log_probs.argmax(1)] if vote else log_probs
+    sums = np.zeros((recordings.max() + 1, log_probs.shape[1]))
+    np.add.at(sums, recordings, votes)
     return sums.argmax(1)
 
 
-def scores(log_probs: np.ndarray, recordings: Recordings, windows: Windows) -> list[float]:
-    """Of each of COLUMNS, as a fraction."""
+def score(log_probs: np.ndarray, recordings: Recordings, windows: Windows) -> list[float]:
+    """The score in each of COLUMNS, as a fraction."""
     truth = recordings.labels[windows.recordings]
-    score = score_classifier(truth, log_probs.argmax(1), CLASSES)
-    whole = [by_recording(log_probs, windows.recordings, vote) for vote in (True, False)]
-    right = [float((answer == recordings.labels).mean()) for answer in whole]
-    return [float(score.accuracy), float(score.macro_f1), *right]
+    windows_score = score_classifier(truth, log_probs.argmax(1), CLASSES)
+    right = [
+        float(
+            (classify_recordings(log_probs, windows.recordings, vote) == recordings.labels).mean()
+        )
+        for vote in (True, False)
+    ]
+    return [float(windows_score.accuracy), float(windows_score.macro_f1), *right]
+
+
+class Difference(NamedTuple):
+    """The difference of two shares, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:+.1f} points ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+
+
+def compare_by_subject(
+    first: np.ndarray, second: np.ndarray, subjects: np.ndarray, draws: int = 10_000, seed: int = 0
+) -> Difference:
+    """The difference of two means over the same N examples, with a bootstrap over subjects.
+
+    Args:
+      first, second: [N], such as whether each answer is right.
+      subjects: [N], the subject of each example.
+      draws: the number of resamples.
+      seed: the seed of the draws.
+    """
+    gains = first.astype(float) - second.astype(float)
+    interval = ratio_interval(gains, np.ones(len(gains)), subjects, draws, seed)
+    return Difference(float(gains.mean()), *interval)
 
 
 def write_report(
@@ -84,21 +114,23 @@ def write_report(
     """Prints the comparison with forests, and writes results.json and plots to `out`.
 
     Args:
-      networks: log-probabilities [seeds, M, C] of the windows, each by networks that have not seen
-        its subject.
-      recordings, folds, windows: what was tested.
+      networks: log-probabilities [seeds, M, C] of the windows, by networks that never saw their
+        subjects.
+      recordings: N recordings.
+      folds: [N].
+      windows: M windows, side by side.
       out: the folder.
     """
-    size = windows.starts[windows.starts > 0].min()  # they lie side by side
+    size = windows.starts[windows.starts > 0].min()
     rivals = {
-        name: forests(recordings, folds, windows, size, mirrored)
+        name: cross_validate_forests(recordings, folds, windows, size, mirrored)
         for name, mirrored in ((FOREST, False), (MIRRORED, True))
     }
     averaged = ALL.format(len(networks))
-    answers = {name: [found] for name, found in rivals.items()}
+    answers = {name: [log_probs] for name, log_probs in rivals.items()}
     answers |= {ONE: list(networks), averaged: [networks.mean(0)]}
     table = {
-        name: np.array([scores(found, recordings, windows) for found in row])
+        name: np.array([score(log_probs, recordings, windows) for log_probs in row])
         for name, row in answers.items()
     }
     rows = [[name, *map(mean_and_deviation, values.T)] for name, values in table.items()]
@@ -114,19 +146,28 @@ def write_report(
 
 
 def compare(
-    first: np.ndarray, second: np.ndarray, recordings: Recordings, windows: Windows
+    network: np.ndarray, forest: np.ndarray, recordings: Recordings, windows: Windows
 ) -> dict[str, list[float]]:
-    """Prints, and returns, how much better the first is, and what each subject says."""
-    owners = windows.recordings
-    truth, subjects = recordings.labels[owners], recordings.subjects[owners]
-    right = [log_probs.argmax(1) == truth for log_probs in (first, second)]
-    whole = [by_recording(found, owners, False) == recordings.labels for found in (first, second)]
+    """Prints how much better the network is, overall and for each subject.
+
+    Args:
+      network, forest: log-probabilities [M, C] of the windows.
+      recordings, windows: the windows and where they come from.
+
+    Returns: the differences as JSON values.
+    """
+    both = (network, forest)
+    truth = recordings.labels[windows.recordings]
+    subjects = recordings.subjects[windows.recordings]
+    right = [log_probs.argmax(1) == truth for log_probs in both]
+    whole = [classify_recordings(log_probs, windows.recordings, vote=False) for log_probs in both]
+    whole_right = [answer == recordings.labels for answer in whole]
     differences = {
-        "windows": difference_by_group(*right, subjects),
-        "recordings": difference_by_group(*whole, recordings.subjects),
+        "windows": compare_by_subject(*right, subjects),
+        "recordings": compare_by_subject(*whole_right, recordings.subjects),
     }
     for name, difference in differences.items():
-        print(f"{name}: the GRU's share is {difference} above the forest's, by subjects.")
+        print(f"{name}: the GRU minus the forest, by bootstrap over subjects: {difference}")
     each = [
         f"{subject}: {right[0][subjects == subject].mean():.0%} "
         f"and {right[1][subjects == subject].mean():.0%}"
@@ -142,8 +183,8 @@ def draw_plots(
     """Draws the confusion matrices of windows, and the learning curves."""
     truth = recordings.labels[windows.recordings]
     matrices = {
-        name: np.asarray(score_classifier(truth, found.argmax(1), CLASSES).confusion)
-        for name, found in answers.items()
+        name: np.asarray(score_classifier(truth, log_probs.argmax(1), CLASSES).confusion)
+        for name, log_probs in answers.items()
     }
     plots.plot_confusion(out / "confusion.png", matrices, EXERCISES)
     records = {"all networks": read_records(out / "networks" / loop.METRICS)}

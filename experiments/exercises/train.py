@@ -1,21 +1,22 @@
-"""Which exercise the arm does, felt by a watch: a bidirectional GRU on real wrist recordings.
+"""Exercise recognition from a wrist sensor: a bidirectional GRU on 140 real recordings.
 
-140 recordings of ten subjects at 50 Hz, three accelerations and three angular velocities, seven
-shoulder exercises. A window of two seconds is to be named, and a recording by all its windows
-together. Each subject is tested by networks that have never seen one of theirs.
+Ten subjects did seven shoulder exercises with a watch that records three accelerations and three
+angular velocities at 50 Hz. The network classifies windows of two seconds; a recording is
+classified by all of its windows. Each subject is tested by networks that never saw that subject.
 
     python -m experiments.exercises            7 minutes of a busy core
     python -m experiments.exercises --quick
     python -m experiments.exercises --predict runs/exercises/example.csv
     python -m experiments.exercises --choose   compares the augmentations by inner folds
 
-Measured over five folds of two subjects, % of windows / of recordings by vote / by the mean of the
-log-probabilities: one network 90.0 / 93.8 / 94.5 (mean of three seeds), three averaged 90.5 / 95.0
-/ 95.0; features + random forest 87.1 / 90.7 / 92.1. That is 3.3 points of the windows more, 95%
-interval by subjects -1.8 to 8.3: seven of them gain and three lose, which may be chance.
+Results over five folds of two subjects, % right of windows / of recordings by vote / of recordings
+by mean log-probability: one network 90.0 / 93.8 / 94.5 (mean of three seeds), three averaged 90.5 /
+95.0 / 95.0; features + random forest 87.1 / 90.7 / 92.1. The difference on windows is 3.3 points,
+95% interval by subjects -1.8 to 8.3: seven subjects gain and three lose, which may be chance.
 
-The augmentation is one of four, chosen by inner folds: two neighbouring folds were left out, and
-what was learned from the rest measured on one of them for the other. The last epoch counts.
+The augmentation is one of four, chosen by inner folds: with two neighboring folds left out of the
+training, the accuracy on one of them chose the augmentation for the other. The parameters of the
+last epoch are used.
 """
 
 from collections.abc import Callable
@@ -34,15 +35,15 @@ from experiments.common.command import run_command
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.exercises.augmentation import Augmentation, draw_windows
-from experiments.exercises.classifier import ExerciseClassifier, log_probabilities
+from experiments.exercises.model import ExerciseClassifier, log_probabilities
 from experiments.exercises.report import write_report
 from experiments.exercises.wrist_sensor import (
     CHANNELS,
     EXERCISES,
     Splits,
+    assign_folds,
     cut_windows,
-    leave_out,
-    number_folds,
+    leave_out_folds,
     read_recordings,
     read_signal,
     window_signals,
@@ -53,9 +54,8 @@ MODEL, EXAMPLE = "model.msgpack", "example.csv"
 WINDOW = 100  # samples, two seconds
 CLASSES = len(EXERCISES)
 NUM_FOLDS = 5  # of two subjects each
-NUM_SEEN = 100  # windows
-MINUTES = {False: 5, True: 2}  # of the whole command, without and with --quick
-
+NUM_SEEN = 100  # training windows that show the progress
+MINUTES = {False: 5, True: 2}  # for the whole command, without and with --quick
 
 WEAK = Augmentation(angle=0.2, speed=0.2, gain=0.1, noise=0.05, mirrored=0.5)
 STRONG = Augmentation(angle=0.35, speed=0.3, gain=0.15, noise=0.1, mirrored=0.5)
@@ -69,19 +69,19 @@ CANDIDATES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines the trained networks."""
+    """The settings of the networks and their training."""
 
-    stride: int = 4  # samples that make one step
-    hidden_size: int = 64  # of the GRU, in each direction
+    stride: int = 4  # samples per step
+    hidden_size: int = 64  # per direction
     num_layers: int = 1
     dropout: float = 0.4
     smoothing: float = 0.1  # of the labels
     augmentation: Augmentation = STRONG
-    seeds: int = 3  # networks, trained side by side
+    seeds: int = 3  # networks per split; all networks are trained side by side
     batch_size: int = 64
-    updates: int = 64  # in an epoch
+    updates: int = 64  # per epoch
     epochs: int = 16
-    learning_rate: float = 3e-3  # the peak, after one epoch of warm-up; then a cosine
+    learning_rate: float = 3e-3  # the peak; one epoch of warm-up before, a cosine after
     weight_decay: float = 0.05
     max_gradient_norm: float = 1.0
 
@@ -90,47 +90,56 @@ QUICK = Settings(seeds=1, epochs=6)
 
 
 def make_classifier(settings: Settings) -> ExerciseClassifier:
-    """One network of these settings."""
+    """Builds one network."""
     s = settings
     return ExerciseClassifier(s.stride, s.hidden_size, s.num_layers, s.dropout)
 
 
-def classifier_training(
+def make_training(
     settings: Settings, splits: Splits, learning_rate: float | Array
 ) -> training.Training:
-    """Builds the training of all networks side by side: those of one split after the other's."""
+    """Builds the training of all networks side by side, split by split."""
     model = make_classifier(settings)
     signals, lengths, labels, _ = map(jnp.asarray, splits.recordings)
-    owners, starts = map(jnp.asarray, splits.windows)
+    recordings, starts = map(jnp.asarray, splits.windows)
     members, counts = (np.repeat(array, settings.seeds, 0) for array in splits[2:])
-    # Every other subject is tested later: progress is shown on windows that are trained on.
-    some = members[:, :: -(-members.shape[1] // NUM_SEEN)]
-    seen = jnp.asarray(window_signals(*splits[:2], WINDOW)[some])
-    seen_labels = labels[owners[some]]
+    # All other subjects are for the test, so the progress is measured on training windows.
+    shown = members[:, :: -(-members.shape[1] // NUM_SEEN)]
+    seen = jnp.asarray(window_signals(*splits[:2], WINDOW)[shown])
+    seen_labels = labels[recordings[shown]]
 
     def init_params(key: Array) -> Any:
         keys = jax.random.split(key, len(members))
         return jax.vmap(lambda key: model.init(key, jnp.zeros((1, WINDOW, 6)), False))(keys)
 
     def network_loss(params: Any, members: Array, count: Array, batch: Array, key: Array) -> Array:
-        which, draw, dropout = jax.random.split(key, 3)
-        chosen = members[jax.random.randint(which, batch.shape, 0, count)]
-        of = owners[chosen]
-        places = signals[of], lengths[of], starts[chosen]
-        windows = draw_windows(draw, *places, WINDOW, WINDOW // 2, settings.augmentation)
+        choice_key, draw_key, dropout_key = jax.random.split(key, 3)
+        chosen = members[jax.random.randint(choice_key, batch.shape, 0, count)]
+        chosen_recordings = recordings[chosen]
+        windows = draw_windows(
+            draw_key,
+            signals[chosen_recordings],
+            lengths[chosen_recordings],
+            starts[chosen],
+            WINDOW,
+            WINDOW // 2,
+            settings.augmentation,
+        )
         windows = windows.astype(jax.tree.leaves(params)[0].dtype)
-        logits = model.apply(params, windows, True, rngs={"dropout": dropout})
-        targets = optax.smooth_labels(jax.nn.one_hot(labels[of], CLASSES), settings.smoothing)
+        logits = model.apply(params, windows, True, rngs={"dropout": dropout_key})
+        targets = optax.smooth_labels(
+            jax.nn.one_hot(labels[chosen_recordings], CLASSES), settings.smoothing
+        )
         return optax.softmax_cross_entropy(logits, targets).mean()
 
     def loss(params: Any, batch: Array, key: Array) -> Array:
         keys = jax.random.split(key, len(members))
         losses = jax.vmap(network_loss, (0, 0, 0, None, 0))(params, members, counts, batch, keys)
-        return losses.sum()  # so that each has its own gradient
+        return losses.sum()  # each network has its own gradient
 
     def evaluate(params: Any) -> training.Metrics:
-        found = jax.vmap(lambda params, xs: model.apply(params, xs, False))(params, seen)
-        return {"seen_accuracy": (found.argmax(-1) == seen_labels).mean()}
+        logits = jax.vmap(lambda params, xs: model.apply(params, xs, False))(params, seen)
+        return {"seen_accuracy": (logits.argmax(-1) == seen_labels).mean()}
 
     optimizer = training.adamw_warmup_cosine(
         learning_rate,
@@ -147,7 +156,9 @@ def classifier_training(
         optimizer=optax.GradientTransformation(
             jax.vmap(optimizer.init), jax.vmap(optimizer.update)
         ),
-        examples=jnp.arange(settings.updates * settings.batch_size),  # drawn in `network_loss`
+        examples=jnp.arange(
+            settings.updates * settings.batch_size
+        ),  # `network_loss` draws the windows
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         patience=settings.epochs,
@@ -156,48 +167,53 @@ def classifier_training(
 
 def make_train(settings: Settings, splits: Splits) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-    return training.as_function(classifier_training, settings, splits)
+    return training.as_function(make_training, settings, splits)
 
 
 def train_networks(
     settings: Settings, splits: Splits, signals: np.ndarray, out: Path, label: str
 ) -> tuple[Any, np.ndarray]:
-    """Trains. Returns: the parameters [networks, ...], and the log-probabilities of windows
-    `signals` [N, T, 6] by the networks of each split, [S, seeds, N, 7]."""
-    plan = classifier_training(settings, splits, settings.learning_rate)
+    """Trains all networks, and classifies windows `signals` [N, T, 6].
+
+    Returns: the parameters [networks, ...], and log-probabilities [S, seeds, N, 7].
+    """
+    plan = make_training(settings, splits, settings.learning_rate)
     record = {"settings": asdict(settings)}
     params = loop.run(plan, jax.random.key(0), out, record, label).params
-    found = log_probabilities(make_classifier(settings), params, jnp.asarray(signals))
-    return params, np.asarray(found).reshape(-1, settings.seeds, *found.shape[1:])
+    log_probs = log_probabilities(make_classifier(settings), params, jnp.asarray(signals))
+    return params, np.asarray(log_probs).reshape(-1, settings.seeds, *log_probs.shape[1:])
 
 
-def choose(settings: Settings, out: Path) -> None:
+def compare_augmentations(settings: Settings, out: Path) -> None:
     """Compares the augmentations by inner folds, see the module's docstring."""
     recordings = read_recordings()
-    folds = number_folds(recordings.subjects, NUM_FOLDS)
+    folds = assign_folds(recordings.subjects, NUM_FOLDS)
     windows = cut_windows(recordings.lengths, WINDOW, WINDOW)
     signals = window_signals(recordings, windows, WINDOW)
-    truth, of_window = recordings.labels[windows.recordings], folds[windows.recordings]
+    truth, window_folds = recordings.labels[windows.recordings], folds[windows.recordings]
     pairs = [(fold, (fold + 1) % NUM_FOLDS) for fold in range(NUM_FOLDS)]
-    splits = leave_out(recordings, folds, pairs, WINDOW)
+    splits = leave_out_folds(recordings, folds, pairs, WINDOW)
     for name, augmentation in CANDIDATES.items():
-        tried = replace(settings, augmentation=augmentation, seeds=1)
-        found = train_networks(tried, splits, signals, out / name, name)[1]
-        right = found[:, 0].argmax(-1) == truth
-        inner = [right[i, of_window == fold].mean() for i in range(NUM_FOLDS) for fold in pairs[i]]
-        print(f"{name}: {np.mean(inner):.1%} of the windows")
+        candidate = replace(settings, augmentation=augmentation, seeds=1)
+        _, log_probs = train_networks(candidate, splits, signals, out / name, name)
+        right = log_probs[:, 0].argmax(-1) == truth
+        accuracies = [
+            right[i, window_folds == fold].mean() for i in range(NUM_FOLDS) for fold in pairs[i]
+        ]
+        print(f"{name}: {np.mean(accuracies):.1%} of the windows")
 
 
 def experiment(settings: Settings, out: Path) -> None:
     """Trains the networks of all folds, and compares them with forests."""
     recordings = read_recordings()
-    folds = number_folds(recordings.subjects, NUM_FOLDS)
+    folds = assign_folds(recordings.subjects, NUM_FOLDS)
     windows = cut_windows(recordings.lengths, WINDOW, WINDOW)
     signals = window_signals(recordings, windows, WINDOW)
-    splits = leave_out(recordings, folds, [[fold] for fold in range(NUM_FOLDS)], WINDOW)
-    params, found = train_networks(settings, splits, signals, out / "networks", "all networks")
+    splits = leave_out_folds(recordings, folds, [[fold] for fold in range(NUM_FOLDS)], WINDOW)
+    params, log_probs = train_networks(settings, splits, signals, out / "networks", "all networks")
     save_model(out / MODEL, params, {"settings": asdict(settings)}, list(EXERCISES))
-    unseen = found[folds[windows.recordings], :, np.arange(len(signals))]  # [M, seeds, 7]
+    # For each window, the networks whose split left out its fold.
+    unseen = log_probs[folds[windows.recordings], :, np.arange(len(signals))]  # [M, seeds, 7]
     write_report(unseen.swapaxes(0, 1), recordings, folds, windows, out)
     example = recordings.signals[0, : recordings.lengths[0]]
     np.savetxt(
@@ -207,39 +223,39 @@ def experiment(settings: Settings, out: Path) -> None:
 
 
 def predict(out: Path, file: Path) -> str:
-    """What all saved networks together say of a recording, and of each of its windows."""
+    """The exercise in a recording by all saved networks together, and in each window."""
     signal = read_signal(file, least=WINDOW)
     params, record, _ = load_model(out / MODEL, COMMAND)
     augmentation = Augmentation(*record["settings"]["augmentation"])
     settings = Settings(**record["settings"] | {"augmentation": augmentation})
     starts = cut_windows(np.array([len(signal)]), WINDOW, WINDOW // 2).starts
     windows = signal[starts[:, None] + np.arange(WINDOW)]
-    answers = log_probabilities(make_classifier(settings), params, windows)
-    found = np.asarray(answers).mean(0)  # [N, 7]
-    votes = np.bincount(found.argmax(1), minlength=CLASSES)
+    networks = log_probabilities(make_classifier(settings), params, windows)
+    log_probs = np.asarray(networks).mean(0)  # [N, 7]
+    votes = np.bincount(log_probs.argmax(1), minlength=CLASSES)
     named = ", ".join(f"{EXERCISES[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i])
-    return f"{EXERCISES[found.mean(0).argmax()]}\nwindows, one begins every second: {named}"
+    return f"{EXERCISES[log_probs.mean(0).argmax()]}\nwindows, one per second: {named}"
 
 
 @dataclass(frozen=True)
 class Command:
-    """Trains the networks and compares them, or asks the trained ones."""
+    """Trains the networks and compares them with random forests, or uses the trained ones."""
 
-    quick: bool = False  # one network a fold, fewer epochs
+    quick: bool = False  # one network per fold, fewer epochs
     choose: bool = False  # compare augmentations by inner folds instead
-    out: Path = Path("runs/exercises")  # where everything is written
+    out: Path = Path("runs/exercises")  # the folder for all output
     predict: Path | None = None  # a table with the columns ax ... wz, or a .npy [L, 6], at 50 Hz
 
 
 def main(command: Command) -> None:
-    """Runs the command."""
+    """Trains, compares augmentations, or predicts, as the command says."""
     out = command.out / "quick" if command.quick else command.out
     settings = QUICK if command.quick else Settings()
     if command.predict is not None:
         return print(predict(out, command.predict))
     print(f"Training, then the report: about {MINUTES[command.quick]} minutes of an idle CPU core.")
     if command.choose:
-        return choose(settings, out / "choice")
+        return compare_augmentations(settings, out / "choice")
     experiment(settings, out)
 
 

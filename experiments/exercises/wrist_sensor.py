@@ -1,8 +1,8 @@
-"""Shoulder exercises as a watch on the wrist feels them: 140 recordings, from the package seglearn.
+"""Shoulder exercises recorded by a watch on the wrist: 140 recordings, from the package seglearn.
 
-Ten subjects did seven exercises, some twenty times each, with either arm (Burns et al. 2018,
-https://arxiv.org/abs/1802.01489). Windows of one subject resemble each other more than
-another's: a random split of windows flatters every classifier, so all splits here are by subject.
+Ten subjects did seven exercises, about twenty times each, with either arm (Burns et al. 2018,
+https://arxiv.org/abs/1802.01489). Windows of one subject resemble each other more than windows of
+different subjects: a random split of windows flatters every classifier. All splits are by subject.
 """
 
 import io
@@ -25,7 +25,7 @@ ARCHIVE = Archive(
 )
 MEMBER = "seglearn/data/watch_dataset.npy"
 CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")  # acceleration in g, angular velocity in rad/s
-RATE = 50  # samples a second
+RATE = 50  # samples per second
 EXERCISES = (
     "pendulum",
     "abduction",
@@ -42,25 +42,25 @@ class Recordings(NamedTuple):
 
     signals: np.ndarray  # float32 [N, L, 6], zero past the end
     lengths: np.ndarray  # int32 [N], in samples
-    labels: np.ndarray  # int32 [N], of EXERCISES
+    labels: np.ndarray  # int32 [N], indices into EXERCISES
     subjects: np.ndarray  # int32 [N]
 
     def select(self, indices: np.ndarray) -> "Recordings":
-        """Those of these numbers."""
+        """The recordings at these indices."""
         return Recordings(*(field[indices] for field in self))
 
 
 class Windows(NamedTuple):
-    """Where M windows of one length lie."""
+    """The positions of M windows of equal length."""
 
-    recordings: np.ndarray  # int [M]
+    recordings: np.ndarray  # int [M], the recording of each
     starts: np.ndarray  # int [M], in samples
 
 
 def read_recordings() -> Recordings:
     """Reads all recordings from the archive."""
     content = read_member(fetch(ARCHIVE), MEMBER)
-    # A pickle could run code: this one is loaded because its archive's checksum is pinned.
+    # A pickle can run code. This one is safe to load: its archive's checksum is pinned.
     data = np.load(io.BytesIO(content), allow_pickle=True).item()
     lengths = np.array([len(signal) for signal in data["X"]], np.int32)
     signals = np.zeros((len(lengths), lengths.max(), len(CHANNELS)), np.float32)
@@ -70,8 +70,8 @@ def read_recordings() -> Recordings:
     )
 
 
-def number_folds(subjects: np.ndarray, num_folds: int) -> np.ndarray:
-    """Numbers the fold of each of N recordings: int [N]. All of a subject are in one fold."""
+def assign_folds(subjects: np.ndarray, num_folds: int) -> np.ndarray:
+    """The fold of each of N recordings: int [N]. All recordings of a subject are in one fold."""
     folds = np.zeros(len(subjects), int)
     splits = GroupKFold(num_folds).split(subjects, groups=subjects)
     for number, (_, members) in enumerate(splits):
@@ -80,58 +80,58 @@ def number_folds(subjects: np.ndarray, num_folds: int) -> np.ndarray:
 
 
 def cut_windows(lengths: np.ndarray, size: int, step: int) -> Windows:
-    """Places windows of `size` samples at every `step` from the start of each recording."""
+    """Positions windows of `size` samples every `step` samples from the start of each recording."""
     starts = [np.arange(0, length - size + 1, step) for length in lengths]
-    owners = np.repeat(np.arange(len(lengths)), [len(row) for row in starts])
-    return Windows(owners, np.concatenate(starts))
+    recordings = np.repeat(np.arange(len(lengths)), [len(row) for row in starts])
+    return Windows(recordings, np.concatenate(starts))
 
 
 def window_signals(recordings: Recordings, windows: Windows, size: int) -> np.ndarray:
-    """What the windows hold: float32 [M, size, 6]."""
-    places = windows.starts[:, None] + np.arange(size)
-    return recordings.signals[windows.recordings[:, None], places]
+    """The samples of the windows: float32 [M, size, 6]."""
+    samples = windows.starts[:, None] + np.arange(size)
+    return recordings.signals[windows.recordings[:, None], samples]
 
 
 class Splits(NamedTuple):
-    """What S trainings need, each without other subjects."""
+    """The data of S trainings, each of which leaves out other subjects."""
 
     recordings: Recordings
-    windows: Windows  # overlapping; when one is drawn, it moves by up to half of its length
-    members: np.ndarray  # int [S, M], numbers of the windows that a split trains on, repeated to M
-    counts: np.ndarray  # int [S], how many of these are not repeated
+    windows: Windows  # overlapping; training shifts each by up to half of its length
+    members: np.ndarray  # int [S, M], indices of each split's windows, repeated to fill M
+    counts: np.ndarray  # int [S], the number of each split's windows
 
 
-def leave_out(
+def leave_out_folds(
     recordings: Recordings, folds: np.ndarray, groups: Sequence[Sequence[int]], size: int
 ) -> Splits:
-    """Makes one split for each group of folds, which is left out of it.
+    """Makes one split per group of folds; the split leaves the group out.
 
     Args:
-      recordings: N of them.
+      recordings: N recordings.
       folds: int [N], the fold of each.
-      groups: S of them.
-      size: the samples of a window.
+      groups: S groups of folds.
+      size: the samples per window.
     """
     windows = cut_windows(recordings.lengths, size, size // 2)
-    of_window = folds[windows.recordings]
-    members = [np.flatnonzero(~np.isin(of_window, group)) for group in groups]
+    window_folds = folds[windows.recordings]
+    members = [np.flatnonzero(~np.isin(window_folds, group)) for group in groups]
     most = max(map(len, members))
-    padded = np.stack([np.resize(numbers, most) for numbers in members])
-    return Splits(recordings, windows, padded, np.array([len(numbers) for numbers in members]))
+    padded = np.stack([np.resize(indices, most) for indices in members])
+    return Splits(recordings, windows, padded, np.array([len(indices) for indices in members]))
 
 
 def read_signal(path: Path, least: int) -> np.ndarray:
-    """Reads a recording that a user gives: a table with the columns CHANNELS, or a .npy [L, 6].
+    """Reads a user's recording: a table with the columns CHANNELS, or a .npy array [L, 6].
 
     Args:
-      path: the file; other columns of a table are left alone.
-      least: how many samples it must have.
+      path: the file; other columns of a table are ignored.
+      least: the least number of samples.
 
     Returns: float32 [L, 6].
 
     Raises:
-      FileNotFoundError: there is no such file.
-      InputError: it holds something else; the message names column and row.
+      FileNotFoundError: the file does not exist.
+      InputError: the file holds anything else; the message names column and row.
     """
     signal = _read_array(path) if path.suffix == ".npy" else read_columns(path, CHANNELS)
     if len(signal) < least:
@@ -147,11 +147,11 @@ def _read_array(path: Path) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != len(CHANNELS):
         raise InputError(
             f"{path} holds an array of shape {array.shape}; [L, {len(CHANNELS)}] is expected: "
-            f"{', '.join(CHANNELS)} of each of L samples."
+            f"{', '.join(CHANNELS)} for each of L samples."
         )
-    wrong = np.argwhere(~np.isfinite(array))
-    if len(wrong):
-        row, column = wrong[0]
+    bad_cells = np.argwhere(~np.isfinite(array))
+    if len(bad_cells):
+        row, column = bad_cells[0]
         raise InputError(
             f"{path} has {array[row, column]} in row {row}, column {CHANNELS[column]!r}; all "
             "numbers must be finite."

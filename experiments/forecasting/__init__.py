@@ -1,4 +1,4 @@
-"""Forecasts of weather, stocks and any table, with intervals."""
+"""Forecasts of weather, stocks and any table, by GRUs that correct a linear forecast."""
 
 from experiments.forecasting.train import Command, Settings, main, make_train
 

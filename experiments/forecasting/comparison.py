@@ -1,4 +1,4 @@
-"""The comparison of forecasts on the test set: errors, coverage, and where there is no edge."""
+"""Compares forecasts on the test set: errors, coverage, and where there is an edge."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.common.report import format_table
-from experiments.forecasting.model import Problem, constant_quantiles
+from experiments.forecasting.model import constant_quantiles
+from experiments.forecasting.problem import Problem
 from experiments.forecasting.quantiles import LEVELS, coverage, mean, median, pinball_loss
 from experiments.forecasting.scores import (
     absolute_error,
@@ -20,17 +21,19 @@ from experiments.forecasting.scores import (
 
 NETWORK, WORST = "GRU", "GRU, the worst seed"
 CONSTANT = "ridge, intervals of constant width"
-BLOCK = 20  # times that the bootstrap draws together
+BLOCK = 20  # consecutive times that the bootstrap draws together
 
 
 class Measure(NamedTuple):
-    """How forecasts are judged."""
+    """An error measure."""
 
     title: str
-    point: Callable[[np.ndarray], np.ndarray]  # of the quantiles, the forecast of least error
+    point: Callable[[np.ndarray], np.ndarray]  # the forecast of least error, from the quantiles
     error: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    total: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # [K], as `r_squared`
-    worst: Callable[..., np.ndarray]  # of several totals
+    total: Callable[
+        [np.ndarray, np.ndarray, np.ndarray], np.ndarray
+    ]  # [K], with arguments as `r_squared`
+    worst: Callable[..., np.ndarray]  # the worst of several totals
 
 
 def _mean_absolute_error(forecasts: np.ndarray, targets: np.ndarray, _: np.ndarray) -> np.ndarray:
@@ -42,12 +45,12 @@ SQUARED = Measure("R², against the training mean", mean, squared_error, r_squar
 
 
 class Comparison(NamedTuple):
-    """What was measured on the test set of N forecasts of K targets."""
+    """The scores of N forecasts of K targets on the test set."""
 
-    totals: dict[str, np.ndarray]  # [K] of each rival, of the mean over the seeds, and their worst
-    reductions: dict[str, np.ndarray]  # [3, K]: of each rival's error, see `error_reduction`
-    pinball: dict[str, np.ndarray]  # [K]: of the network and of CONSTANT
-    pinball_reduction: np.ndarray  # [3, K]: of CONSTANT's loss
+    totals: dict[str, np.ndarray]  # [K] of each rival, the mean over seeds, and the worst seed
+    reductions: dict[str, np.ndarray]  # [3, K], of each rival's error, see `error_reduction`
+    pinball: dict[str, np.ndarray]  # [K], of the network and of CONSTANT
+    pinball_reduction: np.ndarray  # [3, K], of CONSTANT's loss
     coverage: np.ndarray  # [seeds, K], of the 80% interval
     inner_coverage: np.ndarray  # [seeds, K], of the 40% interval
 
@@ -56,9 +59,9 @@ def compare(problem: Problem, quantiles: np.ndarray, measure: Measure) -> Compar
     """Compares the network with its rivals on the test set.
 
     Args:
-      problem: what was forecast.
+      problem: the forecasting problem.
       quantiles: [seeds, N, K, Q], for all origins.
-      measure: the error.
+      measure: the error measure.
     """
     rows = problem.split.test
     targets = problem.targets[rows]
@@ -85,7 +88,7 @@ def compare(problem: Problem, quantiles: np.ndarray, measure: Measure) -> Compar
 
 
 def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -> None:
-    """Prints a table of the figures, and one of what the network takes away of each error."""
+    """Prints the scores, and by how much the network reduces each rival's error."""
     rows = [[name, *(f"{x:.3f}" for x in row)] for name, row in comparison.totals.items()]
     for width, shares in (
         (LEVELS[-1] - LEVELS[0], comparison.coverage),
@@ -93,7 +96,7 @@ def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -
     ):
         rows.append([f"its {width:.0%} interval holds", *(f"{x:.1%}" for x in shares.mean(0))])
     print(f"\n{format_table([title, *names], rows)}")
-    print(f"\nWhat the {NETWORK} takes away of a rival's error, in %; * is beyond chance (95%):")
+    print(f"\nBy how much the {NETWORK} reduces a rival's error, in %; * is beyond chance (95%):")
     rows = [
         [name, *(describe_reduction(column) for column in reduction.T)]
         for name, reduction in comparison.reductions.items()
@@ -102,22 +105,22 @@ def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -
     print(verdict(comparison, names))
     rows = [[name, *(f"{x:.4f}" for x in row)] for name, row in comparison.pinball.items()]
     reduction = [describe_reduction(column) for column in comparison.pinball_reduction.T]
-    rows.append([f"the {NETWORK} takes away, %", *reduction])
+    rows.append([f"reduction by the {NETWORK}, %", *reduction])
     print(f"\n{format_table(['pinball loss of the quantiles', *names], rows)}")
 
 
 def verdict(comparison: Comparison, names: Sequence[str]) -> str:
-    """Says where the network is better than every rival by more than chance, and where not."""
-    sure = np.all([low > 0 for _, low, _ in comparison.reductions.values()], 0)
-    edge = [name for name, is_sure in zip(names, sure, strict=True) if is_sure]
-    none = [name for name in names if name not in edge]
-    parts = [f"better than every rival by more than chance: {', '.join(edge)}"] * bool(edge)
-    parts += [f"no edge over the best rival beyond chance: {', '.join(none)}"] * bool(none)
+    """Says for which targets the network is better than every rival beyond chance."""
+    is_better = np.all([low > 0 for _, low, _ in comparison.reductions.values()], 0)
+    edge = [name for name, better in zip(names, is_better, strict=True) if better]
+    no_edge = [name for name in names if name not in edge]
+    parts = [f"better than every rival beyond chance: {', '.join(edge)}"] * bool(edge)
+    parts += [f"no edge over the best rival beyond chance: {', '.join(no_edge)}"] * bool(no_edge)
     return "; ".join(parts).capitalize() + "."
 
 
 def write_comparison(comparison: Comparison, names: Sequence[str], path: Path) -> None:
-    """Writes all figures as JSON."""
+    """Writes the comparison as JSON."""
     content = {
         "targets": list(names),
         "totals": {name: row.tolist() for name, row in comparison.totals.items()},

@@ -1,8 +1,8 @@
-"""Forecasts as quantiles: the loss that they minimise, their order, and how often they are right.
+"""Forecasts as quantiles: their loss, their order, their coverage and its calibration.
 
-The levels are the midpoints of fifths. The outer two bound an interval that holds the truth four
-times out of five; the middle one, the median, has the least absolute error; and the mean of all
-five is about the mean, which has the least squared error.
+The levels are the midpoints of fifths. The outer two bound an interval that should hold the truth
+four times out of five. The middle one, the median, has the least absolute error. The mean of all
+five approximates the mean, which has the least squared error.
 """
 
 import jax
@@ -17,7 +17,7 @@ COVERAGE = 0.8  # of the interval between the outer two
 
 
 def pinball_loss(quantiles: ArrayLike, targets: ArrayLike) -> Array:
-    """The loss that the true quantiles minimise, mean over the levels; works under `jax.jit`.
+    """The loss that the true quantiles minimize, averaged over the levels; works under `jax.jit`.
 
     max(τ·e, (τ − 1)·e) for e = target − quantile at level τ (Koenker & Bassett 1978).
 
@@ -32,10 +32,10 @@ def pinball_loss(quantiles: ArrayLike, targets: ArrayLike) -> Array:
 
 
 def ordered_quantiles(raw: Array) -> Array:
-    """Quantiles [..., Q] that cannot cross, from any numbers [..., Q].
+    """Maps any numbers [..., Q] to quantiles [..., Q] that cannot cross.
 
-    The middle number is the median, the others, through a softplus, are the gaps from one level to
-    the next. Zeros give the quantiles of a normal distribution of mean 0 and deviation 1.
+    The middle number is the median; a softplus turns the others into the gaps between the levels.
+    Zeros give the quantiles of the standard normal distribution.
     """
     middle = len(LEVELS) // 2
     normal_gaps = np.diff(norm.ppf(LEVELS))
@@ -53,16 +53,16 @@ def median(quantiles: np.ndarray) -> np.ndarray:
 
 
 def mean(quantiles: np.ndarray) -> np.ndarray:
-    """The forecast [...] of least squared error, as far as five quantiles tell it."""
+    """The forecast [...] of about the least squared error."""
     return quantiles.mean(-1)
 
 
 def coverage(quantiles: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """How often the interval of the outer levels holds the target, NaN left out.
+    """How often the interval between the outer levels holds the target.
 
     Args:
       quantiles: [N, K, Q].
-      targets: [N, K].
+      targets: [N, K]; a NaN is left out.
 
     Returns: [K], fractions.
     """
@@ -70,8 +70,8 @@ def coverage(quantiles: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.nanmean(np.where(np.isfinite(targets), inside, np.nan), axis=0)
 
 
-def widened(quantiles: np.ndarray, margin: np.ndarray) -> np.ndarray:
-    """Moves the outer levels of quantiles [..., K, Q] outwards by [K], but never past the inner."""
+def widen(quantiles: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """Moves the outer levels of quantiles [..., K, Q] outward by [K], never past the inner ones."""
     inner = quantiles[..., 1:-1]
     lower = np.minimum(quantiles[..., 0] - margin, inner[..., 0])
     upper = np.maximum(quantiles[..., -1] + margin, inner[..., -1])
@@ -79,20 +79,20 @@ def widened(quantiles: np.ndarray, margin: np.ndarray) -> np.ndarray:
 
 
 def conformal_margin(quantiles: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """By how much the interval must be widened (or narrowed, if negative) on both sides.
+    """The margin by which to widen (if negative, narrow) the outer interval on both sides.
 
-    Conformalised quantile regression (Romano et al. 2019, https://arxiv.org/abs/1905.03222): the
-    COVERAGE quantile of how far held-out targets lie outside, with the correction for N.
+    This is conformalized quantile regression (Romano et al. 2019, https://arxiv.org/abs/1905.03222):
+    the COVERAGE quantile of the distances of held-out targets from the interval, corrected for N.
 
     Args:
-      quantiles: [N, K, Q] on held-out data.
-      targets: [N, K]; NaN is left out.
+      quantiles: [N, K, Q], on held-out data.
+      targets: [N, K]; a NaN is left out.
 
     Returns: [K].
     """
-    outside = np.maximum(quantiles[..., 0] - targets, targets - quantiles[..., -1])
+    distances = np.maximum(quantiles[..., 0] - targets, targets - quantiles[..., -1])
     margins = []
-    for column in outside.T:
+    for column in distances.T:
         column = np.sort(column[np.isfinite(column)])
         rank = int(np.ceil((len(column) + 1) * COVERAGE))
         margins.append(column[min(rank, len(column)) - 1])

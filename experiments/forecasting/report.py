@@ -1,4 +1,4 @@
-"""What each study of `experiments.forecasting` prints and draws."""
+"""The reports of `experiments.forecasting`: one for each study, and one for the user's table."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +19,8 @@ from experiments.forecasting.comparison import (
     print_comparison,
     write_comparison,
 )
-from experiments.forecasting.model import Problem
 from experiments.forecasting.plots import Fan
+from experiments.forecasting.problem import Problem
 from experiments.forecasting.quantiles import LEVELS, median
 from experiments.forecasting.scores import describe_reduction, error_reduction
 
@@ -29,12 +29,12 @@ SHOWN_STOCKS, SHOWN_DAYS = ("AAPL", "FB"), 120
 
 
 def report_weather(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
-    """Errors by horizon, and four fans from days of the test year.
+    """Reports errors by horizon, and draws four fans from days of the test year.
 
     Args:
-      problem: what was forecast.
+      problem: the forecasting problem.
       quantiles: [seeds, N, K, Q], from all origins.
-      out: where everything is written.
+      out: the folder for results.json and plots.
     """
     unit = "highest temperature, °C"
     _report_horizons(problem, quantiles, unit, "days ahead", out)
@@ -45,7 +45,7 @@ def report_weather(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
 
 
 def report_table(problem: Problem, quantiles: np.ndarray, times: Sequence[str], out: Path) -> None:
-    """Errors by horizon, and the forecast of the H steps called `times`, also as forecast.csv."""
+    """Reports errors by horizon, and the forecast for the H `times`, also in forecast.csv."""
     name, final = str(problem.series[-1]), len(problem.origins) - 1
     _report_horizons(problem, quantiles, name, "steps ahead", out)
     shown = [*problem.split.test[[0, len(problem.split.test) // 2]], final]
@@ -60,7 +60,7 @@ def report_table(problem: Problem, quantiles: np.ndarray, times: Sequence[str], 
 
 
 def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
-    """R² of ranges, volatilities and returns, the direction of the next day, and two tracks."""
+    """Reports R² of ranges, volatilities and returns, and the direction of the next day."""
     comparison = compare(problem, quantiles, SQUARED)
     print_comparison(comparison, problem.names, SQUARED.title)
     write_comparison(comparison, problem.names, out / "results.json")
@@ -80,25 +80,25 @@ def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
 
 
 def describe_direction(problem: Problem, quantiles: np.ndarray) -> str:
-    """The negative control: does the sign of the median return say where a stock will go?"""
+    """The negative control: does the sign of the median return predict the direction of a stock?"""
     rows = problem.split.test
     rows = rows[np.isfinite(problem.targets[rows, -1])]
     rises = problem.targets[rows, -1:] > 0
     wrong = np.mean([(median(q[rows, -1:]) > 0) != rises for q in quantiles], 0)
     reduction = error_reduction(wrong, ~rises, problem.origins[rows], BLOCK)[:, 0]
-    edge = "an edge" if reduction[1] > 0 else "no edge, as is to be expected"
+    edge = "an edge" if reduction[1] > 0 else "no edge, as expected"
     return (
         f"Direction of the next day, the negative control: {NETWORK} right {1 - wrong.mean():.1%}, "
-        f"always up {rises.mean():.1%}. Of always-up's errors it takes away, in %, "
-        f"{describe_reduction(reduction).rstrip(' *')}: {edge}."
+        f"always up {rises.mean():.1%}. Reduction of the errors of always up, in %: "
+        f"{describe_reduction(reduction).rstrip(' *')}, {edge}."
     )
 
 
 def origins_on(problem: Problem, date: str) -> np.ndarray:
-    """The rows of the origins on a day, one a series; `date` is an ISO date, or "end".
+    """The rows of the origins on a day, one per series; `date` is an ISO date, or "end".
 
     Raises:
-      InputError: it is no date, or none of which there is a forecast.
+      InputError: `date` is not a date, or the data has no forecast from it.
     """
     days = problem.origins.astype("datetime64[D]")
     try:
@@ -113,7 +113,7 @@ def origins_on(problem: Problem, date: str) -> np.ndarray:
 
 
 def describe_forecasts(problem: Problem, rows: np.ndarray, quantiles: np.ndarray) -> str:
-    """The forecasts [R, K, Q] from R origins as tables; logarithms as percent of the price."""
+    """Formats forecasts [R, K, Q] from R origins as tables; logarithms as percent of the price."""
     tables = []
     for row, forecast in zip(rows, quantiles, strict=True):
         logs = np.array([name.startswith("log ") for name in problem.names])
@@ -128,8 +128,9 @@ def describe_forecasts(problem: Problem, rows: np.ndarray, quantiles: np.ndarray
 
 
 def describe_quantiles(names: Sequence[str], quantiles: np.ndarray) -> str:
-    """A table of quantiles [K, Q], a row for each name."""
-    rows = [[n, *(f"{x:.4g}" for x in row)] for n, row in zip(names, quantiles, strict=True)]
+    """Formats quantiles [K, Q] as a table with one row per name."""
+    pairs = zip(names, quantiles, strict=True)
+    rows = [[name, *(f"{value:.4g}" for value in row)] for name, row in pairs]
     return format_table(["", *(f"{level:.0%}" for level in LEVELS)], rows)
 
 
@@ -148,7 +149,7 @@ def _report_horizons(
 
 
 def _fan(problem: Problem, quantiles: np.ndarray, row: int) -> Fan:
-    """A fan from the origin `row`; where origins were left out, its past leaves them out."""
+    """A fan from the origin `row`; its past skips origins that were left out."""
     past = problem.rivals["persistence"][max(row - PAST + 1, 0) : row + 1, 0]
     origin = f"{problem.origins[row]!s:.16}".removesuffix("T00:00")
     return Fan(f"from {origin}", past, quantiles.mean(0)[row], problem.targets[row])

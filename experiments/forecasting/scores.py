@@ -1,4 +1,4 @@
-"""How good forecasts are, and whether one is better than another by more than chance."""
+"""Errors of forecasts, and whether one forecast is better than another beyond chance."""
 
 import numpy as np
 
@@ -6,23 +6,23 @@ RESAMPLES = 2000
 
 
 def absolute_error(forecasts: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """|forecast − target|, in the target's unit; NaN where the target is not known."""
+    """|forecast − target|; NaN where the target is unknown."""
     return np.abs(forecasts - targets)
 
 
 def squared_error(forecasts: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(forecast − target)²; NaN where the target is not known."""
+    """(forecast − target)²; NaN where the target is unknown."""
     return (forecasts - targets) ** 2
 
 
 def r_squared(forecasts: np.ndarray, targets: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The share of the squared error of a constant forecast that another one takes away.
+    """The share by which forecasts reduce the squared error of a constant forecast.
 
-    With the mean of the training set as `reference` this is the out-of-sample R² of Campbell &
-    Thompson 2008; with the mean of the test set itself it is the usual one, which is lower.
+    With the mean of the training set as `reference`, this is the out-of-sample R² of Campbell &
+    Thompson 2008; with the mean of the test set it is the usual R², which is lower.
 
     Args:
-      forecasts, targets: [N, K]; targets that are NaN are left out.
+      forecasts, targets: [N, K]; a NaN target is left out.
       reference: [K], the constant.
 
     Returns: [K], at most 1.
@@ -34,26 +34,26 @@ def r_squared(forecasts: np.ndarray, targets: np.ndarray, reference: np.ndarray)
 def error_reduction(
     errors: np.ndarray, rival: np.ndarray, times: np.ndarray, block: int, seed: int = 0
 ) -> np.ndarray:
-    """Which share of a rival's error is taken away, with its 95% interval.
+    """The share by which a rival's error is reduced, with its 95% interval.
 
-    Forecasts of days close to each other err alike, and so do those of several series on one day:
-    the interval is that of a circular block bootstrap over the times (Politis & Romano 1992), in
-    which both forecasts keep their errors at the same times.
+    Errors on neighboring days are correlated, and so are errors of several series on one day. The
+    interval therefore comes from a circular block bootstrap over the times (Politis & Romano 1992),
+    which draws both forecasts' errors at the same times.
 
     Args:
-      errors: [N, K], such as squared errors; NaN is left out.
-      rival: [N, K], those of the other forecast.
+      errors: [N, K], such as squared errors; a NaN is left out.
+      rival: [N, K], the errors of the other forecast.
       times: [N], when each forecast was made.
-      block: how many consecutive times are drawn together.
-      seed: of the resampling.
+      block: the number of consecutive times drawn together.
+      seed: the seed of the draws.
 
-    Returns: [3, K]: the share, and the interval's lower and upper end. Below zero: more error.
+    Returns: [3, K]: the share, and the interval's lower and upper end; negative if the error grows.
     """
-    _, place = np.unique(times, return_inverse=True)
-    length = place.max() + 1
+    _, indices = np.unique(times, return_inverse=True)
+    length = indices.max() + 1
     sums = np.zeros((2, length, errors.shape[1]))
     for side, values in zip(sums, (errors, rival), strict=True):
-        np.add.at(side, place, np.where(np.isfinite(errors), values, 0))
+        np.add.at(side, indices, np.where(np.isfinite(errors), values, 0))
     block = min(block, length)
     circle = np.concatenate([sums, sums[:, :block]], 1).cumsum(1)
     circle = np.concatenate([np.zeros_like(circle[:, :1]), circle], 1)
@@ -66,9 +66,9 @@ def error_reduction(
 
 
 def describe_reduction(reduction: np.ndarray) -> str:
-    """Writes one column of `error_reduction` in percent: "3.1 (1.0 to 5.2) *".
+    """Formats one column of `error_reduction` in percent: "3.1 (1.0 to 5.2) *".
 
-    The star says that the interval lies above zero: an edge beyond chance.
+    The star marks an interval above zero: an edge beyond chance.
     """
     share, low, high = 100 * reduction
     return f"{share:.1f} ({low:.1f} to {high:.1f}) {'*' if low > 0 else ' '}"

@@ -1,8 +1,8 @@
-"""Daily prices of five stocks, 2000 to 2013: how far they will swing, and where to.
+"""Daily prices of five stocks, 2000 to 2013: range, volatility and return.
 
-Three targets a stock and day: the logarithm of the next day's range, log(high / low); the logarithm
-of the volatility of the next five days, the root of their mean squared return; and the next day's
-return, a negative control. All is known at the close of the day before.
+There are three targets per stock and day: the logarithm of the next day's range, log(high / low);
+the logarithm of the volatility of the next five days, the root of their mean squared return; and
+the next day's return, a negative control. All inputs are known at the close of the day before.
 """
 
 import gzip
@@ -13,8 +13,8 @@ import pandas as pd
 
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.splits import Split
-from experiments.forecasting.linear import exponential_average, ridge
-from experiments.forecasting.model import Problem
+from experiments.forecasting.problem import Problem
+from experiments.forecasting.ridge import ridge
 
 ARCHIVE = Archive(
     "bokeh-sampledata==2026.1",
@@ -23,10 +23,10 @@ ARCHIVE = Archive(
 )
 MEMBER = "bokeh_sampledata/_data/stocks.csv.gz"
 TARGETS = ["log next-day range", "log 5-day volatility", "next-day return"]
-VALIDATION, TEST = np.datetime64("2009-01-01"), np.datetime64("2010-06-01")  # where they begin
+VALIDATION, TEST = np.datetime64("2009-01-01"), np.datetime64("2010-06-01")  # their first days
 AHEAD = 5  # days of the volatility
 WARM_UP = 22  # days, a month of trading, before anything is used
-DECAY = 0.06  # of the exponential averages (RiskMetrics: λ = 0.94)
+DECAY = 0.06  # of the slow exponential averages (RiskMetrics: λ = 0.94)
 
 
 def read_prices() -> pd.DataFrame:
@@ -37,10 +37,10 @@ def read_prices() -> pd.DataFrame:
 
 
 def daily_features(prices: pd.DataFrame) -> pd.DataFrame:
-    """What is known of each stock at the close of each day, and what came; a row as in `prices`."""
+    """The inputs and the targets of each stock and day, in the order of `prices`."""
     parts = [_stock_features(part) for _, part in prices.groupby("Ticker")]
     features = pd.concat(parts, ignore_index=True)
-    today = features.groupby("date")  # all stocks together
+    today = features.groupby("date")  # over all stocks
     features["market_range"] = today["range"].transform("mean")
     features["market_range_5"] = today["range_5"].transform("mean")
     features["market_slow_range"] = today["slow_range"].transform("mean")
@@ -56,15 +56,15 @@ def _stock_features(prices: pd.DataFrame) -> pd.DataFrame:
     change = log["Adj Close"].diff().fillna(0)
     variance = change**2
     volatility = np.log(np.maximum(variance.rolling(AHEAD).mean(), 1e-8)) / 2
-    slow_range = exponential_average(day_range.to_numpy(), DECAY)
+    slow_range = exponential_mean(day_range, DECAY)
     surprise = day_range - slow_range
     columns = {
         "range": day_range,
         "range_5": day_range.rolling(5).mean(),
         "range_22": day_range.rolling(22).mean(),
         "slow_range": slow_range,
-        "fast_range": exponential_average(day_range.to_numpy(), 0.2),
-        "slow_volatility": np.log(exponential_average(variance.to_numpy(), DECAY) + 1e-6) / 2,
+        "fast_range": exponential_mean(day_range, 0.2),
+        "slow_volatility": np.log(exponential_mean(variance, DECAY) + 1e-6) / 2,
         "absolute_return": np.log(variance + 1e-5) / 2,
         "return": change,
         "return_22": change.rolling(22).mean(),
@@ -84,10 +84,15 @@ def _stock_features(prices: pd.DataFrame) -> pd.DataFrame:
     return features
 
 
-def _quarter_ago(surprise: pd.Series, first: int, last: int) -> np.ndarray:
-    """The surprises so many days before, [L, days]: earnings are told every 63 days or so.
+def exponential_mean(values: pd.Series, weight: float) -> pd.Series:
+    """s_t = s_{t−1} + weight · (x_t − s_{t−1}), from s_0 = x_0; [L] to [L]."""
+    return values.ewm(alpha=weight, adjust=False).mean()
 
-    Zero before the series begins.
+
+def _quarter_ago(surprise: pd.Series, first: int, last: int) -> np.ndarray:
+    """The surprises `first` to `last` days before each day, [L, days]; zero before the first day.
+
+    Companies report their earnings about every 63 trading days.
     """
     return np.stack([surprise.shift(days).fillna(0) for days in range(first, last + 1)], 1)
 
@@ -118,10 +123,11 @@ INPUTS = [
 
 
 def make_problem(window: int) -> Problem:
-    """Builds the problem of all stocks together; a window of inputs lies within one stock.
+    """Builds the problem of all stocks together; each window of inputs is from one stock.
 
-    Training, validation and test follow each other in time, for all stocks alike, and the targets
-    of one end before those of the next begin. One stock, FB, began after the test period did.
+    Training, validation and test follow each other in time, at the same dates for all stocks, and
+    the targets of one part end before those of the next start. One stock, FB, starts within the
+    test period.
     """
     features = daily_features(read_prices())
     dates, stocks = features["date"].to_numpy(), features["stock"].to_numpy()
@@ -147,14 +153,15 @@ def make_problem(window: int) -> Problem:
     def regression(columns: list[str]) -> np.ndarray:
         return ridge(features[columns].to_numpy()[origins], targets, split.train, penalty=30.0)
 
-    zero = np.array([1, 1, 0])  # of returns, zero is the forecast to beat
+    factors = np.array([1, 1, 0])  # for returns, zero is the forecast to beat
     everything = regression(INPUTS)
     rivals = {
-        "EWMA": regression(EWMA) * zero,
-        "HAR": regression(HAR) * zero,
-        "HAR + EWMA": regression(HAR + EWMA) * zero,
+        "EWMA": regression(EWMA) * factors,
+        "HAR": regression(HAR) * factors,
+        "HAR + EWMA": regression(HAR + EWMA) * factors,
         "ridge on the network's inputs": everything,
     }
     windows = inputs[steps].astype(np.float32)
-    where = dates[origins], stocks[origins]
-    return Problem(TARGETS, windows, targets, everything * zero, rivals, *where, split, parts)
+    linear = everything * factors
+    series = stocks[origins]
+    return Problem(TARGETS, windows, targets, linear, rivals, dates[origins], series, split, parts)

@@ -1,23 +1,23 @@
-"""Forecasting weather, stocks and any table: GRUs that correct a linear forecast, with intervals.
+"""Forecasts of weather, stocks and any table: GRUs that correct a linear forecast, with intervals.
 
-Each network reads the last steps and gives quantiles of the error that a ridge regression on its
-inputs will make; untrained, it leaves that forecast as it is. Forecasts start at every day of the
-test period, the last in time, and stand beside what is hard to beat. The report says where there is
-no edge, and tests differences by a bootstrap over blocks of days.
+Each network reads the last steps and returns quantiles of the error of a ridge regression on its
+inputs; an untrained network leaves that forecast unchanged. Forecasts start on every day of the
+test period, the last in time, and are compared with strong rivals. The report says for which
+targets there is no edge, and tests differences by a bootstrap over blocks of days.
 
     python -m experiments.forecasting                        weather and stocks: 2 minutes
     python -m experiments.forecasting --quick                a minute
     python -m experiments.forecasting --data weather --predict 2015-07-01     or: --predict end
     python -m experiments.forecasting --csv sales.csv --target units --horizon 14
 
-Seattle's highest temperature in 2015, mean absolute error 1 / 3 / 7 days ahead, °C: GRU 2.06 / 2.72
-/ 2.92, AR(1) on anomalies 2.13 / 2.85 / 2.95, persistence 2.24 / 3.49 / 3.73. All of it is due to
-the inputs: the ridge regression on them has the same, and three years of days teach a network no
-more. Five stocks, R² against the training mean (against the test's own it is lower): the logarithm
-of the next day's range 0.628, HAR + EWMA 0.615, and an edge over the ridge regression, 0.626, small
-but beyond chance; of 5-day volatility 0.473 as the ridge, HAR + EWMA 0.457. Where a stock goes: no
-edge; how far: its interval follows the volatility, which takes away 3.3% of the pinball loss of a
-constant one. 80% intervals held 77.5 to 81.1%.
+Results for Seattle's highest temperature in 2015, mean absolute error 1 / 3 / 7 days ahead, °C: GRU
+2.06 / 2.72 / 2.92, AR(1) on anomalies 2.13 / 2.85 / 2.95, persistence 2.24 / 3.49 / 3.73. The ridge
+regression on the same inputs is as good: three years of days are too few for a network to learn
+more. Results for five stocks, R² against the training mean (against the test mean it is lower):
+logarithm of the next day's range 0.628, HAR + EWMA 0.615, with a small edge beyond chance over the
+ridge regression, 0.626; 5-day volatility 0.473 like the ridge regression, HAR + EWMA 0.457. For the
+direction of a stock there is no edge, but the interval of its return follows the volatility, which
+reduces the pinball loss of a constant interval by 3.3%. 80% intervals held 77.5 to 81.1%.
 
 HAR regresses on averages over a day, a week and a month (Corsi 2009, doi:10.1093/jjfinec/nbp001).
 """
@@ -44,36 +44,50 @@ from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
-from experiments.forecasting import model as forecaster
-from experiments.forecasting import report as forecast_report
 from experiments.forecasting import stocks, weather
-from experiments.forecasting.model import Forecaster, Problem
-from experiments.forecasting.table_forecasts import make_problem, times_after
+from experiments.forecasting.model import (
+    Forecaster,
+    calibrate_quantiles,
+    ensemble_quantiles,
+    left_out_parts,
+    make_examples,
+    mean_over_unseen,
+    pinball_mean,
+)
+from experiments.forecasting.problem import Problem
+from experiments.forecasting.report import (
+    describe_forecasts,
+    origins_on,
+    report_stocks,
+    report_table,
+    report_weather,
+)
+from experiments.forecasting.user_table import make_problem, times_after
 
 COMMAND = "python -m experiments.forecasting"
-MINUTES = 2  # of everything by default, on 2 CPU cores
+MINUTES = 2  # for both studies, on 2 CPU cores
 MODEL = "model.msgpack"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines the trained networks."""
+    """The settings of the networks and their training."""
 
-    window: int = 14  # T, the steps that are read
+    window: int = 14  # T, the steps that a network reads
     hidden_size: int = 8
     dropout: float = 0.3
-    members: int = 12  # networks whose forecasts are averaged
-    seeds: int = 3  # how many such averages
+    members: int = 12  # networks in an ensemble, whose forecasts are averaged
+    seeds: int = 3  # ensembles
     batch_size: int = 32
-    epochs: int = 24  # at most
-    patience: int = 12  # epochs without a better validation score
-    learning_rate: float = 3e-3  # the peak, after one epoch of warm-up; then a cosine
-    weight_decay: float = 30.0  # so much: 1,000 days teach a network little
+    epochs: int = 24  # the most
+    patience: int = 12  # stop after so many epochs without a better validation score
+    learning_rate: float = 3e-3  # the peak; one epoch of warm-up before, a cosine after
+    weight_decay: float = 30.0  # strong, because there are only 1,000 days
     max_gradient_norm: float = 1.0
 
 
 def make_model(settings: Settings, problem: Problem) -> Forecaster:
-    """One network of these settings."""
+    """Builds one network."""
     return Forecaster(len(problem.names), settings.hidden_size, settings.dropout)
 
 
@@ -81,16 +95,16 @@ class Study(NamedTuple):
     """One of the two built-in data sets."""
 
     settings: Settings
-    make_problem: Callable[[int], Problem]  # of the window T
-    report: Callable[[Problem, np.ndarray, Path], None]  # of the quantiles, into a folder
+    make_problem: Callable[[int], Problem]  # takes the window T
+    report: Callable[[Problem, np.ndarray, Path], None]  # takes the quantiles and a folder
 
 
 STOCKS = Settings(
     window=22, hidden_size=16, dropout=0.5, members=8, batch_size=128, epochs=8, weight_decay=1.0
 )
 STUDIES = {
-    "weather": Study(Settings(), weather.make_problem, forecast_report.report_weather),
-    "stocks": Study(STOCKS, stocks.make_problem, forecast_report.report_stocks),
+    "weather": Study(Settings(), weather.make_problem, report_weather),
+    "stocks": Study(STOCKS, stocks.make_problem, report_stocks),
 }
 TABLE = Settings(
     window=28, hidden_size=16, members=10, seeds=1, learning_rate=1e-3, weight_decay=1.0
@@ -101,11 +115,11 @@ QUICK = {"seeds": 1, "members": 6, "epochs": 4}
 def make_training(
     settings: Settings, problem: Problem, learning_rate: float | Array
 ) -> training.Training:
-    """Builds the training of `members` networks side by side, on the same batches."""
+    """Builds the training of `members` networks, all on the same batches."""
     model = make_model(settings, problem)
-    examples = forecaster.examples_of(problem, problem.split.train)
-    validation = forecaster.examples_of(problem, problem.split.validation)
-    left_out = forecaster.left_out_parts(settings.members, problem.parts.max())
+    examples = make_examples(problem, problem.split.train)
+    validation = make_examples(problem, problem.split.validation)
+    left_out = left_out_parts(settings.members, problem.parts.max())
 
     def init_params(key: Array) -> Any:
         keys = jax.random.split(key, settings.members)
@@ -114,15 +128,15 @@ def make_training(
     def loss(params: Any, batch: dict[str, Array], key: Array) -> Mean:
         def member_loss(params: Any, key: Array, part: Array) -> Mean:
             outputs: Any = model.apply(params, batch["inputs"], True, rngs={"dropout": key})
-            return forecaster.pinball_mean(outputs, batch, part)
+            return pinball_mean(outputs, batch, part)
 
         keys = jax.random.split(key, settings.members)
         return jax.vmap(member_loss)(params, keys, jnp.asarray(left_out))
 
     def evaluate(params: Any) -> training.Metrics:
-        outputs = forecaster.ensemble(model, params, validation["inputs"])
-        unseen = forecaster.mean_of_unseen(outputs, validation["part"], left_out)
-        return {"validation_score": -forecaster.mean_pinball_loss(unseen, validation)}
+        outputs = ensemble_quantiles(model, params, validation["inputs"])
+        unseen = mean_over_unseen(outputs, validation["part"], left_out)
+        return {"validation_score": -pinball_mean(unseen, validation).value()}
 
     optimizer = training.adamw_warmup_cosine(
         learning_rate,
@@ -152,7 +166,7 @@ def make_train(settings: Settings, problem: Problem) -> Callable[..., training.M
 
 
 def train_seeds(settings: Settings, problem: Problem, out: Path, label: str) -> Any:
-    """Trains once a seed, and saves the model. Returns: parameters, [seeds, members, ...]."""
+    """Trains one ensemble per seed, and saves them. Returns: parameters [seeds, members, ...]."""
     plan = make_training(settings, problem, settings.learning_rate)
     record = {"settings": asdict(settings)}
     states = []
@@ -169,18 +183,18 @@ def train_seeds(settings: Settings, problem: Problem, out: Path, label: str) -> 
 
 
 def forecast(settings: Settings, problem: Problem, params: Any) -> np.ndarray:
-    """The quantiles [seeds, N, K, Q] from every origin, those of a seed's networks averaged."""
-    run = jax.jit(partial(forecaster.ensemble, make_model(settings, problem)))
+    """The quantiles [seeds, N, K, Q] from every origin, averaged over each ensemble."""
+    run = jax.jit(partial(ensemble_quantiles, make_model(settings, problem)))
     inputs = jnp.asarray(problem.inputs)
     forecasts = []
     for seed in range(settings.seeds):
         outputs = run(jax.tree.map(itemgetter(seed), params), inputs)
-        forecasts.append(forecaster.calibrated_quantiles(problem, np.asarray(outputs)))
+        forecasts.append(calibrate_quantiles(problem, np.asarray(outputs)))
     return np.stack(forecasts)
 
 
 def experiment(data: str, settings: Settings, out: Path) -> None:
-    """Trains, forecasts from every day of the test period, and compares."""
+    """Trains the networks of a study, and compares their forecasts with the rivals'."""
     problem = STUDIES[data].make_problem(settings.window)
     params = train_seeds(settings, problem, out, data)
     STUDIES[data].report(problem, forecast(settings, problem, params), out)
@@ -188,45 +202,45 @@ def experiment(data: str, settings: Settings, out: Path) -> None:
 
 
 def predict(data: str, date: str, out: Path) -> str:
-    """The saved networks' forecasts from what is known at the end of a day."""
+    """The saved networks' forecasts from the end of a day."""
     params, record, _ = load_model(out / MODEL, COMMAND)
     settings = Settings(**record["settings"])
     problem = STUDIES[data].make_problem(settings.window)
-    rows = forecast_report.origins_on(problem, date)
+    rows = origins_on(problem, date)
     quantiles = forecast(settings, problem, params).mean(0)[rows]
-    return forecast_report.describe_forecasts(problem, rows, quantiles)
+    return describe_forecasts(problem, rows, quantiles)
 
 
 def forecast_table(command: "Command", settings: Settings) -> None:
-    """Forecasts a column of the user's table, after measuring how far that can be trusted."""
+    """Forecasts a column of the user's table, after measuring how accurate that is."""
     series = tables.read_series(command.csv, command.target, command.time)
     problem, notes = make_problem(series, command.target, command.horizon, settings.window)
     print("\n".join(notes))
-    about = (command.csv.read_bytes(), command.target, command.time, command.horizon, settings)
-    digest = hashlib.sha256(repr(about).encode()).hexdigest()[:8]
+    request = (command.csv.read_bytes(), command.target, command.time, command.horizon, settings)
+    digest = hashlib.sha256(repr(request).encode()).hexdigest()[:8]
     out = command.out / f"{command.csv.stem}-{digest}"
     params = train_seeds(settings, problem, out, command.csv.stem)
     quantiles = forecast(settings, problem, params)
-    forecast_report.report_table(problem, quantiles, times_after(series, command.horizon), out)
+    report_table(problem, quantiles, times_after(series, command.horizon), out)
     print(f"\nforecast.csv, results.json, plots and the model are in {out}.")
 
 
 @dataclass(frozen=True)
 class Command:
-    """Trains the networks and compares their forecasts, or forecasts."""
+    """Trains networks and compares their forecasts, or forecasts with trained ones."""
 
     data: Literal["weather", "stocks"] | None = None  # None: both
     quick: bool = False  # fewer networks and epochs
-    out: Path = Path("runs/forecasting")  # each training has a folder in it
-    predict: str | None = None  # a date, or `end`: forecast from it with the saved networks
-    csv: Path | None = None  # a table of your own to forecast instead
-    target: str | None = None  # the column of it to forecast
-    horizon: int = 7  # how many rows ahead
-    time: str | None = None  # its column of times; None: the first that holds dates, if any
+    out: Path = Path("runs/forecasting")  # the folder for all output; each training has a subfolder
+    predict: str | None = None  # a date, or `end`: forecast from there with the saved networks
+    csv: Path | None = None  # your own table to forecast instead
+    target: str | None = None  # the column to forecast
+    horizon: int = 7  # the number of rows to forecast
+    time: str | None = None  # the column of times; None: the first with dates, if any
 
 
 def main(command: Command) -> None:
-    """Runs the command."""
+    """Trains or forecasts, as the command says."""
     changes = QUICK if command.quick else {}
     if command.csv is not None:
         return forecast_table(command, replace(TABLE, **changes))

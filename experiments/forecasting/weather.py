@@ -1,7 +1,7 @@
 """Seattle's weather, 2012 to 2015: the highest temperature of each of the next seven days.
 
-1,461 days of temperatures, precipitation and wind. The test is 2015, Seattle's warmest year until
-then; the six half-years before it are for training, and each is also left out for validation.
+1,461 days of temperatures, precipitation and wind. The test year is 2015, Seattle's warmest until
+then. The six half-years before it are for training, and each is also left out once for validation.
 """
 
 import io
@@ -11,8 +11,8 @@ import pandas as pd
 
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.splits import Split
-from experiments.forecasting.linear import exponential_average, harmonics, lagged, ridge
-from experiments.forecasting.model import Problem
+from experiments.forecasting.problem import Problem
+from experiments.forecasting.ridge import harmonics, lagged, ridge
 
 ARCHIVE = Archive(
     "vega_datasets==0.9.0",
@@ -20,11 +20,11 @@ ARCHIVE = Archive(
     "3d7c63917be6ca9b154b565f4779a31fedce57b01b5b9d99d8a34a7608062a1d",
 )
 MEMBER = "vega_datasets/_data/seattle-weather.csv"
-TEST = np.datetime64("2015-01-01")  # where it begins
+TEST = np.datetime64("2015-01-01")  # the first day of the test
 HORIZON = 7  # days
 LAGS = 3  # days of the ridge regressions
 SEASON = 2  # sines and cosines of the year in the climatology
-WARM_UP = 28  # days before the first forecast, in which the slow averages settle
+WARM_UP = 28  # days before the first forecast, while the slow averages settle
 
 
 def read_weather() -> pd.DataFrame:
@@ -36,7 +36,7 @@ def read_weather() -> pd.DataFrame:
 def make_problem(window: int) -> Problem:
     """Builds the problem; everything is fitted to the years before the test.
 
-    The climatology is two harmonics of the year. What differs from it is an anomaly, and every
+    The climatology is two harmonics of the year. The anomaly is the difference from it, and every
     forecast is the climatology plus a forecast of the anomaly.
     """
     table = read_weather()
@@ -81,22 +81,26 @@ def make_problem(window: int) -> Problem:
     }
     windows = features[origins[:, None] + np.arange(1 - window, 1)].astype(np.float32)
     names = [str(step) for step in range(1, HORIZON + 1)]
-    where = dates[origins], np.full(len(origins), "Seattle")
-    return Problem(names, windows, truth[days], linear, rivals, *where, split, parts)
+    series = np.full(len(origins), "Seattle")
+    return Problem(
+        names, windows, truth[days], linear, rivals, dates[origins], series, split, parts
+    )
 
 
 def _features(anomalies: dict[str, np.ndarray], season: np.ndarray) -> np.ndarray:
-    """What the networks see of each day, [L, F]: the four anomalies come first."""
+    """The networks' inputs for each day, [L, F]: the four anomalies come first."""
     high, low = anomalies["temp_max"], anomalies["temp_min"]
-    slow = [exponential_average(high, 0.1), exponential_average(high, 0.03)]
-    slow += [exponential_average(low, 0.1)]
+    slow = [
+        pd.Series(values).ewm(alpha=weight, adjust=False).mean()
+        for values, weight in ((high, 0.1), (high, 0.03), (low, 0.1))
+    ]
     year = [season[:, 0], season[:, 1]]
     by_season = [wave * x for wave in year for x in anomalies.values()]
     return np.column_stack([*anomalies.values(), *slow, *year, *by_season])
 
 
 def _split(days: np.ndarray) -> tuple[Split, np.ndarray]:
-    """By the days [N, H] that are forecast: those of one part lie in one half-year."""
+    """Splits by the forecast days [N, H]: all days of a part are in one half-year."""
     half_years = days.astype("datetime64[M]").astype(int) // 6
     first, last = half_years[:, 0], half_years[:, -1]
     before = (first == last) & (days[:, -1] < TEST)

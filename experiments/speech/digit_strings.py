@@ -1,10 +1,9 @@
-"""Connected digits, joined from recordings of single ones as a pure function of a random key.
+"""Strings of digits, joined from recordings of single digits as a pure function of a random key.
 
-A string is a row of utterances with pauses. Each is cross-faded with what is beside it, the next
-utterance or the pause, so that no step in the cepstra gives a boundary away. All pauses of a
-string are the quietest frame of some utterance of the same pool, with a little noise. The cepstrum
-of a sound that fades into another is not the mixture of both cepstra: it is the logarithm of the
-power that is mixed here, not the power.
+A string is a sequence of utterances with pauses between them. Neighboring sounds are cross-faded,
+so that no jump in the cepstra reveals a boundary. All pauses of a string are the quietest frame of
+some utterance of the same pool, with a little noise. The cross-fade mixes cepstra, hence log power:
+the cepstrum of a real mixture, where powers add, would differ.
 """
 
 from functools import partial
@@ -15,50 +14,54 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from experiments.speech.spoken_digits import COEFFICIENTS, Utterances
+from experiments.common.data.interpolation import interpolate
+from experiments.speech.spoken_digits import COEFFICIENTS, Utterances, frame_mask
 
-FADE = 3  # frames from one sound to the next
-LONGEST_PAUSE = 8  # frames; from 0 up, all equally likely
+FADE = 3  # frames of a cross-fade
+LONGEST_PAUSE = 8  # frames; uniform from 0
 PAUSE_NOISE = 0.15  # standard deviation of the noise in a pause
 
 
 class Distortion(NamedTuple):
-    """How utterances are changed for training. Deviations are in units of each coefficient's."""
+    """How utterances are changed for training, in units of each coefficient's deviation."""
 
-    speed: float = 0.0  # up to so much faster or slower: 0.15 is exp(±0.15)
-    loudness: float = 0.0  # deviation of what is added to the first coefficient of an utterance
-    colour: float = 0.0  # deviation of what is added to the others
-    noise: float = 0.0  # of every value of a string; its deviation is drawn between 0 and this
-    masked: float = 0.0  # two stretches of a string, each up to so many frames, become zero
+    speed: float = 0.0  # range of the logarithm of the speed: 0.15 means exp(±0.15)
+    loudness: float = 0.0  # deviation of an utterance's offset of the first coefficient
+    color: float = 0.0  # deviation of its offsets of the other coefficients
+    noise: float = 0.0  # largest deviation of the noise; each string draws its own from 0 to this
+    masked: float = 0.0  # longest mask, in frames; two stretches of each string become zero
 
 
 UNCHANGED = Distortion()
 
 
 class Pool(NamedTuple):
-    """What strings are joined from."""
+    """The N utterances that strings are joined from."""
 
-    frames: Array  # [N, L, 13], scaled
+    frames: Array  # [N, L, 13], standardized
     lengths: Array  # [N]
     digits: Array  # [N]
     quiet: Array  # [M, 13], frames for the pauses
 
 
-class Strings(NamedTuple):
+class DigitStrings(NamedTuple):
     """B strings of at most D digits."""
 
     frames: Array  # [B, T, 13], zero past the end
     lengths: Array  # [B]
     digits: Array  # [B, D], -1 past the last
-    utterances: Array  # [B, D], their numbers in the pool; -1 past the last
-    ends: Array  # [B, D]: each utterance ends before this frame
+    utterances: Array  # [B, D], each utterance's index in the pool; -1 past the last
+    ends: Array  # [B, D]: the frame before which each utterance ends
 
 
 def make_pool(utterances: Utterances) -> Pool:
-    """Takes scaled utterances, and for the pauses the quieter half of their quietest frames."""
-    exists = np.arange(utterances.frames.shape[1]) < utterances.lengths[:, None]
-    loudness = np.where(exists, utterances.frames[..., 0], np.inf)  # the log energy, but for scale
-    quietest = utterances.frames[np.arange(len(loudness)), loudness.argmin(1)]
+    """Makes a pool of standardized utterances.
+
+    The frames for the pauses are the quieter half of the utterances' quietest frames.
+    """
+    # The first coefficient is the log energy, up to scale.
+    energy = np.where(frame_mask(utterances), utterances.frames[..., 0], np.inf)
+    quietest = utterances.frames[np.arange(len(energy)), energy.argmin(1)]
     quiet = quietest[np.argsort(quietest[:, 0])[: (len(quietest) + 1) // 2]]
     return Pool(*map(jnp.asarray, (*utterances, quiet)))
 
@@ -71,93 +74,85 @@ def draw_strings(
     num_digits: tuple[int, int],
     width: int,
     distortion: Distortion = UNCHANGED,
-) -> Strings:
-    """Draws strings.
+) -> DigitStrings:
+    """Draws strings. Equal keys give equal strings.
 
     Args:
-      key: equal keys give equal strings.
-      pool: what they are joined from.
+      key: the random key.
+      pool: the utterances to join.
       count: B.
-      num_digits: the least and the largest number of digits, all numbers equally likely.
-      width: T; digits that would end after it are left out.
+      num_digits: the smallest and the largest number of digits, drawn uniformly.
+      width: T; digits that would end after frame T are left out.
       distortion: how the utterances are changed.
     """
     keys = jax.random.split(key)
     most = num_digits[1]
-    # All chances in two draws: each draw takes its time to compile.
+    # Two draws in all: each one takes time to compile.
     sizes = np.array([most, 1, most, most + 1, 1, 1, 2, 2])
     uniform = jax.random.uniform(keys[0], (count, sizes.sum()))
-    chances = _Chances(*jnp.split(uniform, np.cumsum(sizes)[:-1], axis=1))
+    uniforms = _Uniforms(*jnp.split(uniform, np.cumsum(sizes)[:-1], axis=1))
     normal = jax.random.normal(keys[1], (count, most + 2 * width, COEFFICIENTS))
     join = partial(_join, pool, num_digits, distortion)
-    return jax.vmap(join)(chances, *jnp.split(normal, [most, most + width], axis=1))
+    return jax.vmap(join)(uniforms, *jnp.split(normal, [most, most + width], axis=1))
 
 
-class _Chances(NamedTuple):
-    """Random numbers between 0 and 1 that decide on one string."""
+class _Uniforms(NamedTuple):
+    """The uniform random numbers that determine one string."""
 
     utterances: Array  # [D]
     number: Array  # [1]
     speeds: Array  # [D]
     pauses: Array  # [D + 1]
-    hush: Array  # [1]
+    quiet: Array  # [1]
     noise: Array  # [1]
-    begins: Array  # [2], of the masks
-    masks: Array  # [2]
+    mask_starts: Array  # [2]
+    mask_widths: Array  # [2]
 
 
 def _join(
     pool: Pool,
     num_digits: tuple[int, int],
     distortion: Distortion,
-    chances: _Chances,
-    voices: Array,
-    hush: Array,
+    uniforms: _Uniforms,
+    offsets: Array,
+    pause_noise: Array,
     noise: Array,
-) -> Strings:
-    """One string. voices [D, 13], hush [T, 13] and noise [T, 13] are normally distributed."""
-    (least, most), width = num_digits, len(hush)
-    chosen = _index(chances.utterances, len(pool.digits))
-    speed = jnp.exp(distortion.speed * (2 * chances.speeds - 1))
+) -> DigitStrings:
+    """One string. offsets [D, 13], pause_noise [T, 13] and noise [T, 13] are standard normal."""
+    (least, most), width = num_digits, len(noise)
+    chosen = _index(uniforms.utterances, len(pool.digits))
+    speed = jnp.exp(distortion.speed * (2 * uniforms.speeds - 1))
     original = pool.lengths[chosen]
     lengths = jnp.maximum(jnp.rint(original / speed), FADE).astype(int)
-    pauses = _index(chances.pauses, LONGEST_PAUSE + 1)
+    pauses = _index(uniforms.pauses, LONGEST_PAUSE + 1)
     ends = jnp.cumsum(pauses[:-1] + lengths)
-    number = least + _index(chances.number, most + 1 - least)
-    exists = (jnp.arange(most) < number) & (ends <= width)
-    length = jnp.minimum(jnp.max(jnp.where(exists, ends, 0)) + pauses[-1], width)
+    number = least + _index(uniforms.number, most + 1 - least)
+    valid = (jnp.arange(most) < number) & (ends <= width)
+    length = jnp.minimum(jnp.max(jnp.where(valid, ends, 0)) + pauses[-1], width)
 
-    inside = jnp.arange(width) + 0.5 - (ends - lengths)[:, None]  # [D, T]: since each began
-    places = inside * (original / lengths)[:, None] - 0.5
-    spoken = jax.vmap(_interpolate)(pool.frames[chosen], original, places)
-    added = jnp.array([distortion.loudness] + [distortion.colour] * (COEFFICIENTS - 1)) * voices
-    rise = jnp.clip(inside / FADE + 0.5, 0, 1)
-    fall = jnp.clip((lengths[:, None] - inside) / FADE + 0.5, 0, 1)
-    weights = jnp.where(exists[:, None], rise + fall - 1, 0)  # of all and the pause: 1 together
+    elapsed = jnp.arange(width) + 0.5 - (ends - lengths)[:, None]  # [D, T], since each start
+    positions = elapsed * (original / lengths)[:, None] - 0.5
+    spoken = jax.vmap(interpolate)(pool.frames[chosen], original, positions)
+    scales = jnp.array([distortion.loudness] + [distortion.color] * (COEFFICIENTS - 1))
+    fade_in = jnp.clip(elapsed / FADE + 0.5, 0, 1)
+    fade_out = jnp.clip((lengths[:, None] - elapsed) / FADE + 0.5, 0, 1)
+    weights = jnp.where(valid[:, None], fade_in + fade_out - 1, 0)  # the pause has the rest to 1
 
-    frames = jnp.einsum("dt,dtc->tc", weights, spoken + added[:, None])
-    quiet = pool.quiet[_index(chances.hush, len(pool.quiet))] + PAUSE_NOISE * hush
-    frames += (1 - weights.sum(0))[:, None] * quiet + distortion.noise * chances.noise * noise
-    since = jnp.arange(width) - width * chances.begins[:, None]
-    masked = jnp.any((since >= 0) & (since < distortion.masked * chances.masks[:, None]), 0)
-    heard = (jnp.arange(width) < length) & ~masked
-    return Strings(
-        frames=jnp.where(heard[:, None], frames, 0),
+    frames = jnp.einsum("dt,dtc->tc", weights, spoken + (scales * offsets)[:, None])
+    quiet = pool.quiet[_index(uniforms.quiet, len(pool.quiet))] + PAUSE_NOISE * pause_noise
+    frames += (1 - weights.sum(0))[:, None] * quiet + distortion.noise * uniforms.noise * noise
+    since = jnp.arange(width) - width * uniforms.mask_starts[:, None]
+    masked = jnp.any((since >= 0) & (since < distortion.masked * uniforms.mask_widths[:, None]), 0)
+    audible = (jnp.arange(width) < length) & ~masked
+    return DigitStrings(
+        frames=jnp.where(audible[:, None], frames, 0),
         lengths=length,
-        digits=jnp.where(exists, pool.digits[chosen], -1),
-        utterances=jnp.where(exists, chosen, -1),
-        ends=jnp.where(exists, ends, 0),
+        digits=jnp.where(valid, pool.digits[chosen], -1),
+        utterances=jnp.where(valid, chosen, -1),
+        ends=jnp.where(valid, ends, 0),
     )
 
 
-def _index(chance: Array, count: int) -> Array:
-    """Numbers from 0 to `count` - 1, all equally likely."""
-    return jnp.minimum((chance * count).astype(int), count - 1)
-
-
-def _interpolate(frames: Array, length: Array, places: Array) -> Array:
-    """Frames [L, 13], of which `length` exist, at places [T] between them; the ends go on."""
-    places = jnp.clip(places, 0, length - 1)
-    before = jnp.floor(places).astype(int)
-    share = (places - before)[:, None]
-    return (1 - share) * frames[before] + share * frames[jnp.minimum(before + 1, length - 1)]
+def _index(uniform: Array, count: int) -> Array:
+    """Maps numbers from [0, 1) to indices from 0 to `count` - 1, all equally likely."""
+    return jnp.minimum((uniform * count).astype(int), count - 1)

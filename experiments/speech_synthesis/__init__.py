@@ -1,4 +1,4 @@
-"""Speech synthesis: a GRU that learns to say strings of digits from another synthesiser"s voice."""
+"""Speech synthesis: a GRU learns to speak strings of digits like a teacher, espeak-ng."""
 
 from experiments.speech_synthesis.train import Command, Settings, main, make_train
 

@@ -1,7 +1,7 @@
-"""Sound as a spectrogram and back: mel scale, cepstra, Griffin–Lim, WAV files. Mono, 22,050 Hz.
+"""Audio to spectrograms and back: mel scale, cepstra, Griffin–Lim, WAV files. Mono, 22,050 Hz.
 
     audio   [N]        samples, -1 to 1
-    frames  [T, ...]   T = 1 + N // HOP, one every 11.6 ms, centred on sample HOP·t
+    frames  [T, ...]   T = 1 + N // HOP, one every 11.6 ms, centered on sample HOP·t
 
 References: Griffin & Lim 1984, "Signal estimation from modified short-time Fourier transform", IEEE
 Transactions on Acoustics, Speech, and Signal Processing 32; Perraudin et al. 2013, "A fast
@@ -10,47 +10,47 @@ Transactions 28; Kubichek 1993, "Mel-cepstral distance measure for objective spe
 assessment".
 """
 
-import wave
 from pathlib import Path
 
 import numpy as np
 from scipy import fft
+from scipy.io import wavfile
 
 from experiments.speech.dtw import warping_path
 
-RATE = 22_050  # samples a second
+RATE = 22_050  # samples per second
 WINDOW = 1024  # samples, Hann
 HOP = 256  # samples from one frame to the next
 BINS = WINDOW // 2 + 1
 MELS = 64
-FLOOR = 0.01  # of a mel band's magnitude; speech reaches some 100
+FLOOR = 0.01  # the least magnitude of a mel band; speech reaches about 100
 CEPSTRA = 13
 HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
 MOMENTUM = 0.99  # of the fast Griffin–Lim algorithm
 
 
 def stft(audio: np.ndarray) -> np.ndarray:
-    """The short-time Fourier transform, complex64 [T, 513]; there is silence around the audio."""
+    """The short-time Fourier transform, complex64 [T, 513], of audio padded with silence."""
     padded = np.pad(audio.astype(np.float32), WINDOW // 2)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
     return fft.rfft(windows * HANN, axis=-1)
 
 
 def istft(spectrum: np.ndarray) -> np.ndarray:
-    """The audio [(T - 1)·HOP] whose transform is nearest to complex [T, 513] in squared error."""
-    parts = fft.irfft(spectrum, WINDOW, axis=-1) * HANN
-    audio = _overlap_add(parts)
-    weight = _overlap_add(np.broadcast_to(HANN**2, parts.shape))
+    """The audio [(T - 1)·HOP] whose transform is closest to complex [T, 513] in squared error."""
+    windows = fft.irfft(spectrum, WINDOW, axis=-1) * HANN
+    audio = _overlap_add(windows)
+    weight = _overlap_add(np.broadcast_to(HANN**2, windows.shape))
     inside = slice(WINDOW // 2, len(audio) - WINDOW // 2)
     return audio[inside] / np.maximum(weight[inside], 1e-8)
 
 
-def _overlap_add(parts: np.ndarray) -> np.ndarray:
-    """Adds windows [T, WINDOW], each HOP after the one before: [(T - 1)·HOP + WINDOW]."""
+def _overlap_add(windows: np.ndarray) -> np.ndarray:
+    """Adds windows [T, WINDOW], each HOP samples after the previous: [(T - 1)·HOP + WINDOW]."""
     overlaps = WINDOW // HOP
-    blocks = np.zeros((len(parts) + overlaps - 1, HOP), np.float32)
+    blocks = np.zeros((len(windows) + overlaps - 1, HOP), np.float32)
     for i in range(overlaps):
-        blocks[i : i + len(parts)] += parts[:, i * HOP : (i + 1) * HOP]
+        blocks[i : i + len(windows)] += windows[:, i * HOP : (i + 1) * HOP]
     return blocks.ravel()
 
 
@@ -73,38 +73,38 @@ def log_mel(audio: np.ndarray) -> np.ndarray:
 
 
 def from_log_mel(frames: np.ndarray, iterations: int = 60) -> np.ndarray:
-    """The audio [(T - 1)·HOP] of log mel frames [T, MELS]: magnitudes, then Griffin–Lim."""
+    """Audio [(T - 1)·HOP] of log mel frames [T, MELS], by Griffin–Lim."""
     return griffin_lim(magnitudes(frames), iterations)
 
 
 def magnitudes(frames: np.ndarray, iterations: int = 50) -> np.ndarray:
-    """Magnitudes [T, 513], none negative, whose mel bands are nearly those of log mel [T, MELS].
+    """Non-negative magnitudes [T, 513] with nearly the mel bands of log mel frames [T, MELS].
 
-    By the multiplicative updates of Lee & Seung 2001, "Algorithms for non-negative matrix
-    factorization", of which one factor, the filters, is known.
+    Uses the multiplicative updates of Lee & Seung 2001, "Algorithms for non-negative matrix
+    factorization", with one factor, the filters, fixed.
     """
-    wanted = np.exp(frames.astype(np.float32))
-    found = wanted @ (FILTERS / np.maximum(FILTERS.sum(0), 1e-6)).T
-    goal, gram = wanted @ FILTERS.T, FILTERS @ FILTERS.T
+    target = np.exp(frames.astype(np.float32))
+    result = target @ (FILTERS / np.maximum(FILTERS.sum(0), 1e-6)).T
+    numerator, gram = target @ FILTERS.T, FILTERS @ FILTERS.T
     for _ in range(iterations):
-        found *= goal / np.maximum(found @ gram, 1e-8)
-    return found
+        result *= numerator / np.maximum(result @ gram, 1e-8)
+    return result
 
 
-def griffin_lim(wanted: np.ndarray, iterations: int) -> np.ndarray:
-    """Audio [(T - 1)·HOP] with about the magnitudes `wanted` [T, 513]; the phases begin at random.
+def griffin_lim(target: np.ndarray, iterations: int) -> np.ndarray:
+    """Audio [(T - 1)·HOP] with nearly the magnitudes `target` [T, 513], from random phases.
 
-    The fast variant: each step goes on in the direction of the last by `MOMENTUM`.
+    This is the fast variant, which extrapolates each step by `MOMENTUM`.
     """
-    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, wanted.shape)
+    phases = np.random.default_rng(0).uniform(0, 2 * np.pi, target.shape)
     angles = np.exp(1j * phases).astype(np.complex64)
     before = np.zeros_like(angles)
     for _ in range(iterations):
-        consistent = stft(istft(wanted * angles))
-        ahead = consistent + MOMENTUM * (consistent - before)
+        consistent = stft(istft(target * angles))
+        extrapolated = consistent + MOMENTUM * (consistent - before)
         before = consistent
-        angles = ahead / np.maximum(np.abs(ahead), 1e-8)
-    return istft(wanted * angles)
+        angles = extrapolated / np.maximum(np.abs(extrapolated), 1e-8)
+    return istft(target * angles)
 
 
 def cepstra(audio: np.ndarray) -> np.ndarray:
@@ -117,10 +117,11 @@ def cepstra(audio: np.ndarray) -> np.ndarray:
 
 
 def mel_cepstral_distortion(one: np.ndarray, other: np.ndarray) -> float:
-    """How far apart two spoken texts are, in dB: 10/ln 10 · sqrt(2 Σ_k (c_k - c'_k)²), its mean
-    over the frames that dynamic time warping puts side by side, without the loudness c_0.
+    """The mel-cepstral distortion (MCD) of two recordings of one text, in dB.
 
-    So it is the root mean square difference of two smoothed mel spectra.
+    The distortion of two frames is 10/ln 10 · sqrt(2 Σ_k (c_k - c'_k)²), without the loudness c_0:
+    the root mean square difference of two smoothed mel spectra. The result is its mean over the
+    pairs of frames that dynamic time warping aligns.
 
     Args:
       one: `cepstra` [T, 13].
@@ -132,10 +133,6 @@ def mel_cepstral_distortion(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def write_wav(path: Path, audio: np.ndarray) -> None:
-    """Writes audio as 16-bit PCM. What is louder than full scale is made quieter as a whole."""
-    loudest = max(1.0, float(np.abs(audio).max(initial=0.0)))
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(np.rint(audio / loudest * 32767).astype("<i2").tobytes())
+    """Writes audio as 16-bit PCM. Audio louder than full scale is attenuated as a whole."""
+    peak = max(1.0, float(np.abs(audio).max(initial=0.0)))
+    wavfile.write(path, RATE, np.rint(audio / peak * 32767).astype("<i2"))

@@ -1,8 +1,8 @@
-"""Speech of espeak-ng, whose library and voices the package espeakng-loader brings.
+"""Speech by espeak-ng, whose library and voices come with the package espeakng-loader.
 
-The wheel holds one platform's library, so it is chosen by platform. It is unpacked once into the
-cache directory, next to the archives, because a library is loaded from a file. It runs in a process
-of its own, `espeak_process.py`: what it prints, and a crash of it, stay there.
+Each wheel contains the library for one platform. It is unpacked once into the cache directory, next
+to the archives, because a library can only be loaded from a file. It runs in a separate process,
+`espeak_process.py`, which contains its output and its crashes.
 
 Reference: https://github.com/espeak-ng/espeak-ng (`speak_lib.h`, version 1.52)
 """
@@ -24,7 +24,7 @@ from experiments.common.data import Archive, DataError, cache_directory, fetch
 from experiments.speech_synthesis.audio import RATE
 
 VERSION = "0.2.4"
-ARCHIVES = {  # (system, machine) -> the wheel, and the library in it
+ARCHIVES = {  # (system, machine) -> the wheel, and the name of the library in it
     ("Linux", "x86_64"): (
         Archive(
             f"espeakng-loader=={VERSION}",
@@ -42,45 +42,45 @@ ARCHIVES = {  # (system, machine) -> the wheel, and the library in it
         "libespeak-ng.dylib",
     ),
 }
-FOLDER = "espeakng_loader"  # in the wheel
+FOLDER = "espeakng_loader"  # within the wheel
 NEEDED = ("espeak-ng-data/phon", "espeak-ng-data/intonations", "espeak-ng-data/en_dict")
-NEEDED += ("espeak-ng-data/lang/gmw/en", "espeak-ng-data/voices/!v/")  # of English
+NEEDED += ("espeak-ng-data/lang/gmw/en", "espeak-ng-data/voices/!v/")  # for English
 PROGRAM = Path(__file__).with_name("espeak_process.py")
 
 
 class Voice(NamedTuple):
-    """How a text is said."""
+    """How a text is spoken."""
 
     name: str = "en-us"  # a language, or "language+variant"
-    speed: int = 175  # words a minute, 80 to 450
+    speed: int = 175  # words per minute, 80 to 450
     pitch: int = 50  # 0 to 99
 
 
 def archive() -> tuple[Archive, str]:
-    """The wheel of this platform, and the name of the library in it.
+    """The wheel for this platform, and the name of the library in it.
 
     Raises:
-      DataError: there is none.
+      DataError: no wheel is known for this platform.
     """
     here = (platform.system(), platform.machine())
     if here not in ARCHIVES:
         known = ", ".join(" ".join(pair) for pair in ARCHIVES)
         raise DataError(
             f"espeak-ng's library is known for {known}, not for {' '.join(here)}: speech cannot be "
-            "made here."
+            "generated here."
         )
     return ARCHIVES[here]
 
 
 def speak(texts: Sequence[tuple[str, Voice]], seed: int = 0) -> list[np.ndarray]:
-    """Says texts: audio float32 [samples] of each. Equal arguments give equal audio.
+    """Speaks texts: audio float32 [samples] of each. Equal arguments give equal audio.
 
     Args:
-      texts: each with its voice.
-      seed: of the voices' own small irregularities.
+      texts: the texts, each with its voice.
+      seed: the seed of the voices' small irregularities.
 
     Raises:
-      DataError: the library could not be had, or failed; the message has its last line.
+      DataError: the library is not available, or failed; the message has its last line of output.
     """
     wheel, library = archive()
     folder = _unpack(fetch(wheel), f"espeak-{wheel.sha256[:12]}", library)
@@ -98,7 +98,7 @@ def speak(texts: Sequence[tuple[str, Voice]], seed: int = 0) -> list[np.ndarray]
 
 
 def _unpack(wheel: Path, name: str, library: str) -> Path:
-    """Returns the folder of the library and its data, which it unpacks if it is not there yet."""
+    """Returns the folder of the library and its data, unpacking the wheel the first time."""
     folder = cache_directory() / name
     if folder.is_dir():
         return folder
@@ -111,6 +111,6 @@ def _unpack(wheel: Path, name: str, library: str) -> Path:
         try:
             os.rename(Path(workspace) / FOLDER, folder)
         except OSError:
-            if not folder.is_dir():  # else another process was quicker
+            if not folder.is_dir():  # otherwise another process was faster
                 raise
     return folder

@@ -1,9 +1,10 @@
-"""The program that loads espeak-ng's library and speaks, for `experiments.speech_synthesis.espeak`.
+"""Loads espeak-ng's library and speaks; run by `experiments.speech_synthesis.espeak`.
 
     espeak_process.py LIBRARY FOLDER RESULT < job
 
-The job is JSON: {"seed": 0, "rate": 22050, "texts": [[text, [voice, speed, pitch]], ...]}. What it
-says goes to the .npz file RESULT: "audio", int16, all texts in a row, and "lengths", int of each.
+The job is JSON: {"seed": 0, "rate": 22050, "texts": [[text, [voice, speed, pitch]], ...]}. The
+speech is written to the .npz file RESULT: "audio", int16, all texts concatenated, and "lengths",
+the samples of each.
 """
 
 import ctypes
@@ -13,12 +14,12 @@ import sys
 
 import numpy as np
 
-# From speak_lib.h: how audio comes back, two parameters, how positions count, the encoding
+# From speak_lib.h: output mode, two parameters, unit of positions, encoding
 SYNCHRONOUS, SPEED, PITCH, CHARACTERS, UTF8 = 2, 1, 3, 1, 1
 
 
 def serve(library: str, folder: str, result: str) -> None:
-    """Says what standard input asks for; ends with a sentence if it cannot."""
+    """Speaks the texts of the job on standard input; exits with a sentence if it fails."""
     job = json.load(sys.stdin)
     espeak = ctypes.CDLL(library)
     parts: list[np.ndarray] = []
@@ -31,7 +32,7 @@ def serve(library: str, folder: str, result: str) -> None:
 
     rate = espeak.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(folder), 0)
     if rate != job["rate"]:
-        sys.exit(f"its rate is {rate}, not {job['rate']}")
+        sys.exit(f"its sampling rate is {rate}, not {job['rate']}")
     espeak.espeak_SetSynthCallback(keep)
     espeak.espeak_ng_SetRandSeed(ctypes.c_long(job["seed"]))
     spoken = []
@@ -44,7 +45,7 @@ def serve(library: str, folder: str, result: str) -> None:
         content = text.encode() + b"\0"
         size = ctypes.c_size_t(len(content))
         if espeak.espeak_Synth(content, size, 0, CHARACTERS, 0, UTF8, None, None) != 0:
-            sys.exit(f"{text!r} could not be said")
+            sys.exit(f"{text!r} could not be spoken")
         spoken.append(np.concatenate([np.zeros(0, np.int16), *parts]))
     lengths = np.array([len(audio) for audio in spoken], int)
     np.savez(result, audio=np.concatenate([np.zeros(0, np.int16), *spoken]), lengths=lengths)

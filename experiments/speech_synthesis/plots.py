@@ -10,12 +10,12 @@ from experiments.speech_synthesis.audio import FLOOR, HOP, RATE, log_mel
 
 
 def plot_spectrograms(path: Path, text: str, sounds: Mapping[str, np.ndarray]) -> None:
-    """Draws mel spectrograms of one text below each other.
+    """Draws the mel spectrograms of one text, one panel per voice.
 
     Args:
       path: the PNG to write.
-      text: what is said.
-      sounds: audio by the name of what says it.
+      text: the text spoken.
+      sounds: the audio of each voice, by name.
     """
     mels = {name: log_mel(audio) * 20 / np.log(10) for name, audio in sounds.items()}
     figure = Figure(figsize=(9, 2.1 * len(mels)), dpi=120, layout="constrained")
@@ -23,7 +23,7 @@ def plot_spectrograms(path: Path, text: str, sounds: Mapping[str, np.ndarray]) -
     lowest = 20 * np.log10(FLOOR)
     highest = max(frames.max() for frames in mels.values())
     for axis, (name, frames) in zip(axes, mels.items(), strict=True):
-        shown = axis.imshow(
+        image = axis.imshow(
             frames.T,
             origin="lower",
             aspect="auto",
@@ -36,5 +36,5 @@ def plot_spectrograms(path: Path, text: str, sounds: Mapping[str, np.ndarray]) -
         axis.set_title(name, fontsize=10, loc="left")
     axes[-1].set_xlabel("seconds")
     figure.suptitle(f'"{text}"', fontsize=10)
-    figure.colorbar(shown, ax=list(axes), label="dB")
+    figure.colorbar(image, ax=list(axes), label="dB")
     figure.savefig(path)

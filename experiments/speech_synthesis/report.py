@@ -1,4 +1,4 @@
-"""The report of `experiments.speech_synthesis`: ways to say the same strings, side by side."""
+"""The report of `experiments.speech_synthesis`: the network compared with baselines."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.common.report import format_table, plots
-from experiments.common.training.loop import METRICS
-from experiments.common.training.metrics import read_records
 from experiments.speech.scores import edit_distances, score_strings
 from experiments.speech_synthesis.audio import (
     HOP,
@@ -21,158 +19,160 @@ from experiments.speech_synthesis.audio import (
     mel_cepstral_distortion,
     write_wav,
 )
-from experiments.speech_synthesis.digit_speech import ALPHABET, Digits, as_text, to_letters
-from experiments.speech_synthesis.listener import Listener, pad_digits
+from experiments.speech_synthesis.data import ALPHABET, Digits, letter_ids, pad_digits, spell
+from experiments.speech_synthesis.listener import Listener
 from experiments.speech_synthesis.plots import plot_spectrograms
-from experiments.speech_synthesis.speaker import ITERATIONS, Sound, Speaker
+from experiments.speech_synthesis.text_to_speech import ITERATIONS, SpokenText, TextToSpeech
 
 Audio = Sequence[np.ndarray]
-SYNTHESISER, LISTENER = "synthesiser", "listener"  # their folders
-LONGER = 8, 10  # digits of the strings longer than in training, the least and the most
+LONGER = 8, 10  # the fewest and the most digits of the strings longer than in training
 
 
 class Baselines(NamedTuple):
-    """What the training strings and their audio say without a network."""
+    """Ways to speak with the training audio alone, without a network."""
 
-    texts: Sequence[Digits]  # all single digits come first, in order
+    digits: Sequence[Digits]  # the ten single digits come first, in order
     audio: Audio
 
-    def nearest(self, texts: Sequence[Digits]) -> Audio:
-        """For each string the audio of the training string with the fewest other digits."""
-        known, asked = (jnp.asarray(pad_digits(side)) for side in (self.texts, texts))
-        found = [edit_distances(jnp.tile(row, (len(known), 1)), known, -1) for row in asked]
-        return [self.audio[int(distances.argmin())] for distances in found]
+    def nearest(self, digits: Sequence[Digits]) -> Audio:
+        """For each string, the audio of the training string at the smallest edit distance."""
+        known, asked = (jnp.asarray(pad_digits(side)) for side in (self.digits, digits))
+        distances = [edit_distances(jnp.tile(row, (len(known), 1)), known, -1) for row in asked]
+        return [self.audio[int(row.argmin())] for row in distances]
 
-    def joined(self, texts: Sequence[Digits]) -> Audio:
-        """The audio of single digits, one after the other."""
-        return [np.concatenate([self.audio[digit] for digit in digits]) for digits in texts]
+    def joined(self, digits: Sequence[Digits]) -> Audio:
+        """The concatenated audio of each string's single digits."""
+        return [np.concatenate([self.audio[digit] for digit in string]) for string in digits]
 
-    def mean_frame(self, texts: Sequence[Digits]) -> Audio:
-        """The mean frame of the training audio, for the mean time of so many digits."""
-        each = sum(map(len, self.audio)) / sum(map(len, self.texts))
+    def mean_frame(self, digits: Sequence[Digits]) -> Audio:
+        """The mean frame of the training audio, for the mean duration of so many digits."""
+        samples_per_digit = sum(map(len, self.audio)) / sum(map(len, self.digits))
         frame = np.concatenate([log_mel(audio) for audio in self.audio]).mean(0)
-        lengths = [round(each * len(digits)) for digits in texts]
+        lengths = [round(samples_per_digit * len(string)) for string in digits]
         audio = from_log_mel(np.tile(frame, (max(lengths) // HOP + 2, 1)), ITERATIONS)
         return [audio[:length] for length in lengths]
 
 
 def copy_synthesis(audio: Audio) -> Audio:
-    """The same audio by way of its mel frames and Griffin–Lim: all that a synthesiser can reach."""
+    """Reconstructs audio from its mel frames by Griffin–Lim: the best that a synthesizer can do."""
     return [from_log_mel(log_mel(sound), ITERATIONS) for sound in audio]
 
 
 def write_report(
-    speaker: Speaker,
+    synthesizer: TextToSpeech,
     listener: Listener,
     baselines: Baselines,
     say: Callable[[Sequence[Digits]], Audio],
-    texts: Sequence[Digits],
+    digits: Sequence[Digits],
+    records: Sequence[dict[str, Any]],
     out: Path,
 ) -> None:
-    """Prints how the test strings are said, and writes results.json and plots to `out`.
+    """Prints how well the test strings are spoken, and writes results.json and plots to `out`.
 
     Args:
-      speaker: the network.
-      listener: hears what is said.
-      baselines: of the training strings.
+      synthesizer: the network.
+      listener: the recognizer that judges the speech.
+      baselines: ways to speak without a network.
       say: the teacher.
-      texts: the test strings; a quarter as many longer ones are drawn besides.
-      out: the folder, in which the network's training has one.
+      digits: the test strings; longer ones, a quarter as many, are also drawn.
+      records: the metrics of each epoch of the synthesizer's training.
+      out: the folder.
     """
-    spoken = say([*texts, *texts])  # twice: the voice is not quite regular
-    teacher = spoken[: len(texts)]
-    sounds = speaker([as_text(digits) for digits in texts])
+    spoken = say([*digits, *digits])  # twice: the teacher's voice is not quite regular
+    teacher = spoken[: len(digits)]
+    answers = synthesizer([spell(string) for string in digits])
     rows = {
         "teacher": teacher,
-        "teacher, once more": spoken[len(texts) :],
+        "teacher, once more": spoken[len(digits) :],
         "teacher through Griffin–Lim": copy_synthesis(teacher),
-        "GRU": [sound.audio for sound in sounds],
-        "single digits joined": baselines.joined(texts),
-        "nearest training string": baselines.nearest(texts),
-        "mean frame": baselines.mean_frame(texts),
+        "GRU": [answer.audio for answer in answers],
+        "single digits joined": baselines.joined(digits),
+        "nearest training string": baselines.nearest(digits),
+        "mean frame": baselines.mean_frame(digits),
     }
-    results: dict[str, Any] = {"test": compare(rows, teacher, texts, listener)}
-    results["longer"] = compare_longer(speaker, listener, say, len(texts) // 4 + 1)
-    results["strings without an end"] = sum(not sound.stopped for sound in sounds)
-    results["seconds a second"] = speaker.seconds_a_second(as_text(texts[0]))
-    print(
-        f"\n{results['strings without an end']} of {len(texts)} strings found no end. A second of "
-        f"speech takes {results['seconds a second']:.2f} seconds."
-    )
+    results: dict[str, Any] = {"test": compare(rows, teacher, digits, listener)}
+    results["longer"] = compare_longer(synthesizer, listener, say, len(digits) // 4 + 1)
+    num_endless = sum(not answer.stopped for answer in answers)
+    factor = synthesizer.real_time_factor(spell(digits[0]))
+    results |= {"strings without an end": num_endless, "seconds a second": factor}
+    print(f"\nThe network found no end in {num_endless} of {len(digits)} strings.")
+    print(f"Synthesis takes {factor:.2f} seconds per second of speech.")
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    draw_plots(texts, sounds, teacher, out)
-    curves = {SYNTHESISER: read_records(out / SYNTHESISER / METRICS)}
+    draw_plots(digits, answers, teacher, out)
+    curves = {"synthesizer": records}
     plots.plot_learning_curves(out / "learning_curves.png", curves, "validation_score")
 
 
 def compare_longer(
-    speaker: Speaker,
+    synthesizer: TextToSpeech,
     listener: Listener,
     say: Callable[[Sequence[Digits]], Audio],
     count: int,
 ) -> dict[str, dict[str, Any]]:
-    """The comparison on strings that are longer than those of the training."""
+    """Compares on `count` strings that are longer than those of the training."""
     rng = np.random.default_rng(0)
-    texts = [
+    digits = [
         tuple(rng.integers(0, 10, rng.integers(LONGER[0], LONGER[1] + 1)).tolist())
         for _ in range(count)
     ]
-    teacher = say(texts)
+    texts = [spell(string) for string in digits]
+    teacher = say(digits)
     rows = {
         "teacher": teacher,
-        "GRU, as a whole": [sound.audio for sound in speaker([as_text(row) for row in texts])],
-        "GRU, in phrases": [speaker.say(as_text(row))[0] for row in texts],
+        "GRU, as a whole": [answer.audio for answer in synthesizer(texts)],
+        "GRU, in phrases": [synthesizer.say(text)[0] for text in texts],
     }
-    return compare(rows, teacher, texts, listener)
+    return compare(rows, teacher, digits, listener)
 
 
 def compare(
-    rows: Mapping[str, Audio], teacher: Audio, texts: Sequence[Digits], listener: Listener
+    rows: Mapping[str, Audio], teacher: Audio, digits: Sequence[Digits], listener: Listener
 ) -> dict[str, dict[str, Any]]:
-    """Prints how far each way to say the texts is from the teacher, and what a listener hears.
+    """Prints how far each voice is from the teacher, and what the listener recognizes.
 
     Args:
-      rows: audio of each text, by the name of what says it.
-      teacher: the teacher's.
-      texts: the digits.
-      listener: who hears them.
+      rows: each voice's audio of each string, by name.
+      teacher: the teacher's audio.
+      digits: the strings.
+      listener: the recognizer.
 
     Returns: the figures as JSON values.
     """
-    goal, said = [cepstra(audio) for audio in teacher], pad_digits(texts)
+    targets, said = [cepstra(audio) for audio in teacher], pad_digits(digits)
     results, table = {}, []
     for name, sounds in rows.items():
-        pairs = zip(sounds, goal, strict=True)
-        distance = np.mean(
-            [mel_cepstral_distortion(cepstra(audio), other) for audio, other in pairs]
-        )
+        pairs = zip(sounds, targets, strict=True)
+        distortions = [mel_cepstral_distortion(cepstra(audio), target) for audio, target in pairs]
+        distortion = float(np.mean(distortions))
         lengths = np.array([[len(sound) for sound in side] for side in (sounds, teacher)])
-        off = np.abs(lengths[0] / lengths[1] - 1).mean()
+        duration_error = float(np.abs(lengths[0] / lengths[1] - 1).mean())
         score = score_strings(said, listener(sounds))
         results[name] = {
-            "MCD in dB": float(distance),
+            "MCD in dB": distortion,
             "digit errors": score.error_rate,
             "strings right": score.strings_right,
-            "duration off": float(off),
+            "duration off": duration_error,
         }
-        shares = (score.error_rate, score.strings_right, off)
-        table.append([name, f"{distance:.2f}", *(f"{share:.1%}" for share in shares)])
+        shares = (score.error_rate, score.strings_right, duration_error)
+        table.append([name, f"{distortion:.2f}", *(f"{share:.1%}" for share in shares)])
     header = ["MCD, dB", "digit errors", "strings right", "duration off"]
-    print(f"\n{format_table([f'{len(texts)} strings', *header], table)}")
+    print(f"\n{format_table([f'{len(digits)} strings', *header], table)}")
     return results
 
 
-def draw_plots(texts: Sequence[Digits], sounds: Sequence[Sound], teacher: Audio, out: Path) -> None:
-    """Draws what the network looked at in two strings, and the spectrograms of one; writes how
-    teacher and network say these two."""
+def draw_plots(
+    digits: Sequence[Digits], answers: Sequence[SpokenText], teacher: Audio, out: Path
+) -> None:
+    """Draws the attention of two strings and the spectrograms of one; writes both as WAV files."""
     maps = []
-    for text, sound, other in list(zip(texts, sounds, teacher, strict=True))[:2]:
-        name = as_text(text).replace(" ", "-")
-        write_wav(out / f"{name}.wav", sound.audio)
-        write_wav(out / f"{name}.teacher.wav", other)
-        seconds = len(sound.audio) / RATE * np.arange(len(sound.weights)) / len(sound.weights)
-        letters = [ALPHABET[letter - 1] for letter in to_letters(as_text(text))]
-        maps.append((letters, [f"{second:.2f}" for second in seconds], sound.weights))
+    for string, answer, original in list(zip(digits, answers, teacher, strict=True))[:2]:
+        name = spell(string).replace(" ", "-")
+        write_wav(out / f"{name}.wav", answer.audio)
+        write_wav(out / f"{name}.teacher.wav", original)
+        num_steps = len(answer.weights)
+        seconds = len(answer.audio) / RATE * np.arange(num_steps) / num_steps
+        letters = [ALPHABET[letter - 1] for letter in letter_ids(spell(string))]
+        maps.append((letters, [f"{second:.2f}" for second in seconds], answer.weights))
     plots.plot_alignment(out / "attention.png", maps, written="seconds")
-    both = {"teacher": teacher[0], "GRU": sounds[0].audio}
-    plot_spectrograms(out / "spectrograms.png", as_text(texts[0]), both)
+    both = {"teacher": teacher[0], "GRU": answers[0].audio}
+    plot_spectrograms(out / "spectrograms.png", spell(digits[0]), both)

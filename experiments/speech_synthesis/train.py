@@ -1,18 +1,19 @@
-"""Speech synthesis: a GRU that learns to say strings of digits from another synthesiser's voice.
+"""Speech synthesis: a GRU learns to speak strings of digits like a teacher, espeak-ng.
 
 The teacher is one voice of espeak-ng. From the letters of "three seven one" the network makes log
-mel frames, four a step, with additive attention (as Tacotron does, Wang et al. 2017); Griffin–Lim
-makes them audio. No string that it is tested on occurs in its training. What it says is compared
-with the teacher by mel-cepstral distortion, and heard by a recogniser that never heard this voice.
+mel frames, four per step, with additive attention (as in Tacotron, Wang et al. 2017); Griffin–Lim
+turns them into audio. No test string occurs in the training. The network's speech is compared with
+the teacher's by mel-cepstral distortion, and by a recognizer that never heard this voice.
 
     python -m experiments.speech_synthesis            7.5 minutes of one core's processor time
     python -m experiments.speech_synthesis --quick    2 minutes
     python -m experiments.speech_synthesis --predict "three seven one"
 
-Measured on 200 strings of 2 to 6 digits: distortion 1.89 dB, all 864 digits recognised. Griffin–Lim
-alone makes it 1.03 dB, the teacher saying the same once more 0.70; single digits of the training
-joined 2.17 dB (all recognised, but 31% too long), the nearest training string 5.33 dB (33% of the
-digits wrong). In strings of 8 to 10 digits, longer than any in training: 1.96 dB, all recognised.
+Results on 200 strings of 2 to 6 digits: distortion 1.89 dB, all 864 digits recognized. For
+comparison: Griffin–Lim alone 1.03 dB; the teacher, repeating the string, 0.70 dB; single digits of
+the training joined 2.17 dB (all recognized, but 31% too long); the nearest training string 5.33 dB
+(33% of the digits wrong). Strings of 8 to 10 digits, longer than any in training: 1.96 dB, all
+recognized.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,44 +30,59 @@ from jax import Array
 from experiments.common import training
 from experiments.common.command import run_command
 from experiments.common.training import loop
+from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
-from experiments.speech.spoken_digits import Scale
-from experiments.speech_synthesis import digit_speech, espeak, listener
+from experiments.speech.spoken_digits import Standardizer
+from experiments.speech_synthesis import espeak
 from experiments.speech_synthesis.audio import MELS, RATE, write_wav
-from experiments.speech_synthesis.digit_speech import ALPHABET, Digits, Speech, as_text
-from experiments.speech_synthesis.listener import ListenerSettings
-from experiments.speech_synthesis.report import LISTENER, SYNTHESISER, Baselines, write_report
-from experiments.speech_synthesis.speaker import Speaker
-from experiments.speech_synthesis.synthesizer import Step, Synthesiser, guided_attention
+from experiments.speech_synthesis.data import (
+    ALPHABET,
+    Digits,
+    SpokenTexts,
+    draw_digits,
+    fit_standardizer,
+    make_examples,
+    spell,
+)
+from experiments.speech_synthesis.listener import (
+    ListenerSettings,
+    listener_training,
+    load_listener,
+    prepare_listener,
+)
+from experiments.speech_synthesis.model import Step, Synthesizer, guided_attention
+from experiments.speech_synthesis.report import Baselines, write_report
+from experiments.speech_synthesis.text_to_speech import TextToSpeech
 
 COMMAND = "python -m experiments.speech_synthesis"
 MODEL, WAV = "model.msgpack", "spoken.wav"
+SYNTHESIZER, LISTENER = "synthesiser", "listener"  # folders, spelled as in version 0.1
 VOICE = espeak.Voice("en-us", speed=175, pitch=50)
-NUM_QUICK = 40  # test strings with --quick, at most
-MOST = 6  # digits of a string in training
-LONGEST = len(as_text((3,) * MOST))  # letters
-MINUTES = {False: 7, True: 2}  # of the whole command, without and with --quick
+NUM_QUICK = 40  # the most test strings with --quick
+MOST = 6  # digits of a training string
+LONGEST = len(spell((3,) * MOST))  # letters
+MINUTES = {False: 7, True: 2}  # for the whole command, without and with --quick
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines a trained synthesiser."""
+    """The settings of the synthesizer and its training."""
 
-    num_strings: int = 1600  # of 2 digits or more, besides the single ones
+    num_strings: int = 1600  # of at least 2 digits, in addition to the single digits
     num_validation: int = 100
-    reduction: int = 4  # frames that a step makes
+    reduction: int = 4  # frames per step
     embedding_size: int = 64
-    encoder_size: int = 96  # in each direction
+    encoder_size: int = 96  # per direction
     hidden_size: int = 192  # of both GRUs of the decoder
     attention_size: int = 64
     prenet_size: int = 128
     prenet_dropout: float = 0.5
-    diagonal: float = 0.15  # width of where attention costs nothing, as a share of the text
-    attention_weight: float = 2.0  # of the cost of attention elsewhere
-    stop_weight: float = 5.0  # of the last step among the others, when it is learned where to stop
+    diagonal: float = 0.15  # width of the diagonal where attention is free, as a share of the text
+    attention_weight: float = 2.0  # the weight of the cost of attention off the diagonal
+    stop_weight: float = 5.0  # the weight of the last step in the stop loss
     batch_size: int = 16
     epochs: int = 40
-    learning_rate: float = 3e-3  # the peak, after one epoch of warm-up; then a cosine
+    learning_rate: float = 3e-3  # the peak; one epoch of warm-up before, a cosine after
     weight_decay: float = 1e-4
     max_gradient_norm: float = 1.0
 
@@ -75,64 +91,74 @@ QUICK = Settings(num_strings=800, epochs=12), ListenerSettings(num_strings=800, 
 
 
 class Data(NamedTuple):
-    """What one training needs, and what is left for the test."""
+    """The data of one training, and the test strings."""
 
-    train: Speech
-    validation: Speech
-    scale: Scale
+    train: SpokenTexts
+    validation: SpokenTexts
+    standardizer: Standardizer  # of log mel frames
     baselines: Baselines
     test: list[Digits]
 
 
-def say(texts: Sequence[Digits]) -> list[np.ndarray]:
-    """The teacher's audio of each text."""
-    return espeak.speak([(as_text(digits), VOICE) for digits in texts])
+def say(digits: Sequence[Digits]) -> list[np.ndarray]:
+    """The teacher's audio of each string."""
+    return espeak.speak([(spell(string), VOICE) for string in digits])
 
 
 def prepare(settings: Settings, num_test: int) -> Data:
-    """Draws strings of digits, and has them spoken."""
-    texts = digit_speech.draw_texts(settings.num_strings, settings.num_validation, num_test, MOST)
-    audio = say(texts.train)
-    scale = digit_speech.mel_scale(audio)
-    parts = (texts.train, audio), (texts.validation, say(texts.validation))
-    speech = [digit_speech.make_speech(*part, scale, settings.reduction) for part in parts]
-    return Data(*speech, scale, Baselines(texts.train, audio), texts.test)
+    """Draws strings of digits, and has the teacher speak those for training and validation."""
+    split = draw_digits(settings.num_strings, settings.num_validation, num_test, MOST)
+    audio = say(split.train)
+    standardizer = fit_standardizer(audio)
+    train = make_examples(split.train, audio, standardizer, settings.reduction)
+    validation = make_examples(
+        split.validation, say(split.validation), standardizer, settings.reduction
+    )
+    return Data(train, validation, standardizer, Baselines(split.train, audio), split.test)
 
 
-def make_model(settings: Settings) -> Synthesiser:
-    """The network of these settings."""
-    sizes = (settings.reduction, settings.embedding_size, settings.encoder_size)
-    sizes += (settings.hidden_size, settings.attention_size, settings.prenet_size)
-    return Synthesiser(len(ALPHABET) + 1, MELS, *sizes, settings.prenet_dropout)
+def make_model(settings: Settings) -> Synthesizer:
+    """Builds the network."""
+    return Synthesizer(
+        num_letters=len(ALPHABET) + 1,
+        num_mels=MELS,
+        reduction=settings.reduction,
+        embedding_size=settings.embedding_size,
+        encoder_size=settings.encoder_size,
+        hidden_size=settings.hidden_size,
+        attention_size=settings.attention_size,
+        prenet_size=settings.prenet_size,
+        dropout=settings.prenet_dropout,
+    )
 
 
-def losses(settings: Settings, made: Step, target: Array, batch: Speech) -> dict[str, Array]:
-    """How far what was made is from target [T, B, reduction, M]: means over the steps, each [B]."""
+def losses(settings: Settings, made: Step, target: Array, batch: SpokenTexts) -> dict[str, Array]:
+    """The losses against target [T, B, reduction, M]: means over the valid steps, each [B]."""
     steps = -(-batch.lengths // settings.reduction)
-    number = jnp.arange(len(target))[:, None]
-    is_last = number == steps - 1
+    index = jnp.arange(len(target))[:, None]
+    is_last = index == steps - 1
 
     def mean(values: Array) -> Array:
-        return jnp.where(number < steps, values, 0).sum(0) / steps
+        return jnp.where(index < steps, values, 0).sum(0) / steps
 
-    away = jnp.abs(made.frames - target)
+    error = jnp.abs(made.frames - target)
     stop = optax.sigmoid_binary_cross_entropy(made.stop, is_last.astype(float))
     num_letters = (batch.letters > 0).sum(1)
     return {
-        "distance": mean(away.mean((2, 3))),
-        "square": mean((away**2).mean((2, 3))),
+        "distance": mean(error.mean((2, 3))),
+        "square": mean((error**2).mean((2, 3))),
         "stop": mean(stop * jnp.where(is_last, settings.stop_weight, 1)),
         "attention": guided_attention(made.weights, num_letters, steps, settings.diagonal),
     }
 
 
-def synthesiser_training(
+def make_training(
     settings: Settings, data: Data, learning_rate: float | Array
 ) -> training.Training:
-    """Builds the training of one synthesiser; the learning rate may be traced."""
+    """Builds the training of the synthesizer; the learning rate may be traced."""
     model = make_model(settings)
 
-    def measure(params: Any, batch: Speech, key: Array | None) -> dict[str, Array]:
+    def measure(params: Any, batch: SpokenTexts, key: Array | None) -> dict[str, Array]:
         num_strings, num_frames, _ = batch.frames.shape
         shape = (num_strings, num_frames // settings.reduction, settings.reduction, MELS)
         target = batch.frames.reshape(shape).swapaxes(0, 1)
@@ -140,19 +166,19 @@ def synthesiser_training(
         made = model.apply(params, batch.letters.T, target, key is not None, rngs=rngs)
         return losses(settings, made, target, batch)
 
-    def loss(params: Any, batch: Speech, key: Array) -> Array:
+    def loss(params: Any, batch: SpokenTexts, key: Array) -> Array:
         parts = measure(params, batch, key)
         speech = parts["distance"] + parts["square"] + parts["stop"]
         return (speech + settings.attention_weight * parts["attention"]).mean()
 
     def evaluate(params: Any) -> dict[str, Array]:
         parts = training.map_batches(
-            lambda part: measure(params, part, None), data.validation, settings.batch_size
+            lambda batch: measure(params, batch, None), data.validation, settings.batch_size
         )
         means = {name: parts[name].mean() for name in ("distance", "stop", "attention")}
         return means | {"validation_score": -means["distance"] - means["stop"]}
 
-    return training.make_usual_training(
+    return training.make_standard_training(
         settings,
         learning_rate,
         init_params=lambda key: model.init(
@@ -167,46 +193,56 @@ def synthesiser_training(
 
 def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
-    return training.as_function(synthesiser_training, settings, data)
+    return training.as_function(make_training, settings, data)
 
 
 def experiment(command: "Command") -> None:
-    """Trains the synthesiser and who listens to it, and compares ways to say the test strings."""
+    """Trains the synthesizer and the listener, and compares ways to speak the test strings."""
     minutes = MINUTES[command.quick]
     print(f"Training two networks, then the report: about {minutes} minutes of an idle CPU core.")
-    settings, listening = QUICK if command.quick else (Settings(), ListenerSettings())
+    settings, listener_settings = QUICK if command.quick else (Settings(), ListenerSettings())
     data = prepare(settings, command.num_test)
-    hearing = listener.prepare_listener(espeak.speak, listening)
-    plan = synthesiser_training(settings, data, settings.learning_rate)
-    trainings = {
-        SYNTHESISER: (plan, settings, data.scale),
-        LISTENER: (listener.listener_training(listening, hearing), listening, hearing.scale),
-    }
-    for name, (plan, chosen, scale) in trainings.items():
-        record = {"settings": asdict(chosen), "voice": VOICE}
-        state = loop.run(plan, jax.random.key(0), command.out / name, record, name)
-        record |= {"scale": [column.tolist() for column in scale]}
-        save_model(command.out / name / MODEL, state.best_params, record, list(ALPHABET))
-    hears = listener.load_listener(command.out / LISTENER / MODEL, COMMAND)
-    write_report(load_speaker(command.out), hears, data.baselines, say, data.test, command.out)
+    plan = make_training(settings, data, settings.learning_rate)
+    train_and_save(plan, settings, data.standardizer, command.out / SYNTHESIZER, "synthesizer")
+    heard = prepare_listener(espeak.speak, listener_settings)
+    plan = listener_training(listener_settings, heard)
+    train_and_save(plan, listener_settings, heard.standardizer, command.out / LISTENER, "listener")
+    synthesizer = load_synthesizer(command.out)
+    listener = load_listener(command.out / LISTENER / MODEL, COMMAND)
+    records = read_records(command.out / SYNTHESIZER / loop.METRICS)
+    write_report(synthesizer, listener, data.baselines, say, data.test, records, command.out)
     flag = " --quick" if command.quick else ""
-    text = as_text(data.test[0])
+    text = spell(data.test[0])
     print(f'Plots and models are in {command.out}. Try: {COMMAND}{flag} --predict "{text}"')
 
 
-def load_speaker(out: Path) -> Speaker:
-    """Loads the saved synthesiser."""
-    params, record, _ = load_model(out / SYNTHESISER / MODEL, COMMAND)
-    scale = Scale(*map(np.array, record["scale"]))
-    return Speaker(make_model(Settings(**record["settings"])), params, scale, LONGEST)
+def train_and_save(
+    plan: training.Training,
+    settings: Settings | ListenerSettings,
+    standardizer: Standardizer,
+    out: Path,
+    label: str,
+) -> None:
+    """Trains one network, and saves it with the standardizer of its frames."""
+    record = {"settings": asdict(settings), "voice": VOICE}
+    state = loop.run(plan, jax.random.key(0), out, record, label)
+    record["scale"] = [column.tolist() for column in standardizer]
+    save_model(out / MODEL, state.best_params, record, list(ALPHABET))
+
+
+def load_synthesizer(out: Path) -> TextToSpeech:
+    """Loads the saved synthesizer."""
+    params, record, _ = load_model(out / SYNTHESIZER / MODEL, COMMAND)
+    standardizer = Standardizer(*map(np.array, record["scale"]))
+    return TextToSpeech(make_model(Settings(**record["settings"])), params, standardizer, LONGEST)
 
 
 def predict(out: Path, text: str) -> str:
-    """Says a text into a WAV file. Returns: what there is to tell about it."""
-    audio, stopped = load_speaker(out).say(text)
+    """Speaks a text into a WAV file. Returns: its duration, and what the listener recognizes."""
+    audio, stopped = load_synthesizer(out).say(text)
     write_wav(out / WAV, audio)
-    [heard] = listener.load_listener(out / LISTENER / MODEL, COMMAND)([audio])
-    end = "" if stopped else " It did not find the end by itself."
+    [heard] = load_listener(out / LISTENER / MODEL, COMMAND)([audio])
+    end = "" if stopped else " The network did not find the end by itself."
     return (
         f"{out / WAV}: {len(audio) / RATE:.2f} seconds.{end}\n"
         f"The listener hears: {' '.join(map(str, heard)) or 'nothing'}"
@@ -215,25 +251,22 @@ def predict(out: Path, text: str) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """Trains a synthesiser and compares it, or has the trained one say something."""
+    """Trains a synthesizer and compares it, or lets the trained one speak."""
 
     num_test: int = 200  # test strings
-    quick: bool = False  # fewer strings and epochs, to see that everything works
-    out: Path = Path("runs/speech_synthesis")  # where everything is written
-    predict: str | None = None  # a text of digits in words to say, instead of training
+    quick: bool = False  # fewer strings and epochs, to check that everything works
+    out: Path = Path("runs/speech_synthesis")  # the folder for all output
+    predict: str | None = None  # digits in words to speak, instead of training
 
 
 def main(command: Command) -> None:
-    """Runs the command."""
+    """Trains or speaks, as the command says."""
     if command.quick:
         out, num_test = command.out / "quick", min(command.num_test, NUM_QUICK)
         command = replace(command, out=out, num_test=num_test)
-    if command.predict is None:
-        return experiment(command)
-    try:
-        print(predict(command.out, command.predict))
-    except ValueError as error:
-        raise SystemExit(f"error: {error}") from error
+    if command.predict is not None:
+        return print(predict(command.out, command.predict))
+    experiment(command)
 
 
 def cli() -> None:

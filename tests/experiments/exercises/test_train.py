@@ -1,4 +1,4 @@
-"""The exercise experiment, from end to end on made-up recordings."""
+"""The exercise experiment, end to end on synthetic recordings."""
 
 import json
 
@@ -18,7 +18,7 @@ TINY = exercises.Settings(hidden_size=8, seeds=2, batch_size=32, updates=16, epo
 
 @pytest.fixture(autouse=True)
 def quick_to_compile(compile_quickly):
-    """Nearly all of the time here is compiling; `compile_quickly` undoes it."""
+    """Nearly all time here is compilation; `compile_quickly` resets the flag."""
     jax.config.update("jax_disable_most_optimizations", True)
 
 
@@ -32,8 +32,8 @@ def run(out, **changes) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
-    monkeypatch.setattr("experiments.exercises.features.TREES", 20)
+def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, stop_after):
+    monkeypatch.setattr("experiments.exercises.baselines.TREES", 20)
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
     out = tmp_path / "alone" / "quick"
@@ -52,18 +52,18 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     for plot in ("confusion", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
 
-    # Stopped after an epoch and begun again: the same numbers.
+    # A run that is stopped after an epoch and resumed gives the same numbers.
     monkeypatch.setattr(exercises, "write_report", lambda *_: None)
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
-    assert "going on after epoch 1" in capsys.readouterr().err
+    assert "resuming after epoch 1" in capsys.readouterr().err
     metrics = [
         tmp_path / name / "quick" / "networks" / loop.METRICS for name in ("alone", "stopped")
     ]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 3
 
-    # The saved networks answer: its own example, and an array.
+    # The saved networks classify the example, and an array.
     recordings = wrist_sensor.read_recordings()
     run(tmp_path / "alone", predict=out / "example.csv")
     best, windows = capsys.readouterr().out.splitlines()
@@ -84,20 +84,20 @@ def test_predict_without_a_model_names_the_command(tmp_path):
         run(tmp_path, predict=tmp_path / "mine.npy")
 
 
-def test_inner_folds_measure_what_was_left_out(tmp_path, capsys, monkeypatch):
-    """Networks that are right where their subjects were left out, and nowhere else."""
+def test_inner_folds_measure_left_out_subjects(tmp_path, capsys, monkeypatch):
+    """The fake networks are right only for subjects that were left out of their training."""
     recordings = wrist_sensor.read_recordings()
-    folds = wrist_sensor.number_folds(recordings.subjects, exercises.NUM_FOLDS)
+    folds = wrist_sensor.assign_folds(recordings.subjects, exercises.NUM_FOLDS)
     windows = wrist_sensor.cut_windows(recordings.lengths, exercises.WINDOW, exercises.WINDOW)
     truth = recordings.labels[windows.recordings]
 
     def train(settings, splits, signals, *_):
-        found = []
+        log_probs = []
         for members in splits.members:
             known = np.unique(folds[splits.windows.recordings[members]])
             wrong = np.isin(folds[windows.recordings], known)
-            found.append([np.eye(exercises.CLASSES)[(truth + wrong) % exercises.CLASSES]])
-        return None, np.array(found)
+            log_probs.append([np.eye(exercises.CLASSES)[(truth + wrong) % exercises.CLASSES]])
+        return None, np.array(log_probs)
 
     monkeypatch.setattr(exercises, "train_networks", train)
     run(tmp_path, choose=True)
@@ -108,8 +108,8 @@ def test_inner_folds_measure_what_was_left_out(tmp_path, capsys, monkeypatch):
 @pytest.mark.slow
 def test_make_train_is_pure_and_can_be_swept():
     recordings = wrist_sensor.read_recordings()
-    folds = wrist_sensor.number_folds(recordings.subjects, 5)
-    splits = wrist_sensor.leave_out(recordings, folds, [[0], [1]], exercises.WINDOW)
+    folds = wrist_sensor.assign_folds(recordings.subjects, 5)
+    splits = wrist_sensor.leave_out_folds(recordings, folds, [[0], [1]], exercises.WINDOW)
     train = exercises.make_train(exercises.replace(TINY, seeds=1, epochs=2), splits)
     rates = jnp.array([1e-6, 1e-2])
     metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(

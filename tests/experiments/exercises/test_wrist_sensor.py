@@ -1,4 +1,4 @@
-"""Wrist recordings from a small archive: reading, folds, windows, and what a user gives."""
+"""Wrist recordings from a small archive: reading, folds, windows, and a user's files."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,9 @@ from experiments.exercises import wrist_sensor
 from experiments.exercises.wrist_sensor import (
     CHANNELS,
     Recordings,
+    assign_folds,
     cut_windows,
-    leave_out,
-    number_folds,
+    leave_out_folds,
     read_signal,
     window_signals,
 )
@@ -33,7 +33,7 @@ def test_recordings_are_read():
 
 
 def numbered(lengths, subjects) -> Recordings:
-    """Recordings whose samples say which one and when."""
+    """Recordings whose samples hold the number of the recording and the time."""
     signals = np.zeros((len(lengths), max(lengths), 6), np.float32)
     for i, length in enumerate(lengths):
         signals[i, :length] = 1000 * i + np.arange(length)[:, None]
@@ -43,14 +43,14 @@ def numbered(lengths, subjects) -> Recordings:
 @given(
     subjects=st.lists(st.integers(0, 9), min_size=20, max_size=60).filter(lambda s: len(set(s)) > 4)
 )
-def test_no_subject_straddles_folds_or_splits(subjects):
+def test_no_subject_is_in_two_folds_or_on_both_sides_of_a_split(subjects):
     recordings = numbered([30] * len(subjects), subjects)
-    folds = number_folds(recordings.subjects, 5)
+    folds = assign_folds(recordings.subjects, 5)
     assert set(folds) == set(range(5))
     for subject in set(subjects):
         assert len(set(folds[recordings.subjects == subject])) == 1
     groups = [[0], [1, 2], [4]]
-    splits = leave_out(recordings, folds, groups, 10)
+    splits = leave_out_folds(recordings, folds, groups, 10)
     owners = splits.windows.recordings
     for group, members, count in zip(groups, splits.members, splits.counts, strict=True):
         trained = {subjects[i] for i in owners[members]}
@@ -65,7 +65,7 @@ def test_no_subject_straddles_folds_or_splits(subjects):
     size=st.integers(1, 20),
     step=st.integers(1, 20),
 )
-def test_windows_lie_inside(lengths, size, step):
+def test_windows_are_inside_their_recording(lengths, size, step):
     windows = cut_windows(np.array(lengths), size, step)
     expected = [
         (i, start)
@@ -107,10 +107,10 @@ def test_tables_and_arrays_are_read(tmp_path):
         ([HEADER, ROW, ROW.replace("3", "inf")], "Column 'az' of .* holds 'inf' in row 3"),
         ([HEADER, ROW, ROW.replace("3", ""), ROW], "Column 'az' of .* holds no number in row 3"),
         ([HEADER, ROW, ROW.replace("6", "nan")], "Column 'wz' of .* holds no number in row 3"),
-        ([HEADER, ROW, "x,1"], "Row 3 of .* has 2 cells, and the header 7"),
+        ([HEADER, ROW, "x,1"], "Row 3 of .* has 2 cells, but the header has 7"),
         ([HEADER, ROW], r"holds 1 samples; 100 are needed, 2 seconds at 50 Hz"),
         ([HEADER], "holds 0 samples"),
-        ([""], "has no header in row 1"),
+        ([""], "has no header: row 1"),
     ],
 )
 def test_bad_tables_are_refused_by_column_and_row(tmp_path, lines, message):

@@ -1,4 +1,4 @@
-"""The forecasting experiment, from end to end on made-up weather, prices and tables."""
+"""The forecasting experiment, end to end on synthetic weather, prices and tables."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ def is_png(path) -> bool:
 
 
 @pytest.mark.slow
-def test_weather_a_resumed_run_and_its_forecasts(tmp_path, capsys, stop_after):
+def test_weather_and_a_resumed_run(tmp_path, capsys, stop_after):
     run(tmp_path / "alone", data="weather")
     printed = capsys.readouterr().out
     out = tmp_path / "alone" / "weather"
@@ -46,10 +46,10 @@ def test_weather_a_resumed_run_and_its_forecasts(tmp_path, capsys, stop_after):
     for plot in ("forecasts", "errors", "calibration", "learning_curves"):
         assert is_png(out / f"{plot}.png")
 
-    # Stopped after an epoch of the first training and begun again: the same numbers.
+    # A run that is stopped after an epoch and resumed gives the same numbers.
     stop_after(1, lambda: run(tmp_path / "stopped", data="weather"))
     run(tmp_path / "stopped", data="weather")
-    assert "going on after epoch 1" in capsys.readouterr().err
+    assert "resuming after epoch 1" in capsys.readouterr().err
     again = json.loads((tmp_path / "stopped" / "weather" / "results.json").read_text())
     assert again == results
 
@@ -75,7 +75,7 @@ def test_stocks(tmp_path, capsys):
     results = json.loads((out / "results.json").read_text())
     assert {"EWMA", "HAR", "HAR + EWMA", "GRU"} < set(results["totals"])
     assert "Direction of the next day, the negative control: GRU right" in printed
-    assert "no edge, as is to be expected" in printed
+    assert "no edge, as expected" in printed
     for plot in ("forecasts", "r_squared", "calibration", "learning_curves"):
         assert is_png(out / f"{plot}.png")
     run(tmp_path, data="stocks", predict="end")

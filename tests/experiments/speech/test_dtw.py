@@ -22,7 +22,7 @@ def naive_distance(one: np.ndarray, other: np.ndarray) -> float:
     sizes=st.tuples(st.integers(1, 7), st.integers(1, 9)),
     data=st.data(),
 )
-def test_distances_are_those_of_the_loops(seed, sizes, data):
+def test_distances_match_the_loops(seed, sizes, data):
     rng = np.random.default_rng(seed)
     sides = []
     for count, size in zip((2, 3), sizes, strict=True):
@@ -36,7 +36,7 @@ def test_distances_are_those_of_the_loops(seed, sizes, data):
             np.testing.assert_allclose(found[i, j], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_stretched_sequence_is_near():
+def test_a_stretched_sequence_is_close():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 8, 3)).astype(np.float32)
     stretched = np.repeat(first, 2, axis=0)

@@ -1,4 +1,4 @@
-"""Scores of recognised digits, against jiwer's own rates and a table filled by loops."""
+"""Scores of recognized digits, against jiwer's rates and a table filled by loops."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.common.data.text import pad
-from experiments.speech.scores import NOTHING, edit_distances, interval, score_strings
+from experiments.speech.scores import NOTHING, edit_distances, error_rate_interval, score_strings
 
 ROWS = st.lists(st.integers(1, 4), max_size=6)
 
@@ -26,8 +26,8 @@ def naive_distance(said: list[int], heard: list[int]) -> int:
 
 
 @given(pairs=st.lists(st.tuples(ROWS, ROWS), min_size=4, max_size=4), seed=st.integers(0, 99))
-def test_edit_distances_are_those_of_the_table(pairs, seed):
-    heard = np.zeros((4, 12), int)  # symbols at any place, as a path has them
+def test_edit_distances_match_the_table(pairs, seed):
+    heard = np.zeros((4, 12), int)  # symbols anywhere, as in a path
     for row, (_, symbols) in zip(heard, pairs, strict=True):
         places = np.random.default_rng(seed).choice(12, len(symbols), replace=False)
         row[np.sort(places)] = symbols
@@ -36,7 +36,7 @@ def test_edit_distances_are_those_of_the_table(pairs, seed):
 
 
 @given(pairs=st.lists(st.tuples(ROWS.filter(len), ROWS), min_size=1, max_size=5))
-def test_scores_are_those_of_jiwer(pairs):
+def test_scores_match_jiwer(pairs):
     said, heard = (list(side) for side in zip(*pairs, strict=True))
     digits = pad(said, 6) - 1
     heard = [[digit - 1 for digit in row] for row in heard]
@@ -45,24 +45,26 @@ def test_scores_are_those_of_jiwer(pairs):
     assert score.error_rate == pytest.approx(jiwer.wer(*texts))
     right = [one == other for one, other in zip(*texts, strict=True)]
     assert score.strings_right == pytest.approx(np.mean(right))
-    assert sum(score.mistakes.values()) == score.errors.sum()
-    assert not score.errors[~score.exists].any()
-    lengths = score.exists.sum(1)
-    weighted = [rate * lengths[lengths == n].sum() for n, rate in score.by_length().items()]
+    assert sum(score.confusions.values()) == score.errors.sum()
+    assert not score.errors[~score.valid].any()
+    lengths = score.valid.sum(1)
+    weighted = [
+        rate * lengths[lengths == n].sum() for n, rate in score.error_rate_by_length().items()
+    ]
     assert sum(weighted) == pytest.approx(score.errors.sum())
 
 
-def test_each_error_is_at_its_digit():
+def test_each_error_counts_at_its_digit():
     digits = np.array([[1, 2, 3, 4], [5, 6, -1, -1], [7, -1, -1, -1]])
     score = score_strings(digits, [[1, 9, 4], [8, 5, 6], [7, 7, 7]])
     assert score.errors.tolist() == [[0, 1, 1, 0], [1, 0, 0, 0], [2, 0, 0, 0]]
-    assert score.mistakes[NOTHING, "7"] == 2
-    assert score.mistakes[NOTHING, "8"] == 1
-    assert score.by_length() == {1: 2.0, 2: 0.5, 4: 0.5}
+    assert score.confusions[NOTHING, "7"] == 2
+    assert score.confusions[NOTHING, "8"] == 1
+    assert score.error_rate_by_length() == {1: 2.0, 2: 0.5, 4: 0.5}
 
 
-def test_interval_knows_that_strings_share_utterances():
-    """One of 100 utterances is never recognised, in however many strings it is."""
+def test_the_interval_accounts_for_shared_utterances():
+    """One of 100 utterances is never recognized, however many strings contain it."""
     rng = np.random.default_rng(0)
     widths = []
     for count in (300, 3000):
@@ -70,12 +72,12 @@ def test_interval_knows_that_strings_share_utterances():
         digits = np.ones((count, 5), int)
         heard = [[1 if i else 2 for i in row] for row in utterances]
         score = score_strings(digits, heard)
-        low, high = interval(score, utterances)
+        low, high = error_rate_interval(score, utterances)
         assert low <= score.error_rate <= high
         widths.append(high - low)
-    assert widths[1] == pytest.approx(widths[0], rel=0.3)  # more strings tell nothing new
-    assert 0.02 < widths[1] < 0.05  # the binomial one: 0 to 0.03
+    assert widths[1] == pytest.approx(widths[0], rel=0.3)  # more strings add no information
+    assert 0.02 < widths[1] < 0.05  # the binomial interval: 0 to 0.03
 
 
-def test_nothing_is_known_of_rows_without_errors():
+def test_empty_rows_have_no_edits():
     assert edit_distances(jnp.zeros((2, 0), int), jnp.zeros((2, 0), int), 0).tolist() == [0, 0]

@@ -1,4 +1,4 @@
-"""Spoken digits from a small archive: reading, splitting, joining, and what a user gives."""
+"""Spoken digits from a small archive: reading, splitting, joining, and a user's files."""
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from experiments.speech import spoken_digits
 from experiments.speech.digit_strings import FADE, Distortion, draw_strings, make_pool
 from experiments.speech.spoken_digits import Utterances, read_cepstra, split_utterances
-from experiments.speech_recognition.isolated_digits import (
-    nearest_neighbour,
+from experiments.speech_recognition.baselines import (
+    nearest_neighbor,
     resample,
-    support_vectors,
+    support_vector_machine,
 )
 from tests.fixtures.archives.spoken_digits import make_utterances
 
-DISTORTION = Distortion(speed=0.3, loudness=0.5, colour=0.5, noise=0.5, masked=5.0)
+DISTORTION = Distortion(speed=0.3, loudness=0.5, color=0.5, noise=0.5, masked=5.0)
 
 
 def numbered(lengths: list[int]) -> Utterances:
-    """Utterances whose frames say which one (in every coefficient) they are from."""
+    """Utterances whose frames hold the number of the utterance in every coefficient."""
     frames = np.zeros((len(lengths), max(lengths), 13), np.float32)
     for i, length in enumerate(lengths):
         frames[i, :length] = i + 1
@@ -42,22 +42,22 @@ def test_utterances_are_read():
 
 
 @pytest.mark.usefixtures("spoken")
-def test_corpus_is_scaled_by_its_training_part():
+def test_the_corpus_is_standardized_by_its_training_part():
     corpus = spoken_digits.read_corpus()
     train = corpus.train
-    exists = np.arange(train.frames.shape[1]) < train.lengths[:, None]
-    np.testing.assert_allclose(train.frames[exists].mean(0), 0, atol=1e-4)
-    np.testing.assert_allclose(train.frames[exists].std(0), 1, atol=1e-4)
-    assert not train.frames[~exists].any()
+    valid = np.arange(train.frames.shape[1]) < train.lengths[:, None]
+    np.testing.assert_allclose(train.frames[valid].mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(train.frames[valid].std(0), 1, atol=1e-4)
+    assert not train.frames[~valid].any()
     split = split_utterances(spoken_digits.read_utterances().digits)
     original = spoken_digits.read_utterances().select(split.test)
     length = corpus.test.lengths[0]
-    restored = corpus.scale.restored(corpus.test.frames[0, :length])
+    restored = corpus.standardizer.restore(corpus.test.frames[0, :length])
     np.testing.assert_allclose(restored, original.frames[0, :length], rtol=1e-4, atol=1e-2)
 
 
 @given(each=st.integers(10, 40), seed=st.integers(0, 5))
-def test_no_utterance_lies_in_two_parts(each, seed):
+def test_no_utterance_is_in_two_parts(each, seed):
     digits = np.random.default_rng(seed).permutation(np.repeat(np.arange(10), each))
     split = split_utterances(digits, validation=0.1, test=0.2, seed=seed)
     assert sorted(np.concatenate(split)) == list(range(10 * each))
@@ -68,7 +68,7 @@ def test_no_utterance_lies_in_two_parts(each, seed):
 
 
 @pytest.mark.usefixtures("spoken")
-def test_no_string_has_an_utterance_of_another_part():
+def test_strings_use_utterances_of_their_part_only():
     corpus = spoken_digits.read_corpus()
     seen = []
     for part in (corpus.train, corpus.validation, corpus.test):
@@ -82,35 +82,35 @@ def test_no_string_has_an_utterance_of_another_part():
     assert not seen[1] & seen[2]
 
 
-def test_a_string_is_its_utterances_cross_faded():
+def test_a_string_cross_fades_its_utterances():
     pool = make_pool(numbered([9, 12, 6, 20]))._replace(quiet=jnp.zeros((1, 13)))
     strings = draw_strings(jax.random.key(3), pool, 40, (3, 7), 150)
     strings = jax.tree.map(np.asarray, strings)
     counts = (strings.digits >= 0).sum(1)
     assert set(counts) == {3, 4, 5, 6, 7}
     for frames, length, digits, utterances, ends in zip(*strings, strict=True):
-        exists = digits >= 0
-        assert np.all(exists == (np.arange(7) < exists.sum()))  # what exists comes first
-        np.testing.assert_array_equal(digits[exists], utterances[exists] % 10)
+        valid = digits >= 0
+        assert np.all(valid == (np.arange(7) < valid.sum()))  # the valid digits come first
+        np.testing.assert_array_equal(digits[valid], utterances[valid] % 10)
         assert not frames[length:].any()
-        lengths = np.asarray(pool.lengths)[utterances[exists]]
-        begins, ends = ends[exists] - lengths, ends[exists]
+        lengths = np.asarray(pool.lengths)[utterances[valid]]
+        begins, ends = ends[valid] - lengths, ends[valid]
         assert np.all(begins[1:] >= ends[:-1])
         assert np.all(begins - np.append(0, ends[:-1]) <= 8)
-        for utterance, begin, end in zip(utterances[exists], begins, ends, strict=True):
+        for utterance, begin, end in zip(utterances[valid], begins, ends, strict=True):
             np.testing.assert_allclose(frames[begin + 2 : end - 2], utterance + 1, atol=1e-5)
-        for i in np.flatnonzero(begins[1:] == ends[:-1]):  # from one straight into the next
+        for i in np.flatnonzero(begins[1:] == ends[:-1]):  # without a pause between
             shares = (np.array([-1.5, -0.5, 0.5, 1.5]) / FADE + 0.5).clip(0, 1)
             expected = utterances[i] + 1 + (utterances[i + 1] - utterances[i]) * shares
             np.testing.assert_allclose(frames[ends[i] - 2 : ends[i] + 2, 5], expected, atol=1e-5)
 
 
-def test_strings_are_a_function_of_the_key():
+def test_strings_are_a_pure_function_of_the_key():
     pool = make_pool(numbered([9, 12, 6, 20]))
     draws = [draw_strings(jax.random.key(k), pool, 4, (7, 7), 90, DISTORTION) for k in (1, 1, 2)]
     jax.tree.map(np.testing.assert_array_equal, draws[0], draws[1])
     assert np.any(draws[0].frames != draws[2].frames)
-    assert np.all((draws[0].digits >= 0).sum(1) < 7)  # they do not fit
+    assert np.all((draws[0].digits >= 0).sum(1) < 7)  # not all of them fit
     assert np.all(draws[0].lengths <= 90)
     assert np.all(draws[0].ends <= 90)
 
@@ -141,9 +141,9 @@ def test_noise_and_masks():
 
 
 @pytest.mark.usefixtures("spoken")
-def test_baselines_know_easy_digits():
+def test_the_baselines_recognize_easy_digits():
     corpus = spoken_digits.read_corpus()
-    for answer in (nearest_neighbour, support_vectors):
+    for answer in (nearest_neighbor, support_vector_machine):
         assert np.mean(answer(corpus.train, corpus.test) == corpus.test.digits) > 0.9
 
 
@@ -158,11 +158,11 @@ def test_resample_keeps_the_ends():
     [
         (np.zeros((5, 12)), r"shape \(5, 12\); \[T, 13\] is expected"),
         (np.zeros(13), r"shape \(13,\)"),
-        (np.full((3, 13), "a"), "dtype <U1; real numbers"),
+        (np.full((3, 13), "a"), "dtype <U1; expected real numbers"),
         (np.zeros((3, 13), complex), "dtype complex128"),
     ],
 )
-def test_what_is_no_cepstra_is_refused(tmp_path, array, message):
+def test_arrays_that_are_not_cepstra_are_refused(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(ValueError, match=message):
         read_cepstra(tmp_path / "a.npy")
@@ -179,7 +179,7 @@ def test_a_value_that_is_not_finite_is_named(tmp_path):
         read_cepstra(tmp_path / "a.npy")
 
 
-def test_files_that_are_no_array(tmp_path):
+def test_files_that_are_not_arrays_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file .*absent\.npy"):
         read_cepstra(tmp_path / "absent.npy")
     (tmp_path / "a.npy").write_text("rubbish")
@@ -196,7 +196,7 @@ def test_files_that_are_no_array(tmp_path):
         read_cepstra(tmp_path / "a.npy")
 
 
-def test_integers_and_no_frames_are_cepstra(tmp_path):
+def test_integers_and_empty_arrays_are_cepstra(tmp_path):
     for array in (np.ones((2, 13), int), np.zeros((0, 13))):
         np.save(tmp_path / "a.npy", array)
         np.testing.assert_array_equal(read_cepstra(tmp_path / "a.npy"), array)

@@ -1,4 +1,4 @@
-"""Spectrograms and back, against SciPy's, naive sums and what is known of tones."""
+"""Audio to spectrograms and back, against SciPy, naive sums, and known tones."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def tone(frequency: float, seconds: float = 0.5) -> np.ndarray:
 
 
 @given(seed=st.integers(0, 100), samples=st.integers(WINDOW, 5000))
-def test_the_transform_is_that_of_scipy(seed, samples):
+def test_the_transform_matches_scipy(seed, samples):
     sound = noise(seed, samples)
     window = signal.get_window("hann", WINDOW)
     oracle = signal.ShortTimeFFT(window, HOP, RATE, phase_shift=None)
@@ -32,14 +32,14 @@ def test_the_transform_is_that_of_scipy(seed, samples):
 
 
 @given(seed=st.integers(0, 100), samples=st.integers(0, 4000))
-def test_what_is_transformed_comes_back(seed, samples):
+def test_the_inverse_transform_restores_audio(seed, samples):
     sound = noise(seed, samples)
     back = audio.istft(audio.stft(sound))
     assert len(back) == samples // HOP * HOP
     np.testing.assert_allclose(back, sound[: len(back)], atol=1e-5)
 
 
-def test_bands_overlap_to_one():
+def test_overlapping_bands_sum_to_one():
     assert FILTERS.shape == (BINS, MELS)
     assert np.all(FILTERS.max(0) > 0)
     first, last = FILTERS[:, 0].argmax(), FILTERS[:, -1].argmax()
@@ -55,7 +55,7 @@ def test_a_tone_is_in_its_band(frequency):
     np.testing.assert_allclose(audio.log_mel(np.zeros(3000)), np.log(FLOOR), rtol=1e-6)
 
 
-def test_magnitudes_have_the_bands():
+def test_magnitudes_match_the_mel_bands():
     frames = audio.log_mel(tone(700) + tone(2500) + noise(0, 11025) / 10)
     found = audio.magnitudes(frames)
     assert found.min() >= 0
@@ -74,7 +74,7 @@ def test_griffin_lim_finds_phases():
     assert error(50) < 0.1 < 0.3 < error(0)
 
 
-def test_audio_from_mel_frames_has_these_frames():
+def test_audio_from_mel_frames_has_the_same_frames():
     sound = tone(440) + tone(2000)
     frames = audio.log_mel(sound)
     found = audio.from_log_mel(frames)
@@ -94,14 +94,14 @@ def test_cepstra_are_cosine_sums():
 
 @pytest.mark.parametrize("k", [1, 7])
 def test_distortion_is_in_decibels(k):
-    """A ripple of c_k = 0.3 is one of 0.3·cos in log S: its root mean square is 0.3/√2."""
+    """c_k = 0.3 adds a ripple of 0.3·cos to log S, with a root mean square of 0.3/√2."""
     one, other = np.zeros((5, 13)), np.zeros((7, 13))
     other[:, k] = 0.3
     expected = 20 / np.log(10) * 0.3 / np.sqrt(2)
     np.testing.assert_allclose(audio.mel_cepstral_distortion(one, other), expected)
 
 
-def test_distortion_forgives_loudness_and_tempo():
+def test_distortion_ignores_loudness_and_tempo():
     first, second = (noise(seed, 3 * HOP * 8) for seed in (0, 1))
     cepstra = audio.cepstra(first)
     louder = audio.cepstra(2 * first)

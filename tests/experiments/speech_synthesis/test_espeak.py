@@ -1,4 +1,4 @@
-"""espeak-ng: the choice of the library, its process, and its voice where the archive is there."""
+"""espeak-ng: the choice of the library, its process, and its voice if the archive is cached."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ np.savez(result, audio=np.full(lengths.sum(), job["seed"], np.int16), lengths=le
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """A small wheel for this platform, and a program in the place of the real one."""
+    """Replaces the wheel by a small one, and the program by a given one."""
     wheel = tmp_path / "small.whl"
     with zipfile.ZipFile(wheel, "w") as opened:
         opened.writestr("espeakng_loader/lib.so", "a library")
@@ -48,7 +48,7 @@ def small(tmp_path, monkeypatch):
     return use
 
 
-def test_texts_go_to_a_process_and_audio_comes_back(small, capfd):
+def test_a_process_turns_texts_into_audio(small, capfd):
     texts = [("one", Voice(speed=100)), ("", Voice()), ("three", Voice(speed=200))]
     audio = espeak.speak(texts, seed=16384)
     assert [len(sound) for sound in audio] == [300, 0, 1000]
@@ -58,7 +58,7 @@ def test_texts_go_to_a_process_and_audio_comes_back(small, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_the_archive_is_unpacked_once_and_only_what_is_needed(small, monkeypatch):
+def test_only_the_needed_files_are_unpacked_once(small, monkeypatch):
     espeak.speak([("one", Voice())])
     [folder] = (cache_directory()).glob("espeak-*")
     assert not (folder / "espeak-ng-data" / "xx_dict").exists()
@@ -74,7 +74,7 @@ def test_the_archive_is_unpacked_once_and_only_what_is_needed(small, monkeypatch
         ("import os; os.abort()", r"status -6 \(no message\)"),
     ],
 )
-def test_a_failure_and_a_crash_are_sentences(small, program, message):
+def test_a_failure_or_a_crash_raises_a_sentence(small, program, message):
     small(program)
     with pytest.raises(DataError, match=f"espeak-ng failed with {message}"):
         espeak.speak([("one", Voice())])
@@ -87,8 +87,8 @@ def test_platforms_without_a_library_are_refused(monkeypatch):
         espeak.speak([("one", Voice())])
 
 
-def is_there() -> bool:
-    """Whether this platform's archive is at hand."""
+def is_cached() -> bool:
+    """Whether this platform's archive is available locally."""
     try:
         wheel, _ = espeak.archive()
     except DataError:
@@ -97,7 +97,7 @@ def is_there() -> bool:
     return any((folder / wheel.filename).is_file() for folder in folders)
 
 
-@pytest.mark.skipif(not is_there(), reason="the archive of espeak-ng is not in the cache")
+@pytest.mark.skipif(not is_cached(), reason="the archive of espeak-ng is not in the cache")
 def test_the_real_voice():
     texts = [("three seven one", Voice()), ("three seven one", Voice("en-us+f3", 120, 70))]
     [first, second] = espeak.speak(texts)

@@ -1,4 +1,4 @@
-"""The speech synthesis experiment, from end to end on a teacher made of sinusoids."""
+"""The speech synthesis experiment, end to end on a teacher made of sinusoids."""
 
 import json
 from dataclasses import replace
@@ -10,17 +10,18 @@ import optax
 import pytest
 from scipy.io import wavfile
 
+from experiments.common.command import InputError
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
-from experiments.speech_synthesis import espeak, report, speaker
-from experiments.speech_synthesis import train as ss
+from experiments.speech_synthesis import espeak, report, text_to_speech
+from experiments.speech_synthesis import train as speech_synthesis
 from experiments.speech_synthesis.audio import MELS
-from experiments.speech_synthesis.digit_speech import Speech
+from experiments.speech_synthesis.data import SpokenTexts
 from experiments.speech_synthesis.listener import ListenerSettings
-from experiments.speech_synthesis.synthesizer import Step
+from experiments.speech_synthesis.model import Step
 from tests.fixtures.synthetic_teacher import speak
 
-TINY = ss.Settings(
+TINY = speech_synthesis.Settings(
     num_strings=22,
     num_validation=6,
     embedding_size=8,
@@ -31,7 +32,7 @@ TINY = ss.Settings(
     batch_size=16,
     epochs=2,
 )
-LISTENING = ListenerSettings(
+LISTENER_SETTINGS = ListenerSettings(
     num_strings=160,
     num_validation=8,
     most=3,
@@ -47,19 +48,21 @@ LISTENING = ListenerSettings(
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setattr(espeak, "speak", speak)
-    monkeypatch.setattr(ss, "QUICK", (TINY, LISTENING))
-    monkeypatch.setattr(ss, "MOST", 3)
-    monkeypatch.setattr(ss, "LONGEST", 17)
-    monkeypatch.setattr(speaker, "ITERATIONS", 2)
+    monkeypatch.setattr(speech_synthesis, "QUICK", (TINY, LISTENER_SETTINGS))
+    monkeypatch.setattr(speech_synthesis, "MOST", 3)
+    monkeypatch.setattr(speech_synthesis, "LONGEST", 17)
+    monkeypatch.setattr(text_to_speech, "ITERATIONS", 2)
     monkeypatch.setattr(report, "LONGER", (4, 4))
 
 
 def run(out, **changes) -> None:
-    ss.main(ss.Command(**{"quick": True, "num_test": 4, "out": out, **changes}))
+    speech_synthesis.main(
+        speech_synthesis.Command(**{"quick": True, "num_test": 4, "out": out, **changes})
+    )
 
 
 @pytest.mark.slow
-def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
+def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, stop_after):
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
     out = tmp_path / "alone" / "quick"
@@ -86,24 +89,27 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(out.glob("*.teacher.wav"))) == 2
 
-    # Stopped after an epoch and begun again: the same numbers.
-    monkeypatch.setattr(ss, "write_report", lambda *_: None)
+    # A run that is stopped after an epoch and resumed gives the same numbers.
+    monkeypatch.setattr(speech_synthesis, "write_report", lambda *_: None)
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
-    assert "going on after epoch 1" in capsys.readouterr().err
-    for name, settings in ((ss.SYNTHESISER, TINY), (ss.LISTENER, LISTENING)):
+    assert "resuming after epoch 1" in capsys.readouterr().err
+    for name, settings in (
+        (speech_synthesis.SYNTHESIZER, TINY),
+        (speech_synthesis.LISTENER, LISTENER_SETTINGS),
+    ):
         metrics = [tmp_path / run / "quick" / name / loop.METRICS for run in ("alone", "stopped")]
         assert metrics[0].read_bytes() == metrics[1].read_bytes()
         assert len(read_records(metrics[0])) == settings.epochs
 
-    # The saved network speaks, whatever the length, and says what it cannot say.
+    # The saved network speaks texts of any length, and refuses others.
     run(tmp_path / "alone", predict="Three seven ONE " * 5)
     assert "The listener hears: " in capsys.readouterr().out
-    rate, samples = wavfile.read(out / ss.WAV)
+    rate, samples = wavfile.read(out / speech_synthesis.WAV)
     assert (rate, samples.dtype) == (22050, np.int16)
     assert len(samples) > 0
     for text, message in (("", "nothing to say"), ("one 2", "'2'"), ("o" * 99, "99 letters")):
-        with pytest.raises(SystemExit, match=f"error: .*{message}"):
+        with pytest.raises(InputError, match=message):
             run(tmp_path / "alone", predict=text)
 
 
@@ -112,19 +118,19 @@ def test_predict_without_a_model_names_the_command(tmp_path):
         run(tmp_path, predict="one")
 
 
-def test_losses_are_means_over_the_steps_that_exist():
+def test_losses_are_means_over_valid_steps():
     rng = np.random.default_rng(0)
     settings = replace(TINY, reduction=2, stop_weight=3.0)
     target = rng.normal(size=(4, 2, 2, MELS))
     stop = rng.normal(size=(4, 2)).astype(np.float32)
     made = Step(rng.normal(size=target.shape), stop, np.full((4, 2, 3), 1 / 3))
     lengths = np.array([3, 8])
-    batch = Speech(np.array([[1, 2, 3], [4, 0, 0]]), np.zeros((2, 8, MELS)), lengths)
-    found = ss.losses(settings, made, target, batch)
+    batch = SpokenTexts(np.array([[1, 2, 3], [4, 0, 0]]), np.zeros((2, 8, MELS)), lengths)
+    found = speech_synthesis.losses(settings, made, target, batch)
     for row, steps in enumerate((2, 4)):
-        away = (made.frames - target)[:steps, row]
-        np.testing.assert_allclose(found["distance"][row], np.abs(away).mean(), rtol=1e-5)
-        np.testing.assert_allclose(found["square"][row], (away**2).mean(), rtol=1e-5)
+        error = (made.frames - target)[:steps, row]
+        np.testing.assert_allclose(found["distance"][row], np.abs(error).mean(), rtol=1e-5)
+        np.testing.assert_allclose(found["square"][row], (error**2).mean(), rtol=1e-5)
         is_last = np.arange(steps) == steps - 1
         costs = optax.sigmoid_binary_cross_entropy(
             made.stop[:steps, row], is_last.astype(np.float32)
@@ -135,7 +141,7 @@ def test_losses_are_means_over_the_steps_that_exist():
 
 @pytest.mark.slow
 def test_make_train_is_pure_and_can_be_swept():
-    train = ss.make_train(TINY, ss.prepare(TINY, 4))
+    train = speech_synthesis.make_train(TINY, speech_synthesis.prepare(TINY, 4))
     rates = jnp.array([1e-6, 1e-2])
     metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
         rates

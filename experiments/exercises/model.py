@@ -1,4 +1,4 @@
-"""The network that names the exercise in a window of a motion sensor's recording."""
+"""The network that classifies the exercise in a window of a motion sensor's recording."""
 
 from functools import partial
 from typing import Any
@@ -12,17 +12,17 @@ from experiments.common.training import map_batches
 from experiments.exercises.wrist_sensor import EXERCISES
 from grujax.linen import StackedGRU
 
-ANGULAR_UNIT = 2.0  # rad/s, about the deviation of angular velocities
+ANGULAR_UNIT = 2.0  # rad/s, about the standard deviation of angular velocities
 
 
 class ExerciseClassifier(nn.Module):
-    """A dense layer over a few samples at a time, bidirectional GRUs, the mean and the maximum.
+    """A dense layer over a few samples per step, bidirectional GRUs, mean and maximum pooling.
 
     Attributes:
-      stride: samples that make one step.
-      hidden_size: H, of each direction.
-      num_layers: of bidirectional GRUs.
-      dropout: the rate, of what comes out of each layer; half of it before the first.
+      stride: samples per step.
+      hidden_size: H, the size of each direction.
+      num_layers: the number of bidirectional GRUs.
+      dropout: the rate after each layer; half of it before the first.
     """
 
     stride: int
@@ -32,11 +32,11 @@ class ExerciseClassifier(nn.Module):
 
     @nn.compact
     def __call__(self, signals: Array, train: bool) -> Array:
-        """signals [B, T, 6], T a stride or more. Returns: logits [B, 7]."""
+        """Classifies signals [B, T, 6], where T is at least one stride: logits [B, 7]."""
         scaled = signals / jnp.repeat(jnp.array([1.0, ANGULAR_UNIT], signals.dtype), 3)
         vectors = scaled.reshape(*scaled.shape[:2], 2, 3)
-        lengths = jnp.sqrt((vectors**2).sum(-1) + 1e-6)
-        xs = jnp.concatenate([scaled, lengths], -1)
+        norms = jnp.sqrt((vectors**2).sum(-1) + 1e-6)
+        xs = jnp.concatenate([scaled, norms], -1)
         steps = xs.shape[1] // self.stride
         xs = xs[:, : steps * self.stride].reshape(len(xs), steps, -1)
         xs = nn.relu(nn.Dense(self.hidden_size)(xs))
@@ -51,10 +51,10 @@ class ExerciseClassifier(nn.Module):
 
 @partial(jax.jit, static_argnums=0)
 def log_probabilities(model: ExerciseClassifier, params: Any, signals: Array) -> Array:
-    """Of windows [N, T, 6], by each of several networks [networks, ...]: [networks, N, 7]."""
+    """Log-probabilities [networks, N, 7] of windows [N, T, 6] by networks [networks, ...]."""
 
-    def one(params: Any) -> Array:
+    def run_network(params: Any) -> Array:
         classify = partial(model.apply, params, train=False)
         return nn.log_softmax(map_batches(classify, signals, 256))
 
-    return jax.lax.map(one, params)
+    return jax.lax.map(run_network, params)

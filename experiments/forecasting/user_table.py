@@ -1,4 +1,4 @@
-"""What is asked of any series of numbers: its next H values, from the last W."""
+"""The problem of any column of a user's table: forecast its next H values from the last W."""
 
 from collections.abc import Sequence
 
@@ -8,37 +8,38 @@ import pandas as pd
 from experiments.common.command import InputError
 from experiments.common.data.splits import Split
 from experiments.common.data.tables import Series
-from experiments.forecasting.linear import ridge
-from experiments.forecasting.model import Problem
+from experiments.forecasting.problem import Problem
+from experiments.forecasting.ridge import ridge
 
 MAX_GAP = 5  # longer gaps are not interpolated
-MAX_STEPS = 20_000  # the newest of a longer series are used
-TRAIN = 0.85  # share of the origins before the test, in the order of time
-PARTS = 5  # of them, each left out once for validation
-MIN_ORIGINS = 5  # of each part
+MAX_STEPS = 20_000  # of a longer series, the newest steps are used
+TRAIN = 0.85  # the share of origins before the test, in order of time
+PARTS = 5  # of these origins, each left out once for validation
+MIN_ORIGINS = 5  # per part
 PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
 DAY = pd.Timedelta(days=1)
 PERIODS = (DAY, 7 * DAY, 365.25 * DAY)
-ORDER = 3  # sines and cosines of each period
+ORDER = 3  # sines and cosines per period
 
 
 def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[Problem, list[str]]:
     """Builds the problem: inputs are the steps before each origin, relative to its last value.
 
-    Where a value is missing, the gap is filled by a line if it is short; a forecast starts at an
-    observed value only, so that no line leads to what it should not know. Windows with a longer
-    gap are left out, and a missing value is never a target.
+    Short gaps are filled by linear interpolation. A forecast starts only at an observed value, so
+    that no interpolation leaks a future value into its inputs. Windows with a longer gap are left
+    out, and a missing value is never a target.
 
     Args:
       series: see `read_series`.
-      name: of the series, for errors.
-      horizon: H, so many steps are forecast.
-      window: W, so many steps are read at least; twice the horizon if that is more.
+      name: the name of the series, for errors.
+      horizon: H, the number of steps to forecast.
+      window: the number of steps to read; twice the horizon if that is more.
 
-    Returns: the problem, and what was done to the series, a sentence each.
+    Returns: the problem, and a sentence for each change to the series.
 
     Raises:
-      InputError: the series is too short or constant, or nothing is known at its end.
+      InputError: the horizon is below 1, or the series is too short, constant, or has a long gap at
+        its end.
     """
     if horizon < 1:
         raise InputError(f"`--horizon` is {horizon}; it must be 1 or more.")
@@ -55,8 +56,8 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
     if gaps:
         left_out = steps - window + 1 - len(origins)
         notes.append(
-            f"{gaps} of {steps} values are missing: gaps of at most {MAX_GAP} are filled by a "
-            f"line, and {left_out} starting points in or after gaps are left out."
+            f"{gaps} of {steps} values are missing: gaps of at most {MAX_GAP} are interpolated, "
+            f"and {left_out} starting points in or after gaps are left out."
         )
     future = np.concatenate([series.values, np.full(horizon, np.nan)])
     targets = np.stack([future[origins + step] for step in range(1, horizon + 1)], 1)
@@ -76,18 +77,21 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
     inputs = np.concatenate([inputs, waves[rows]], -1).astype(np.float32)
     persistence = np.repeat(last[:, None], horizon, 1)
     names = [str(step) for step in range(1, horizon + 1)]
-    times, where = series.times[origins], np.full(len(origins), name)
+    times = series.times[origins]
     rivals = {"persistence": persistence, "ridge": linear}
-    return Problem(names, inputs, targets, linear, rivals, times, where, split, parts), notes
+    problem = Problem(
+        names, inputs, targets, linear, rivals, times, np.full(len(origins), name), split, parts
+    )
+    return problem, notes
 
 
 def calendar(times: np.ndarray) -> np.ndarray:
-    """Sines and cosines of the day, the week and the year, where the steps resolve them.
+    """Sines and cosines of the day, the week and the year, if the steps resolve them.
 
     Args:
-      times: datetime64 [L]; or numbers of rows, which have none.
+      times: datetime64 [L]; row numbers have no calendar.
 
-    Returns: [L, C]. A period counts if it takes four steps or more and came twice.
+    Returns: [L, C]. A period is used if it has at least four steps and occurs at least twice.
     """
     if not np.issubdtype(times.dtype, np.datetime64):
         return np.zeros((len(times), 0))
@@ -103,7 +107,7 @@ def calendar(times: np.ndarray) -> np.ndarray:
 
 
 def times_after(series: Series, horizon: int) -> Sequence[str]:
-    """What the H steps after the last known value are called."""
+    """The names of the H steps after the last known value."""
     last = int(np.flatnonzero(np.isfinite(series.values))[-1])
     steps = range(1, horizon + 1)
     if not np.issubdtype(series.times.dtype, np.datetime64):
@@ -116,12 +120,12 @@ def times_after(series: Series, horizon: int) -> Sequence[str]:
 
 
 def _newest(series: Series, name: str) -> tuple[Series, list[str]]:
-    """Cuts off what is missing at both ends, and all but the newest steps."""
+    """Drops missing values at both ends, and all but the newest steps."""
     notes = list(series.notes)
     known = np.flatnonzero(np.isfinite(series.values))
     if len(known) == 0 or np.ptp(series.values[known]) == 0:
-        what = "no number" if len(known) == 0 else f"{series.values[known[0]]:g} in every row"
-        raise InputError(f"Column {name!r} holds {what}: there is nothing to forecast.")
+        content = "no number" if len(known) == 0 else f"{series.values[known[0]]:g} in every row"
+        raise InputError(f"Column {name!r} holds {content}: there is nothing to forecast.")
     first, stop = int(known[0]), int(known[-1]) + 1
     if stop < len(series.values):
         notes.append(f"The forecast starts after {series.times[stop - 1]}, the last value.")
@@ -139,13 +143,13 @@ def _fill_short_gaps(values: np.ndarray) -> np.ndarray:
 
 
 def _split(origins: np.ndarray, steps: int, horizon: int) -> tuple[Split, np.ndarray]:
-    """In the order of time; the targets of one part end before the next part's begin."""
+    """Splits in order of time; the targets of one part end before those of the next start."""
     with_target = np.flatnonzero(origins < steps - 1)
     shares = np.linspace(0, TRAIN, PARTS + 1)
-    begins = origins[with_target[(shares * len(with_target)).astype(int)]]
-    part = np.searchsorted(begins, origins, side="right")  # 1 to PARTS, and the test
+    starts = origins[with_target[(shares * len(with_target)).astype(int)]]
+    part = np.searchsorted(starts, origins, side="right")  # 1 to PARTS, then the test
     before = part <= PARTS
-    before &= origins + horizon <= begins[np.minimum(part, PARTS)]
+    before &= origins + horizon <= starts[np.minimum(part, PARTS)]
     train = np.flatnonzero(before)
     test = with_target[part[with_target] > PARTS]
     return Split(train, train, test), np.where(before, part, 0)
@@ -154,22 +158,21 @@ def _split(origins: np.ndarray, steps: int, horizon: int) -> tuple[Split, np.nda
 def _check_length(name: str, steps: int, origins: np.ndarray, window: int, horizon: int) -> None:
     needed = window + int(np.ceil((MIN_ORIGINS + horizon) * PARTS / TRAIN))
     if len(origins) < needed - window + 1:
-        found = f"{steps}, of which {len(origins)} can be a starting point"
         raise InputError(
-            f"Column {name!r} is too short: it has {found}, and a horizon of {horizon} needs "
-            f"{needed} rows without long gaps."
+            f"Column {name!r} is too short: it has {steps} rows, {len(origins)} of them usable as "
+            f"starting points; a horizon of {horizon} needs {needed} rows without long gaps."
         )
     if origins[-1] != steps - 1:
         raise InputError(
             f"Column {name!r} has a gap of more than {MAX_GAP} steps within the last {window}, "
-            "from which the forecast should start."
+            "which the forecast reads."
         )
 
 
 def _best_ridge(
     features: np.ndarray, targets: np.ndarray, split: Split, parts: np.ndarray
 ) -> np.ndarray:
-    """The ridge regression whose penalty has the least error on parts that are left out."""
+    """Ridge forecasts [N, K] with the penalty of least error on the left-out parts."""
 
     def error(penalty: float) -> float:
         total = 0.0

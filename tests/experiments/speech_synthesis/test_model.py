@@ -1,4 +1,4 @@
-"""The synthesiser and its speaker: against loops step by step and letter by letter."""
+"""The synthesizer and text to speech, against loops over steps and letters."""
 
 import itertools
 from functools import partial
@@ -10,15 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.speech.spoken_digits import Scale
-from experiments.speech_synthesis import speaker
+from experiments.speech.spoken_digits import Standardizer
+from experiments.speech_synthesis import text_to_speech
 from experiments.speech_synthesis.audio import HOP, MELS, RATE
-from experiments.speech_synthesis.digit_speech import ALPHABET, pad_letters, to_letters
-from experiments.speech_synthesis.speaker import LEAP, Speaker, phrases, synthesise
-from experiments.speech_synthesis.synthesizer import Synthesiser, guided_attention
+from experiments.speech_synthesis.data import ALPHABET, letter_ids, pad_letters
+from experiments.speech_synthesis.model import Synthesizer, guided_attention
+from experiments.speech_synthesis.text_to_speech import (
+    MAX_LEAP,
+    TextToSpeech,
+    generate,
+    split_phrases,
+)
 
-MODEL = Synthesiser(len(ALPHABET) + 1, MELS, 2, 6, 5, 8, 7, 9)
-LETTERS = pad_letters([to_letters(text) for text in ("one three seven", "two", "nine nine")])
+MODEL = Synthesizer(len(ALPHABET) + 1, MELS, 2, 6, 5, 8, 7, 9)
+LETTERS = pad_letters([letter_ids(text) for text in ("one three seven", "two", "nine nine")])
 FRAMES = np.random.default_rng(0).normal(size=(6, 3, 2, MELS)).astype(np.float32)
 PARAMS = jax.tree.map(
     lambda leaf: 2 * leaf, MODEL.init(jax.random.key(0), LETTERS.T, FRAMES, False)
@@ -30,7 +35,7 @@ PARAMS = jax.tree.map(
     steps=st.lists(st.integers(1, 5), min_size=2, max_size=2),
     letters=st.lists(st.integers(1, 6), min_size=2, max_size=2),
 )
-def test_guided_attention_is_that_of_the_loops(seed, steps, letters):
+def test_guided_attention_matches_the_loops(seed, steps, letters):
     weights = np.random.default_rng(seed).uniform(size=(5, 2, 6))
     weights *= np.arange(6) < np.array(letters)[:, None]
     found = guided_attention(weights, np.array(letters), np.array(steps), 0.2)
@@ -43,13 +48,13 @@ def test_guided_attention_is_that_of_the_loops(seed, steps, letters):
         np.testing.assert_allclose(found[row], total / T, rtol=1e-4, atol=1e-6)
 
 
-def test_a_teacher_gives_what_one_step_after_the_other_gives():
+def test_teacher_forcing_matches_single_steps():
     whole = MODEL.apply(PARAMS, LETTERS.T, FRAMES, False)
     memory = MODEL.apply(PARAMS, LETTERS.T, method="encode")
     carry = MODEL.apply(PARAMS, 3, method="start")
     heard = np.zeros((1, 3, MELS))
     for t in range(len(FRAMES)):
-        carry, made = MODEL.apply(PARAMS, memory, carry, heard, memory.exists, method="decode")
+        carry, made = MODEL.apply(PARAMS, memory, carry, heard, memory.valid, method="decode")
         for one, other in zip(made, whole, strict=True):
             np.testing.assert_allclose(one[0], other[t], atol=1e-5)
         heard = FRAMES[t : t + 1, :, -1]
@@ -64,20 +69,20 @@ def test_padding_of_letters_changes_nothing():
     assert not long.weights[..., LETTERS.shape[1] :].any()
 
 
-def test_dropout_is_for_training():
+def test_dropout_applies_in_training_only():
     rngs = [{"dropout": jax.random.key(seed)} for seed in (0, 1)]
     once, again = (MODEL.apply(PARAMS, LETTERS.T, FRAMES, True, rngs=rng).frames for rng in rngs)
     assert np.any(np.asarray(once) != np.asarray(again))
 
 
-def say_slowly(letters: np.ndarray, num_steps: int):
-    """One text [S] without padding, by a loop."""
+def generate_slowly(letters: np.ndarray, num_steps: int):
+    """Generates one text [S] without padding, by a loop."""
     memory = MODEL.apply(PARAMS, letters[:, None], method="encode")
     carry = MODEL.apply(PARAMS, 1, method="start")
     decode = jax.jit(partial(MODEL.apply, PARAMS, memory, method="decode"))
     heard, place, frames, weights = np.zeros((1, 1, MELS)), 0, [], []
     for t in range(num_steps):
-        allowed = np.array([place <= s <= place + LEAP for s in range(len(letters))])[:, None]
+        allowed = np.array([place <= s <= place + MAX_LEAP for s in range(len(letters))])[:, None]
         carry, made = decode(carry, heard, allowed)
         frames.append(made.frames[0, 0])
         weights.append(made.weights[0, 0])
@@ -87,21 +92,21 @@ def say_slowly(letters: np.ndarray, num_steps: int):
     return np.concatenate(frames), np.array(weights), num_steps, False
 
 
-def test_speaking_is_the_loop():
-    said = synthesise(MODEL, PARAMS, jnp.asarray(LETTERS), 12)
+def test_generation_matches_the_loop():
+    said = generate(MODEL, PARAMS, jnp.asarray(LETTERS), 12)
     for row in (1, 2):
         letters = LETTERS[row][LETTERS[row] > 0]
-        frames, weights, steps, stopped = say_slowly(letters, 12)
+        frames, weights, steps, stopped = generate_slowly(letters, 12)
         assert (int(said.steps[row]), bool(said.stopped[row])) == (steps, stopped)
         np.testing.assert_allclose(said.frames[row, : len(frames)], frames, atol=1e-4)
         np.testing.assert_allclose(said.weights[row, :steps, : len(letters)], weights, atol=1e-4)
 
 
-def test_attention_goes_forward():
-    weights = np.asarray(synthesise(MODEL, PARAMS, jnp.asarray(LETTERS), 12).weights)
+def test_attention_moves_forward():
+    weights = np.asarray(generate(MODEL, PARAMS, jnp.asarray(LETTERS), 12).weights)
     places = weights.argmax(-1)
-    assert np.all(places[:, 0] <= LEAP)
-    assert np.all((np.diff(places) >= 0) & (np.diff(places) <= LEAP))
+    assert np.all(places[:, 0] <= MAX_LEAP)
+    assert np.all((np.diff(places) >= 0) & (np.diff(places) <= MAX_LEAP))
 
 
 @given(
@@ -109,29 +114,29 @@ def test_attention_goes_forward():
     longest=st.integers(5, 30),
 )
 def test_phrases_are_the_text_in_pieces(words, longest):
-    found = phrases("  ".join(words), longest)
+    found = split_phrases("  ".join(words), longest)
     assert " ".join(found).split() == words
     for phrase, after in itertools.pairwise(found):
         assert len(phrase) <= max(longest, 7)
         assert len(f"{phrase} {after.split()[0]}") > longest
 
 
-def test_too_long_a_word_is_refused():
-    assert phrases("o" * 20, 10) == ["o" * 20]
+def test_a_word_that_is_too_long_is_refused():
+    assert split_phrases("o" * 20, 10) == ["o" * 20]
     with pytest.raises(ValueError, match="begins with 'oooooooooooooooooooo' has 21 letters; a"):
-        phrases("one " + "o" * 21, 10)
+        split_phrases("one " + "o" * 21, 10)
 
 
-def test_a_text_is_said_in_phrases_with_pauses(monkeypatch):
-    monkeypatch.setattr(speaker, "ITERATIONS", 2)
-    one = Speaker(MODEL, PARAMS, Scale(np.zeros(MELS), np.ones(MELS)), longest=9)
+def test_a_text_is_spoken_in_phrases_with_pauses(monkeypatch):
+    monkeypatch.setattr(text_to_speech, "ITERATIONS", 2)
+    one = TextToSpeech(MODEL, PARAMS, Standardizer(np.zeros(MELS), np.ones(MELS)), longest=9)
     sounds = one(["one three", "two"])
     assert [len(sound.weights[0]) for sound in sounds] == [9, 3]
     for sound in sounds:
         assert len(sound.audio) == (len(sound.weights) * MODEL.reduction - 1) * HOP
     audio, stopped = one.say("one three two")
-    pause = round(speaker.PAUSE * RATE)
+    pause = round(text_to_speech.PAUSE * RATE)
     first, second = (sound.audio for sound in sounds)
     np.testing.assert_array_equal(audio, np.concatenate([first, np.zeros(pause), second]))
     assert stopped == all(sound.stopped for sound in sounds)
-    assert one.seconds_a_second("two") > 0
+    assert one.real_time_factor("two") > 0

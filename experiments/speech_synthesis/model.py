@@ -1,14 +1,14 @@
 """Text to speech: letters to log mel frames, with additive attention.
 
-A bidirectional GRU reads the letters. The decoder makes `reduction` frames a step and is two GRUs:
-the lower one hears the frames made so far, its states are the queries of additive attention over
-the letters, and the upper one reads those states and what they looked at. So, when training gives
-the frames (teacher forcing), each of the three stages runs over all steps at once. What it hears
-of itself goes through a small network with strong dropout (the prenet), so that it learns not to
-trust it.
+A bidirectional GRU reads the letters. The decoder makes `reduction` frames per step and has two
+GRUs: the lower one reads the frames made so far, and its states are the queries of additive
+attention over the letters; the upper one reads those states and the attention's contexts. With
+teacher forcing, where the frames are given, each of the three stages therefore runs over all steps
+at once. The previous frame passes through a small network with strong dropout (the prenet), so that
+the decoder learns not to rely on it.
 
-References: Wang et al. 2017, "Tacotron", https://arxiv.org/abs/1703.10135 (prenet, several frames a
-step); Tachibana et al. 2017, https://arxiv.org/abs/1710.08969 (guided attention).
+References: Wang et al. 2017, "Tacotron", https://arxiv.org/abs/1703.10135 (prenet, several frames
+per step); Tachibana et al. 2017, https://arxiv.org/abs/1710.08969 (guided attention).
 """
 
 from typing import NamedTuple
@@ -26,15 +26,15 @@ from grujax.attention import (
 )
 from grujax.linen import GRU, BidirectionalGRU
 
-PADDING = 0  # no letter
+PADDING = 0  # the id of no letter
 
 
 class Memory(NamedTuple):
-    """A text as the decoder sees it: S letters, batch B."""
+    """An encoded batch of B texts of S letters."""
 
     keys: Array  # [S, B, A], projected
     values: Array  # [S, B, E]
-    exists: Array  # bool [S, B]
+    valid: Array  # bool [S, B]
 
 
 class Carry(NamedTuple):
@@ -45,25 +45,25 @@ class Carry(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What the decoder makes in T steps."""
+    """The decoder's output in T steps."""
 
     frames: Array  # [T, B, reduction, M]
-    stop: Array  # [T, B]: logit of being the last step
-    weights: Array  # [T, B, S]: of the attention
+    stop: Array  # [T, B]: logit that this is the last step
+    weights: Array  # [T, B, S]: attention
 
 
-class Synthesiser(nn.Module):
-    """See the file's docstring. Time-major.
+class Synthesizer(nn.Module):
+    """Letters to frames, see the module's docstring. Time-major.
 
     Attributes:
-      num_letters: V, `PADDING` included.
+      num_letters: V, including `PADDING`.
       num_mels: M.
-      reduction: frames that one step makes.
-      embedding_size: of a letter.
-      encoder_size: of each direction of the encoder; E is twice that.
-      hidden_size: H, of both GRUs of the decoder.
+      reduction: frames per step.
+      embedding_size: the size of a letter's embedding.
+      encoder_size: the size of each direction of the encoder; E is twice that.
+      hidden_size: H, the size of both GRUs of the decoder.
       attention_size: A.
-      prenet_size: of its two layers.
+      prenet_size: the size of its two layers.
       dropout: the rate in the prenet.
     """
 
@@ -94,30 +94,30 @@ class Synthesiser(nn.Module):
 
     def encode(self, letters: Array) -> Memory:
         """Reads letters, int [S, B], padded."""
-        exists = letters != PADDING
+        valid = letters != PADDING
         params = self.encoder.gru_params(self.embedding_size)
-        _, hs = grujax.bidirectional_gru(params, self.embedding(letters), lengths=exists.sum(0))
-        keys = project_keys(AdditiveAttentionParams(**self.attention), hs, mask=exists)
-        return Memory(keys, hs, exists)
+        _, hs = grujax.bidirectional_gru(params, self.embedding(letters), lengths=valid.sum(0))
+        keys = project_keys(AdditiveAttentionParams(**self.attention), hs, mask=valid)
+        return Memory(keys, hs, valid)
 
     def start(self, batch_size: int) -> Carry:
         """The state before the first step."""
-        nothing = jnp.zeros((batch_size, self.hidden_size))
-        return Carry(nothing, nothing)
+        zeros = jnp.zeros((batch_size, self.hidden_size))
+        return Carry(zeros, zeros)
 
     def decode(
-        self, memory: Memory, carry: Carry, heard: Array, allowed: Array, train: bool = False
+        self, memory: Memory, carry: Carry, previous: Array, allowed: Array, train: bool = False
     ) -> tuple[Carry, Step]:
-        """Goes on for T steps: after a teacher's frames, or with T = 1 after its own.
+        """Runs T steps after a teacher's frames, or one step after its own last frame.
 
         Args:
-          memory: of the text.
+          memory: the encoded texts.
           carry: the state before these steps.
-          heard: [T, B, M], at each step the last frame before it.
-          allowed: bool [S, B], the letters that may be looked at.
-          train: whether the prenet drops; it draws from the rng collection "dropout".
+          previous: [T, B, M], the last frame before each step.
+          allowed: bool [S, B], the letters that attention may read.
+          train: whether the prenet applies dropout; needs an rng named "dropout".
         """
-        xs = heard
+        xs = previous
         for layer in self.prenet:
             xs = self.drop(nn.relu(layer(xs)), deterministic=not train)
         lower, queries = grujax.gru(self.lower.gru_params(xs.shape[-1]), xs, carry.lower)
@@ -125,8 +125,8 @@ class Synthesiser(nn.Module):
         context, weights = additive_attention(
             attention, queries, memory.keys, memory.values, mask=allowed
         )
-        seen = jnp.concatenate([queries, context], -1)
-        upper, hs = grujax.gru(self.upper.gru_params(seen.shape[-1]), seen, carry.upper)
+        attended = jnp.concatenate([queries, context], -1)
+        upper, hs = grujax.gru(self.upper.gru_params(attended.shape[-1]), attended, carry.upper)
         outputs = jnp.concatenate([hs, context], -1)
         frames = self.to_frames(outputs).reshape(*hs.shape[:2], self.reduction, self.num_mels)
         return Carry(lower, upper), Step(frames, self.to_stop(outputs)[..., 0], weights)
@@ -135,23 +135,23 @@ class Synthesiser(nn.Module):
         """Teacher forcing: letters [S, B], frames [T, B, reduction, M]."""
         memory = self.encode(letters)
         carry = self.start(letters.shape[1])
-        heard = jnp.concatenate([jnp.zeros_like(frames[:1, :, -1]), frames[:-1, :, -1]])
-        return self.decode(memory, carry, heard, memory.exists, train)[1]
+        previous = jnp.concatenate([jnp.zeros_like(frames[:1, :, -1]), frames[:-1, :, -1]])
+        return self.decode(memory, carry, previous, memory.valid, train)[1]
 
 
 def guided_attention(weights: Array, letters: Array, steps: Array, width: float) -> Array:
-    """How much attention lies off the diagonal, from 0 to 1: the mean over the steps, [B].
+    """The guided attention loss of Tachibana et al. 2017: mean off-diagonal attention, 0 to 1, [B].
 
-    W_ts = 1 - exp(-(s/S - t/T)²/2·width²), as Tachibana et al. 2017 define it.
+    The weights are multiplied by W_ts = 1 - exp(-(s/S - t/T)² / (2·width²)).
 
     Args:
-      weights: [T, B, S].
+      weights: [T, B, S], attention.
       letters: int [B], S of each text.
-      steps: int [B], T of each.
-      width: of the diagonal, as a share of the text.
+      steps: int [B], T of each text.
+      width: the width of the diagonal, as a share of the text.
     """
     times = jnp.arange(weights.shape[0])[:, None, None] / steps[:, None]
-    places = jnp.arange(weights.shape[2]) / letters[:, None]
-    off = 1 - jnp.exp(-((places - times) ** 2) / (2 * width**2))
-    exists = jnp.arange(weights.shape[0])[:, None] < steps
-    return jnp.where(exists, (weights * off).sum(-1), 0).sum(0) / steps
+    positions = jnp.arange(weights.shape[2]) / letters[:, None]
+    penalty = 1 - jnp.exp(-((positions - times) ** 2) / (2 * width**2))
+    valid = jnp.arange(weights.shape[0])[:, None] < steps
+    return jnp.where(valid, (weights * penalty).sum(-1), 0).sum(0) / steps
