@@ -1,14 +1,14 @@
-"""Weights in and out of other frameworks.
+"""Weights in and out of other frameworks, one file per framework.
 
-Each pair `from_X`, `to_X` maps what framework X stores onto `GRUParams` and back. `layers` is what
-`grujax.stacked_gru` takes: a list, each item a `GRUParams` or a pair (forward, backward).
+`from_X` converts what framework X stores to `GRUParams`, and `to_X` converts it back. A stack is
+what `grujax.stacked_gru` takes: a list of layers, each a `GRUParams` or a pair (forward, backward).
 
-Where X stores the same numbers, they are copied, so that there and back is exact to the bit. Where
-it has two biases for one, they are added; where it writes 1 − z for z, the update gate's weights
-change their sign. What X cannot hold is a ValueError that names the tensor.
+If X stores the same numbers, they are copied, and a round trip is exact to the bit. If X has two
+biases per gate, they are added. If X writes 1 − z for z, the update gate's weights change sign.
+What X or `GRUParams` cannot represent raises a ValueError that names the tensor.
 
-Arrays come as JAX arrays: float64 becomes float32 unless `jax_enable_x64` is on. Importing this
-package needs none of the frameworks; a function that does raises ImportError where it is missing.
+The results are JAX arrays: float64 becomes float32 unless `jax_enable_x64` is on. Importing this
+package imports no framework; a function that needs one raises ImportError if it is missing.
 """
 
 from grujax.convert.equinox import from_equinox, to_equinox

@@ -11,23 +11,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from grujax.convert.packing import check_form, join_gates, read_array, require, split_gates
+from grujax.convert.checks import check_form, read_array, require
+from grujax.convert.packing import join_gates, split_gates
 from grujax.params import GRUParams
 
 _LEAVES = ("weight_ih", "weight_hh", "bias", "bias_n")
 
 
 def from_equinox(cell: Any) -> GRUParams:
-    """The parameters of an `equinox.nn.GRUCell`.
+    """Converts an `equinox.nn.GRUCell` to `GRUParams`.
 
     Args:
-        cell: the cell; with `use_bias=False` the biases are zero.
+        cell: the cell, with leaves of any floating dtype. With `use_bias=False` the biases are
+            zero.
 
     Returns:
-        `GRUParams` with `reset_after=True`.
+        `GRUParams` with `reset_after=True`, in the cell's dtype.
 
     Raises:
-        ValueError: if `cell` is no GRU cell, or a shape or dtype does not fit.
+        ValueError: if `cell` is not a GRU cell, or a shape or dtype does not match.
 
     Example:
         >>> import equinox
@@ -56,17 +58,24 @@ def from_equinox(cell: Any) -> GRUParams:
 
 
 def to_equinox(params: GRUParams) -> Any:
-    """An `equinox.nn.GRUCell` with these parameters.
+    """Converts `GRUParams` to an `equinox.nn.GRUCell`.
 
     Args:
         params: `GRUParams` with `reset_after=True`.
 
     Returns:
-        A new `equinox.nn.GRUCell`, called as `cell(x, h)` on one row.
+        A new `equinox.nn.GRUCell` in the dtype of `params`. Call it as `cell(x, h)` on one row.
 
     Raises:
-        ValueError: if `reset_after` is False, which Equinox does not have, or a shape does not fit.
+        ValueError: if `reset_after` is False, which Equinox does not support, or a shape does not
+            match.
         ImportError: if Equinox is not installed.
+
+    Example:
+        >>> from grujax import init_gru
+        >>> cell = to_equinox(init_gru(jax.random.key(0), input_size=3, hidden_size=5))
+        >>> cell(jnp.ones(3), jnp.zeros(5)).shape
+        (5,)
     """
     equinox = require("equinox")
     params = check_form(params, True, "equinox.nn.GRUCell")

@@ -1,4 +1,4 @@
-"""Haiku: `haiku.GRU`, which is the textbook form (`reset_after=False`).
+"""Haiku: `haiku.GRU`, which has the textbook form (`reset_after=False`).
 
 Haiku packs the gates in the order z, r, n along the columns of `w_i [I, 3H]` and `w_h [H, 3H]`,
 and writes h' = (1 − z) ∘ h + z ∘ n: its update gate is 1 − z of ours. It has one bias, `b [3H]`.
@@ -12,31 +12,25 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.convert.packing import (
-    check_form,
-    check_names,
-    join_gates,
-    negate_update,
-    read_array,
-    split_gates,
-)
+from grujax.convert.checks import check_form, check_names, read_array
+from grujax.convert.packing import join_gates, merge_candidate_biases, negate_update, split_gates
 from grujax.params import GRUParams
 
 _ORDER = "zrn"
 
 
 def from_haiku(module_params: Mapping[str, Any]) -> GRUParams:
-    """The parameters of a `haiku.GRU`.
+    """Converts the parameters of a `haiku.GRU` to `GRUParams`.
 
     Args:
-        module_params: the parameters of the module alone, `params["gru"]` as a rule: `w_i`, `w_h`
-            and `b`.
+        module_params: the parameters of the module alone, usually `params["gru"]`: `w_i [I, 3H]`,
+            `w_h [H, 3H]` and `b [3H]`, of any floating dtype.
 
     Returns:
-        `GRUParams` with `reset_after=False` and `b_hn` zero.
+        `GRUParams` with `reset_after=False` and zero `b_hn`.
 
     Raises:
-        ValueError: if a name, shape or dtype does not fit.
+        ValueError: if a name, shape or dtype does not match.
 
     Example:
         >>> import haiku, jax
@@ -60,20 +54,27 @@ def from_haiku(module_params: Mapping[str, Any]) -> GRUParams:
 
 
 def to_haiku(params: GRUParams) -> dict[str, Array]:
-    """The parameters of a `haiku.GRU`; the candidate's bias there is the sum of ours.
+    """Converts `GRUParams` to the parameters of a `haiku.GRU`.
+
+    Haiku has one bias for the candidate: the sum of `b_x[2]` and `b_hn`.
 
     Args:
         params: `GRUParams` with `reset_after=False`.
 
     Returns:
-        `w_i [I, 3H]`, `w_h [H, 3H]` and `b [3H]`: what `params["gru"]` is, as a rule.
+        `w_i [I, 3H]`, `w_h [H, 3H]` and `b [3H]`, usually stored as `params["gru"]`.
 
     Raises:
-        ValueError: if `reset_after` is True, which Haiku does not have, or a shape does not fit.
+        ValueError: if `reset_after` is True, which Haiku does not support, or a shape does not
+            match.
+
+    Example:
+        >>> import jax
+        >>> from grujax import init_gru
+        >>> params = init_gru(jax.random.key(0), input_size=3, hidden_size=5, reset_after=False)
+        >>> {name: array.shape for name, array in to_haiku(params).items()}
+        {'w_i': (3, 15), 'w_h': (5, 15), 'b': (15,)}
     """
     params = check_form(params, False, "haiku.GRU")
-    b_x = params.b_x.at[2].add(params.b_hn)
-    return {
-        name: join_gates(negate_update(gates), _ORDER)
-        for name, gates in (("w_i", params.w_x), ("w_h", params.w_h), ("b", b_x))
-    }
+    arrays = {"w_i": params.w_x, "w_h": params.w_h, "b": merge_candidate_biases(params)}
+    return {name: join_gates(negate_update(gates), _ORDER) for name, gates in arrays.items()}

@@ -1,8 +1,8 @@
-"""Keras: `keras.layers.GRU` and a `keras.layers.Bidirectional` of it.
+"""Keras: `keras.layers.GRU` and a `keras.layers.Bidirectional` around it.
 
 Keras packs the gates in the order z, r, n along the columns of `[I, 3H]` matrices. With
-`reset_after=True` it has two biases for each gate, `[2, 3H]`; those of r and z are added here, and
-on the way back the second one is zero. With `reset_after=False` it has one, `[3H]`.
+`reset_after=True` it has two biases per gate, `[2, 3H]`; `from_keras` adds those of r and z, and
+`to_keras` writes zeros for the recurrent ones. With `reset_after=False` it has one, `[3H]`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grujax.convert.packing import as_pair, join_gates, read_array, split_gates
+from grujax.convert.checks import as_pair, read_array
+from grujax.convert.packing import (
+    PackedWeights,
+    join_gates,
+    merge_candidate_biases,
+    pack_weights,
+    unpack_weights,
+)
 from grujax.layers import Layer
 from grujax.params import GRUParams, check_params
 
@@ -22,20 +29,20 @@ _ORDER = "zrn"
 
 
 def from_keras(weights: Sequence[Any], *, reset_after: bool = True) -> Layer:
-    """The parameters of a Keras GRU layer.
+    """Converts the weights of a Keras GRU layer to `GRUParams`.
 
     Args:
         weights: what `layer.get_weights()` returns: the kernel `[I, 3H]`, the recurrent kernel
-            `[H, 3H]`, and the bias, `[2, 3H]` with `reset_after`, else `[3H]`; without one
-            (`use_bias=False`) it is zero. A Bidirectional layer returns the forward layer's
-            weights and then the backward layer's.
-        reset_after: the layer's own argument of this name, which its weights do not tell.
+            `[H, 3H]`, and the bias, which is `[2, 3H]` with `reset_after` and `[3H]` without.
+            If there is no bias (`use_bias=False`), it is zero. A Bidirectional layer returns the
+            forward layer's weights, then the backward layer's.
+        reset_after: the layer's argument of the same name; the weights do not contain it.
 
     Returns:
         `GRUParams`, or a pair (forward, backward) for a Bidirectional layer.
 
     Raises:
-        ValueError: if the number of arrays, or the shape or dtype of one, does not fit.
+        ValueError: if the number of arrays, a shape or a dtype does not match.
 
     Example:
         >>> weights = [np.ones((3, 15), "f"), np.ones((5, 15), "f"), np.ones((2, 15), "f")]
@@ -49,20 +56,26 @@ def from_keras(weights: Sequence[Any], *, reset_after: bool = True) -> Layer:
 
 
 def to_keras(params: Layer) -> list[np.ndarray]:
-    """The weights of a Keras GRU layer, for `layer.set_weights`.
+    """Converts `GRUParams` to the weights of a Keras GRU layer, for `layer.set_weights`.
 
-    With `reset_after=False` Keras has one bias for the candidate: the sum of ours.
+    With `reset_after=False` Keras has one bias for the candidate: the sum of `b_x[2]` and `b_hn`.
 
     Args:
-        params: `GRUParams`; or a pair (forward, backward), for a Bidirectional layer. Give the
-            Keras layer the `reset_after` of `params`.
+        params: `GRUParams`, or a pair (forward, backward) for a Bidirectional layer. The Keras
+            layer must have the `reset_after` of `params`.
 
     Returns:
-        `[kernel, recurrent_kernel, bias]` as NumPy arrays, see `from_keras`; both directions' for
-        a pair.
+        `[kernel, recurrent_kernel, bias]` as NumPy arrays, with the shapes given in `from_keras`;
+        for a pair, those of both directions.
 
     Raises:
-        ValueError: if a shape does not fit, or the two directions differ in size or form.
+        ValueError: if a shape does not match, or the directions differ in size or reset form.
+
+    Example:
+        >>> from grujax import init_gru
+        >>> params = init_gru(jax.random.key(0), input_size=3, hidden_size=5)
+        >>> [array.shape for array in to_keras(params)]
+        [(3, 15), (5, 15), (2, 15)]
     """
     if isinstance(params, GRUParams):
         return _write(params)
@@ -86,28 +99,20 @@ def _read(weights: Sequence[Any], reset_after: bool) -> GRUParams:
     w_h = read_array("recurrent_kernel", weights[1], "H 3H")
     hidden_size = w_h.shape[0]
     w_x = read_array("kernel", weights[0], "I 3H", H=hidden_size)
-    b_x = b_h = jnp.zeros((3, hidden_size), w_h.dtype)
+    b_x = b_h = jnp.zeros(3 * hidden_size, w_h.dtype)
     if len(weights) == 3 and reset_after:
-        biases = read_array("bias", weights[2], "2 3H", H=hidden_size)
-        b_x, b_h = (split_gates(bias, _ORDER) for bias in biases)
+        b_x, b_h = read_array("bias", weights[2], "2 3H", H=hidden_size)
     elif len(weights) == 3:
-        b_x = split_gates(read_array("bias", weights[2], "3H", H=hidden_size), _ORDER)
-    return GRUParams(
-        w_x=split_gates(w_x, _ORDER),
-        w_h=split_gates(w_h, _ORDER),
-        b_x=b_x.at[:2].add(b_h[:2]),
-        b_hn=b_h[2],
-        reset_after=reset_after,
-    )
+        b_x = read_array("bias", weights[2], "3H", H=hidden_size)
+    return unpack_weights(PackedWeights(w_x, w_h, b_x, b_h), _ORDER, reset_after=reset_after)
 
 
 def _write(params: GRUParams) -> list[np.ndarray]:
     check_params(params)
     params = jax.tree.map(jnp.asarray, params)
+    w_x, w_h, b_x, b_h = pack_weights(params, _ORDER)
     if params.reset_after:
-        b_h = jnp.zeros_like(params.b_x).at[2].set(params.b_hn)
-        bias = jnp.stack([join_gates(params.b_x, _ORDER), join_gates(b_h, _ORDER)])
+        bias = jnp.stack([b_x, b_h])
     else:
-        bias = join_gates(params.b_x.at[2].add(params.b_hn), _ORDER)
-    kernels = join_gates(params.w_x, _ORDER), join_gates(params.w_h, _ORDER)
-    return [np.array(array) for array in (*kernels, bias)]
+        bias = join_gates(merge_candidate_biases(params), _ORDER)
+    return [np.array(array) for array in (w_x, w_h, bias)]

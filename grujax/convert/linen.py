@@ -1,7 +1,7 @@
 """Flax Linen: `flax.linen.GRUCell`, alone, in `nn.RNN` and in `nn.Bidirectional`.
 
-Linen keeps a dense layer for each gate and operand: `ir`, `iz`, `in` with biases, `hr`, `hz`
-without, and `hn` with one. These are the numbers of `GRUParams`, one for one.
+Linen has one dense layer per gate and operand: `ir`, `iz` and `in` with biases, `hr` and `hz`
+without, and `hn` with one. `GRUParams` stores the same numbers.
 """
 
 from __future__ import annotations
@@ -10,37 +10,34 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
+from jax import Array
 
-from grujax.convert.packing import (
-    GATES,
-    as_pair,
-    check_form,
-    check_names,
-    read_array,
-)
+from grujax.convert.checks import as_pair, check_form, check_names, read_array
+from grujax.convert.packing import GATES
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
 _DENSE = tuple(f"{operand}{gate}" for operand in "ih" for gate in GATES)
+_WITH_BIAS = ("ir", "iz", "in", "hn")
 _DIRECTIONS = ("forward_rnn", "backward_rnn")
 
 
 def from_linen(variables: Mapping[str, Any]) -> Layer | list[Layer]:
-    """The parameters of a Linen GRU.
+    """Converts the variables of a Linen GRU to `GRUParams`.
 
     Args:
-        variables: `{"params": ...}` or what is inside: the tree of a `GRUCell`, or of a module
-            that holds one as `cell`, as `nn.RNN` does. Also the tree of an `nn.Bidirectional` of
-            two of these, and of a `grujax.linen.StackedGRU`.
+        variables: `{"params": tree}` or `tree`, of a `GRUCell`, of a module that holds one as
+            `cell` (such as `nn.RNN`), of an `nn.Bidirectional` of two of these, or of a
+            `grujax.linen.StackedGRU`.
 
     Returns:
         `GRUParams` with `reset_after=True`, which is Flax's form; a pair (forward, backward) for
-        `nn.Bidirectional`; a list of these for a stack. (Of a `grujax.linen` module with
-        `reset_after=False`, whose tree is the same, its own method `gru_params` knows the form.)
+        `nn.Bidirectional`; a list of these for a stack. A `grujax.linen` module with
+        `reset_after=False` has the same tree: use its method `gru_params`, which knows the form.
 
     Raises:
-        ValueError: if a name or shape does not belong to a GRU; also for a learned `h0`, which
-            `GRUParams` do not hold.
+        ValueError: if a name or shape does not belong to a GRU. This includes a learned `h0`,
+            which `GRUParams` do not hold.
 
     Example:
         >>> import flax.linen as nn, jax
@@ -48,25 +45,32 @@ def from_linen(variables: Mapping[str, Any]) -> Layer | list[Layer]:
         >>> from_linen(rnn.init(jax.random.key(0), jnp.ones((2, 7, 3)))).w_x.shape
         (3, 3, 5)
     """
-    tree = variables.get("params", variables)
-    return _read(tree, "")
+    return _read(variables.get("params", variables), "")
 
 
 def to_linen(params: Layer | list[Layer]) -> dict[str, Any]:
-    """The variables of a Linen GRU.
+    """Converts `GRUParams` to the variables of a Linen GRU.
 
     Args:
         params: `GRUParams` with `reset_after=True`; or, for the modules of `grujax.linen`, a pair
             (forward, backward) or a list of layers.
 
     Returns:
-        `{"params": tree}` for `flax.linen.GRUCell`; for `nn.RNN`, and `grujax.linen.GRU`, the tree
-        goes under `cell`: `{"params": {"cell": tree}}`. For a tuple of two, those of
+        `{"params": tree}` for `flax.linen.GRUCell`. `nn.RNN` and `grujax.linen.GRU` expect this
+        tree under `cell`: `{"params": {"cell": tree}}`. For a pair, the variables of
         `nn.Bidirectional` and `grujax.linen.BidirectionalGRU`; for a list, those of
         `grujax.linen.StackedGRU`.
 
     Raises:
-        ValueError: if a shape does not fit, or `reset_after` is False, which Flax does not have.
+        ValueError: if a shape does not match, or `reset_after` is False, which Flax does not
+            support.
+
+    Example:
+        >>> import jax
+        >>> from grujax import init_gru
+        >>> variables = to_linen(init_gru(jax.random.key(0), input_size=3, hidden_size=5))
+        >>> variables["params"]["ir"]["kernel"].shape
+        (3, 5)
     """
     if isinstance(params, GRUParams):
         return {"params": _write(params)}
@@ -92,16 +96,16 @@ def _read(tree: Mapping[str, Any], path: str) -> Any:
 def _read_cell(tree: Mapping[str, Any], path: str) -> GRUParams:
     check_names(f"`variables` under `{path}`", tree, _DENSE)
     for name in _DENSE:
-        bias = ["bias"] if name in ("ir", "iz", "in", "hn") else []
+        bias = ["bias"] if name in _WITH_BIAS else []
         check_names(f"`{path}{name}`", tree[name], ["kernel", *bias])
     hidden_size = jnp.shape(tree["hr"]["kernel"])[-1]
 
-    def read(name: str, leaf: str, axes: str, **sizes: int):
+    def read(name: str, leaf: str, axes: str, **sizes: int) -> Array:
         return read_array(f"{path}{name}/{leaf}", tree[name][leaf], axes, H=hidden_size, **sizes)
 
-    w_ir = read("ir", "kernel", "I H")
+    input_size = read("ir", "kernel", "I H").shape[0]
     return GRUParams(
-        w_x=jnp.stack([read(f"i{g}", "kernel", "I H", I=w_ir.shape[0]) for g in GATES]),
+        w_x=jnp.stack([read(f"i{g}", "kernel", "I H", I=input_size) for g in GATES]),
         w_h=jnp.stack([read(f"h{g}", "kernel", "H H") for g in GATES]),
         b_x=jnp.stack([read(f"i{g}", "bias", "H") for g in GATES]),
         b_hn=read("hn", "bias", "H"),

@@ -1,8 +1,7 @@
 """Flax NNX: `flax.nnx.GRUCell`, alone or in `nnx.RNN`.
 
 NNX packs the gates r, z, n along the columns of `dense_i [I, 3H]` and `dense_h [H, 3H]`. Its cell
-has no recurrent bias of the candidate, so a `b_hn` other than zero has no place there;
-`grujax.nnx.GRUCell` has one.
+has no recurrent bias for the candidate, so `b_hn` must be zero; `grujax.nnx.GRUCell` has one.
 """
 
 from __future__ import annotations
@@ -14,40 +13,34 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grujax.convert.packing import check_form, join_gates, read_array, require, split_gates
+from grujax.convert.checks import check_form, read_array, require
+from grujax.convert.packing import join_gates, split_gates
 from grujax.params import GRUParams
 
 _ACTIVATIONS = {"gate_fn": jax.nn.sigmoid, "activation_fn": jnp.tanh}
 
 
 def from_nnx(cell_or_state: Any) -> GRUParams:
-    """The parameters of an NNX GRU cell.
+    """Converts an NNX GRU cell to `GRUParams`.
 
     Args:
         cell_or_state: a `flax.nnx.GRUCell`, a `grujax.nnx.GRUCell`, or a module that holds one as
-            `cell`, as `nnx.RNN` does; or the state of one, `nnx.state(...)`, or that as a dict.
+            `cell`, such as `nnx.RNN`; or the `nnx.state(...)` of one, also as a dict.
 
     Returns:
-        `GRUParams`. A state does not tell the form: it is taken for Flax's, `reset_after=True`.
+        `GRUParams`. A state does not contain the reset form; Flax's, `reset_after=True`, is
+        assumed.
 
     Raises:
-        ValueError: if there is no GRU, a shape does not fit, or the cell has activations other
-            than sigmoid and tanh.
+        ValueError: if there is no GRU, a shape does not match, the cell has activations other than
+            sigmoid and tanh, or the module has a learned `h0`.
 
     Example:
         >>> from flax import nnx
         >>> from_nnx(nnx.GRUCell(3, 5, rngs=nnx.Rngs(0))).w_x.shape
         (3, 3, 5)
     """
-    cell = cell_or_state
-    while (inner := _get(cell, "cell")) is not None:
-        h0 = _get(cell, "h0")
-        if h0 is not None:
-            raise ValueError(
-                f"`h0` of shape {list(jnp.shape(h0))}, a learned initial state, has no place in "
-                "`GRUParams`: convert `cell` alone, and hand `h0` to `gru`."
-            )
-        cell = inner
+    cell = _find_cell(cell_or_state)
     for name, expected in _ACTIVATIONS.items():
         _check_activation(name, getattr(cell, name, expected), expected)
     w_h = read_array("dense_h.kernel", _leaf(cell, "dense_h", "kernel"), "H 3H")
@@ -55,39 +48,45 @@ def from_nnx(cell_or_state: Any) -> GRUParams:
     w_x = read_array("dense_i.kernel", _leaf(cell, "dense_i", "kernel"), "I 3H", H=hidden_size)
     b_x = read_array("dense_i.bias", _leaf(cell, "dense_i", "bias"), "3H", H=hidden_size)
     b_hn = _get(cell, "b_hn")
+    if b_hn is None:
+        b_hn = jnp.zeros(hidden_size, b_x.dtype)
     return GRUParams(
         w_x=split_gates(w_x),
         w_h=split_gates(w_h),
         b_x=split_gates(b_x),
-        b_hn=jnp.zeros(hidden_size, b_x.dtype)
-        if b_hn is None
-        else read_array("b_hn", b_hn, "H", H=hidden_size),
-        reset_after=getattr(cell, "reset_after", True) if _is_module(cell) else True,
+        b_hn=read_array("b_hn", b_hn, "H", H=hidden_size),
+        reset_after=getattr(cell, "reset_after", True),
     )
 
 
 def to_nnx(params: GRUParams) -> Any:
-    """A `flax.nnx.GRUCell` with these parameters.
+    """Converts `GRUParams` to a `flax.nnx.GRUCell`.
 
     Args:
-        params: `GRUParams` with `reset_after=True` and `b_hn` zero. For any others there is
+        params: `GRUParams` with `reset_after=True` and zero `b_hn`. For all others use
             `grujax.nnx.GRUCell`.
 
     Returns:
-        A new `nnx.GRUCell`, to be used alone or in `nnx.RNN`. `nnx.state` gives its parameters,
-        `nnx.update` puts them into a model.
+        A new `nnx.GRUCell`, to be used alone or in `nnx.RNN`. Get its parameters with `nnx.state`
+        and put them into a model with `nnx.update`.
 
     Raises:
-        ValueError: if `b_hn` is not zero or `reset_after` is False, which NNX cannot hold, or a
-            shape does not fit.
+        ValueError: if `b_hn` is not zero or `reset_after` is False, which NNX does not support, or
+            a shape does not match.
         ImportError: if Flax is not installed.
+
+    Example:
+        >>> from grujax import init_gru
+        >>> cell = to_nnx(init_gru(jax.random.key(0), input_size=3, hidden_size=5))
+        >>> cell.dense_i.kernel.shape
+        (3, 15)
     """
     nnx = require("flax.nnx")
     params = check_form(params, True, "flax.nnx.GRUCell")
     if np.any(np.asarray(params.b_hn) != 0):
         raise ValueError(
             f"`b_hn` of shape {list(params.b_hn.shape)} must be zero, because flax.nnx.GRUCell has "
-            "no recurrent bias of the candidate; the largest entry is "
+            "no recurrent bias for the candidate; the largest entry is "
             f"{float(jnp.abs(params.b_hn).max()):.3g}. grujax.nnx.GRUCell has one."
         )
     return nnx.GRUCell(
@@ -101,12 +100,21 @@ def to_nnx(params: GRUParams) -> Any:
     )
 
 
-def _is_module(node: Any) -> bool:
-    return not isinstance(node, Mapping)
+def _find_cell(node: Any) -> Any:
+    """Descends through `cell` to the innermost one."""
+    while (cell := _get(node, "cell")) is not None:
+        h0 = _get(node, "h0")
+        if h0 is not None:
+            raise ValueError(
+                f"`h0` of shape {list(jnp.shape(h0))}, a learned initial state, does not fit into "
+                "`GRUParams`: convert `cell` alone, and pass `h0` to `gru`."
+            )
+        node = cell
+    return node
 
 
 def _get(node: Any, name: str) -> Any:
-    """A part of a module, or of a state; None if there is none."""
+    """A part of a module or of a state; None if it is missing."""
     return node.get(name) if isinstance(node, Mapping) else getattr(node, name, None)
 
 

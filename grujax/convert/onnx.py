@@ -1,8 +1,8 @@
 """ONNX: the weights of GRU nodes.
 
 ONNX packs the gates in the order z, r, h along the rows of `W [D, 3H, I]` and `R [D, 3H, H]`, for
-D directions. `B [D, 6H]` holds two biases for each gate; those of z and r are added here.
-`linear_before_reset` is `reset_after`, and 0 by default.
+D directions. `B [D, 6H]` holds two biases per gate; those of z and r are added.
+`linear_before_reset` is `reset_after`; its default is 0.
 
 Reference: https://onnx.ai/onnx/operators/onnx__GRU.html
 """
@@ -14,34 +14,33 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from grujax.convert.packing import quote, read_array, require, split_gates
+from grujax.convert.checks import quote, read_array, require
+from grujax.convert.packing import PackedWeights, unpack_weights
 from grujax.layers import Layer
-from grujax.params import GRUParams
 
 ORDER = "zrn"
 
-# Between the outputs of one GRU and the inputs of the next these only arrange axes, or act in
-# training alone.
-_ARRANGING = {"Squeeze", "Transpose", "Reshape", "Identity", "Dropout", "Unsqueeze"}
+# Nodes that may connect the GRUs of a stack: they only rearrange axes, or act only in training.
+_CONNECTING = {"Squeeze", "Transpose", "Reshape", "Identity", "Dropout", "Unsqueeze"}
 
 
 def from_onnx(W: Any, R: Any, B: Any = None, *, linear_before_reset: int = 0) -> Layer:  # noqa: N803
-    """The parameters of one ONNX GRU node.
+    """Converts the weights of one ONNX GRU node to `GRUParams`.
 
     Args:
-        W: `[D, 3H, I]`, the input weights; D is 1, or 2 for a bidirectional node.
+        W: `[D, 3H, I]`, the input weights; D is 1, or 2 for a bidirectional node. All arrays may
+            have any floating dtype.
         R: `[D, 3H, H]`, the recurrent weights.
         B: `[D, 6H]`, the biases; zero if None.
-        linear_before_reset: the node's attribute of this name, 0 or 1.
+        linear_before_reset: the node's attribute of the same name, 0 or 1.
 
     Returns:
-        `GRUParams`, or a pair (forward, backward) for D = 2. Those of a node with
-        `direction="reverse"` run by `gru(..., reverse=True)`.
+        `GRUParams`, or a pair (forward, backward) for D = 2. Run those of a node with
+        `direction="reverse"` with `gru(..., reverse=True)`.
 
     Raises:
-        ValueError: if a shape, a dtype or `linear_before_reset` does not fit.
+        ValueError: if a shape, a dtype or `linear_before_reset` is invalid.
 
     Example:
         >>> forward, backward = from_onnx(np.ones((2, 15, 3), "f"), np.ones((2, 15, 5), "f"))
@@ -59,32 +58,44 @@ def from_onnx(W: Any, R: Any, B: Any = None, *, linear_before_reset: int = 0) ->
     biases = jnp.zeros((num_directions, 6 * hidden_size), recurrent.dtype)
     if B is not None:
         biases = read_array("B", B, "D 6H", **sizes)
-    reset_after = bool(linear_before_reset)
     directions = [
-        _read_direction(*arrays, reset_after)
-        for arrays in zip(inputs, recurrent, biases, strict=True)
+        unpack_weights(
+            PackedWeights(w.T, r.T, *jnp.split(b, 2)), ORDER, reset_after=bool(linear_before_reset)
+        )
+        for w, r, b in zip(inputs, recurrent, biases, strict=True)
     ]
     return directions[0] if num_directions == 1 else (directions[0], directions[1])
 
 
 def load_onnx(path: str | os.PathLike, node: str | None = None) -> list[Layer]:
-    """The layers of the GRU in an ONNX file.
+    """Reads the layers of a GRU from an ONNX file.
 
     Args:
         path: the file.
-        node: the name of one GRU node; where it has none, that of its first output. Without it the
-            file must hold one GRU node, or several of which each reads the outputs of another, with
-            nothing but axes rearranged between them: a stack.
+        node: the name of one GRU node, or of its first output if the node has no name. If None,
+            the file must hold one GRU node or a stack: nodes that each read the outputs of the
+            one before, with at most rearranged axes and dropout in between.
 
     Returns:
-        A list with an item for each node, from the bottom up: `GRUParams`, or a pair
-        (forward, backward).
+        A list with one item per node, from the bottom up: `GRUParams`, or a pair
+        (forward, backward), in the file's dtype.
 
     Raises:
-        ValueError: if there is no such GRU; if a weight is not stored in the file; or if a node has
-            what `stacked_gru` does not: direction="reverse", `clip`, activations other than Sigmoid
-            and Tanh, or a stored initial state other than zero.
+        ValueError: if there is no such GRU; if a weight is not stored in the file; or if a node
+            uses what `stacked_gru` does not support: direction="reverse", `clip`, activations other
+            than Sigmoid and Tanh, or a stored initial state other than zero.
         ImportError: if onnx is not installed.
+
+    Example:
+        >>> import jax, onnx, tempfile
+        >>> from grujax import init_gru
+        >>> from grujax.convert import to_onnx
+        >>> layers = [init_gru(jax.random.key(0), input_size=3, hidden_size=5)]
+        >>> with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        ...     onnx.save(to_onnx(layers), file.name)
+        ...     [params] = load_onnx(file.name)
+        >>> params.w_x.shape
+        (3, 3, 5)
     """
     onnx = require("onnx")
     graph = onnx.load(path).graph
@@ -93,12 +104,8 @@ def load_onnx(path: str | os.PathLike, node: str | None = None) -> list[Layer]:
         raise ValueError(f"`{os.fspath(path)}` holds no GRU node.")
     if node is not None and node not in nodes:
         raise ValueError(f"There is no GRU node `{node}`, there is {quote(list(nodes))}.")
-    names = _chain(graph, nodes) if node is None else [node]
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for other in graph.node:
-        if other.op_type == "Constant":
-            values = [a.t for a in other.attribute if a.name == "value"]
-            constants.update(zip(other.output, values, strict=False))
+    names = _order_stack(graph, nodes) if node is None else [node]
+    constants = _constants(graph)
     arrays = {
         name: onnx.numpy_helper.to_array(constants[name])
         for key in names
@@ -108,29 +115,27 @@ def load_onnx(path: str | os.PathLike, node: str | None = None) -> list[Layer]:
     return [_read_node(onnx, key, nodes[key], arrays) for key in names]
 
 
-def _read_direction(w: Array, r: Array, b: Array, reset_after: bool) -> GRUParams:
-    """One direction, `[3H, I]`, `[3H, H]` and `[6H]`."""
-    b_x, b_h = (split_gates(half, ORDER) for half in jnp.split(b, 2))
-    return GRUParams(
-        w_x=split_gates(w.T, ORDER),
-        w_h=split_gates(r.T, ORDER),
-        b_x=b_x.at[:2].add(b_h[:2]),
-        b_hn=b_h[2],
-        reset_after=reset_after,
-    )
+def _constants(graph: Any) -> dict[str, Any]:
+    """The tensors that the graph stores, by name: initializers and Constant nodes."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            values = [a.t for a in node.attribute if a.name == "value"]
+            constants.update(zip(node.output, values, strict=False))
+    return constants
 
 
-def _chain(graph: Any, nodes: dict[str, Any]) -> list[str]:
-    """The names of the GRU nodes from the bottom up, each of which reads the one before."""
-    made_by = {output: n for n in graph.node for output in n.output if output}
+def _order_stack(graph: Any, nodes: dict[str, Any]) -> list[str]:
+    """The names of the GRU nodes from the bottom up; each must read the one before."""
+    producers = {output: n for n in graph.node for output in n.output if output}
     owner = {n.output[0]: name for name, n in nodes.items() if n.output[0]}
     below = {}
     for name, n in nodes.items():
         source = n.input[0]
-        while source not in owner and source in made_by:
-            if made_by[source].op_type not in _ARRANGING:
+        while source not in owner and source in producers:
+            if producers[source].op_type not in _CONNECTING:
                 break
-            source = made_by[source].input[0]
+            source = producers[source].input[0]
         below[name] = owner.get(source)
     above = {under: name for name, under in below.items()}
     order = [name for name, under in below.items() if under is None][:1]
@@ -139,7 +144,7 @@ def _chain(graph: Any, nodes: dict[str, Any]) -> list[str]:
     if len(order) != len(nodes):
         raise ValueError(
             f"The GRU nodes {quote(list(nodes))} are not one stack, in which each reads the "
-            "outputs of the one before; choose one by `node`."
+            "outputs of the one before; select one with `node`."
         )
     return order
 
@@ -153,15 +158,15 @@ def _read_node(onnx: Any, name: str, node: Any, arrays: dict[str, np.ndarray]) -
         if tensor and tensor not in arrays:
             raise ValueError(
                 f"`{letter}` of the GRU node `{name}` is `{tensor}`, which is computed or an input "
-                "of the graph; expected an initializer or a Constant. Fold the file's constants "
-                "first."
+                "of the graph; expected an initializer or a Constant. Fold the constants of the "
+                "file first."
             )
         stored.append(arrays[tensor] if tensor else None)
     initial = arrays.get(inputs[5])
     if initial is not None and np.any(initial != 0):
         raise ValueError(
             f"The GRU node `{name}` has a stored initial state `{inputs[5]}` of shape "
-            f"{list(initial.shape)} that is not zero; `layers` do not hold one."
+            f"{list(initial.shape)} that is not zero; `layers` cannot hold it."
         )
     return from_onnx(*stored, linear_before_reset=attributes.get("linear_before_reset", 0))
 
@@ -170,12 +175,12 @@ def _check_attributes(name: str, attributes: dict[str, Any]) -> None:
     direction = attributes.get("direction", b"forward").decode()
     if direction == "reverse":
         raise ValueError(
-            f'The GRU node `{name}` has direction "reverse" alone, for which a stack has no '
-            "layer: give its weights to `from_onnx`, and run `gru(..., reverse=True)`."
+            f'The GRU node `{name}` has direction "reverse" alone, which a stack does not '
+            "support: pass its weights to `from_onnx`, and run `gru(..., reverse=True)`."
         )
     if attributes.get("clip"):
         raise ValueError(
-            f"The GRU node `{name}` has `clip` = {attributes['clip']}; grujax clips nothing."
+            f"The GRU node `{name}` has `clip` = {attributes['clip']}; grujax does not clip."
         )
     activations = [a.decode() for a in attributes.get("activations", ())]
     if any(

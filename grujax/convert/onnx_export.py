@@ -1,4 +1,4 @@
-"""A stack of GRU layers as an ONNX model."""
+"""Writes a stack of GRU layers as an ONNX model."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from grujax.convert.checks import check_uniform, require, split_directions
 from grujax.convert.onnx import ORDER
-from grujax.convert.packing import check_uniform, directions_of, join_gates, require
+from grujax.convert.packing import pack_weights
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
-# What onnxruntime has loaded since its version 1.8 (2021), and all later ones load. With opset 14
-# GRU took the form that it still has.
+# onnxruntime loads these since version 1.8 (2021). Opset 14 introduced today's form of GRU.
 OPSET = 14
 IR_VERSION = 7
 
@@ -24,28 +24,28 @@ _DTYPES = {"float32": "float", "float16": "float16"}
 def to_onnx(
     layers: Sequence[Layer], *, with_lengths: bool = False, with_initial_state: bool = False
 ) -> Any:
-    """An ONNX model that computes `stacked_gru(layers, xs, h0, lengths=lengths)`.
+    """Writes an ONNX model that computes `stacked_gru(layers, xs, h0, lengths=lengths)`.
 
-    T and B are symbolic: one file runs sequences and batches of every size, but for an empty batch,
-    and T = 0 without `lengths`, on which onnxruntime itself ends the process. N below is the number
-    of layers times that of directions; the states lie layer by layer, forward before backward.
+    T and B are symbolic, so one file runs sequences and batches of every size. Two exceptions make
+    onnxruntime itself crash: an empty batch, and T = 0 without `lengths`. N is the number of layers
+    times the number of directions; the states are ordered by layer, forward before backward.
 
-        inputs     xs [T, B, I];  lengths int32 [B] and h0 [N, B, H] where asked for
+        inputs     xs [T, B, I];  optionally lengths int32 [B] and h0 [N, B, H]
         outputs    hs [T, B, H], or [T, B, 2H];  h_last [N, B, H]
 
     Args:
-        layers: a sequence; each item a `GRUParams`, or a pair (forward, backward).
+        layers: a sequence; each item a `GRUParams` or a pair (forward, backward).
         with_lengths: whether the model has the input `lengths`. As in `gru`, `hs` is zero past a
             row's end, and `h_last` for length 0 is the initial state.
-        with_initial_state: whether the model has the input `h0`; else it is zero.
+        with_initial_state: whether the model has the input `h0`; otherwise it is zero.
 
     Returns:
-        An `onnx.ModelProto` of opset 14 and IR version 7, which onnxruntime loads from 1.8 on.
-        `onnx.save(model, path)` writes it.
+        An `onnx.ModelProto` of opset 14 and IR version 7, for onnxruntime 1.8 or newer. Save it
+        with `onnx.save(model, path)`.
 
     Raises:
-        ValueError: if the layers do not have one hidden size, one number of directions, and in both
-            directions one reset form, or are not all float32 or all float16.
+        ValueError: if the layers differ in hidden size or number of directions, the directions of
+            a layer differ in reset form, or the layers are not all float32 or all float16.
         ImportError: if onnx is not installed.
 
     Example:
@@ -56,7 +56,7 @@ def to_onnx(
         ['xs', 'lengths']
     """
     onnx, parser = require("onnx"), require("onnx.parser")
-    stack = directions_of(layers)
+    stack = split_directions(layers)
     check_uniform(stack, "`to_onnx`")
     dtype = _dtype_of(stack)
     weights: dict[str, np.ndarray] = {}
@@ -74,7 +74,7 @@ def to_onnx(
 def _signature(
     stack: list[tuple[GRUParams, ...]], dtype: str, with_lengths: bool, with_initial_state: bool
 ) -> list[str]:
-    """The head of the model, in ONNX's textual syntax."""
+    """The header of the model, in ONNX's textual syntax."""
     first, num_directions = stack[0][0], len(stack[0])
     states = f"{dtype}[{len(stack) * num_directions},B,{first.hidden_size}]"
     inputs = [f"{dtype}[T,B,{first.input_size}] xs"]
@@ -121,7 +121,7 @@ def _nodes(
         shape,
         *nodes,
         f"h_ran = Concat <axis = 0> ({states})",
-        # Of a row without steps the last state is h0; onnxruntime's GRU node makes it zero.
+        # The last state of a row without steps is h0; onnxruntime's GRU node returns zero.
         "zero = Constant <value = int32 {0}> ()",
         "last_axis = Constant <value = int64[1] {-1}> ()",
         "empty = Equal (lengths, zero)",
@@ -131,27 +131,24 @@ def _nodes(
 
 
 def _weights(index: int, directions: tuple[GRUParams, ...]) -> dict[str, np.ndarray]:
-    """W `[D, 3H, I]`, R `[D, 3H, H]` and B `[D, 6H]` of one layer."""
+    """W `[D, 3H, I]`, R `[D, 3H, H]` and B `[D, 6H]` for one layer."""
     forms = [params.reset_after for params in directions]
     if len(set(forms)) > 1:
         raise ValueError(
             f"A bidirectional GRU node has one reset form; `layers[{index}]` has `reset_after` "
             f"{forms[0]} forward and {forms[1]} backward."
         )
-    b_h = [jnp.zeros_like(params.b_x).at[2].set(params.b_hn) for params in directions]
+    packed = [pack_weights(params, ORDER) for params in directions]
     stacks = {
-        "W": [join_gates(params.w_x, ORDER).T for params in directions],
-        "R": [join_gates(params.w_h, ORDER).T for params in directions],
-        "B": [
-            jnp.concatenate([join_gates(params.b_x, ORDER), join_gates(b, ORDER)])
-            for params, b in zip(directions, b_h, strict=True)
-        ],
+        "W": [weights.w_x.T for weights in packed],
+        "R": [weights.w_h.T for weights in packed],
+        "B": [jnp.concatenate([weights.b_x, weights.b_h]) for weights in packed],
     }
     return {f"{name}_{index}": np.stack(arrays) for name, arrays in stacks.items()}
 
 
 def _dtype_of(stack: list[tuple[GRUParams, ...]]) -> str:
-    """The ONNX name of the one dtype that the layers have."""
+    """The ONNX name of the layers' common dtype; raises ValueError if there is none."""
     names = {
         jnp.result_type(leaf).name
         for directions in stack
@@ -160,7 +157,7 @@ def _dtype_of(stack: list[tuple[GRUParams, ...]]) -> str:
     }
     if len(names) > 1 or not names <= set(_DTYPES):
         raise ValueError(
-            f"`layers` must be all float32 or all float16, which onnxruntime's GRU runs in, got "
+            f"`layers` must be all float32 or all float16, the dtypes of onnxruntime's GRU, got "
             f"{', '.join(sorted(names))}. Cast them first: "
             "`jax.tree.map(lambda leaf: leaf.astype('float32'), layers)`."
         )

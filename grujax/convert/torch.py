@@ -1,10 +1,10 @@
-"""PyTorch: `torch.nn.GRU`, any number of layers, one direction or two.
+"""PyTorch: `torch.nn.GRU` with any number of layers, in one direction or both.
 
-PyTorch packs the gates r, z, n along the rows of `[3H, I]` matrices and has two biases for each:
+PyTorch packs the gates r, z, n along the rows of `[3H, I]` matrices and has two biases per gate:
 
-    r = σ(Wir·x + bir + Whr·h + bhr),  z alike,  n = tanh(Win·x + bin + r ∘ (Whn·h + bhn))
+    r = σ(Wir·x + bir + Whr·h + bhr),  z likewise,  n = tanh(Win·x + bin + r ∘ (Whn·h + bhn))
 
-Those of r and z are added here; on the way back the second one is zero.
+`from_torch` adds those of r and z; `to_torch` writes zeros for the recurrent ones.
 """
 
 from __future__ import annotations
@@ -17,35 +17,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from grujax.convert.packing import (
-    check_form,
-    check_uniform,
-    directions_of,
-    join_gates,
-    quote,
-    read_array,
-    split_gates,
-)
+from grujax.convert.checks import check_form, check_uniform, quote, read_array, split_directions
+from grujax.convert.packing import PackedWeights, pack_weights, unpack_weights
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
 _NAME = re.compile(r"(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>\d+)(?:_reverse)?")
+_NAME_AT_END = re.compile(rf"(?:^|(?<=\.)){_NAME.pattern}$")
 
 
 def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "") -> list[Layer]:
-    """The layers of a `torch.nn.GRU`.
+    """Converts the state dict of a `torch.nn.GRU` to a list of layers.
 
     Args:
-        state_dict: of the module, or of a model that holds it: torch tensors, on any device, or
-            arrays. `batch_first` makes no difference to it; without biases they are zero.
-        prefix: where in the model the GRU is, as in "encoder.gru."; the last dot may be missing.
+        state_dict: the state dict of the module, or of a model that holds it, with torch tensors on
+            any device or arrays, of any floating dtype. `batch_first` does not matter. If there are
+            no biases, they are zero.
+        prefix: where the GRU is in the model, such as "encoder.gru."; the last dot is optional.
 
     Returns:
-        A list with an item for each layer: `GRUParams`, or a pair (forward, backward).
+        A list with one item per layer: `GRUParams`, or a pair (forward, backward), in the dtype of
+        the tensors.
 
     Raises:
-        ValueError: if there is no GRU under `prefix` (the message says where there is one), a name
-            under it is missing or belongs to no GRU, or a tensor has the wrong shape or dtype.
+        ValueError: if there is no GRU under `prefix` (the message lists the prefixes that have
+            one), a name is missing or does not belong to a GRU, or a tensor has the wrong shape or
+            dtype.
 
     Example:
         >>> state_dict = {
@@ -60,12 +57,12 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "") -> list[Layer
     found = {
         name[len(prefix) :]: state_dict[name] for name in state_dict if name.startswith(prefix)
     }
-    num_layers, suffixes, biases = _check_names(found, prefix, list(state_dict))
+    num_layers, suffixes, has_biases = _check_names(found, prefix, list(state_dict))
     layers: list[Layer] = []
-    width: dict[str, int] = {}  # of the inputs, known above the first layer
+    width: dict[str, int] = {}  # the input size, known above the first layer
     for index in range(num_layers):
         directions = [
-            _read_direction(found, prefix, f"_l{index}{suffix}", biases, width)
+            _read_direction(found, prefix, f"_l{index}{suffix}", has_biases, width)
             for suffix in suffixes
         ]
         width = {"I": sum(params.hidden_size for params in directions)}
@@ -74,34 +71,41 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "") -> list[Layer
 
 
 def to_torch(layers: Sequence[Layer]) -> dict[str, np.ndarray]:
-    """The state dict of a `torch.nn.GRU`, as NumPy arrays.
+    """Converts layers to the state dict of a `torch.nn.GRU`, as NumPy arrays.
 
     Load it with `module.load_state_dict({k: torch.tensor(v) for k, v in to_torch(layers).items()})`
     into `torch.nn.GRU(input_size, hidden_size, num_layers, bidirectional=...)`.
 
     Args:
-        layers: a sequence; each item a `GRUParams`, or a pair (forward, backward).
+        layers: a sequence; each item a `GRUParams` or a pair (forward, backward).
 
     Returns:
-        A dict of `weight_ih_l0 [3H, I]`, `weight_hh_l0 [3H, H]`, `bias_ih_l0 [3H]`,
-        `bias_hh_l0 [3H]`, and so on for each layer, and each `..._reverse`.
+        A dict of `weight_ih_l0 [3H, I]`, `weight_hh_l0 [3H, H]`, `bias_ih_l0 [3H]` and
+        `bias_hh_l0 [3H]`; likewise for each further layer, and with the suffix `_reverse` for each
+        backward direction.
 
     Raises:
-        ValueError: if the layers do not have one hidden size and one number of directions, or a
-            layer has `reset_after=False`, which PyTorch does not have.
+        ValueError: if the layers differ in hidden size or number of directions, or a layer has
+            `reset_after=False`, which PyTorch does not support.
+
+    Example:
+        >>> import jax
+        >>> from grujax import init_gru
+        >>> state_dict = to_torch([init_gru(jax.random.key(0), input_size=3, hidden_size=5)])
+        >>> state_dict["weight_ih_l0"].shape
+        (15, 3)
     """
-    stack = directions_of(layers)
+    stack = split_directions(layers)
     check_uniform(stack, "torch.nn.GRU")
     state_dict = {}
     for index, directions in enumerate(stack):
         for params, suffix in zip(directions, ("", "_reverse"), strict=False):
-            params = check_form(params, True, "torch.nn.GRU")
-            b_h = jnp.zeros_like(params.b_x).at[2].set(params.b_hn)
+            packed = pack_weights(check_form(params, True, "torch.nn.GRU"))
             tensors = {
-                "weight_ih": join_gates(params.w_x).T,
-                "weight_hh": join_gates(params.w_h).T,
-                "bias_ih": join_gates(params.b_x),
-                "bias_hh": join_gates(b_h),
+                "weight_ih": packed.w_x.T,
+                "weight_hh": packed.w_h.T,
+                "bias_ih": packed.b_x,
+                "bias_hh": packed.b_h,
             }
             for name, tensor in tensors.items():
                 state_dict[f"{name}_l{index}{suffix}"] = np.array(tensor)
@@ -109,21 +113,22 @@ def to_torch(layers: Sequence[Layer]) -> dict[str, np.ndarray]:
 
 
 def _check_names(
-    found: Mapping[str, Any], prefix: str, everything: list[str]
+    found: Mapping[str, Any], prefix: str, all_names: list[str]
 ) -> tuple[int, list[str], bool]:
-    """The number of layers, the suffixes of the directions, and whether there are biases."""
+    """Returns the number of layers, the suffix of each direction, and whether there are biases."""
     matches = {name: _NAME.fullmatch(name) for name in found}
     unknown = [f"{prefix}{name}" for name, match in matches.items() if not match]
     if unknown or not found:
-        held = sorted({name[: match.start()] for name in everything if (match := _end(name))})
-        where = f"GRUs are under `prefix` {', '.join(f'{p!r}' for p in held) or 'nowhere'}."
+        matched = {name: _NAME_AT_END.search(name) for name in all_names}
+        prefixes = sorted({name[: match.start()] for name, match in matched.items() if match})
+        where = f"GRUs are under `prefix` {', '.join(map(repr, prefixes)) or 'nowhere'}."
         problem = f"names that are not of a GRU: {quote(unknown)}" if unknown else "nothing"
         raise ValueError(f"`state_dict` has {problem} under `prefix` {prefix!r}; {where}")
     kinds = {match["kind"] for match in matches.values() if match}
     num_layers = 1 + max(int(match["layer"]) for match in matches.values() if match)
     suffixes = ["", "_reverse"] if any(name.endswith("_reverse") for name in found) else [""]
-    biases = bool(kinds & {"bias_ih", "bias_hh"})
-    wanted = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if biases else [])]
+    has_biases = bool(kinds & {"bias_ih", "bias_hh"})
+    wanted = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if has_biases else [])]
     missing = [
         f"{prefix}{kind}_l{index}{suffix}"
         for index in range(num_layers)
@@ -133,16 +138,11 @@ def _check_names(
     ]
     if missing:
         raise ValueError(f"`state_dict` misses {quote(missing)} of a GRU of {num_layers} layers.")
-    return num_layers, suffixes, biases
-
-
-def _end(name: str) -> re.Match | None:
-    """The end of a name that is a GRU's."""
-    return re.search(rf"(?:^|(?<=\.)){_NAME.pattern}$", name)
+    return num_layers, suffixes, has_biases
 
 
 def _read_direction(
-    found: Mapping[str, Any], prefix: str, suffix: str, biases: bool, width: dict[str, int]
+    found: Mapping[str, Any], prefix: str, suffix: str, has_biases: bool, width: dict[str, int]
 ) -> GRUParams:
     def read(name: str, axes: str, **sizes: int) -> Array:
         return read_array(
@@ -152,23 +152,18 @@ def _read_direction(
     w_h = read("weight_hh", "3H H")
     hidden_size = w_h.shape[1]
     w_x = read("weight_ih", "3H I", H=hidden_size, **width)
-    b_x = b_h = jnp.zeros((3, hidden_size), w_h.dtype)
-    if biases:
-        b_x = split_gates(read("bias_ih", "3H", H=hidden_size))
-        b_h = split_gates(read("bias_hh", "3H", H=hidden_size))
-    return GRUParams(
-        w_x=split_gates(w_x.T),
-        w_h=split_gates(w_h.T),
-        b_x=b_x.at[:2].add(b_h[:2]),
-        b_hn=b_h[2],
-    )
+    b_x = b_h = jnp.zeros(3 * hidden_size, w_h.dtype)
+    if has_biases:
+        b_x = read("bias_ih", "3H", H=hidden_size)
+        b_h = read("bias_hh", "3H", H=hidden_size)
+    return unpack_weights(PackedWeights(w_x.T, w_h.T, b_x, b_h))
 
 
 def _to_numpy(tensor: Any) -> Any:
-    """A torch tensor as NumPy takes it; anything else as it is."""
+    """Converts a torch tensor to an array; returns anything else unchanged."""
     if not hasattr(tensor, "detach"):
         return tensor
     tensor = tensor.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":  # NumPy has none; by way of float32 it is exact
+    if str(tensor.dtype) == "torch.bfloat16":  # NumPy has no bfloat16; float32 is exact
         return jnp.asarray(tensor.float().numpy(), jnp.bfloat16)
     return tensor.numpy()

@@ -1,4 +1,4 @@
-"""The door of `grujax.convert`: its names, what it imports, and what a missing framework says."""
+"""The package `grujax.convert`: its names, its imports, and its errors for missing frameworks."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from grujax import convert
 from tests.helpers import ROOT, Draw
 
 
-def test_it_exports_the_conversions_alone():
+def test_it_exports_only_the_conversions():
     frameworks = ("torch", "keras", "linen", "nnx", "haiku", "equinox", "onnx", "textbook")
     pairs = {f"{way}_{framework}" for way in ("from", "to") for framework in frameworks}
     assert set(convert.__all__) == {*pairs, "load_onnx"}

@@ -1,4 +1,4 @@
-"""Weights from and to Equinox, whose own cell is the oracle."""
+"""Weights from and to Equinox; its cell is the reference."""
 
 import jax
 import jax.numpy as jnp
@@ -39,13 +39,13 @@ def test_to_equinox_runs_in_equinox():
     assert_close(run_equinox(to_equinox(params)), grujax.gru(params, XS, H0), "float32")
 
 
-def test_there_and_back_is_exact():
+def test_a_round_trip_is_exact():
     params, cell = Draw("params", "float32").params(I, H), random_cell()
     assert_equal(from_equinox(to_equinox(params)), params)
     assert_equal(to_equinox(from_equinox(cell)), cell)
 
 
-def test_what_does_not_fit():
+def test_errors_name_the_tensor():
     cell = equinox.tree_at(lambda cell: cell.weight_ih, random_cell(), jnp.ones((12, I)))
     with pytest.raises(ValueError, match=r"`weight_ih` has shape \[12, 3\], expected \[3H, I\]"):
         from_equinox(cell)

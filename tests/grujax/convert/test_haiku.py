@@ -1,4 +1,4 @@
-"""Weights from and to Haiku, whose own GRU is the oracle."""
+"""Weights from and to Haiku; its GRU is the reference."""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ def test_agrees_with_haiku():
     assert_close(got, model.apply(params, XS, H0), "float32")
 
 
-def test_resets_agree_with_haikus():
+def test_resets_agree_with_haiku():
     params, resets = random_params(), Draw("resets").bools(T, B)
     got = grujax.gru(from_haiku(params["gru"]), XS, resets=resets)
     assert_close(got, model.apply(params, XS, 0 * H0, resets), "float32")
@@ -48,12 +48,12 @@ def test_to_haiku_runs_in_haiku():
     assert_close(got, grujax.gru(params, XS, H0), "float32")
 
 
-def test_there_and_back_is_exact():
+def test_a_round_trip_is_exact():
     params = random_params()["gru"]
     assert_equal(to_haiku(from_haiku(params)), params)
 
 
-def test_what_does_not_fit():
+def test_errors_name_the_tensor():
     params = random_params()
     with pytest.raises(ValueError, match=r"missing: `w_i`, `w_h`, `b`; not of a GRU: `gru`"):
         from_haiku(params)

@@ -1,4 +1,4 @@
-"""Weights from and to Keras, on its JAX backend, whose own run is the oracle."""
+"""Weights from and to Keras with the JAX backend; its layers are the reference."""
 
 import os
 
@@ -15,6 +15,18 @@ keras = pytest.importorskip("keras")
 T, B, I, H = 7, 4, 3, 5  # noqa: E741
 LENGTHS = np.array([7, 4, 1, 6])
 FORMS = pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+# Each reset form and each kind of lengths once; the other pairs are slow.
+FORMS_AND_LENGTHS = pytest.mark.parametrize(
+    ("reset_after", "lengths"),
+    [(True, LENGTHS), (False, None), slow(True, None), slow(False, LENGTHS)],
+    ids=["after-masked", "before-full", "after-full", "before-masked"],
+)
 
 
 def random_weights(reset_after: bool, directions: int = 1) -> list[np.ndarray]:
@@ -43,8 +55,7 @@ def run_keras(layer, xs, lengths=None):
     return states[0] if len(states) == 1 else tuple(states), np.swapaxes(hs, 0, 1)
 
 
-@FORMS
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "masked"])
+@FORMS_AND_LENGTHS
 def test_agrees_with_keras_in_both_directions_of_conversion(reset_after, lengths):
     xs = Draw("xs", "float32").normal(T, B, I)
     layer = layer_of(random_weights(reset_after), reset_after)
@@ -56,8 +67,7 @@ def test_agrees_with_keras_in_both_directions_of_conversion(reset_after, lengths
     assert_close(run_keras(layer, xs, lengths), grujax.gru(params, xs, lengths=lengths), "float32")
 
 
-@FORMS
-@pytest.mark.parametrize("lengths", [None, LENGTHS], ids=["full", "masked"])
+@FORMS_AND_LENGTHS
 def test_a_bidirectional_layer_is_a_pair(reset_after, lengths):
     xs = Draw("xs", "float32").normal(T, B, I)
     weights = random_weights(reset_after, directions=2)
@@ -70,6 +80,7 @@ def test_a_bidirectional_layer_is_a_pair(reset_after, lengths):
     assert_close(run_keras(layer, xs, lengths), got, "float32")
 
 
+@pytest.mark.slow
 @FORMS
 def test_without_a_bias(reset_after):
     xs = Draw("xs", "float32").normal(T, B, I)
@@ -78,7 +89,7 @@ def test_without_a_bias(reset_after):
     assert_close(grujax.gru(params, xs), run_keras(layer, xs), "float32")
 
 
-def test_there_and_back():
+def test_round_trips():
     params = Draw("params", "float32").params(I, H)
     weights = to_keras(params)
     assert all(isinstance(array, np.ndarray) for array in weights)
@@ -105,12 +116,12 @@ def test_there_and_back():
         ([np.ones((I, 12), "f"), np.ones((H, 15), "f")], True, r"`kernel` .*\[3, 12\].* H = 5"),
     ],
 )
-def test_weights_that_do_not_fit(weights, reset_after, message):
+def test_errors_name_the_array(weights, reset_after, message):
     with pytest.raises(ValueError, match=message):
         from_keras(weights, reset_after=reset_after)
 
 
-def test_directions_that_differ():
+def test_directions_must_have_the_same_shapes():
     draw = Draw("pair", "float32")
     with pytest.raises(ValueError, match=r"`bias` .*\[2, 15\] forward and \[15\] backward"):
         to_keras((draw.params(I, H), draw.params(I, H, reset_after=False)))

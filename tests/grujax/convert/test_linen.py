@@ -1,4 +1,4 @@
-"""Weights from and to Flax Linen, whose own modules are the oracle."""
+"""Weights from and to Flax Linen; its modules are the reference."""
 
 import flax.linen as nn
 import jax
@@ -38,7 +38,7 @@ def test_agrees_with_rnn(lengths):
     assert_close(grujax.gru(params, time_major(XS), lengths=lengths), want, "float32")
 
 
-def test_a_cell_a_cell_inside_and_params_alone_are_read():
+def test_reads_a_cell_a_nested_cell_and_a_bare_tree():
     cell = nn.GRUCell(H)
     variables = random_variables(cell, jnp.zeros((B, H)), XS[:, 0])
     params = from_linen(variables)
@@ -68,7 +68,12 @@ def test_both_directions():
 
 
 @pytest.mark.parametrize(
-    ("bidirectional", "merge"), [(False, "concat"), (True, "concat"), (True, "mean")]
+    ("bidirectional", "merge"),
+    [
+        pytest.param(False, "concat", marks=pytest.mark.slow),
+        (True, "concat"),
+        pytest.param(True, "mean", marks=pytest.mark.slow),
+    ],
 )
 def test_a_stack(bidirectional, merge):
     stack = grujax.linen.StackedGRU(H, num_layers=3, bidirectional=bidirectional, merge=merge)
@@ -78,7 +83,7 @@ def test_a_stack(bidirectional, merge):
     assert_equal(to_linen(layers), variables)
 
 
-def test_there_and_back_is_exact():
+def test_a_round_trip_is_exact():
     params = Draw("params", "float32").params(I, H)
     variables = to_linen(params)
     assert_equal(from_linen(variables), params)
@@ -92,7 +97,7 @@ def test_conversion_can_be_traced():
     assert not gradient["params"]["ir"]["kernel"].any()
 
 
-def test_what_does_not_fit():
+def test_errors_name_the_layer():
     variables = to_linen(Draw("params", "float32").params(I, H))
     tree = variables["params"]
     with pytest.raises(ValueError, match=r"missing: `hn`; not of a GRU: `Dense_0`"):

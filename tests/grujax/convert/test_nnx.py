@@ -1,4 +1,4 @@
-"""Weights from and to Flax NNX, whose own modules are the oracle."""
+"""Weights from and to Flax NNX; its modules are the reference."""
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,8 @@ LENGTHS = np.array([7, 4, 1, 6])
 XS = Draw("xs", "float32").normal(T, B, I)
 
 
-def randomise(module):
-    """Random weights and random biases."""
+def randomize(module):
+    """Draws random weights and biases."""
     draw = Draw("nnx", "float32")
     state = jax.tree.map(
         lambda leaf: draw.normal(*leaf.shape, scale=0.6), nnx.state(module, nnx.Param)
@@ -27,7 +27,7 @@ def randomise(module):
 
 
 def random_cell():
-    return randomise(nnx.GRUCell(I, H, rngs=nnx.Rngs(0)))
+    return randomize(nnx.GRUCell(I, H, rngs=nnx.Rngs(0)))
 
 
 def params_without_b_hn():
@@ -44,7 +44,7 @@ def test_agrees_with_rnn(lengths):
     assert_close(got, (h_last, hs * exists[..., None]), "float32")
 
 
-def test_cells_modules_states_and_dicts_are_read():
+def test_reads_cells_modules_states_and_dicts():
     cell = random_cell()
     rnn = nnx.RNN(cell)
     params = from_nnx(cell)
@@ -58,7 +58,7 @@ def test_to_nnx_runs_in_flax():
     assert_close(rnn(XS), grujax.gru(params, XS), "float32")
 
 
-def test_there_and_back_is_exact():
+def test_a_round_trip_is_exact():
     params, cell = params_without_b_hn(), random_cell()
     assert_equal(from_nnx(to_nnx(params)), params)
     assert_equal(
@@ -74,13 +74,13 @@ def test_bfloat16_stays_bfloat16():
 
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_the_cell_of_grujax_keeps_b_hn_and_its_form(reset_after):
-    cell = randomise(grujax.nnx.GRUCell(I, H, reset_after=reset_after, rngs=nnx.Rngs(0)))
+    cell = randomize(grujax.nnx.GRUCell(I, H, reset_after=reset_after, rngs=nnx.Rngs(0)))
     assert_equal(from_nnx(cell), cell.gru_params())
     bare = grujax.nnx.GRUCell(I, H, recurrent_bias=False, rngs=nnx.Rngs(0))
     assert_equal(from_nnx(bare), bare.gru_params())
 
 
-def test_what_nnx_cannot_hold():
+def test_errors_for_parameters_that_nnx_cannot_represent():
     draw = Draw("refused", "float32")
     with pytest.raises(
         ValueError, match=r"`b_hn` of shape \[5\] must be zero, .* largest entry is"
@@ -90,7 +90,7 @@ def test_what_nnx_cannot_hold():
         to_nnx(draw.params(I, H, reset_after=False))
 
 
-def test_what_is_not_read():
+def test_errors_for_modules_that_are_not_a_gru():
     with pytest.raises(ValueError, match=r"`activation_fn` of the cell must be tanh.*'relu'"):
         from_nnx(nnx.GRUCell(I, H, activation_fn=nnx.relu, rngs=nnx.Rngs(0)))
     with pytest.raises(ValueError, match=r"no `dense_h\.kernel`.* got Linear"):
@@ -106,7 +106,7 @@ def test_what_is_not_read():
         from_nnx(nnx.OptimizedLSTMCell(I, H, rngs=nnx.Rngs(0)))
 
 
-def test_other_functions_of_the_same_values_are_the_same_activation():
+def test_an_equivalent_activation_is_accepted():
     cell = nnx.GRUCell(I, H, gate_fn=lambda x: 1 / (1 + jnp.exp(-x)), rngs=nnx.Rngs(0))
     assert from_nnx(cell).input_size == I
 

@@ -1,4 +1,4 @@
-"""Weights from ONNX: the project's own GRU cases, and files of nodes run by onnxruntime."""
+"""Weights from ONNX: the ONNX project's GRU cases, and files that onnxruntime runs."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,14 @@ XS = Draw("xs", "float32").normal(T, B, I)
 
 
 def random_node(directions: int, input_size: int = I, seed: str = "") -> dict[str, np.ndarray]:
-    """W, R and B of a node; both biases of every gate are random."""
+    """Random W, R and B of a node, with both biases of every gate."""
     draw = Draw(f"node {directions} {seed}", "float32")
     shapes = {"W": (3 * H, input_size), "R": (3 * H, H), "B": (6 * H,)}
     return {k: draw.normal(directions, *shape, scale=0.5) for k, shape in shapes.items()}
 
 
-def model_of(text: str, **arrays: np.ndarray):
-    """A model whose graph is given in ONNX's textual syntax."""
+def parse_model(text: str, **arrays: np.ndarray):
+    """A model from a graph in ONNX's textual syntax and its initializers."""
     model = onnx.parser.parse_model(f'<ir_version: 7, opset_import: ["": 14]> {text}')
     for name, array in arrays.items():
         model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
@@ -35,7 +35,7 @@ def one_node(attributes: str = "hidden_size = 5", inputs: str = "xs, W, R, B", *
     text = (
         f"g (float[T,B,3] xs) => (float[T,D,B,5] Y) {{ Y, last = GRU <{attributes}> ({inputs}) }}"
     )
-    return model_of(text, **arrays)
+    return parse_model(text, **arrays)
 
 
 def load(tmp_path, model, node=None):
@@ -51,7 +51,7 @@ def run_onnx(model, **inputs):
 
 
 def cases_of_the_onnx_project() -> dict:
-    """name -> (node, inputs, outputs), made by the functions that write the project's own tests."""
+    """name -> (node, inputs, outputs), from the code that generates the ONNX project's tests."""
     from onnx.backend.test.case.node import gru
 
     cases = {}
@@ -104,7 +104,7 @@ def test_a_case_of_the_onnx_project(name):
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 def test_agrees_with_onnxruntime(direction, linear_before_reset):
     weights = random_node(2 if direction == "bidirectional" else 1)
-    model = model_of(
+    model = parse_model(
         f"""g (float[T,B,3] xs, int32[B] lengths) => (float[T,D,B,5] Y, float[D,B,5] last) {{
           Y, last = GRU <hidden_size = 5, direction = "{direction}",
             linear_before_reset = {linear_before_reset}> (xs, W, R, B, lengths)
@@ -144,7 +144,7 @@ STACK = """g (float[T,B,3] xs, float[2,B,5] h0) => (float[T,B,10] hs) {
 def stack_model():
     arrays = {f"{k}_0": v for k, v in random_node(2).items()}
     arrays |= {f"{k}_1": v for k, v in random_node(2, 2 * H, "above").items()}
-    model = model_of(STACK, **arrays)
+    model = parse_model(STACK, **arrays)
     gru_nodes = [node for node in model.graph.node if node.op_type == "GRU"]
     gru_nodes[0].name, gru_nodes[1].name = "below", "above"
     return model
@@ -159,7 +159,7 @@ def test_chained_nodes_are_a_stack(tmp_path):
     assert_equal(load(tmp_path, model, node="above"), layers[1:])
 
 
-def test_a_node_without_a_name_goes_by_its_output(tmp_path):
+def test_a_node_without_a_name_is_found_by_its_output(tmp_path):
     model = one_node()
     assert_equal(load(tmp_path, model, node="Y"), load(tmp_path, model))
 
@@ -173,9 +173,12 @@ def test_weights_may_be_constants(tmp_path):
     assert_equal(load(tmp_path, model), load(tmp_path, one_node()))
 
 
-@pytest.mark.filterwarnings("ignore")  # this exporter is the old one; the new one needs onnxscript
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore"
+)  # the old exporter is deprecated; the new one needs onnxscript
 @pytest.mark.parametrize("batch_first", [False, True])
-def test_a_file_that_torch_exported(tmp_path, batch_first):
+def test_reads_a_file_that_torch_exported(tmp_path, batch_first):
     torch = pytest.importorskip("torch", reason="PyTorch is installed on one Python version")
     module = torch.nn.GRU(I, H, num_layers=2, bidirectional=True, batch_first=batch_first)
     draw = Draw("torch", "float32")
@@ -201,19 +204,19 @@ def test_a_file_that_torch_exported(tmp_path, batch_first):
             r"stored initial state `h0` of shape \[1, 1, 5\]",
         ),
         (one_node(B=np.ones((1, 3 * H), "f")), r"`B` has shape \[1, 15\], expected \[D, 6H\]"),
-        (model_of("g (float[T] xs) => (float[T] y) { y = Abs (xs) }"), "holds no GRU node"),
+        (parse_model("g (float[T] xs) => (float[T] y) { y = Abs (xs) }"), "holds no GRU node"),
     ],
     ids=["clip", "activation", "reverse", "computed", "initial state", "shape", "none"],
 )
-def test_what_is_not_read(tmp_path, model, message):
+def test_unsupported_nodes_raise(tmp_path, model, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, model)
 
 
-def test_default_activations_may_be_spelt_out(tmp_path):
+def test_default_activations_may_be_explicit(tmp_path):
     plain = 'hidden_size = 5, direction = "bidirectional"'
-    spelt = f'{plain}, activations = ["Sigmoid", "Tanh", "sigmoid", "Tanh"]'
-    assert_equal(load(tmp_path, one_node(spelt)), load(tmp_path, one_node(plain)))
+    explicit = f'{plain}, activations = ["Sigmoid", "Tanh", "sigmoid", "Tanh"]'
+    assert_equal(load(tmp_path, one_node(explicit)), load(tmp_path, one_node(plain)))
 
 
 def test_a_stored_initial_state_of_zeros_is_the_default(tmp_path):
@@ -228,16 +231,16 @@ PARALLEL = """g (float[T,B,3] xs) => (float[T,D,B,5] sum) {
 }"""
 
 
-def test_nodes_that_are_no_stack_are_named(tmp_path):
-    model = model_of(PARALLEL, **random_node(1))
-    with pytest.raises(ValueError, match=r"`Y_0`, `Y_1` are not one stack.*by `node`"):
+def test_nodes_that_do_not_form_a_stack_raise(tmp_path):
+    model = parse_model(PARALLEL, **random_node(1))
+    with pytest.raises(ValueError, match=r"`Y_0`, `Y_1` are not one stack.*with `node`"):
         load(tmp_path, model)
     with pytest.raises(ValueError, match=r"no GRU node `Y_2`, there is `Y_0`, `Y_1`"):
         load(tmp_path, model, node="Y_2")
     assert len(load(tmp_path, model, node="Y_1")) == 1
 
 
-def test_arrays_that_do_not_fit():
+def test_errors_name_the_array():
     weights = random_node(2)
     with pytest.raises(ValueError, match=r"`W` has shape \[1, 15, 3\], .*D = 2 and H = 5"):
         from_onnx(weights["W"][:1], weights["R"])
@@ -250,7 +253,7 @@ def test_arrays_that_do_not_fit():
 
 
 @pytest.mark.parametrize("reset_after", [True, False])
-def test_there_and_back_is_exact(tmp_path, reset_after):
+def test_a_round_trip_is_exact(tmp_path, reset_after):
     draw = Draw("params", "float32")
     layers = [tuple(draw.params(size, H, reset_after) for _ in range(2)) for size in (I, 2 * H)]
     assert_equal(load(tmp_path, to_onnx(layers)), layers)

@@ -1,4 +1,4 @@
-"""The textbook's matrices, against a transcription of its equations."""
+"""The textbook form, compared with a transcription of its equations."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def random_weights(biases: bool = True) -> list[np.ndarray]:
 
 
 def run_textbook(w_z, w_r, w_h, b_z=0.0, b_r=0.0, b_h=0.0):
-    """The equations as they are printed, for one column [h, x] at a time."""
+    """The equations as printed, for one column [h, x] at a time."""
 
     def sigmoid(a):
         return 1 / (1 + np.exp(-a))
@@ -50,7 +50,7 @@ def test_to_textbook_agrees_with_the_equations():
     assert_close(got, grujax.gru(params, XS, H0), "float32")
 
 
-def test_there_and_back_is_exact():
+def test_a_round_trip_is_exact():
     weights = random_weights()
     assert_equal(list(to_textbook(from_textbook(*weights))), weights)
     assert to_textbook(from_textbook(*weights))._fields == (
@@ -63,7 +63,7 @@ def test_there_and_back_is_exact():
     )
 
 
-def test_what_does_not_fit():
+def test_errors_name_the_matrix():
     w_z, w_r, w_h, b_z, *_ = random_weights()
     with pytest.raises(ValueError, match=r"`w_h` has shape \[5, 7\], expected .*H = 5 and W = 8"):
         from_textbook(w_z, w_r, w_h[:, 1:])
