@@ -163,5 +163,5 @@ def test_the_names_of_the_old_module_are_deprecated(name):
 
 
 def test_the_old_module_has_no_other_names():
-    with pytest.raises(AttributeError, match="'grujax.kernels' has no attribute 'digest'"):
+    with pytest.raises(AttributeError, match=r"'grujax\.kernels' has no attribute"):
         importlib.import_module("grujax.kernels").digest  # noqa: B018

@@ -1,8 +1,10 @@
-"""What belongs to the native kernel alone: where it runs, where it does not, and exactness."""
+"""The native kernel: where it runs and where it does not, and exactness."""
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ def test_a_training_step_calls_the_kernel_twice():
 
 
 @pytest.mark.parametrize("platform", ["cpu", "cuda"])
-def test_an_exported_program_holds_the_scan(platform):
+def test_an_exported_program_contains_the_scan(platform):
     draw = Draw("export", "float32")
     arguments = draw.params(3, 5), jnp.asarray(draw.normal(4, 2, 3))
     program = jax.jit(jax.grad(loss))
@@ -37,7 +39,7 @@ def test_an_exported_program_holds_the_scan(platform):
         assert_close(exported.call(*arguments), program(*arguments), "float32")
 
 
-def test_other_dtypes_are_refused_by_name_and_run_as_the_scan_by_default(x64):
+def test_other_dtypes_raise_by_name_and_use_the_scan_by_default(x64):
     draw = Draw("dtypes", "float64")
     params, xs = draw.params(3, 5), draw.normal(4, 2, 3)
     with pytest.raises(ValueError, match="float32 or bfloat16, got float64"):
@@ -47,16 +49,16 @@ def test_other_dtypes_are_refused_by_name_and_run_as_the_scan_by_default(x64):
 
 
 @pytest.mark.parametrize(
-    ("mapped", "rows", "units", "pays"),
+    ("mapped", "rows", "units", "is_faster"),
     [(1, 7, 419, False), (1, 8, 419, True), (1, 7, 418, True), (2, 4, 419, True)],
 )
-def test_a_few_rows_of_large_weights_run_as_the_scan(mapped, rows, units, pays):
+def test_a_few_rows_with_large_weights_use_the_scan(mapped, rows, units, is_faster):
     params = jax.eval_shape(lambda: grujax.init_gru(jax.random.key(0), 3, units))
     xs = jax.ShapeDtypeStruct((mapped, 5, rows, 3), jnp.float32)
     program = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))
     text = program.lower(params, xs).as_text()
-    assert ("@grujax_forward(" in text) == pays  # the rows of all at once
-    assert ("@grujax_backward(" in text) == pays
+    assert ("@grujax_forward(" in text) == is_faster  # all rows count
+    assert ("@grujax_backward(" in text) == is_faster
 
 
 @pytest.mark.parametrize("axes", [(0, None), (0, 0), (None, 0)], ids=["models", "both", "data"])
@@ -118,7 +120,7 @@ def test_both_directions_are_one_call_and_agree_with_plain(options, reset_after)
 @pytest.mark.parametrize(
     "options", [{"stop_gradient_every": 4}, {}], ids=["truncated", "unlike directions"]
 )
-def test_directions_that_do_not_fit_together_run_one_after_the_other(options):
+def test_directions_that_cannot_share_a_call_use_two(options):
     arguments = pair_of(hidden=(5, 5) if options else (5, 4))
     got = pair_gradients("native", options)
     assert got.lower(*arguments).as_text().count("@grujax_forward(") >= 2
@@ -145,7 +147,7 @@ def test_both_directions_under_vmap_are_one_call(axes):
     assert_close(mapped("native")(*arguments), mapped("plain")(*arguments), "float32")
 
 
-def test_the_gradient_of_both_directions_has_a_gradient_and_leaves_by_export():
+def test_both_directions_have_second_derivatives_and_export():
     options = PAIR_OPTIONS["everything"]
 
     def second(implementation, *arguments):
@@ -165,30 +167,72 @@ def test_the_gradient_of_both_directions_has_a_gradient_and_leaves_by_export():
 # --- exactness ----------------------------------------------------------------------------------
 
 
-def random_case(index: int):
-    """Parameters, inputs, and options of `gru`."""
-    draw = Draw(f"fuzz {index}", "float32")
-    rng = draw.rng
+class Program(NamedTuple):
+    """One compiled program: a shape, and the options that are not data."""
+
+    steps: int
+    batch: int
+    inputs: int
+    hidden: int
+    reset_after: bool = True
+    static: tuple[tuple[str, Any], ...] = ()  # options of `gru`
+    has: tuple[str, ...] = ()  # of "lengths", "resets", "reset_state", "key"
+
+
+class Draws(NamedTuple):
+    """What one program is run on; `options` are arrays."""
+
+    params: grujax.GRUParams
+    xs: np.ndarray
+    options: dict[str, Any]
+
+
+def draw_data(program: Program, seed: str) -> Draws:
+    draw = Draw(seed, "float32")
+    steps, batch, inputs, hidden = program[:4]
+    params = draw.params(inputs, hidden, reset_after=program.reset_after)
+    params = jax.tree.map(lambda leaf: leaf / max(1, hidden / 8) ** 0.5, params)
+    options: dict[str, Any] = {"h0": draw.normal(batch, hidden)}
+    if "lengths" in program.has:
+        options["lengths"] = draw.rng.integers(0, steps + 1, batch)
+    if "resets" in program.has:
+        options["resets"] = draw.bools(steps, batch, rate=0.2)
+    if "reset_state" in program.has:
+        options["reset_state"] = draw.normal(batch, hidden)
+    if "key" in program.has:
+        options["key"] = jax.random.key(int(draw.rng.integers(1 << 30)))
+    return Draws(params, draw.normal(steps, batch, inputs), options)
+
+
+def random_program(index: int) -> Program:
+    rng = Draw(f"fuzz {index}", "float32").rng
     steps, batch = int(rng.integers(1, 60)), int(rng.integers(1, 40))
     inputs, hidden = int(rng.integers(1, 50)), int(rng.integers(1, 70))
-    params = draw.params(inputs, hidden, reset_after=bool(rng.integers(2)))
-    params = jax.tree.map(lambda leaf: leaf / max(1, hidden / 8) ** 0.5, params)
-    options: dict = {"reverse": bool(rng.integers(2)), "h0": draw.normal(batch, hidden)}
+    static: dict[str, Any] = {"reverse": bool(rng.integers(2))}
+    has = [name for name in ("lengths", "resets", "key") if rng.integers(2)]
+    if "resets" in has and not static["reverse"] and rng.integers(2):
+        has.append("reset_state")
     if rng.integers(2):
-        options["lengths"] = rng.integers(0, steps + 1, batch)
+        static["zoneout"] = 0.3
     if rng.integers(2):
-        options["resets"] = draw.bools(steps, batch, rate=0.2)
-        if not options["reverse"] and rng.integers(2):
-            options["reset_state"] = draw.normal(batch, hidden)
-    if rng.integers(2):
-        options["key"] = jax.random.key(index)
-    if rng.integers(2):
-        options["zoneout"] = 0.3
-    if rng.integers(2):
-        options["recurrent_dropout"] = 0.25
+        static["recurrent_dropout"] = 0.25
     if rng.integers(4) == 0:
-        options["stop_gradient_every"] = int(rng.integers(1, 30))
-    return params, draw.normal(steps, batch, inputs), options
+        static["stop_gradient_every"] = int(rng.integers(1, 30))
+    reset_after = bool(rng.integers(2))
+    return Program(steps, batch, inputs, hidden, reset_after, tuple(static.items()), tuple(has))
+
+
+@partial(jax.jit, static_argnames=("static", "implementation"))
+def outputs_and_gradients(data: Draws, static, implementation):
+    draw = Draw("cotangents", data.xs.dtype)
+    options = dict(data.options)
+
+    def run(params, xs, h0):
+        arrays = {**options, "h0": h0}
+        return grujax.gru(params, xs, **arrays, **dict(static), implementation=implementation)
+
+    outputs, pull_back = jax.vjp(run, data.params, data.xs, options["h0"])
+    return outputs, pull_back(jax.tree.map(lambda out: draw.normal(*out.shape), outputs))
 
 
 def as_float64(tree):
@@ -197,44 +241,56 @@ def as_float64(tree):
     )
 
 
-def outputs_and_gradients(params, xs, options, implementation):
-    h0 = options["h0"]
-    more = {name: value for name, value in options.items() if name != "h0"}
-    draw = Draw("cotangents", xs.dtype)
-
-    @jax.jit
-    def run(params, xs, h0):
-        outputs, pull_back = jax.vjp(
-            lambda *a: grujax.gru(*a, **more, implementation=implementation), params, xs, h0
-        )
-        return outputs, pull_back(jax.tree.map(lambda out: draw.normal(*out.shape), outputs))
-
-    return run(params, xs, h0)
-
-
-def check_cases(indices):
-    for index in indices:
-        params, xs, options = random_case(index)
-        got = outputs_and_gradients(params, xs, options, "native")
-        if "key" in options:  # the masks are drawn in the state's dtype
-            want, tolerance = outputs_and_gradients(params, xs, options, "plain"), None
+def check_program(program: Program, seeds: Iterable[str]) -> None:
+    """Compares the kernel with `"plain"`, in float64 unless random masks are drawn."""
+    for seed in seeds:
+        data = draw_data(program, seed)
+        got = outputs_and_gradients(data, program.static, "native")
+        if "key" in program.has:  # the masks are drawn in the state's dtype
+            want, tolerance = outputs_and_gradients(data, program.static, "plain"), None
         else:
             with jax.enable_x64(True):
-                want = outputs_and_gradients(
-                    as_float64(params), as_float64(xs), as_float64(options), "plain"
-                )
+                want = outputs_and_gradients(as_float64(data), program.static, "plain")
             tolerance = TOLERANCE["float32"]
         assert_close(got, want, "float32", tolerance=tolerance)
 
 
-def test_random_cases_agree_with_plain():
-    check_cases(range(12))
+MASKED = ("lengths", "resets")
+# Units of less than a vector, of whole vectors and of a rest; batches of one task and of several;
+# sequences of one time window and of several.
+PROGRAMS = {
+    "reset state": Program(37, 13, 9, 33, True, (), (*MASKED, "reset_state")),
+    "reset before, reverse": Program(21, 40, 20, 65, False, (("reverse", True),), MASKED),
+    "truncated, no masks": Program(50, 5, 3, 16, True, (("stop_gradient_every", 7),)),
+    "reset before, expected zoneout": Program(12, 30, 17, 47, False, (("zoneout", 0.3),), MASKED),
+    "drawn masks, reverse": Program(
+        19,
+        7,
+        1,
+        5,
+        True,
+        (("reverse", True), ("zoneout", 0.3), ("recurrent_dropout", 0.25)),
+        (*MASKED, "key"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_random_data_agree_with_plain(name):
+    check_program(PROGRAMS[name], (f"{name} {index}" for index in range(5)))
 
 
 @pytest.mark.slow
+def test_random_programs_agree_with_plain():
+    for index in range(12):
+        check_program(random_program(index), [f"fuzz {index}"])
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(2))
-def test_many_random_cases_agree_with_plain(part):
-    check_cases(range(12 + 50 * part, 12 + 50 * (part + 1)))
+def test_many_random_programs_agree_with_plain(part):
+    for index in range(12 + 50 * part, 12 + 50 * (part + 1)):
+        check_program(random_program(index), [f"fuzz {index}"])
 
 
 def run_python(code: str, *arguments: str) -> str:
@@ -262,7 +318,7 @@ def check(got):
 """
 
 
-def test_several_devices_run_at_once():
+def test_several_devices_run_in_parallel():
     code = """
 import jax
 jax.config.update("jax_num_cpu_devices", 5)  # gives XLA five threads, however few cores there are
@@ -282,7 +338,7 @@ check(jax.jit(step)(params, xs))
     run_python(code)
 
 
-def test_a_fresh_process_runs_what_the_compilation_cache_holds(tmp_path):
+def test_a_new_process_runs_a_program_from_the_compilation_cache(tmp_path):
     code = """
 import sys, jax
 jax.config.update("jax_compilation_cache_dir", sys.argv[1])
@@ -306,11 +362,11 @@ children = []
 for _ in range(3):
     child = os.fork()
     if child == 0:
-        exec(sys.argv[1]) if False else exec(CODE)
+        exec(CODE)
         os._exit(0)
     children.append(child)
 assert all(os.waitpid(child, 0)[1] == 0 for child in children)
 """
     body = COMMON + "check(jax.jit(step)(params, xs))"
-    code = code.replace("exec(sys.argv[1]) if False else exec(CODE)", f"exec({body!r}, {{}})")
+    code = code.replace("exec(CODE)", f"exec({body!r}, {{}})")
     run_python(code)
