@@ -5,16 +5,18 @@
     result.best("loss")
 
 `train(key, **hyperparameters) -> metrics` is a pure JAX function; `run` says what that means.
-`population` and `successive_halving` compare trainings while they run: they take a training in
-three parts, `init`, `step` and `evaluate`.
+`population` and `successive_halving` compare trainings while they run; they take a training in
+three parts: `init`, `step` and `evaluate`.
 """
 
-from grujax.sweep.halving import successive_halving
-from grujax.sweep.population_based import lineage, population
+from grujax.sweep.distributions import choice, integer, log_uniform, uniform
+from grujax.sweep.plan import trial_key
+from grujax.sweep.population.halving import successive_halving
+from grujax.sweep.population.training import lineage, population
 from grujax.sweep.result import PopulationResult, SweepResult
-from grujax.sweep.running import run, trial_key
+from grujax.sweep.running import run
 from grujax.sweep.selection import perturb, resample, truncation
-from grujax.sweep.trials import choice, grid, integer, log_uniform, sample, uniform
+from grujax.sweep.trials import grid, sample
 
 __all__ = [
     "PopulationResult",

@@ -1,4 +1,4 @@
-"""The figure of a sweep: parallel coordinates, each hyperparameter alone, learning curves."""
+"""The figure of a sweep: parallel coordinates, single hyperparameters, learning curves."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 _BEST = "tab:red"
 _DIVERGED = "0.75"
-_COLUMNS = 4  # of small plots in a row
-_TICKS = 6  # of an axis that has a tick at every value
-_REACH = 4.0  # distances of the quartiles beyond which a value is an outlier
-_DECADES = 1.5  # from which on an axis is logarithmic
+_COLUMNS = 4  # small plots per row
+_TICKS = 6  # an axis with at most this many values has a tick at each
+_REACH = 4.0  # outliers are farther from the quartiles than this many interquartile ranges
+_DECADES = 1.5  # an axis that spans more is logarithmic
 
 
 def plot_sweep(result: SweepResult, metric: str, mode: str) -> Figure:
@@ -38,28 +38,28 @@ def plot_sweep(result: SweepResult, metric: str, mode: str) -> Figure:
         height_ratios=[3.2, *[2.6 * row for row in rows if row]],
         squeeze=False,
     )[:, 0]
-    colours = _colours(result.scalar(metric), mode)
-    _draw_parallel(parts[0], result, metric, best, colours)
+    colors = _colors(result.scalar(metric), mode)
+    _draw_parallel(parts[0], result, metric, best, colors)
     _draw_metric(parts[1], result, metric, best)
     if curves:
         _draw_curves(parts[2], result, curves, best)
     return figure
 
 
-def _draw_parallel(part: Any, result: SweepResult, metric: str, best: int, colours: Any) -> None:
-    """A line a trial through its value on each axis, the best one on top."""
+def _draw_parallel(part: Any, result: SweepResult, metric: str, best: int, colors: Any) -> None:
+    """One line per trial through its value on each axis, the best one on top."""
     axis = part.subplots()
     columns = result.trials | {metric: result.scalar(metric)}
     scaled = [_scale(values, clip=name == metric) for name, values in columns.items()]
     heights = np.stack([height for height, _ in scaled], axis=1)  # [n, columns]
     positions = np.arange(len(columns))
-    order = np.argsort(np.where(np.isnan(heights[:, -1]), -1, colours[1]), kind="stable")
+    order = np.argsort(np.where(np.isnan(heights[:, -1]), -1, colors[1]), kind="stable")
     for index in order:
         diverged = np.isnan(heights[index, -1])
         axis.plot(
             positions,
             heights[index],
-            color=_DIVERGED if diverged else colours[0][index],
+            color=_DIVERGED if diverged else colors[0][index],
             linestyle=":" if diverged else "-",
             linewidth=1,
             alpha=0.8,
@@ -91,7 +91,7 @@ def _draw_parallel(part: Any, result: SweepResult, metric: str, best: int, colou
 def _draw_metric(part: Any, result: SweepResult, metric: str, best: int) -> None:
     """The metric against each hyperparameter; diverged trials as ticks at the upper edge."""
     values = result.scalar(metric)
-    shown = np.clip(values, *_limits(values))  # what lies beyond the edge is drawn on it
+    shown = np.clip(values, *_limits(values))  # outliers are drawn on the edge
     axes = _small_axes(part, list(result.trials), sharey=True)
     for axis, (name, array) in zip(axes, result.trials.items(), strict=True):
         numbers, labels = _numbers(array)
@@ -137,8 +137,8 @@ def _small_axes(part: Any, names: list[str], sharey: bool) -> list[Axes]:
     return list(axes[: len(names)])
 
 
-def _colours(values: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """A colour for each trial by its rank, and the rank itself: 1 is best, and drawn last."""
+def _colors(values: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray]:
+    """A color for each trial by its rank, and the rank in [0, 1]: 1 is best, and drawn last."""
     from matplotlib import colormaps
 
     order = np.argsort(np.argsort(np.where(np.isnan(values), np.inf, values)))
@@ -148,11 +148,11 @@ def _colours(values: np.ndarray, mode: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _scale(values: np.ndarray, clip: bool) -> tuple[np.ndarray, list[tuple[float, str]]]:
-    """Heights in [0, 1], NaN where there is no number, and ticks: (height, label)."""
+    """Heights in [0, 1], NaN for missing numbers, and ticks: (height, label)."""
     numbers, labels = _numbers(values)
     wide = labels is None and _is_wide(numbers)
     lo, hi = _limits(numbers) if clip else (np.nanmin(numbers), np.nanmax(numbers))
-    forward, back = (np.log10, np.float_power) if wide else (np.asarray, None)
+    forward = np.log10 if wide else np.asarray
     span = forward(hi) - forward(lo)
 
     def height(x: np.ndarray) -> np.ndarray:
@@ -161,8 +161,7 @@ def _scale(values: np.ndarray, clip: bool) -> tuple[np.ndarray, list[tuple[float
     shown = np.clip(np.where(np.isfinite(numbers), numbers, lo), lo, hi)
     ticks = np.unique(shown)
     if len(ticks) > _TICKS:
-        ticks = np.linspace(forward(lo), forward(hi), 5)
-        ticks = back(10.0, ticks) if back else ticks
+        ticks = np.geomspace(lo, hi, 5) if wide else np.linspace(lo, hi, 5)
     texts = [f"{x:.3g}" if labels is None else labels[int(x)] for x in ticks]
     if clip and np.nanmin(numbers) < lo:
         texts[0] = f"≤ {texts[0]}"
@@ -173,7 +172,7 @@ def _scale(values: np.ndarray, clip: bool) -> tuple[np.ndarray, list[tuple[float
 
 
 def _numbers(values: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
-    """Values as numbers; strings and bools by their position among the labels."""
+    """Values as numbers; strings and bools as their position among the sorted labels."""
     if values.dtype.kind in "Ub":
         labels, positions = np.unique(values, return_inverse=True)
         return positions.astype(float), [str(label) for label in labels]
@@ -181,7 +180,7 @@ def _numbers(values: np.ndarray) -> tuple[np.ndarray, list[str] | None]:
 
 
 def _is_wide(values: np.ndarray) -> bool:
-    """Whether an axis is logarithmic: no negative values, and most of them span more than 30."""
+    """Whether an axis is logarithmic: nothing is negative, and most values span a factor of 30."""
     finite = values[np.isfinite(values)]
     if not len(finite) or finite.min() < 0:
         return False
@@ -190,7 +189,7 @@ def _is_wide(values: np.ndarray) -> bool:
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
-    """The range to show: all values but those that exploded, or fell, far beyond the others."""
+    """The range to show: all values except outliers, such as losses that exploded."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return 0.0, 1.0

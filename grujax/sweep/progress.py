@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs, and says when it is stopped."""
+"""The progress bar of a sweep, and its message after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def progress_bar(show: bool, total: int, done: int, unit: str) -> AbstractContextManager[Any]:
-    """A tqdm bar over trials or rounds; None where none is to be shown."""
+    """A tqdm bar over trials or rounds; yields None if it is not shown."""
     if not show:
         return nullcontext()
     try:
@@ -21,11 +21,11 @@ def progress_bar(show: bool, total: int, done: int, unit: str) -> AbstractContex
     return tqdm(total=total, initial=done, desc="sweep", unit=unit)
 
 
-def say_what_is_kept(done: int, total: int, unit: str, directory: Path | None) -> None:
-    """After Ctrl-C: how far the sweep came, and whether it can go on."""
+def report_interruption(done: int, total: int, unit: str, directory: Path | None) -> None:
+    """Says after Ctrl-C how much is done, and whether the same call resumes."""
     kept = (
-        "they are lost, for want of a `directory`"
+        "not saved, because no `directory` was given"
         if directory is None
-        else f"they are kept in {directory}, and the same call goes on from there"
+        else f"saved in {directory}; the same call resumes from there"
     )
-    print(f"\nSweep stopped with {done} of {total} {unit}s done: {kept}.", file=sys.stderr)
+    print(f"\nSweep stopped with {done} of {total} {unit}s done, {kept}.", file=sys.stderr)

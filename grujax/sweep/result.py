@@ -1,4 +1,4 @@
-"""What a sweep found."""
+"""The result of a sweep or of a population."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from grujax.sweep.storage import Chunk, read_chunks, read_trials
-from grujax.sweep.trials import Trials
+from grujax.sweep.storage import (
+    Chunk,
+    add_prefix,
+    missing_trials,
+    read_arrays,
+    read_chunks,
+    read_trials,
+    with_prefix,
+    write_arrays,
+)
+from grujax.sweep.trials import Trials, count_trials
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,10 +38,17 @@ class SweepResult:
     """The hyperparameters and metrics of n trials.
 
     Attributes:
-        trials: for each hyperparameter its values, `[n]`.
-        metrics: for each metric its values: `[n]` for a scalar, `[n, ...]` for a curve. A floating
-            curve that is shorter in some trials is filled up with NaN there.
-        diverged: `[n]` bool, whether `train` returned a NaN in any metric.
+        trials: the values of each hyperparameter, `[n]`.
+        metrics: the values of each metric: `[n]` for a scalar, `[n, ...]` for a curve. Floating
+            curves that are shorter in some trials are padded with NaN.
+        diverged: `[n]` bool, whether any metric of the trial contains NaN.
+
+    Example:
+        >>> result = SweepResult(
+        ...     {"rate": np.array([0.1, 0.2])}, {"loss": np.array([3.0, 2.0])}, np.zeros(2, bool)
+        ... )
+        >>> result.best("loss").hyperparameters
+        {'rate': 0.2}
     """
 
     trials: Trials
@@ -42,15 +58,14 @@ class SweepResult:
     def best(self, metric: str, mode: str = "min") -> Best:
         """The trial with the least (or `mode="max"`: greatest) value of a scalar metric.
 
-        NaN never wins; a trial whose other metrics hold NaN may.
+        A trial whose value is NaN never wins; one with NaN in other metrics may.
 
         Raises:
-            ValueError: for a metric that is not in the result or no scalar, an unknown mode, or
-                where every trial's value is NaN.
+            ValueError: for a metric that is unknown or not a scalar, an unknown mode, or if the
+                value is NaN in every trial.
         """
         values = self.scalar(metric)
-        if mode not in ("min", "max"):
-            raise ValueError(f'`mode` must be "min" or "max", got {mode!r}.')
+        check_mode(mode)
         if np.all(np.isnan(values)):
             raise ValueError(f"`{metric}` is NaN in all {len(values)} trials.")
         index = int(np.nanargmin(values) if mode == "min" else np.nanargmax(values))
@@ -64,7 +79,7 @@ class SweepResult:
         )
 
     def scalar(self, metric: str) -> np.ndarray:
-        """The values `[n]` of a scalar metric; raises ValueError if there is none of this name."""
+        """The values `[n]` of a scalar metric. Raises ValueError if there is none of this name."""
         if metric not in self.metrics:
             names = ", ".join(f"`{name}`" for name in self.metrics)
             raise ValueError(f"`{metric}` is not among the metrics of this sweep: {names}.")
@@ -72,12 +87,16 @@ class SweepResult:
         if values.ndim != 1:
             raise ValueError(
                 f"`{metric}` is a curve of shape {list(values.shape[1:])}, and trials are compared "
-                "by scalars: let `train` return its last or best value under a name of its own."
+                "by scalars: let `train` return its last or best value under a separate name."
             )
         return values
 
     def table(self) -> DataFrame:
-        """A pandas frame with a row a trial: hyperparameters, scalar metrics, and `diverged`."""
+        """A pandas DataFrame with one row per trial: hyperparameters, scalar metrics, `diverged`.
+
+        Raises:
+            ImportError: without pandas.
+        """
         try:
             import pandas
         except ImportError as error:
@@ -88,11 +107,11 @@ class SweepResult:
         )
 
     def plot(self, metric: str, mode: str = "min") -> Figure:
-        """Draws the sweep: three rows, with the best trial by `metric` marked in each.
+        """Plots the sweep in three rows; the best trial by `metric` is marked in each.
 
-        Parallel coordinates, a line a trial, coloured by the metric; the metric against each
-        hyperparameter; and the learning curves of all trials. A hyperparameter or metric that is
-        positive and spans more than a factor of 30 has a logarithmic axis.
+        The rows show parallel coordinates, one line per trial, colored by the metric; the metric
+        against each hyperparameter; and the learning curves of all trials. The axis of a positive
+        hyperparameter or metric that spans more than a factor of 30 is logarithmic.
 
         Args:
             metric: the name of a scalar metric.
@@ -110,83 +129,76 @@ class SweepResult:
         return plot_sweep(self, metric, mode)
 
     def save(self, path: str | Path) -> None:
-        """Writes everything to one .npz file."""
-        arrays: dict[str, Any] = {f"trial/{name}": array for name, array in self.trials.items()}
-        arrays |= {f"metric/{name}": array for name, array in self.metrics.items()}
-        with Path(path).open("wb") as file:
-            np.savez(file, allow_pickle=False, diverged=self.diverged, **arrays)
+        """Writes trials, metrics and `diverged` to one .npz file."""
+        arrays = add_prefix("trial", self.trials) | add_prefix("metric", self.metrics)
+        write_arrays(Path(path), {"diverged": self.diverged} | arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> SweepResult:
-        """Reads what `save` wrote, or the `directory` of a sweep, whoever has run its trials.
+        """Reads a file written by `save`, or the `directory` of a sweep, run by any processes.
 
         Raises:
             ValueError: trials are missing in the directory.
         """
         if Path(path).is_dir():
             return _load_directory(Path(path))
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-
-        def part(prefix: str) -> dict[str, np.ndarray]:
-            return {
-                name.removeprefix(prefix): array
-                for name, array in arrays.items()
-                if name.startswith(prefix)
-            }
-
-        return cls(part("trial/"), part("metric/"), arrays["diverged"])
+        arrays = read_arrays(Path(path))
+        return cls(with_prefix("trial", arrays), with_prefix("metric", arrays), arrays["diverged"])
 
 
 @dataclass(frozen=True)
 class PopulationResult(SweepResult):
-    """What `population` or `successive_halving` found: a `SweepResult` with the trained states.
+    """The result of `population` or `successive_halving`: a `SweepResult` with trained states.
 
     Attributes:
-        states: for each member that ran to the end its last state, a pytree of arrays. `save` does
+        states: the last state of each member that ran to the end, a pytree of arrays. `save` does
             not write them.
     """
 
     states: dict[int, Any] = field(default_factory=dict)
 
 
-def assemble(trials: Trials, chunks: list[Chunk], own: np.ndarray) -> SweepResult:
-    """Puts chunks together, and takes of the sweep's trials those of `own` in order."""
-    total = len(next(iter(trials.values())))
+def check_mode(mode: str) -> None:
+    """Raises ValueError unless the mode is "min" or "max"."""
+    if mode not in ("min", "max"):
+        raise ValueError(f'`mode` must be "min" or "max", got {mode!r}.')
+
+
+def assemble(trials: Trials, chunks: list[Chunk], selected: np.ndarray) -> SweepResult:
+    """Combines the chunks into a result of the selected trials, whose indices are sorted."""
+    total = count_trials(trials)
     diverged = np.zeros(total, bool)
     metrics = {}
-    if any(part.metrics.keys() != chunks[0].metrics.keys() for part in chunks):
+    if any(chunk.metrics.keys() != chunks[0].metrics.keys() for chunk in chunks):
         raise ValueError(
             "`directory` holds trials with other metrics: `train` returned "
             f"{sorted(chunks[0].metrics)} there, and returns {sorted(chunks[-1].metrics)} now."
         )
     for name in chunks[0].metrics:
-        parts = [part.metrics[name] for part in chunks]
+        parts = [chunk.metrics[name] for chunk in chunks]
         shape = max(part.shape[1:] for part in parts)
-        filler = np.nan if parts[0].dtype.kind in "fc" else 0
-        metrics[name] = np.full((total, *shape), filler, parts[0].dtype)
-        for part, array in zip(chunks, parts, strict=True):
-            if array.dtype.kind in "fc":
-                diverged[part.indices] |= np.isnan(array).reshape(len(array), -1).any(1)
-            if array.ndim == 1:
-                metrics[name][part.indices] = array
-            else:
-                metrics[name][part.indices, : array.shape[1]] = array
+        is_floating = parts[0].dtype.kind in "fc"
+        metrics[name] = np.full((total, *shape), np.nan if is_floating else 0, parts[0].dtype)
+        for chunk, array in zip(chunks, parts, strict=True):
+            if is_floating:
+                diverged[chunk.indices] |= np.isnan(array).reshape(len(array), -1).any(1)
+            rows = chunk.indices if array.ndim == 1 else (chunk.indices, slice(array.shape[1]))
+            metrics[name][rows] = array
     return SweepResult(
-        {name: array[own] for name, array in trials.items()},
-        {name: array[own] for name, array in metrics.items()},
-        diverged[own],
+        {name: array[selected] for name, array in trials.items()},
+        {name: array[selected] for name, array in metrics.items()},
+        diverged[selected],
     )
 
 
 def _load_directory(directory: Path) -> SweepResult:
     trials, chunks = read_trials(directory), read_chunks(directory)
-    everything = np.arange(len(next(iter(trials.values()))))
-    missing = np.setdiff1d(everything, np.concatenate([[-1], *[c.indices for c in chunks]]))
+    everything = np.arange(count_trials(trials))
+    missing = missing_trials(everything, chunks)
     if len(missing):
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise ValueError(
             f"{directory} lacks {len(missing)} of {len(everything)} trials ({shown}): run the "
-            "processes whose share they are again; each goes on where it was stopped."
+            "processes again that have these in their share; each resumes."
         )
     return assemble(trials, chunks, everything)

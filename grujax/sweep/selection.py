@@ -1,9 +1,9 @@
-"""Who goes on as whom, and with which hyperparameters: what `population` is given as functions.
+"""Exploitation and exploration: which member copies which, and how hyperparameters change then.
 
-An `Exploit`, `(key, scores [n]) -> parents [n]`, says for each member whose state and
-hyperparameters it takes over; its own number where it keeps them. Greater scores are better; that
-of a member with NaN is −∞. An `Explore`, `(key, value []) -> value []`, changes one hyperparameter
-of a member that took over another's. Both are traced.
+An `Exploit`, `(key, scores [n]) -> parents [n]`, names for each member the one whose state and
+hyperparameters it copies, or the member itself if it keeps its own. Greater scores are better; the
+score of a member with NaN is −∞. An `Explore`, `(key, value []) -> value []`, changes one
+hyperparameter of a member that copied another one. Both are traced.
 """
 
 from __future__ import annotations
@@ -16,25 +16,30 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.sweep.trials import Distribution
+from grujax.sweep.distributions import Distribution, check_bounds
 
 Exploit = Callable[[Array, Array], Array]
 Explore = Callable[[Array, Array], Array]
 
 
-@cache  # equal arguments give the same function, for which programs are compiled already
+@cache  # equal arguments give the same function, so that its compiled programs are reused
 def truncation(fraction: float = 0.25) -> Exploit:
-    """Truncation selection: each of the worst becomes one of the best.
+    """Truncation selection: each of the worst members copies one of the best.
 
     Args:
-        fraction: how many are the worst, and how many the best: this share of the members, rounded
-            down, but at least one. Members with NaN are replaced in any case, and never copied.
+        fraction: the share of members that count as worst, and as best: rounded down, but at least
+            one member. Members with NaN are always replaced, and never copied.
 
     Returns:
-        A function for `population`.
+        A function for `population`: `(key, scores [n]) -> parents [n]`.
 
     Raises:
         ValueError: unless 0 < fraction ≤ 1/2.
+
+    Example:
+        >>> exploit = truncation(0.25)
+        >>> exploit(jax.random.key(0), jnp.array([3.0, 9.0, 1.0, 5.0])).tolist()
+        [0, 1, 1, 3]
 
     Reference:
         Jaderberg et al. 2017, "Population Based Training of Neural Networks",
@@ -49,39 +54,49 @@ def perturb(lo: float, hi: float, factors: tuple[float, ...] = (0.8, 1.25)) -> E
     """Multiplies a hyperparameter by one of the factors, all equally likely.
 
     Args:
-        lo, hi: the bounds, to which the product is clipped.
-        factors: all positive. Integers are rounded.
+        lo, hi: the bounds to which the product is clipped.
+        factors: positive numbers. Integer hyperparameters are rounded.
 
     Returns:
-        A function for `population`.
+        A function for `population`: `(key, value []) -> value []`.
 
     Raises:
         ValueError: for bounds that are infinite or in the wrong order, or no positive factors.
+
+    Example:
+        >>> explore = perturb(1e-4, 0.1, factors=(2.0,))
+        >>> float(explore(jax.random.key(0), jnp.float32(0.03125)))
+        0.0625
     """
-    if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
-        raise ValueError(f"`perturb` needs finite bounds lo < hi, got {lo} and {hi}.")
+    check_bounds("perturb", lo, hi)
     if not factors or not all(0 < factor < math.inf for factor in factors):
         raise ValueError(f"`factors` must be positive numbers, got {factors!r}.")
     return _perturbation(lo, hi, tuple(factors))
 
 
 def resample(distribution: Distribution, probability: float = 1.0) -> Explore:
-    """Draws a hyperparameter anew.
+    """Draws a new value of a hyperparameter.
 
     Args:
-        distribution: from which, as `sample` takes it, but traced: `uniform`, `log_uniform`,
-            `integer` or `choice`.
-        probability: how likely that is; otherwise the value stays.
+        distribution: `uniform`, `log_uniform`, `integer` or `choice`; or any function from a number
+            in [0, 1) to a value, which is traced.
+        probability: of drawing a new value; otherwise the old one stays.
 
     Returns:
-        A function for `population`.
+        A function for `population`: `(key, value []) -> value []`.
 
     Raises:
-        ValueError: for what is not a distribution, or a probability outside of (0, 1].
+        ValueError: for an argument that is not a distribution, or a probability outside of (0, 1].
+
+    Example:
+        >>> from grujax.sweep import integer
+        >>> value = resample(integer(2, 5))(jax.random.key(0), jnp.int32(64))
+        >>> int(value) in (2, 3, 4)
+        True
     """
     if not callable(distribution):
         raise ValueError(
-            f"`distribution` must be one, such as `uniform(0, 1)`, got {distribution!r}."
+            f"`distribution` must be a distribution, such as `uniform(0, 1)`, got {distribution!r}."
         )
     if not 0 < probability <= 1:
         raise ValueError(f"`probability` must be above 0 and at most 1, got {probability}.")
@@ -112,5 +127,5 @@ def _perturb(lo: float, hi: float, factors: tuple[float, ...], key: Array, value
 
 def _draw(distribution: Distribution, probability: float, key: Array, value: Array) -> Array:
     choice_key, value_key = jax.random.split(key)
-    drawn = distribution(jax.random.uniform(value_key))  # type: ignore[arg-type]
+    drawn = distribution(jax.random.uniform(value_key))
     return jnp.where(jax.random.bernoulli(choice_key, probability), drawn, value)

@@ -1,26 +1,28 @@
-"""Trials: a plain dict of equally long arrays, one for each hyperparameter."""
+"""Trials: a dict with one array per hyperparameter, all of the same length."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from grujax.sweep.distributions import Distribution, as_values
+from grujax.sweep.plan import key_data
+
 Trials = dict[str, np.ndarray]
-# The inverse of a cumulative distribution function: numbers in [0, 1) -> values.
-Distribution = Callable[[np.ndarray], np.ndarray]
+Groups = list[tuple[dict[str, Any], np.ndarray]]  # (static values, indices of their trials)
 
 
 def grid(**values: Iterable[Any]) -> Trials:
     """All combinations of the given values; the last hyperparameter varies fastest.
 
     Args:
-        **values: for each hyperparameter its values.
+        **values: the values of each hyperparameter.
 
     Returns:
         A dict of arrays, each as long as the product of the numbers of values.
@@ -35,7 +37,7 @@ def grid(**values: Iterable[Any]) -> Trials:
     """
     if not values:
         raise ValueError("`grid` needs at least one hyperparameter.")
-    axes = [_values_of(name, list(value)) for name, value in values.items()]
+    axes = [as_values(name, list(value)) for name, value in values.items()]
     indices = np.meshgrid(*[np.arange(len(axis)) for axis in axes], indexing="ij")
     return {
         name: axis[index.ravel()] for name, axis, index in zip(values, axes, indices, strict=True)
@@ -47,20 +49,21 @@ def sample(key: Array, n: int, *, sobol: bool = False, **distributions: Distribu
 
     Args:
         key: a JAX random key.
-        n: how many.
+        n: the number of trials.
         sobol: draw a scrambled Sobol sequence (Sobol' 1967, Owen 1998), which fills the space more
             evenly than independent draws; needs SciPy.
-        **distributions: `uniform`, `log_uniform`, `integer` or `choice` of each hyperparameter; or
+        **distributions: `uniform`, `log_uniform`, `integer` or `choice` for each hyperparameter, or
             any function from numbers in [0, 1) to values.
 
     Returns:
         A dict of arrays of length n.
 
     Raises:
-        ValueError: for n below 1, no hyperparameters, or what is not a distribution.
+        ValueError: for n below 1, no hyperparameters, or an argument that is not a distribution.
         ImportError: `sobol` without SciPy.
 
     Example:
+        >>> from grujax.sweep import integer, log_uniform
         >>> trials = sample(
         ...     jax.random.key(0), 4, learning_rate=log_uniform(1e-4, 1e-1), depth=integer(1, 4)
         ... )
@@ -77,52 +80,20 @@ def sample(key: Array, n: int, *, sobol: bool = False, **distributions: Distribu
                 f"`{name}` must be a distribution, such as `uniform(0, 1)`, got {distribution!r}. "
                 f"To draw from given values: `choice(values)`."
             )
-    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
-    seed = np.asarray(jax.random.key_data(key) if typed else key)
-    rng = np.random.default_rng(seed.ravel().astype(np.uint32))
+    rng = np.random.default_rng(key_data(key).ravel().astype(np.uint32))
     size = len(distributions)
     points = _sobol_points(rng, n, size) if sobol else rng.random((size, n)).T
     columns = zip(distributions.items(), points.T, strict=True)
     return {name: np.asarray(distribution(column)) for (name, distribution), column in columns}
 
 
-def uniform(lo: float, hi: float) -> Distribution:
-    """Numbers in [lo, hi), all equally likely."""
-    _check_bounds("uniform", lo, hi)
-    return lambda u: lo + (hi - lo) * u
-
-
-def log_uniform(lo: float, hi: float) -> Distribution:
-    """Numbers in [lo, hi) whose logarithm is uniform: for learning rates, and what spans decades.
-
-    Raises:
-        ValueError: unless 0 < lo < hi.
-    """
-    _check_bounds("log_uniform", lo, hi)
-    if lo <= 0:
-        raise ValueError(f"`log_uniform` needs positive bounds, got lo = {lo}.")
-    return lambda u: lo * (hi / lo) ** u
-
-
-def integer(lo: int, hi: int) -> Distribution:
-    """Integers lo, …, hi − 1, all equally likely; as in `range`, hi is not among them."""
-    _check_bounds("integer", lo, hi)
-    return lambda u: lo + _floor((hi - lo) * u)
-
-
-def choice(values: Sequence[Any]) -> Distribution:
-    """One of the given values, all equally likely: numbers, bools or strings."""
-    array = _values_of("choice", list(values))
-
-    def draw(u: np.ndarray) -> np.ndarray:
-        places = _floor(len(array) * u)
-        return array[places] if isinstance(u, np.ndarray) else jnp.asarray(array)[places]
-
-    return draw
+def count_trials(trials: Mapping[str, Any]) -> int:
+    """The number of trials."""
+    return len(next(iter(trials.values())))
 
 
 def check_trials(trials: Mapping[str, Any], static: tuple[str, ...]) -> Trials:
-    """Returns the trials as NumPy arrays; raises ValueError unless `run` can take them."""
+    """Returns the trials as NumPy arrays. Raises ValueError unless `run` can use them."""
     if not isinstance(trials, Mapping) or not trials:
         raise ValueError(
             "`trials` must be a dict with an array for each hyperparameter, as `grid` and "
@@ -151,10 +122,10 @@ def check_trials(trials: Mapping[str, Any], static: tuple[str, ...]) -> Trials:
     return arrays
 
 
-def group_by(trials: Trials, static: tuple[str, ...]) -> list[tuple[dict[str, Any], np.ndarray]]:
-    """Groups trials by their static values. Returns: (values by name, indices) of each group."""
+def group_by(trials: Trials, static: tuple[str, ...]) -> Groups:
+    """Groups trials by their static values, in the order in which these first appear."""
     groups: dict[tuple, list[int]] = {}
-    for index in range(len(next(iter(trials.values())))):
+    for index in range(count_trials(trials)):
         values = tuple(trials[name][index].item() for name in static)
         groups.setdefault(values, []).append(index)
     return [
@@ -163,27 +134,44 @@ def group_by(trials: Trials, static: tuple[str, ...]) -> list[tuple[dict[str, An
     ]
 
 
-def _values_of(name: str, values: list[Any]) -> np.ndarray:
-    array = np.array(values) if values else np.zeros(0)
-    if array.ndim != 1 or not len(array):
-        raise ValueError(f"`{name}` must have a list of one or more values, got {values!r}.")
-    if array.dtype.kind == "U" and not all(isinstance(value, str) for value in values):
-        raise ValueError(f"`{name}` mixes strings with other values: {values!r}.")
-    return array
+def choose_process(
+    process: int | None, processes: int | None, trials: int, directory: Path | None
+) -> tuple[int, int]:
+    """The number of this process, and of how many; JAX's own where None is given.
+
+    Raises:
+        ValueError: only one of the two numbers, one out of range, several processes without a
+            directory, or more processes than trials.
+    """
+    if (process is None) != (processes is None):
+        raise ValueError(
+            f"`process` and `processes` belong together, got {process} and {processes}."
+        )
+    if process is None or processes is None:
+        process, processes = jax.process_index(), jax.process_count()
+    if not 0 <= process < processes:
+        raise ValueError(
+            f"`process` must be 0 to {processes - 1} with {processes} processes, got {process}."
+        )
+    if processes > 1 and directory is None:
+        raise ValueError(f"{processes} processes need a `directory` for their results.")
+    if processes > trials:
+        raise ValueError(f"{processes} processes cannot share {trials} trials: start fewer.")
+    return process, processes
 
 
-def _floor(u: Any) -> Any:
-    """Of arrays of NumPy, and of JAX: a population draws inside its program."""
-    return (u // 1).astype(int)
-
-
-def _check_bounds(name: str, lo: float, hi: float) -> None:
-    if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
-        raise ValueError(f"`{name}` needs finite bounds lo < hi, got {lo} and {hi}.")
+def share_groups(groups: Groups, process: int, processes: int) -> Groups:
+    """The share of one of N processes: every Nth trial, counted through all groups."""
+    shares, before = [], 0
+    for static, indices in groups:
+        positions = before + np.arange(len(indices))
+        shares.append((static, indices[positions % processes == process]))
+        before += len(indices)
+    return shares
 
 
 def _sobol_points(rng: np.random.Generator, n: int, size: int) -> np.ndarray:
-    """`[n, size]` in [0, 1). The sequence is balanced at powers of two, so it is drawn that far."""
+    """`[n, size]` in [0, 1), from a sequence of the next power of two, which is balanced."""
     try:
         from scipy.stats import qmc
     except ImportError as error:

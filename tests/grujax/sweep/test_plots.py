@@ -1,4 +1,4 @@
-"""The figure of a sweep shows what it should, whatever the values."""
+"""The figure of a sweep marks the best trial and is readable for any values."""
 
 import numpy as np
 import pytest

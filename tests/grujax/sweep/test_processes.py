@@ -1,54 +1,40 @@
-"""A sweep shared by processes: each runs its part, and the directory holds the whole."""
+"""A sweep shared by processes: each runs its share, and the directory holds all of them."""
 
-import numpy as np
+from functools import partial
+
 import pytest
 
 from grujax import sweep
-from grujax.sweep import programs, running
-from tests.fixtures.sweep_trainings import KEY, TRIALS, descend
+from tests.fixtures.sweep_trainings import assert_same
+from tests.fixtures.sweep_trainings import run as run_sweep
 
-
-def run(directory, trials=TRIALS, **options):
-    options = {"key": KEY, "progress": False, "chunk": 2} | options
-    return sweep.run(descend, trials, directory=directory, **options)
-
-
-def assert_same(got: sweep.SweepResult, want: sweep.SweepResult, own=slice(None)) -> None:
-    for kind in ("trials", "metrics"):
-        for name, array in getattr(want, kind).items():
-            np.testing.assert_array_equal(getattr(got, kind)[name], array[own])
-    np.testing.assert_array_equal(got.diverged, want.diverged[own])
+run = partial(run_sweep, chunk=2)
 
 
 @pytest.mark.parametrize("processes", [2, 3, 7])
-def test_shares_make_up_the_whole(tmp_path, processes):
-    alone = run(None)
+def test_the_shares_of_all_processes_are_the_whole_sweep(tmp_path, processes):
+    alone = run()
     for process in reversed(range(processes)):
-        share = run(tmp_path, processes=processes, process=process)
+        share = run(directory=tmp_path, processes=processes, process=process)
         assert_same(share, alone, slice(process, None, processes))
     assert_same(sweep.SweepResult.load(tmp_path), alone)
-    assert_same(run(tmp_path), alone)
+    assert_same(run(directory=tmp_path), alone)
 
 
-def test_groups_are_shared_evenly(tmp_path, monkeypatch):
+def test_groups_are_shared_evenly(tmp_path, chunks_run):
     trials = sweep.grid(learning_rate=[0.1, 0.2, 0.3], steps=[2, 3, 4, 5])
-    launched = []
-    monkeypatch.setattr(
-        running,
-        "run_chunk",
-        lambda *a: launched.extend(a[3].tolist()) or programs.run_chunk(*a),
-    )
+    options = {"trials": trials, "static": ("steps",)}
     counts = []
     for process in range(4):
-        run(tmp_path, trials, static=("steps",), processes=4, process=process)
-        counts.append(len(launched))
+        run(**options, directory=tmp_path, processes=4, process=process)
+        counts.append(sum(map(len, chunks_run)))
     assert counts == [3, 6, 9, 12]
-    assert sorted(launched) == list(range(12))
-    assert_same(sweep.SweepResult.load(tmp_path), run(None, trials, static=("steps",)))
+    assert sorted(index for chunk in chunks_run for index in chunk) == list(range(12))
+    assert_same(sweep.SweepResult.load(tmp_path), run(**options))
 
 
 def test_missing_shares_are_named(tmp_path):
-    run(tmp_path, processes=2, process=0)
+    run(directory=tmp_path, processes=2, process=0)
     with pytest.raises(ValueError, match=r"lacks 3 of 7 trials \(1, 3, 5\): run the processes"):
         sweep.SweepResult.load(tmp_path)
     (tmp_path / "chunk-000004.npz").unlink()
@@ -58,13 +44,13 @@ def test_missing_shares_are_named(tmp_path):
         sweep.SweepResult.load(tmp_path.parent)
 
 
-def test_another_process_is_in_the_middle_of_writing(tmp_path):
-    run(tmp_path, processes=2, process=0)
+def test_files_that_other_processes_are_writing_stay(tmp_path):
+    run(directory=tmp_path, processes=2, process=0)
     half = tmp_path / ".chunk-000001.npz.0.new"
     half.write_bytes(b"half")
-    run(tmp_path, processes=2, process=1)
+    run(directory=tmp_path, processes=2, process=1)
     assert half.exists()
-    run(tmp_path)
+    run(directory=tmp_path)
     assert not half.exists()
 
 
@@ -77,6 +63,6 @@ def test_another_process_is_in_the_middle_of_writing(tmp_path):
         ({"process": 0, "processes": 8}, "8 processes cannot share 7 trials: start fewer"),
     ],
 )
-def test_what_processes_cannot_do(tmp_path, options, message):
+def test_bad_numbers_of_processes_are_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         run(**{"directory": tmp_path} | options)

@@ -1,4 +1,4 @@
-"""What a sweep found: the best trial, the table, the file."""
+"""The result of a sweep: the best trial, the table, the file."""
 
 import sys
 
@@ -36,18 +36,18 @@ def test_best_takes_the_least_or_greatest_and_never_nan():
         (("loss", "least"), '`mode` must be "min" or "max"'),
     ],
 )
-def test_best_refuses_what_is_no_scalar(arguments, message):
+def test_best_refuses_unknown_metrics_curves_and_modes(arguments, message):
     with pytest.raises(ValueError, match=message):
         RESULT.best(*arguments)
 
 
-def test_best_of_nothing_but_nan():
+def test_best_needs_a_value_that_is_not_nan():
     result = SweepResult({"a": np.zeros(2)}, {"loss": np.full(2, np.nan)}, np.ones(2, bool))
     with pytest.raises(ValueError, match="`loss` is NaN in all 2 trials"):
         result.best("loss")
 
 
-def test_the_table_has_a_row_a_trial():
+def test_the_table_has_one_row_per_trial():
     table = RESULT.table()
     assert list(table.columns) == ["rate", "cell", "loss", "accuracy", "diverged"]
     assert table.index.name == "trial"

@@ -1,7 +1,6 @@
 """A trial of a sweep equals the trial alone, however it runs; and it compiles once."""
 
 import gc
-import subprocess
 import sys
 import weakref
 
@@ -12,69 +11,44 @@ import pytest
 
 from grujax import sweep
 from grujax.sweep import programs, running
-from tests.fixtures.sweep_trainings import GRU_TRIALS, KEY, TRIALS, descend, train_gru
-from tests.helpers import ROOT
+from tests.fixtures.sweep_trainings import (
+    GRU_TRIALS,
+    KEY,
+    TRIALS,
+    Compilations,
+    assert_equals_trials_alone,
+    descend,
+    run,
+    train_gru,
+)
 
-TOLERANCE = 1e-5
 
-
-def run(train=descend, trials=TRIALS, **options) -> sweep.SweepResult:
-    return sweep.run(train, trials, **{"key": KEY, "progress": False} | options)
-
-
-def assert_equals_trials_alone(result, train, trials, static=()):
-    alone = jax.jit(train, static_argnames=static)
-    for index in range(len(result.diverged)):
-        values = {name: array[index].item() for name, array in trials.items()}
-        metrics = alone(sweep.trial_key(KEY, index), **values)
-        assert metrics.keys() == result.metrics.keys()
-        for name, value in metrics.items():
-            np.testing.assert_allclose(
-                result.metrics[name][index], value, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name
-            )
+def new_train():
+    """A function that no program was compiled for."""
+    return lambda key, learning_rate: descend(key, learning_rate)
 
 
 @pytest.mark.parametrize("strategy", [None, "map", "vmap"])
-@pytest.mark.parametrize("chunk", [None, 2])
-def test_a_trial_equals_the_trial_alone(strategy, chunk):
-    result = run(train_gru, GRU_TRIALS, strategy=strategy, chunk=chunk)
-    assert_equals_trials_alone(result, train_gru, GRU_TRIALS)
+@pytest.mark.parametrize(("train", "chunk"), [(train_gru, None), (descend, 2)])
+def test_a_trial_equals_the_trial_alone(train, strategy, chunk):
+    result = run(train, GRU_TRIALS, strategy=strategy, chunk=chunk)
+    assert_equals_trials_alone(result, train, GRU_TRIALS)
     assert result.diverged.tolist() == [False] * 4 + [True]
     assert np.isnan(result.metrics["loss"][4])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("devices", "options"),
-    [(2, [("map", 2), ("vmap", None)]), (3, [("map", None), ("vmap", 4)])],
-)
-def test_a_trial_equals_the_trial_alone_on_several_devices(devices, options):
-    code = (
-        "import jax\n"
-        f"jax.config.update('jax_num_cpu_devices', {devices})\n"
-        "from tests.grujax.sweep.test_running import *\n"
-        f"assert len(jax.devices()) == {devices}\n"
-        f"for strategy, chunk in {options}:\n"
-        "    result = run(train_gru, GRU_TRIALS, strategy=strategy, chunk=chunk)\n"
-        "    assert_equals_trials_alone(result, train_gru, GRU_TRIALS)\n"
-        "few = run(devices=jax.devices()[1:])\n"
-        "assert_equals_trials_alone(few, descend, TRIALS)\n"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        env={"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-    )
-
-
 def test_static_values_group_trials():
+    def train(key, learning_rate, hidden_size):
+        return descend(key, learning_rate) | {"hidden": jnp.zeros(hidden_size).size}
+
     trials = sweep.grid(learning_rate=[0.1, 0.5], hidden_size=[2, 3])
-    result = run(train_gru, trials, static=("hidden_size",))
-    assert_equals_trials_alone(result, train_gru, trials, static=("hidden_size",))
-    assert result.metrics["hidden"].tolist() == [2, 3, 2, 3]
+    result = run(train, trials, static=("hidden_size",))
+    assert result.metrics.pop("hidden").tolist() == [2, 3, 2, 3]
+    trials.pop("hidden_size")
+    assert_equals_trials_alone(result, descend, trials)
 
 
-def test_shorter_curves_are_filled_up_with_nan():
+def test_shorter_curves_are_padded_with_nan():
     trials = sweep.grid(learning_rate=[0.1], steps=[2, 4])
     result = run(descend, trials, static=("steps",))
     assert np.isnan(result.metrics["losses"]).tolist() == [[False] * 2 + [True] * 2, [False] * 4]
@@ -89,32 +63,15 @@ def test_any_kind_of_key(make_key):
     np.testing.assert_allclose(result.metrics["u"], expected, rtol=1e-6)
 
 
-def test_low_precision_metrics_come_as_float32():
+def test_low_precision_metrics_are_returned_as_float32():
     result = run(lambda key, a: {"a": a.astype(jnp.bfloat16)}, {"a": np.array([1.5])})
     assert result.metrics["a"].dtype == np.float32
     assert result.metrics["a"].tolist() == [1.5]
 
 
-class Compilations:
-    """Counts the programs that XLA compiles while it is open."""
-
-    def __enter__(self):
-        self.count = 0
-        jax.monitoring.register_event_duration_secs_listener(self._listen)
-        return self
-
-    def _listen(self, event, duration, **_):
-        self.count += event == "/jax/core/compile/backend_compile_duration"
-
-    def __exit__(self, *_):
-        jax.monitoring.unregister_event_duration_listener(self._listen)
-
-
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_repeating_a_sweep_compiles_nothing(strategy):
-    def train(key, learning_rate):
-        return descend(key, learning_rate)
-
+    train = new_train()
     with Compilations() as first:
         run(train, strategy=strategy)
     with Compilations() as again:
@@ -125,9 +82,7 @@ def test_repeating_a_sweep_compiles_nothing(strategy):
 
 
 def test_a_program_lives_as_long_as_its_train_function():
-    def train(key, learning_rate):
-        return descend(key, learning_rate)
-
+    train = new_train()
     run(train)
     reference = weakref.ref(train)
     assert train in programs._PROGRAMS
@@ -146,29 +101,25 @@ def test_a_callable_without_a_hash_is_a_train_function():
     assert_equals_trials_alone(run(Train()), descend, TRIALS)
 
 
-def test_a_map_program_serves_every_number_of_trials(monkeypatch):
-    sizes = []
-    monkeypatch.setattr(
-        running, "run_chunk", lambda *a: sizes.append(len(a[3])) or programs.run_chunk(*a)
-    )
+def test_a_map_program_serves_every_number_of_trials(monkeypatch, chunks_run):
+    def sizes():
+        return [len(chunk) for chunk in chunks_run]
+
     result = run(chunk=3, strategy="map")
-    assert sizes == [3, 3, 1]
-    sizes.clear()
+    assert sizes() == [3, 3, 1]
+    chunks_run.clear()
     assert_equals_trials_alone(result, descend, TRIALS)
     run(strategy="map")
-    assert sizes[0] == 1
-    assert sum(sizes) == 7
+    assert sizes()[0] == 1
+    assert sum(sizes()) == 7
     monkeypatch.setattr(running, "CHUNK_SECONDS", 0)
-    sizes.clear()
+    chunks_run.clear()
     run(strategy="map")
-    assert sizes == [1] * 7
+    assert sizes() == [1] * 7
 
 
 def test_vmap_takes_as_many_trials_as_fit(monkeypatch):
     widths = []
-
-    def train(key, learning_rate):
-        return descend(key, learning_rate)
 
     def compile_and_note(train, plan, build=programs._compile):
         program = build(train, plan)
@@ -177,7 +128,7 @@ def test_vmap_takes_as_many_trials_as_fit(monkeypatch):
 
     monkeypatch.setattr(programs, "_compile", compile_and_note)
     monkeypatch.setattr(programs, "_available_bytes", lambda devices: 1)
-    result = run(train, strategy="vmap")
+    result = run(new_train(), strategy="vmap")
     assert widths == [1]
     assert_equals_trials_alone(result, descend, TRIALS)
 
@@ -206,7 +157,7 @@ def test_progress_without_tqdm_names_the_extra(monkeypatch):
 
 
 @pytest.mark.parametrize("directory", [True, False])
-def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys, directory):
+def test_ctrl_c_says_what_is_saved(tmp_path, monkeypatch, capsys, directory):
     calls = []
 
     def stop_in_third(*arguments):
@@ -220,9 +171,9 @@ def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys, directory):
         patch.setattr(running, "run_chunk", stop_in_third)
         with pytest.raises(KeyboardInterrupt):
             run(**options)
-    told = capsys.readouterr().err
-    assert "Sweep stopped with 4 of 7 trials done" in told
-    assert (f"kept in {tmp_path}" if directory else "for want of a `directory`") in told
+    message = capsys.readouterr().err
+    assert "Sweep stopped with 4 of 7 trials done" in message
+    assert (f"saved in {tmp_path}" if directory else "no `directory` was given") in message
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Who takes over from whom, and how hyperparameters change then."""
+"""Which member copies which, and how hyperparameters change then."""
+
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,13 @@ from grujax import sweep
 KEYS = jax.random.split(jax.random.key(0), 400)
 
 
-@given(data=st.data(), n=st.sampled_from([1, 2, 5, 8]), fraction=st.sampled_from([0.25, 0.4]))
+@cache  # equal functions share their compiled programs
+def draw_many(function):
+    """`(keys [draws], value) -> results [draws, ...]`."""
+    return jax.jit(jax.vmap(function, in_axes=(0, None)))
+
+
+@given(data=st.data(), n=st.sampled_from([1, 5, 8]), fraction=st.sampled_from([0.25, 0.4]))
 def test_truncation_replaces_the_worst_by_the_best(data, n, fraction):
     score = st.integers(-5, 5) | st.just(-np.inf)
     scores = np.array(data.draw(st.lists(score, min_size=n, max_size=n)), np.float32)
@@ -21,8 +29,8 @@ def test_truncation_replaces_the_worst_by_the_best(data, n, fraction):
     sound = [int(i) for i in ordered if scores[i] > -np.inf]
     donors = set(sound[:count])
     worst = {int(i) for i in ordered[n - count :]} | set(range(n)) - set(sound)
-    draw = jax.jit(jax.vmap(sweep.truncation(fraction), in_axes=(0, None)))
-    parents = np.asarray(draw(KEYS, jnp.asarray(scores)))  # [draws, n]
+    parents = draw_many(sweep.truncation(fraction))(KEYS, jnp.asarray(scores))
+    parents = np.asarray(parents)  # [draws, n]
     for member in range(n):
         expected = donors if member in worst and donors else {member}
         assert set(parents[:, member].tolist()) <= expected
@@ -31,14 +39,13 @@ def test_truncation_replaces_the_worst_by_the_best(data, n, fraction):
 
 
 def test_all_donors_are_equally_likely():
-    draw = jax.vmap(sweep.truncation(0.5), in_axes=(0, None))
-    parents = np.asarray(draw(KEYS, jnp.arange(8.0)))[:, :4]
+    parents = np.asarray(draw_many(sweep.truncation(0.5))(KEYS, jnp.arange(8.0)))[:, :4]
     shares = np.bincount(parents.ravel(), minlength=8) / parents.size
     np.testing.assert_allclose(shares, [0] * 4 + [0.25] * 4, atol=0.05)  # 5 standard deviations
 
 
 @given(value=st.floats(1e-3, 1e3), lo=st.floats(1e-4, 1.0), width=st.floats(0.1, 100.0))
-def test_perturbed_values_are_multiples_within_bounds(value, lo, width):
+def test_perturbed_values_are_multiples_clipped_to_the_bounds(value, lo, width):
     hi = lo + width
     drawn = jax.vmap(sweep.perturb(lo, hi, (0.5, 3.0)), in_axes=(0, None))(KEYS, jnp.float32(value))
     expected = np.clip([0.5 * value, 3 * value], lo, hi)
@@ -48,7 +55,7 @@ def test_perturbed_values_are_multiples_within_bounds(value, lo, width):
 
 
 def test_perturbed_integers_are_rounded():
-    drawn = jax.vmap(sweep.perturb(2, 30), in_axes=(0, None))(KEYS, jnp.int32(6))
+    drawn = draw_many(sweep.perturb(2, 30))(KEYS, jnp.int32(6))
     assert set(np.asarray(drawn).tolist()) == {5.0, 8.0}  # 4.8 and 7.5
 
 
@@ -61,14 +68,14 @@ def test_perturbed_integers_are_rounded():
     ],
 )
 def test_resampled_values_come_from_the_distribution(distribution, values):
-    draw = jax.jit(jax.vmap(sweep.resample(distribution), in_axes=(0, None)))
-    drawn = np.asarray(draw(KEYS, jnp.asarray(next(iter(values)))))
+    drawn = draw_many(sweep.resample(distribution))(KEYS, jnp.asarray(next(iter(values))))
+    drawn = np.asarray(drawn)
     assert set(drawn.tolist()) == values
 
 
 def test_resampling_keeps_some_values():
-    draw = jax.vmap(sweep.resample(sweep.log_uniform(1e-3, 1e-1), 0.25), in_axes=(0, None))
-    drawn = np.asarray(draw(KEYS, jnp.float32(7.0)))
+    explore = sweep.resample(sweep.log_uniform(1e-3, 1e-1), 0.25)
+    drawn = np.asarray(draw_many(explore)(KEYS, jnp.float32(7.0)))
     assert abs((drawn == 7).mean() - 0.75) < 0.1  # 4.6 standard deviations
     others = drawn[drawn != 7]
     assert others.min() >= 1e-3 * (1 - 1e-6)
@@ -89,7 +96,10 @@ def test_equal_arguments_give_the_same_function():
         (lambda: sweep.perturb(1, 0), "`perturb` needs finite bounds lo < hi, got 1 and 0"),
         (lambda: sweep.perturb(0, 1, ()), r"`factors` must be positive numbers, got \(\)"),
         (lambda: sweep.perturb(0, 1, (-1.0,)), "`factors` must be positive"),
-        (lambda: sweep.resample([1, 2]), r"`distribution` must be one, such as .* got \[1, 2\]"),
+        (
+            lambda: sweep.resample([1, 2]),
+            r"`distribution` must be a distribution, such as .* got \[1, 2\]",
+        ),
         (lambda: sweep.resample(sweep.uniform(0, 1), 0), "`probability` must be above 0"),
     ],
 )

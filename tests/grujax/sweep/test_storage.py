@@ -1,4 +1,4 @@
-"""A sweep on disk: killed at any moment it goes on, and no trial is lost or runs twice."""
+"""A sweep on disk: killed at any moment it resumes, and no trial is lost or runs twice."""
 
 import os
 import random
@@ -6,75 +6,51 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
 
 from grujax import sweep
-from grujax.sweep import programs, running, storage
-from tests.fixtures.sweep_trainings import KEY, TRIALS, descend
+from grujax.sweep import running, storage
+from tests.fixtures.sweep_trainings import TRIALS, assert_same, descend
+from tests.fixtures.sweep_trainings import run as run_sweep
 from tests.helpers import ROOT
 
-KILLS = 20
-
-
-def run(directory, train=descend, trials=TRIALS, **options):
-    return sweep.run(
-        train, trials, **{"key": KEY, "progress": False, "chunk": 2} | options, directory=directory
-    )
-
-
-def assert_same(got: sweep.SweepResult, want: sweep.SweepResult) -> None:
-    assert got.trials.keys() == want.trials.keys()
-    assert got.metrics.keys() == want.metrics.keys()
-    for name, array in want.metrics.items():
-        np.testing.assert_array_equal(got.metrics[name], array)
-    np.testing.assert_array_equal(got.diverged, want.diverged)
-
-
-@pytest.fixture
-def launched(monkeypatch):
-    """The trials that are run, in order."""
-    indices = []
-    monkeypatch.setattr(
-        running,
-        "run_chunk",
-        lambda *a: indices.extend(a[3].tolist()) or programs.run_chunk(*a),
-    )
-    return indices
+run = partial(run_sweep, chunk=2)
 
 
 def test_a_finished_sweep_only_reads(tmp_path, monkeypatch):
-    first = run(tmp_path / "new" / "folder")
+    first = run(directory=tmp_path / "new" / "folder")
     monkeypatch.setattr(running, "program_for", None)
-    assert_same(run(tmp_path / "new" / "folder"), first)
+    assert_same(run(directory=tmp_path / "new" / "folder"), first)
 
 
-def test_going_on_runs_what_is_missing_in_any_chunks(tmp_path, launched):
-    whole = run(tmp_path)
-    assert launched == list(range(7))
-    launched.clear()
+def test_resuming_runs_the_missing_trials_in_chunks_of_any_size(tmp_path, chunks_run):
+    whole = run(directory=tmp_path)
+    assert chunks_run == [[0, 1], [2, 3], [4, 5], [6]]
+    chunks_run.clear()
     (tmp_path / "chunk-000002.npz").unlink()
-    assert_same(run(tmp_path, chunk=1, strategy="map"), whole)
-    assert launched == [2, 3]
+    assert_same(run(directory=tmp_path, chunk=1, strategy="map"), whole)
+    assert chunks_run == [[2], [3]]
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b[:-9]])
-def test_a_damaged_chunk_runs_again(tmp_path, launched, damage):
-    whole = run(tmp_path)
-    launched.clear()
+def test_a_damaged_chunk_runs_again(tmp_path, chunks_run, damage):
+    whole = run(directory=tmp_path)
+    chunks_run.clear()
     path = tmp_path / "chunk-000004.npz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(UserWarning, match=r"chunk-000004.npz is damaged .*run again"):
-        assert_same(run(tmp_path), whole)
-    assert launched == [4, 5]
+        assert_same(run(directory=tmp_path), whole)
+    assert chunks_run == [[4, 5]]
 
 
-def test_what_a_killed_write_left_behind_is_removed(tmp_path):
-    run(tmp_path)
+def test_the_remains_of_a_killed_write_are_removed(tmp_path):
+    run(directory=tmp_path)
     (tmp_path / ".chunk-000000.npz.123.new").write_bytes(b"half")
-    run(tmp_path)
+    run(directory=tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npz"}
 
 
@@ -97,9 +73,9 @@ def other(key, learning_rate):
     ],
 )
 def test_a_directory_of_another_sweep_is_refused(tmp_path, changes, message):
-    run(tmp_path)
+    run(directory=tmp_path)
     with pytest.raises(ValueError, match=f"belongs to another sweep: .*{message}"):
-        run(tmp_path, **changes)
+        run(directory=tmp_path, **changes)
 
 
 def test_trials_with_other_metrics_are_refused(tmp_path):
@@ -107,12 +83,21 @@ def test_trials_with_other_metrics_are_refused(tmp_path):
         return {"error": descend(key, learning_rate)["loss"]}
 
     renamed.__qualname__ = "descend"
-    run(tmp_path)
+    run(directory=tmp_path)
     (tmp_path / "chunk-000006.npz").unlink()
     with pytest.raises(
         ValueError, match=r"returned \['loss', 'losses'\] there, and returns \['err"
     ):
-        run(tmp_path, train=renamed)
+        run(renamed, directory=tmp_path)
+
+
+def test_a_hyperparameter_can_be_named_file(tmp_path):
+    def train(key, file):
+        return descend(key, file)
+
+    trials = {"file": TRIALS["learning_rate"]}
+    result = run(train, trials, directory=tmp_path)
+    assert_same(sweep.SweepResult.load(tmp_path), result)
 
 
 def test_a_chunk_reads_back(tmp_path):
@@ -123,13 +108,15 @@ def test_a_chunk_reads_back(tmp_path):
     assert back.metrics["b/c"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-# One process sweeps; each trial it finished is a line in `log`, written after the chunk's file.
-# A process that is to be killed stops before its ninth chunk, so that it never ends by itself.
+RATES = [i / 400 for i in range(400)]
+
+# Sweeps RATES in chunks of two, and prints when a chunk begins and when its file is written. A
+# process that is to be killed stops before its ninth chunk, so that it never ends by itself.
 PROGRAM = """
-import signal, sys, jax
-from tests.fixtures.sweep_trainings import KEY, descend
+import signal, sys
 from grujax import sweep
 from grujax.sweep import running
+from tests.fixtures.sweep_trainings import run
 
 chunks_left = 8 if sys.argv[1:] == ["to be killed"] else 10**6
 
@@ -146,46 +133,45 @@ def write_chunk(directory, chunk, original=running.write_chunk):
     print("done", *chunk.indices, flush=True)
 
 running.run_chunk, running.write_chunk = run_chunk, write_chunk
-trials = sweep.grid(learning_rate=[i / 400 for i in range(400)])
-sweep.run(descend, trials, key=KEY, chunk=2, directory={directory!r}, progress=False)
+run(trials=sweep.grid(learning_rate={rates!r}), chunk=2, directory={directory!r})
 """
 
 
-@pytest.mark.slow
-def test_kill_9_at_twenty_moments_loses_nothing_and_repeats_nothing(tmp_path):
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_path, kills):
     directory, log = tmp_path / "sweep", tmp_path / "log"
-    program = PROGRAM.format(directory=str(directory))
+    count = 400 if kills > 2 else 40
+    program = PROGRAM.format(directory=str(directory), rates=RATES[:count])
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     moments = random.Random(0)
-    kills = 0
-    while True:
-        begun = log.read_text().count("begin") if log.exists() else 0
-        command = [sys.executable, "-c", program] + ["to be killed"] * (kills < KILLS)
+
+    def start(*arguments):
         with log.open("a") as file:
-            process = subprocess.Popen(command, env=environment, stdout=file)
-        if kills < KILLS:
-            while log.read_text().count("begin") == begun and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(moments.uniform(0, 0.03))
-            assert process.poll() is None, "the sweep ended before it could be killed"
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            kills += 1
-        else:
-            assert process.wait() == 0
-            break
-    done = [
-        i for line in log.read_text().splitlines() if line[:4] == "done" for i in line[5:].split()
-    ]
-    assert len(done) == len(set(done))  # nothing that was finished ran again
-    chunks = storage.read_chunks(directory)
-    indices = np.concatenate([chunk.indices for chunk in chunks])
-    assert sorted(indices) == list(range(400))
-    begun = [line[6:] for line in log.read_text().splitlines() if line[:5] == "begin"]
-    assert len(begun) - len(set(begun)) <= KILLS  # at most the chunk that was killed
-    trials = sweep.grid(learning_rate=[i / 400 for i in range(400)])
-    resumed = sweep.run(descend, trials, key=KEY, chunk=2, directory=directory, progress=False)
-    assert_same(resumed, sweep.run(descend, trials, key=KEY, chunk=2, progress=False))
-    assert resumed.table().equals(
-        sweep.run(descend, trials, key=KEY, chunk=2, progress=False).table()
-    )
+            return subprocess.Popen(
+                [sys.executable, "-c", program, *arguments], env=environment, stdout=file
+            )
+
+    for _ in range(kills):
+        begun = log.read_text().count("begin") if log.exists() else 0
+        process = start("to be killed")
+        while log.read_text().count("begin") == begun and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.03))
+        assert process.poll() is None, "the sweep ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    if kills > 2:
+        assert start().wait() == 0
+    else:
+        run(trials=sweep.grid(learning_rate=RATES[:count]), directory=directory)
+    lines = log.read_text().splitlines()
+    done = [index for line in lines if line[:4] == "done" for index in line[5:].split()]
+    assert len(done) == len(set(done))  # no finished chunk ran again
+    indices = np.concatenate([chunk.indices for chunk in storage.read_chunks(directory)])
+    assert sorted(indices) == list(range(count))
+    begun = [line[6:] for line in lines if line[:5] == "begin"]
+    assert len(begun) - len(set(begun)) <= kills  # at most the chunk that was killed
+    trials = sweep.grid(learning_rate=RATES[:count])
+    resumed, whole = run(trials=trials, directory=directory), run(trials=trials)
+    assert_same(resumed, whole)
+    assert resumed.table().equals(whole.table())

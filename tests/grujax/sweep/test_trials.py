@@ -1,4 +1,4 @@
-"""Trials: grids, samples, distributions, and what `run` refuses."""
+"""Trials: grids, samples, groups, and the trials that `run` refuses."""
 
 import jax
 import numpy as np
@@ -25,7 +25,7 @@ def test_a_grid_has_every_combination_once():
     factor=st.floats(1.01, 1e6),
     sobol=st.booleans(),
 )
-def test_samples_lie_within_their_bounds(seed, n, lo, factor, sobol):
+def test_samples_are_within_their_bounds(seed, n, lo, factor, sobol):
     drawn = sweep.sample(
         jax.random.key(seed),
         n,
@@ -40,23 +40,6 @@ def test_samples_lie_within_their_bounds(seed, n, lo, factor, sobol):
     assert np.all((drawn["b"] >= lo * (1 - 1e-12)) & (drawn["b"] <= lo * factor * (1 + 1e-12)))
     assert set(drawn["c"]) <= set(range(-2, 3))
     assert set(drawn["d"]) <= {"x", "y"}
-
-
-@pytest.mark.parametrize("sobol", [False, True])
-def test_distributions_have_their_quantiles(sobol):
-    drawn = sweep.sample(
-        jax.random.key(1),
-        4096,
-        sobol=sobol,
-        a=sweep.uniform(2, 6),
-        b=sweep.log_uniform(1e-4, 1.0),
-        c=sweep.integer(0, 4),
-    )
-    # Four standard deviations of a quantile of 4096 independent draws.
-    np.testing.assert_allclose(np.quantile(drawn["a"], [0.25, 0.5]), [3, 4], atol=0.13)
-    np.testing.assert_allclose(np.quantile(np.log10(drawn["b"]), 0.5), -2, atol=0.13)
-    np.testing.assert_allclose(np.bincount(drawn["c"]) / 4096, 0.25, atol=0.03)
-    assert abs(np.corrcoef(drawn["a"], np.log(drawn["b"]))[0, 1]) < 0.07
 
 
 def test_sobol_fills_each_sixteenth_once():
@@ -90,8 +73,6 @@ def test_groups_keep_the_order_of_trials():
         (lambda: sweep.grid(), "at least one hyperparameter"),
         (lambda: sweep.grid(a=[]), r"`a` must have a list of one or more values, got \[\]"),
         (lambda: sweep.grid(a=[1, "x"]), "`a` mixes strings with other values"),
-        (lambda: sweep.uniform(1, 1), "`uniform` needs finite bounds lo < hi, got 1 and 1"),
-        (lambda: sweep.log_uniform(0, 1), "`log_uniform` needs positive bounds, got lo = 0"),
         (lambda: sweep.sample(jax.random.key(0), 0, a=sweep.uniform(0, 1)), "`n` must be at least"),
         (lambda: sweep.sample(jax.random.key(0), 2), "at least one hyperparameter"),
         (lambda: sweep.sample(jax.random.key(0), 2, a=0.5), "`a` must be a distribution"),

@@ -1,19 +1,15 @@
-"""What a train function may not do, and what `run` says then."""
+"""What a train function must not do, and the error that `run` raises then."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grujax import sweep
-from tests.fixtures.sweep_trainings import GRU_TRIALS, KEY, TRIALS, descend, train_gru
+from grujax.sweep.contract import check_pure
+from tests.fixtures.sweep_trainings import KEY, descend, run, train_gru
 
 
-def run(train, trials=TRIALS):
-    return sweep.run(train, trials, key=KEY, progress=False)
-
-
-def test_a_value_kept_from_the_call_before_is_named_as_such():
+def test_a_value_kept_from_the_previous_call_is_reported():
     kept = []
 
     def train(key, learning_rate):
@@ -24,7 +20,7 @@ def test_a_value_kept_from_the_call_before_is_named_as_such():
         run(train)
 
 
-def test_a_value_kept_from_a_loop_is_named_as_such():
+def test_a_value_kept_from_a_loop_is_reported():
     def train(key, learning_rate):
         kept = []
 
@@ -61,7 +57,12 @@ def test_two_traces_must_agree(kind):
 
 @pytest.mark.parametrize("train", [descend, train_gru, jax.jit(train_gru)])
 def test_a_pure_function_passes(train):
-    run(train, GRU_TRIALS)
+    shapes = check_pure(lambda rate: train(KEY, rate), jnp.float32(0.1), name="train", advice="")
+    assert shapes["loss"].shape == ()
+
+
+def test_a_compiled_function_can_be_swept():
+    run(jax.jit(descend))
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import jax
 import numpy as np
 from jax import Array
 
-from grujax.sweep.population_contract import Functions
-from grujax.sweep.population_search import Rung, prepare, run_search
-from grujax.sweep.population_storage import describe_function
+from grujax.sweep.population.programs import Functions
+from grujax.sweep.population.search import Rung, prepare, run_search
 from grujax.sweep.result import PopulationResult, SweepResult
 from grujax.sweep.selection import Exploit, Explore, truncation
+from grujax.sweep.storage import describe_function
+from grujax.sweep.trials import count_trials
 
 
 def population(
@@ -34,64 +35,63 @@ def population(
     directory: str | Path | None = None,
     progress: bool = True,
 ) -> PopulationResult:
-    """Population-based training: the worst members take over from the best, and try other values.
+    """Population-based training: the worst members copy the best, and try other hyperparameters.
 
-    Each member is a training with hyperparameters of its own. A round is one compiled program: the
-    members that `exploit` names take over state and hyperparameters of others, which is a gather
-    on the leading axis of the states, and `explore` changes those hyperparameters; then every
-    member takes its `step` and is evaluated. The first round has no exploitation.
+    Each member is a training with its own hyperparameters. A round is one compiled program: the
+    members that `exploit` names copy state and hyperparameters of others, a gather on the leading
+    axis of the states, and `explore` changes those hyperparameters; then every member takes its
+    `step` and is evaluated. The first round has no exploitation.
 
     Args:
         init: `init(key, **hyperparameters) -> state`, a pytree of arrays: parameters, optimizer
             state, and whatever else the rest of the training depends on.
         step: `step(key, state, **hyperparameters) -> state`: all the updates of one round, such as
-            a `lax.scan`. Its key is another one for each member and round.
+            a `lax.scan`. Its key differs for each member and round.
         evaluate: `evaluate(key, state, **hyperparameters) -> metrics`, a dict of real scalars. All
             members of a round get the same key, and so the same draws.
         trials: for each hyperparameter the members' first values, an array `[n]`, as `grid` and
             `sample` make them. All three functions are pure and get them as traced scalars.
-        key: a JAX random key, from which all others derive.
-        metric: by which members are compared. NaN is worse than any number.
-        rounds: how many. With a `directory`, more rounds go on from those that are there.
-        explore: for each hyperparameter that is to change how: `perturb`, `resample`, or a function
-            `(key, value []) -> value []`. The others are taken over as they are.
-        exploit: who takes over from whom: `truncation(0.25)` by default, or a function
+        key: a JAX random key, from which all others are derived.
+        metric: the metric to compare members by. NaN is worse than any number.
+        rounds: the number of rounds. With a `directory`, a call with more rounds continues there.
+        explore: for each hyperparameter that changes: `perturb`, `resample`, or a function
+            `(key, value []) -> value []`. The others are copied unchanged.
+        exploit: which members copy which: `truncation(0.25)` by default, or a function
             `(key, scores [n]) -> parents [n]`, see `grujax.sweep.selection`.
         mode: whether the least ("min") or the greatest ("max") metric is best.
         strategy: how a device runs its members; as for `run`.
-        devices: over which the members are spread; as for `run`.
+        devices: the devices over which the members are spread; as for `run`.
         directory: where the population is written every ten seconds and at the end. The same call
-            goes on there after the process was stopped or killed, to the same result.
+            resumes there after the process was stopped or killed, and returns the same result.
         progress: show a progress bar (needs tqdm).
 
     Returns:
         A `PopulationResult`. `trials` are the first hyperparameters; `metrics` has the last value
         `[n]` of each metric, and curves `[n, rounds]`: `METRIC_by_round`, `HYPERPARAMETER_by_round`
-        with the values each round was run with (the schedule that was found), and
-        `parent_by_round`, whom the member had taken over from before the round: itself, or another
-        (`lineage` follows it back). `diverged` says whose last metrics hold NaN. `states` has the
-        trained states.
+        with the values used in each round (the schedule that was found), and `parent_by_round`, the
+        member that was copied before the round: the same member, or another one (`lineage` follows
+        it back). `diverged` flags members whose last metrics contain NaN. `states` has the trained
+        states.
 
     Raises:
         ValueError: for hyperparameters of unequal length, or that cannot be traced; a function that
-            is not pure, or returns something else than it should; an unknown metric, mode or
+            is not pure, or returns something other than it should; an unknown metric, mode or
             strategy; or a `directory` that belongs to another sweep.
-        KeyboardInterrupt: after Ctrl-C, with a line that says what is kept.
+        KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
 
     Example:
         >>> def init(key, learning_rate):
         ...     return jax.random.normal(key)
-        >>> def step(key, w, learning_rate):  # steps downhill on (w − 1)²
+        >>> def step(key, w, learning_rate):  # gradient descent on (w − 1)²
         ...     return jax.lax.fori_loop(0, 5, lambda _, w: w - learning_rate * 2 * (w - 1), w)
         >>> def evaluate(key, w, learning_rate):
         ...     return {"loss": (w - 1) ** 2}
         >>> from grujax.sweep import log_uniform, perturb, sample
-        >>> trials = sample(jax.random.key(0), 8, learning_rate=log_uniform(1e-3, 1e-1))
         >>> result = population(
         ...     init,
         ...     step,
         ...     evaluate,
-        ...     trials,
+        ...     sample(jax.random.key(0), 8, learning_rate=log_uniform(1e-3, 1e-1)),
         ...     key=jax.random.key(1),
         ...     metric="loss",
         ...     rounds=6,
@@ -112,18 +112,9 @@ def population(
     if rounds < 1:
         raise ValueError(f"`rounds` must be at least 1, got {rounds}.")
     ordered = tuple(sorted(explore.items()))
-    search = prepare(
-        Functions(init, step, evaluate, exploit, ordered),
-        trials,
-        key=key,
-        metric=metric,
-        mode=mode,
-        strategy=strategy,
-        devices=devices,
-        directory=directory,
-        progress=progress,
-    )
-    for name, function in explore.items():
+    functions = Functions(init, step, evaluate, exploit, ordered)
+    search = prepare(functions, trials, key, metric, mode, strategy, devices, directory, progress)
+    for name, function in ordered:
         if name not in search.trials:
             raise ValueError(
                 f"`explore` names `{name}`, but the hyperparameters are {', '.join(search.trials)}."
@@ -133,29 +124,35 @@ def population(
                 f"`explore[{name!r}]` must be a function, such as `perturb(1e-4, 1e-1)`, got "
                 f"{function!r}."
             )
-    members = len(next(iter(search.trials.values())))
     settings = {
         "exploit": describe_function(exploit),
         "explore": {name: describe_function(function) for name, function in ordered},
     }
-    return run_search(search._replace(rungs=(Rung(members, rounds),)), settings)
+    rung = Rung(count_trials(search.trials), rounds)
+    return run_search(search._replace(rungs=(rung,)), settings)
 
 
 def lineage(result: SweepResult, member: int) -> np.ndarray:
-    """The ancestors of a member: in whose place its state was trained in each round.
+    """The ancestors of a member: the member in which its state was trained in each round.
 
-    With `steps = np.arange(rounds)`, `result.metrics["learning_rate_by_round"][lineage, steps]` is
-    the schedule that led to this member.
+    With `rounds = np.arange(len(ancestors))`, the schedule that led to this member is
+    `result.metrics["learning_rate_by_round"][ancestors, rounds]`.
 
     Args:
-        result: what `population` returned.
+        result: the result of `population`.
         member: the number of a member.
 
     Returns:
-        Numbers of members, `[rounds]`; the last one is `member`.
+        Numbers of members, an integer array `[rounds]`; the last one is `member`.
 
     Raises:
-        ValueError: for a result of something else, or a member that is not there.
+        ValueError: for a result of another function, or a member that does not exist.
+
+    Example:
+        >>> parents = np.array([[0, 1], [1, 1]])  # [n, rounds]: member 0 copies 1 before round 2
+        >>> result = SweepResult({}, {"parent_by_round": parents}, np.zeros(2, bool))
+        >>> lineage(result, 0).tolist()
+        [1, 0]
     """
     if "parent_by_round" not in result.metrics:
         raise ValueError("`lineage` needs the parents, which only `population` returns.")

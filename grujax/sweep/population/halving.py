@@ -1,4 +1,4 @@
-"""Successive halving: many trainings begin, and only the best go on for longer."""
+"""Successive halving: many trainings start, and only the best continue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import jax
 from jax import Array
 
-from grujax.sweep.population_contract import Functions
-from grujax.sweep.population_search import Rung, prepare, run_search
+from grujax.sweep.population.programs import Functions
+from grujax.sweep.population.search import Rung, prepare, run_search
 from grujax.sweep.result import PopulationResult
+from grujax.sweep.trials import count_trials
 
 
 def successive_halving(
@@ -30,41 +31,41 @@ def successive_halving(
     directory: str | Path | None = None,
     progress: bool = True,
 ) -> PopulationResult:
-    """Trains all n for some rounds, then the best n/η for η times as many more, and so on.
+    """Trains all n members for some rounds, then the best n/η for η times as many more, and so on.
 
-    The last rung has fewer than η members. All rungs take about the same time. Each has a program
-    of its own, for its own number of members.
+    The last rung has fewer than η members. All rungs take about the same time. Each rung compiles
+    its own program, for its number of members.
 
     Args:
-        init, step, evaluate, trials, key, metric, mode: as for `population`; hyperparameters stay
-            as they are.
-        rounds: of the first rung; those of rung k are `rounds`·ηᵏ.
+        init, step, evaluate, trials, key, metric, mode: as for `population`; hyperparameters do
+            not change.
+        rounds: the rounds of the first rung; rung k has `rounds`·ηᵏ.
         factor: η.
         strategy, devices, directory, progress: as for `population`.
 
     Returns:
-        A `PopulationResult`. `metrics` has the last value `[n]` of each metric, of those that
-        stopped early as it was then; the curves `METRIC_by_round` `[n, all rounds]`, NaN after
-        that; and `rounds` `[n]`, how many each had. `states` has those of the last rung.
+        A `PopulationResult`. `metrics` has the last value `[n]` of each metric, which is that of
+        the last round for members that stopped early; the curves `METRIC_by_round`
+        `[n, all rounds]`, NaN after a member has stopped; and `rounds` `[n]`, the number of rounds
+        of each member. `states` has the states of the last rung.
 
     Raises:
-        ValueError: as `population`, or for a factor below 2.
-        KeyboardInterrupt: after Ctrl-C, with a line that says what is kept.
+        ValueError: as `population`, and for a factor below 2.
+        KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
 
     Example:
         >>> def init(key, learning_rate):
         ...     return jax.random.normal(key)
-        >>> def step(key, w, learning_rate):  # a step downhill on (w − 1)²
+        >>> def step(key, w, learning_rate):  # gradient descent on (w − 1)²
         ...     return w - learning_rate * 2 * (w - 1)
         >>> def evaluate(key, w, learning_rate):
         ...     return {"loss": (w - 1) ** 2}
         >>> from grujax.sweep import grid
-        >>> trials = grid(learning_rate=[0.01, 0.02, 0.05, 0.1, 0.2, 0.4])
         >>> result = successive_halving(
         ...     init,
         ...     step,
         ...     evaluate,
-        ...     trials,
+        ...     grid(learning_rate=[0.01, 0.02, 0.05, 0.1, 0.2, 0.4]),
         ...     key=jax.random.key(1),
         ...     metric="loss",
         ...     progress=False,
@@ -80,18 +81,9 @@ def successive_halving(
         raise ValueError(f"`rounds` must be at least 1, got {rounds}.")
     if factor < 2:
         raise ValueError(f"`factor` must be at least 2, got {factor}.")
-    search = prepare(
-        Functions(init, step, evaluate),
-        trials,
-        key=key,
-        metric=metric,
-        mode=mode,
-        strategy=strategy,
-        devices=devices,
-        directory=directory,
-        progress=progress,
-    )
-    rungs, members = [], len(next(iter(search.trials.values())))
+    functions = Functions(init, step, evaluate)
+    search = prepare(functions, trials, key, metric, mode, strategy, devices, directory, progress)
+    rungs, members = [], count_trials(search.trials)
     while members:
         rungs.append(Rung(members, rounds))
         members, rounds = members // factor, rounds * factor

@@ -1,0 +1,142 @@
+"""What a compiled program depends on besides the user's functions: hyperparameters, key, devices.
+
+Trials are spread over a mesh with the single axis `trials`. Each device runs its own share, and the
+devices do not wait for one another inside a program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, PartitionSpec
+
+ROWS = PartitionSpec("trials")
+
+
+class KeyType(NamedTuple):
+    """The type of a random key: shape and dtype of its data, and the implementation if typed."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    implementation: str | None
+
+    @property
+    def struct(self) -> jax.ShapeDtypeStruct:
+        """Shape and dtype of the key's data."""
+        return jax.ShapeDtypeStruct(self.shape, self.dtype)
+
+    def wrap(self, data: Array) -> Array:
+        """The key with these data: the inverse of `key_data`."""
+        if self.implementation is None:
+            return data
+        return jax.random.wrap_key_data(data, impl=self.implementation)
+
+
+class Plan(NamedTuple):
+    """What compiled programs depend on besides the user's functions and JAX's own settings."""
+
+    trials: int  # at most per chunk; of a population: its members
+    traced: tuple[tuple[str, str], ...]  # hyperparameters and their dtypes
+    key: KeyType
+    strategy: str
+    devices: tuple[jax.Device, ...]
+    static: tuple[tuple[str, Any], ...] = ()  # hyperparameters and their values
+    fit_memory: bool = False  # whether a chunk shrinks to the memory available
+
+    @property
+    def capacity(self) -> int:
+        """Trials per device, rounded up."""
+        return -(-self.trials // len(self.devices))
+
+    @property
+    def slots(self) -> int:
+        """The number of trials, rounded up to a multiple of the devices."""
+        return self.capacity * len(self.devices)
+
+    @property
+    def mesh(self) -> Mesh:
+        """All devices on one axis."""
+        return Mesh(np.array(self.devices), ("trials",))
+
+    @property
+    def values(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shape and dtype of each traced hyperparameter of one trial."""
+        return {name: jax.ShapeDtypeStruct((), np.dtype(dtype)) for name, dtype in self.traced}
+
+    def spread(self, run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """`run(common, rows)` on each device, with its share of the rows [slots, ...]."""
+        return jax.shard_map(
+            run,
+            mesh=self.mesh,
+            in_specs=(PartitionSpec(), ROWS),
+            out_specs=ROWS,
+            check_vma=False,  # it refuses scans whose carry starts as a constant
+        )
+
+
+def trial_key(key: Array, index: Any) -> Array:
+    """The random key of trial `index`, which is `jax.random.fold_in(key, index)`.
+
+    Args:
+        key: the key of the sweep.
+        index: the number of the trial, an integer `[]`; may be traced.
+
+    Returns:
+        One key, of the same kind as `key`.
+
+    Example:
+        >>> key = jax.random.key(0)
+        >>> bool(trial_key(key, 3) == jax.random.fold_in(key, 3))
+        True
+    """
+    return jax.random.fold_in(key, index)
+
+
+def is_typed_key(array: Any) -> bool:
+    """Whether an array, or its shape and dtype, holds keys of `jax.random.key`."""
+    return jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+
+
+def key_data(key: Array) -> np.ndarray:
+    """The numbers that a random key of either kind consists of."""
+    return np.asarray(jax.random.key_data(key) if is_typed_key(key) else key)
+
+
+def key_type(key: Array) -> KeyType:
+    """The type of a key. Raises ValueError unless it is a single JAX random key."""
+    data = key_data(key)
+    if data.ndim != 1 or data.dtype != np.uint32:
+        raise ValueError(f"`key` must be one JAX random key, got shape {list(key.shape)}.")
+    implementation = str(jax.random.key_impl(key)) if is_typed_key(key) else None
+    return KeyType(data.shape, data.dtype.name, implementation)
+
+
+def choose_devices(
+    devices: Sequence[jax.Device] | None, strategy: str | None
+) -> tuple[tuple[jax.Device, ...], str]:
+    """The devices and the strategy, with defaults as in `grujax.sweep.run`.
+
+    Raises:
+        ValueError: no devices, or an unknown strategy.
+    """
+    devices = tuple(jax.local_devices() if devices is None else devices)
+    if not devices:
+        raise ValueError("`devices` must name at least one device.")
+    if strategy not in (None, "map", "vmap"):
+        raise ValueError(f'`strategy` must be None, "map" or "vmap", got {strategy!r}.')
+    return devices, strategy or ("map" if devices[0].platform == "cpu" else "vmap")
+
+
+def jax_settings() -> tuple[Any, ...]:
+    """JAX's own settings that a compiled program depends on: default float and matmul precision."""
+    matmul = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return jax.dtypes.canonicalize_dtype(np.float64), matmul
+
+
+def add_axis(size: int, structs: Any) -> Any:
+    """Shapes and dtypes [...] as [size, ...]."""
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct((size, *s.shape), s.dtype), structs)

@@ -1,0 +1,16 @@
+import pytest
+
+from grujax.sweep import programs, running
+
+
+@pytest.fixture
+def chunks_run(monkeypatch):
+    """The indices of the trials in each chunk that a sweep runs, in order."""
+    chunks = []
+
+    def note_and_run(program, key, trials, indices):
+        chunks.append(indices.tolist())
+        return programs.run_chunk(program, key, trials, indices)
+
+    monkeypatch.setattr(running, "run_chunk", note_and_run)
+    return chunks
