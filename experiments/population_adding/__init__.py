@@ -1,4 +1,4 @@
-"""Population-based training beside a random sweep of the same length, on the adding problem."""
+"""Population-based training compared with a random sweep, on the adding problem."""
 
 from experiments.population_adding.population import Settings, main
 

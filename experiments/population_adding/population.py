@@ -1,19 +1,19 @@
-"""Population-based training beside a random sweep of the same length, on the adding problem.
+"""Population-based training compared with a random sweep of the same length, on the adding problem.
 
 Twelve GRUs learn to add up the two marked numbers of a sequence (see `experiments.memory.adding`),
-each with a learning rate and a gradient norm of its own, drawn at random. In the random sweep they
-keep them to the end. In the population the worst quarter takes over weights and both values from
-the best quarter every 40 updates, and multiplies each value by 0.8 or 1.25 (Jaderberg et al. 2017).
-Both begin with the same members and see the same data; the best member at the end is reported, with
-its error on new sequences.
+each with a random learning rate and maximal gradient norm. In the random sweep both stay fixed. In
+the population, every 40 updates, the worst quarter copies the weights and both values of the best
+quarter and multiplies each value by 0.8 or 1.25 (Jaderberg et al. 2017). Both methods start with
+the same members and see the same data. The error of the final best member on new sequences is
+reported.
 
-    python -m experiments.population_adding           T = 400, three seeds: 6 minutes, by estimate
+    python -m experiments.population_adding           T = 400, three seeds: 6 minutes (estimated)
     python -m experiments.population_adding --quick   T = 50, one seed: half a minute
 
 At T = 400, the errors of the random sweep are 0.00014, 0.00025 and 0.00030, those of the population
-0.00011, 0.00016 and 0.00015. With --quick they are alike: 0.00084 and 0.00083.
+0.00011, 0.00016 and 0.00015. With --quick they are equal within noise: 0.00084 and 0.00083.
 
-Writes population.png and table.txt to runs/population_adding; goes on there after a kill.
+Writes population.png and table.txt to runs/population_adding, and resumes there if interrupted.
 """
 
 from dataclasses import dataclass
@@ -33,18 +33,18 @@ from experiments.population_adding.plots import plot_populations
 from grujax import sweep
 from grujax.initializers import chrono
 
-RATES, NORMS = (1e-4, 3e-2), (0.1, 10.0)  # from which the first values are drawn, log-uniformly
-HELD_OUT, NEW = 256, 2048  # sequences: to choose by, others each round; to report on
+RATES, NORMS = (1e-4, 3e-2), (0.1, 10.0)  # ranges of the initial values, log-uniform
+HELD_OUT, NEW = 256, 2048  # sequences: for selection, new in each round; for the reported error
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is trained, and for how long."""
+    """Sizes and lengths of the trainings."""
 
     steps: int = 400  # T
     members: int = 12
     rounds: int = 20
-    updates: int = 40  # optimizer steps of a round
+    updates: int = 40  # optimizer steps per round
     seeds: int = 3
     hidden_size: int = 24
     batch_size: int = 16
@@ -53,7 +53,7 @@ class Settings:
 
 
 def make_training(settings: Settings):
-    """Returns `init`, `step` and `evaluate` for `sweep.population`; biases are chrono's."""
+    """Returns `init`, `step` and `evaluate` for `sweep.population`, with chrono biases."""
 
     def learner(learning_rate: Array, gradient_norm: Array) -> adding.Learner:
         bias = chrono(settings.steps)
@@ -82,7 +82,7 @@ def make_training(settings: Settings):
 
 
 def stay(key: Array, scores: Array) -> Array:
-    """Everyone keeps what it has, as in a random sweep."""
+    """Every member keeps its state, as in a random sweep: scores [n] -> parents [n]."""
     return jnp.arange(len(scores))
 
 
@@ -90,12 +90,15 @@ METHODS = {"random": stay, "population": sweep.truncation(0.25)}
 
 
 def search(settings: Settings, training, seed: int, method: str) -> sweep.PopulationResult:
-    """One of METHODS with one seed: both begin alike."""
+    """Runs one of METHODS with one seed, which determines the initial members and the data."""
     key = jax.random.key(seed)
-    first = {"learning_rate": sweep.log_uniform(*RATES), "gradient_norm": sweep.log_uniform(*NORMS)}
+    initial = {
+        "learning_rate": sweep.log_uniform(*RATES),
+        "gradient_norm": sweep.log_uniform(*NORMS),
+    }
     return sweep.population(
         *training,
-        sweep.sample(key, settings.members, **first),
+        sweep.sample(key, settings.members, **initial),
         key=key,
         metric="error",
         rounds=settings.rounds,
@@ -109,15 +112,17 @@ def search(settings: Settings, training, seed: int, method: str) -> sweep.Popula
 
 
 def error_of_best(evaluate, result: sweep.PopulationResult) -> float:
-    """On new sequences, of the member with the least error at the end."""
+    """The mean error on new sequences of the member with the least final error."""
     state = result.states[result.best("error").trial]
     error = jax.jit(lambda key: evaluate(key, state, learning_rate=0.0, gradient_norm=1.0)["error"])
     keys = jax.random.split(jax.random.key(1000), NEW // HELD_OUT)
     return float(np.mean([error(key) for key in keys]))
 
 
-def describe(seed: int, results: dict[str, sweep.PopulationResult], errors: list[float]):
-    """A row of the table."""
+def table_row(
+    seed: int, results: dict[str, sweep.PopulationResult], errors: list[float]
+) -> list[str]:
+    """A row of the table: seed, both errors, the best learning rate and the schedule found."""
     fixed = results["random"].best("error").hyperparameters["learning_rate"]
     line = sweep.lineage(results["population"], results["population"].best("error").trial)
     rates = results["population"].metrics["learning_rate_by_round"][line, np.arange(len(line))]
@@ -126,22 +131,23 @@ def describe(seed: int, results: dict[str, sweep.PopulationResult], errors: list
 
 
 def main(settings: Settings) -> None:
+    """Runs both methods with each seed, and writes the table and the figure."""
     use_a_device_per_core()
     if settings.quick:
         settings = Settings(50, 8, 20, 20, 1, 16, out=settings.out / "quick")
     total = settings.members * settings.rounds * settings.updates
     print(f"{settings.seeds} seeds, two searches each of {total:,} updates, T = {settings.steps}.")
-    training, found, rows, better = make_training(settings), [], [], 0
+    training, results, rows, better = make_training(settings), [], [], 0
     for seed in range(settings.seeds):
-        found.append({method: search(settings, training, seed, method) for method in METHODS})
-        errors = [error_of_best(training[2], result) for result in found[-1].values()]
-        rows.append(describe(seed, found[-1], errors))
+        results.append({method: search(settings, training, seed, method) for method in METHODS})
+        errors = [error_of_best(training[2], result) for result in results[-1].values()]
+        rows.append(table_row(seed, results[-1], errors))
         better += errors[1] < errors[0]
     table = format_table(["seed", *METHODS, "learning rate", "the population's"], rows)
     table += f"\n\nThe population is better with {better} of {settings.seeds} seeds."
     print(f"\nError of the best member (always answering 1: 0.16667):\n{table}")
     (settings.out / "table.txt").write_text(table + "\n", encoding="utf-8")
-    plot_populations(settings.out / "population.png", found, settings.updates, RATES)
+    plot_populations(settings.out / "population.png", results, settings.updates, RATES)
     print(f"\npopulation.png and table.txt are in {settings.out}.")
 
 

@@ -1,4 +1,7 @@
-"""The experiment with populations, through its real path on tiny settings."""
+"""The experiment with populations, end to end on tiny settings."""
+
+from contextlib import redirect_stdout
+from io import StringIO
 
 import jax
 import numpy as np
@@ -7,29 +10,49 @@ import pytest
 from experiments.memory import adding
 from experiments.population_adding import population as population_adding
 
-TINY = {"steps": 4, "members": 4, "rounds": 3, "updates": 2, "seeds": 2, "hidden_size": 3}
+TINY = {"steps": 4, "members": 4, "rounds": 3, "updates": 2, "hidden_size": 3, "batch_size": 2}
+
+
+def run_experiment(settings) -> str:
+    """Returns what the experiment prints."""
+    printed = StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr(jax.config, "update", lambda *_: None)  # JAX has started already
+        population_adding.main(settings)
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Settings with one seed, and what the experiment printed with them."""
+    out = tmp_path_factory.mktemp("population")
+    settings = population_adding.Settings(**TINY, seeds=1, out=out)
+    return settings, run_experiment(settings)
+
+
+def test_the_experiment_reports_both_methods(finished):
+    settings, printed = finished
+    assert "1 seeds, two searches each of 24 updates, T = 4" in printed
+    assert "of 1 seeds" in (settings.out / "table.txt").read_text()
+    assert (settings.out / "population.png").stat().st_size > 0
 
 
 @pytest.mark.slow
-def test_the_experiment_runs_and_goes_on(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(jax.config, "update", lambda *_: None)  # JAX has started already
-    settings = population_adding.Settings(**TINY, batch_size=2, out=tmp_path)
-    population_adding.main(settings)
-    printed = capsys.readouterr().out
+def test_the_experiment_resumes(tmp_path):
+    settings = population_adding.Settings(**TINY, seeds=2, out=tmp_path)
+    printed = run_experiment(settings)
     assert "2 seeds, two searches each of 24 updates, T = 4" in printed
     assert "of 2 seeds" in (tmp_path / "table.txt").read_text()
-    assert (tmp_path / "population.png").stat().st_size > 0
     newest = tmp_path / "population_1" / "round-000003.npz"
     newest.unlink()  # it runs again, to the same numbers
-    population_adding.main(settings)
-    assert capsys.readouterr().out == printed
+    assert run_experiment(settings) == printed
     assert newest.exists()
 
 
-def test_both_methods_begin_alike(tmp_path):
-    settings = population_adding.Settings(**TINY, batch_size=2, out=tmp_path)
+def test_both_methods_start_with_the_same_members(finished):
+    settings, _ = finished
     training = population_adding.make_training(settings)
-    one, other = (
+    one, other = (  # both are only read
         population_adding.search(settings, training, 0, method)
         for method in population_adding.METHODS
     )
@@ -41,7 +64,7 @@ def test_both_methods_begin_alike(tmp_path):
     assert np.any(other.metrics["parent_by_round"] != parents)
 
 
-def test_a_learner_goes_on_with_the_state_of_another():
+def test_a_learner_continues_from_the_state_of_another():
     def learner(rate):
         return adding.make_learner(
             lambda key: jax.numpy.zeros(1),
@@ -52,12 +75,16 @@ def test_a_learner_goes_on_with_the_state_of_another():
             batch_size=8,
         )
 
+    @jax.jit
+    def train(rate, state, keys):
+        return jax.lax.scan(learner(rate).update, state, keys)[0]
+
     keys = jax.random.split(jax.random.key(0), 4)
     state = learner(0.05).start(keys[0], keys[1])
     batch = adding.draw_batch(keys[2], 6, 64)
     errors = [learner(0.05).error(state, *batch)]
     for rate in (0.1, 0.01):
-        state, _ = jax.lax.scan(learner(rate).update, state, jax.random.split(keys[3], 100))
+        state = train(rate, state, jax.random.split(keys[3], 100))
         errors.append(learner(rate).error(state, *batch))
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < adding.SOLVED
