@@ -1,4 +1,4 @@
-"""Images as sequences: handwritten digits read row by row, pixel by pixel, and in sweeps."""
+"""Images as sequences: digits classified by rows, by pixels, and by sweeps in four directions."""
 
 from experiments.images.train import Command, Settings, main, make_train
 

@@ -11,45 +11,44 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.images.sequences import cell_title
+from experiments.memory import gradient_flow
+from experiments.memory.gradient_flow import COLORS
 from experiments.vision.digits import CLASSES
 
-_COLOURS = {"gru": "tab:green", "lstm": "tab:blue", "rnn": "tab:orange", "min_gru": "tab:purple"}
-_LEAST = 1e-12  # of a gradient; what is less is not drawn
-
-Profiles = Mapping[str, tuple[np.ndarray, np.ndarray]]  # of each cell, untrained and trained [T]
+Profiles = Mapping[str, tuple[np.ndarray, np.ndarray]]  # per cell: untrained [T] and trained [T]
 
 
 def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]]) -> None:
-    """Draws bars of the share right: a group for each reading, a bar for each cell in it.
+    """Draws bars of the test accuracy: one group per reading, one bar per cell.
 
     Args:
       path: the PNG to write.
-      accuracy: for each reading, as it shall be called, that of each cell.
+      accuracy: of each cell, by the title of the reading.
     """
     figure = Figure((1.5 + 1.9 * len(accuracy), 3.4), dpi=120, layout="constrained")
     axis = figure.subplots()
     cells = list(next(iter(accuracy.values())))
     width = 0.8 / len(cells)
     for number, cell in enumerate(cells):
-        places = np.arange(len(accuracy)) + width * (number - (len(cells) - 1) / 2)
-        shares = [row[cell] for row in accuracy.values()]
-        axis.bar(places, shares, width, label=cell_title(cell), color=_COLOURS[cell])
-        for place, share in zip(places, shares, strict=True):
-            axis.text(place, share + 0.01, f"{100 * share:.0f}", ha="center", fontsize=8)
-    axis.axhline(1 / CLASSES, color="grey", linestyle=":", label="guessing")
+        xs = np.arange(len(accuracy)) + width * (number - (len(cells) - 1) / 2)
+        heights = [row[cell] for row in accuracy.values()]
+        axis.bar(xs, heights, width, label=cell_title(cell), color=COLORS[cell])
+        for x, height in zip(xs, heights, strict=True):
+            axis.text(x, height + 0.01, f"{100 * height:.0f}", ha="center", fontsize=8)
+    axis.axhline(1 / CLASSES, color="gray", linestyle=":", label="guessing")
     axis.set_xticks(range(len(accuracy)), accuracy)
-    axis.set(ylim=(0, 1.08), ylabel="test digits right")
+    axis.set(ylim=(0, 1.08), ylabel="test accuracy")
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(path)
 
 
 def plot_gradients(path: Path, profiles: Mapping[str, Profiles]) -> None:
-    """Draws the gradient's norm by the state against the steps back, a panel for each reading.
+    """Plots gradient norms by the steps back in time, one panel per reading.
 
     Args:
       path: the PNG to write.
-      profiles: for each reading, as it shall be called, the norms relative to the last step's.
+      profiles: of each cell, by the title of the reading; see `memory.gradient_flow`.
     """
     size = (3.5 * len(profiles) + 1, 3.3)
     figure = Figure(size, dpi=120, layout="constrained")
@@ -57,7 +56,7 @@ def plot_gradients(path: Path, profiles: Mapping[str, Profiles]) -> None:
     for axis, (title, cells) in zip(axes, profiles.items(), strict=True):
         _draw_gradients(axis, cells)
         axis.set_title(title, fontsize=10)
-    axes[0].set_ylabel("‖∂L/∂state‖, relative")
+    axes[0].set_ylabel(gradient_flow.NORM_LABEL)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(path)
 
@@ -65,60 +64,60 @@ def plot_gradients(path: Path, profiles: Mapping[str, Profiles]) -> None:
 def plot_failure(
     path: Path, title: str, records: Mapping[str, Sequence[dict[str, Any]]], profiles: Profiles
 ) -> None:
-    """Draws how far each cell learned from the longest sequences, and how far gradients reach.
+    """Plots how well each cell learns the longest sequences, and how far its gradients reach.
 
     Args:
       path: the PNG to write.
       title: of the figure.
-      records: the metrics.jsonl of each cell's training.
-      profiles: as in `plot_gradients`.
+      records: of each cell's training, as in metrics.jsonl.
+      profiles: of each cell.
     """
     figure = Figure((11, 3.4), dpi=120, layout="constrained")
     axes = figure.subplots(1, 3)
     for cell, rows in records.items():
         epochs = [row["epoch"] for row in rows]
         for axis, field in zip(axes, ("train_loss", "validation_accuracy"), strict=False):
-            axis.plot(epochs, [row[field] for row in rows], color=_COLOURS[cell])
-    guessing = {"color": "grey", "linestyle": ":"}
+            axis.plot(epochs, [row[field] for row in rows], color=COLORS[cell])
+    guessing = {"color": "gray", "linestyle": ":"}
     axes[0].axhline(log(CLASSES), **guessing)
     axes[1].axhline(1 / CLASSES, **guessing)
     axes[0].set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    axes[1].set(xlabel="epoch", ylabel="validation digits right", ylim=(0, 1))
+    axes[1].set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
     axes[1].yaxis.set_major_formatter(PercentFormatter(1.0))
     _draw_gradients(axes[2], profiles)
-    axes[2].set_ylabel("‖∂L/∂state‖, relative")
+    axes[2].set_ylabel(gradient_flow.NORM_LABEL)
     for axis in axes[:2]:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.suptitle(f"{title} (grey: guessing)", fontsize=11)
+    figure.suptitle(f"{title} (gray: guessing)", fontsize=11)
     figure.savefig(path)
 
 
 def plot_misread(
-    path: Path, images: np.ndarray, labels: np.ndarray, chances: np.ndarray, most: int = 24
+    path: Path, images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, limit: int = 24
 ) -> None:
-    """Draws digits that were misread, the surest mistakes first.
+    """Draws misread digits, the most confident mistakes first.
 
     Args:
       path: the PNG to write.
       images: [N, 28, 28].
       labels: [N].
-      chances: [N, 10], the probabilities of the digits.
-      most: of them at most.
+      probabilities: [N, 10], given by the classifier.
+      limit: the maximum number of digits.
     """
-    wrong = np.flatnonzero(chances.argmax(1) != labels)
-    wrong = wrong[np.argsort(-chances[wrong].max(1), kind="stable")][:most]
+    wrong = np.flatnonzero(probabilities.argmax(1) != labels)
+    wrong = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:limit]
     columns = 8
     rows = max(-(-len(wrong) // columns), 1)
     figure = Figure((1.25 * columns, 1.55 * rows), dpi=120, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, place in zip(axes.flat, wrong, strict=False):
-        axis.imshow(images[place], cmap="gray_r")
-        read = chances[place].argmax()
-        title = f"{labels[place]} as {read}, {chances[place, read]:.0%}"
+    for axis, index in zip(axes.flat, wrong, strict=False):
+        axis.imshow(images[index], cmap="gray_r")
+        answer = probabilities[index].argmax()
+        title = f"{labels[index]} as {answer}, {probabilities[index, answer]:.0%}"
         axis.set_title(title, fontsize=8)
     figure.savefig(path)
 
@@ -126,7 +125,7 @@ def plot_misread(
 def _draw_gradients(axis: Axes, profiles: Profiles) -> None:
     for cell, (before, after) in profiles.items():
         for profile, style, when in ((before, ":", "untrained"), (after, "-", "trained")):
-            drawn = np.where(profile > _LEAST, profile, np.nan)
-            axis.plot(drawn, style, color=_COLOURS[cell], label=f"{cell_title(cell)}, {when}")
-    axis.set(yscale="log", ylim=(_LEAST, 1e3), xlabel="steps back from the end")
-    axis.grid(alpha=0.3)
+            label = f"{cell_title(cell)}, {when}"
+            gradient_flow.draw_profile(axis, profile, style, color=COLORS[cell], label=label)
+    gradient_flow.format_axis(axis)
+    axis.set_xlabel(gradient_flow.STEPS_LABEL)

@@ -1,9 +1,9 @@
-"""An image as a sequence, and a recurrent cell that reads it and then says what it saw.
+"""Images as sequences, and recurrent cells that read a sequence and then classify the digit.
 
 rows       28 steps of 28 pixels
-14x14      196 steps of one grey value, the mean of a square of four pixels
-permuted   the same 196 in a random order, one for all images: what lies side by side in the
-           image lies anywhere in time (Le et al. 2015, https://arxiv.org/abs/1504.00941)
+14x14      196 steps of one gray value, the mean of four pixels
+permuted   the same 196 in a random order, one for all images, so that neighbors in the image are
+           far apart in time (Le et al. 2015, https://arxiv.org/abs/1504.00941)
 pixels     784 steps of one pixel, row by row from the top left
 """
 
@@ -25,12 +25,12 @@ from grujax.baselines import count_parameters, init_min_gru
 from grujax.initializers import chrono
 
 READINGS = {"rows": (28, 28), "14x14": (196, 1), "permuted": (196, 1), "pixels": (784, 1)}  # T, I
-LAYERS = {"min_gru": 3}  # a cell whose gates do not read its state needs another to read it
+LAYERS = {"min_gru": 3}  # stacked, since the gates of this cell do not read its state
 _ORDER = np.random.default_rng(0).permutation(READINGS["permuted"][0])
 
 
 def cell_title(cell: str) -> str:
-    """What a cell is called in a table or a figure."""
+    """A cell's name in tables and figures."""
     return {"min_gru": "minGRU"}.get(cell, cell.upper())
 
 
@@ -40,15 +40,15 @@ def reading_title(reading: str) -> str:
 
 
 class Network(NamedTuple):
-    """Any way from images to digits."""
+    """A classifier of images as pure functions."""
 
     init: Callable[[Array], Any]  # key -> parameters
-    # (parameters, images [B, 28, 28] from 0 to 1, key of dropout or None) -> logits [B, 10]
+    # (parameters, images [B, 28, 28] from 0 to 1, dropout key or None) -> logits [B, 10]
     logits: Callable[[Any, Array, Array | None], Array]
 
 
 def as_sequence(images: Array, reading: str) -> Array:
-    """Images [B, 28, 28] as sequences [T, B, I], see `READINGS`."""
+    """Reshapes images [B, 28, 28] to sequences [T, B, I], see `READINGS`."""
     steps, size = READINGS[reading]
     if steps == 14 * 14:
         images = images.reshape(-1, 14, 2, 14, 2).mean((2, 4))
@@ -57,8 +57,11 @@ def as_sequence(images: Array, reading: str) -> Array:
 
 
 def init_layers(cell: str, reading: str, hidden_size: int, key: Array) -> list[Any]:
-    """Draws the parameters of each layer, as is best for long sequences: orthogonal recurrent
-    matrices, and gates for memories of 2 to T steps, see `experiments.memory.tricks`."""
+    """Draws the parameters of each layer for long sequences.
+
+    Recurrent matrices are orthogonal, and gate biases are chrono, for memories of 2 to T steps; see
+    `experiments.memory.tricks`.
+    """
     steps, input_size = READINGS[reading]
     if cell in LAYERS:
         sizes = [input_size] + [hidden_size] * (LAYERS[cell] - 1)
@@ -71,7 +74,7 @@ def init_layers(cell: str, reading: str, hidden_size: int, key: Array) -> list[A
 
 @cache
 def hidden_size_for(cell: str, reading: str, parameters: int) -> int:
-    """The hidden size at which the recurrent layers have about so many parameters."""
+    """The hidden size at which the recurrent layers have about this many parameters."""
 
     def count(hidden_size: int) -> int:
         init = partial(init_layers, cell, reading, hidden_size)
@@ -81,31 +84,31 @@ def hidden_size_for(cell: str, reading: str, parameters: int) -> int:
 
 
 def step_layers(cell: str, layers: list[Any], states: list[Any], x: Array) -> list[Any]:
-    """One step of all layers, from the lowest up. Returns: the new states."""
-    after = []
+    """Steps all layers, from the lowest up, on x [B, I]. Returns: the new states."""
+    new_states = []
     for layer, state in zip(layers, states, strict=True):
-        after.append(CELLS[cell].step(layer, state, x))
-        x = CELLS[cell].output(after[-1])
-    return after
+        new_states.append(CELLS[cell].step(layer, state, x))
+        x = CELLS[cell].output(new_states[-1])
+    return new_states
 
 
-def start_of(cell: str, layers: list[Any], batch_size: int) -> list[Any]:
-    """The states before the first step."""
+def initial_states(cell: str, layers: list[Any], batch_size: int) -> list[Any]:
+    """The states of all layers before the first step: zeros."""
     return [CELLS[cell].initial_state((batch_size, p.hidden_size), jnp.float32) for p in layers]
 
 
-def read_out(cell: str, params: dict[str, Any], states: list[Any]) -> Array:
-    """Logits [B, 10] from the states of all layers after the last step."""
+def readout(cell: str, params: dict[str, Any], states: list[Any]) -> Array:
+    """Computes logits [B, 10] from the states of all layers after the last step."""
     return CELLS[cell].output(states[-1]) @ params["weights"] + params["bias"]
 
 
 def cell_network(cell: str, reading: str, parameters: int) -> Network:
-    """A cell of `experiments.common.cells` reads the image; its last output says the digit.
+    """Makes a cell of `experiments.common.cells` that classifies by its last output.
 
     Args:
       cell: its name.
-      reading: the image as a sequence, one of `READINGS`.
-      parameters: about how many the recurrent layers have.
+      reading: how images become sequences, one of `READINGS`.
+      parameters: the approximate size of the recurrent layers.
     """
     hidden_size = hidden_size_for(cell, reading, parameters)
 
@@ -119,11 +122,11 @@ def cell_network(cell: str, reading: str, parameters: int) -> Network:
         del key
         xs, layers = as_sequence(images, reading), params["layers"]
         if len(layers) == 1:
-            return read_out(cell, params, [run_cell(cell, layers[0], xs)[0]])
-        # On few cores a minimal GRU takes half the time step by step that it takes in parallel.
-        start = start_of(cell, layers, len(images))
+            return readout(cell, params, [run_cell(cell, layers[0], xs)[0]])
+        # On few cores, minimal GRUs are twice as fast step by step as with a parallel scan.
+        start = initial_states(cell, layers, len(images))
         states, _ = grujax.scan_cell(partial(step_layers, cell), layers, xs, start)
-        return read_out(cell, params, states)
+        return readout(cell, params, states)
 
     return Network(init, logits)
 
@@ -131,18 +134,20 @@ def cell_network(cell: str, reading: str, parameters: int) -> Network:
 def gradient_flow(
     cell: str, reading: str, params: dict[str, Any], images: Array, labels: Array
 ) -> GradientFlow:
-    """The norm of the loss's gradient by the states of all layers, step by step back in time.
+    """Measures the loss's gradient with respect to the states of all layers at each step.
 
     Args:
-      cell, reading: of the network.
-      params: its parameters.
-      images, labels: [B, 28, 28] from 0 to 1 and [B], over which it is taken.
+      cell: name of the network's cell.
+      reading: how images become sequences.
+      params: of the network.
+      images: [B, 28, 28], from 0 to 1.
+      labels: [B].
     """
 
     def loss(states: list[Any], _: Any) -> Array:
-        chances = jax.nn.log_softmax(read_out(cell, params, states))
-        return -jnp.take_along_axis(chances, labels[:, None], 1).mean()
+        log_probabilities = jax.nn.log_softmax(readout(cell, params, states))
+        return -jnp.take_along_axis(log_probabilities, labels[:, None], 1).mean()
 
     layers, xs = params["layers"], as_sequence(images, reading)
-    start = start_of(cell, layers, len(images))
+    start = initial_states(cell, layers, len(images))
     return cell_gradient_flow(partial(step_layers, cell), layers, xs, start, loss)

@@ -1,1 +1,1 @@
-"""What the experiments on long memory share: the adding problem, tricks against vanishing."""
+"""For experiments on long-term memory: the adding problem, training tricks, gradient flow."""

@@ -1,7 +1,7 @@
 """The adding problem (Hochreiter & Schmidhuber 1997): add the two marked numbers of a sequence.
 
-Each step shows a number in [0, 1) and a mark; one step of the first half and one of the second are
-marked. The target is the sum of their numbers. Always answering 1 has a mean squared error of 1/6.
+Each step shows a number in [0, 1) and a mark. One step in the first half and one in the second are
+marked; the target is the sum of their numbers. Always answering 1 has a mean squared error of 1/6.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-# An error that leaves 6% of the targets' variance unexplained: below it, the problem is solved.
+# The problem counts as solved below this error, 6% of the targets' variance.
 SOLVED = 0.01
 
 
@@ -21,17 +21,17 @@ def draw_batch(key: Array, steps: int, batch_size: int) -> tuple[Array, Array]:
     number_key, mark_key = jax.random.split(key)
     half = steps // 2
     numbers = jax.random.uniform(number_key, (steps, batch_size))
-    places = jax.random.randint(mark_key, (2, batch_size), 0, jnp.array([[half], [steps - half]]))
-    places = places + jnp.array([[0], [half]])
-    marks = jax.nn.one_hot(places, steps, axis=0).sum(1)  # [T, B]
+    marked = jax.random.randint(mark_key, (2, batch_size), 0, jnp.array([[half], [steps - half]]))
+    marked = marked + jnp.array([[0], [half]])
+    marks = jax.nn.one_hot(marked, steps, axis=0).sum(1)  # [T, B]
     return jnp.stack([numbers, marks], -1), (numbers * marks).sum(0)
 
 
 class Learner(NamedTuple):
-    """A training as pure functions of its state: parameters, and what the optimizer remembers."""
+    """A training as pure functions of its state: the parameters and the optimizer's state."""
 
-    start: Callable[[Array, Array], Any]  # (a key for the layer, one for the readout) -> state
-    update: Callable[[Any, Array], tuple[Any, Array]]  # (state, key) -> (state, error of a batch)
+    start: Callable[[Array, Array], Any]  # (key of the layer, key of the readout) -> state
+    update: Callable[[Any, Array], tuple[Any, Array]]  # (state, key) -> (state, batch error)
     error: Callable[[Any, Array, Array], Array]  # (state, xs [T, B, 2], targets [B]) -> []
 
 
@@ -45,9 +45,10 @@ def make_learner(
     steps: int,
     batch_size: int,
 ) -> Learner:
-    """A recurrent layer with a linear readout that learns by Adam; see `train`.
+    """Makes a recurrent layer with a linear readout that learns by Adam; see `train`.
 
-    The state does not depend on learning rate and gradient norm: another learner can go on with it.
+    The state depends on neither the learning rate nor the gradient norm, so a learner with other
+    values can continue from it.
     """
     optimizer = optax.chain(optax.clip_by_global_norm(max_gradient_norm), optax.adam(learning_rate))
 
@@ -61,10 +62,10 @@ def make_learner(
         return jnp.mean((last_output(layer, xs) @ weights + bias - targets) ** 2)
 
     def update(state: Any, key: Array) -> tuple[Any, Array]:
-        params, memory = state
+        params, optimizer_state = state
         value, gradient = jax.value_and_grad(loss)(params, *draw_batch(key, steps, batch_size))
-        changes, memory = optimizer.update(gradient, memory, params)
-        return (optax.apply_updates(params, changes), memory), value
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+        return (optax.apply_updates(params, updates), optimizer_state), value
 
     return Learner(start, update, lambda state, xs, targets: loss(state[0], xs, targets))
 
@@ -80,20 +81,20 @@ def train(
     batch_size: int,
     updates: int,
 ) -> dict[str, Array]:
-    """Trains a recurrent layer with a linear readout: Adam, gradients clipped to norm 1.
+    """Trains a recurrent layer with a linear readout by Adam, with gradients clipped to norm 1.
 
     Args:
       key: a JAX random key.
       init: key -> the layer's parameters.
-      last_output: (parameters, xs [T, B, 2]) -> the output after the last step [B, H].
+      last_output: (parameters, xs [T, B, 2]) -> the output after the last step, [B, H].
       hidden_size: H.
       learning_rate: may be traced.
       steps: T.
-      batch_size: B; every batch is drawn anew.
-      updates: optimizer steps.
+      batch_size: B; each batch is newly drawn.
+      updates: the number of optimizer steps.
 
-    Returns: "error", the mean squared error over the last tenth of the batches (each seen for the
-      first time); "solved", 1.0 where that is below SOLVED; "errors" [20], means of twentieths.
+    Returns: "error", the mean squared error over the last tenth of the batches, none of which was
+      seen before; "solved", 1.0 if that is below SOLVED; "errors" [20], means of twentieths.
     """
     init_key, readout_key, data_key = jax.random.split(key, 3)
     learner = make_learner(

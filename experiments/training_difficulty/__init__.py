@@ -1,4 +1,4 @@
-"""Why recurrent networks are hard to train over long times, and which trick helps, by how much."""
+"""Why recurrent networks are hard to train over long times, and how much each trick helps."""
 
 from experiments.training_difficulty.compare import Settings, main, make_train
 

@@ -1,84 +1,95 @@
-"""Why recurrent networks are hard to train over long times, and which trick helps, by how much.
+"""Why recurrent networks are hard to train over long times, and how much each trick helps.
 
-An RNN, an LSTM and a GRU of about equally many parameters learn the adding problem, copy memory and
-digits read pixel by pixel: plain, and with one trick at a time (`experiments.memory.tricks` says
-what each changes). Every pair of a trick and plain starts from the same seeds and sees the same
-data, all with Adam at one learning rate. A training ends when it has solved its task, or at the
-cap. Solved are adding and copy with 6% left of the loss of guessing, the digits with half of it.
+An RNN, an LSTM and a GRU of about the same size learn the adding problem, copy memory and digits
+read pixel by pixel: plain, and with one trick at a time (`experiments.memory.tricks` says what each
+one changes). A trick and plain training share seeds and data, and all use Adam at the same learning
+rate. A training ends when its task is solved or at the cap. Adding and copy count as solved at 6%
+of the loss of guessing, the digits at half of it.
 
-    python -m experiments.training_difficulty           16 minutes on 2 quiet CPU cores
+    python -m experiments.training_difficulty           16 minutes on 2 idle CPU cores
     python -m experiments.training_difficulty --quick   adding, T = 30: 1 to 2 minutes
 
-It reports, for each cell and trick: the optimizer steps to the solution, where ">1,500" is all that
-the cap lets one say; what the trick changed of "learned", the share of guessing's loss that was
-taken away on average over all steps up to the cap (0%: as good as guessing all the time, 100%:
-solved at once); success against length; and how much of the gradient reaches back, untrained and
-trained.
+For each cell and trick it reports
+- the optimizer steps to the solution; ">1,500" means not solved at the cap;
+- what the trick added to "learned", the share of the loss of guessing that was removed, averaged
+  over all steps up to the cap (0%: no better than guessing, 100%: solved at once);
+- the success rate by length;
+- how much of the gradient reaches back in time, untrained and trained.
 
 Expected: a plain GRU solves adding at T = 200 in 900 to 950 steps, with chrono biases in 500 to
-750; a plain LSTM does not within 1,500, and with chrono biases it does in 650 to 950. Untrained,
+750; a plain LSTM does not within 1,500, but with chrono biases it takes 650 to 950. Untrained,
 1e-24 of the GRU's gradient is left 200 steps back, and 0.3 with chrono biases. No RNN solves it.
-Skips solve copy memory first: the delay of 5 is one skip from a symbol to its answer. In 400 steps
-nobody halves the loss on 784 pixels, where layer norm diverges.
+Skips solve copy memory first: at a delay of 5, one skip leads from a symbol to its answer. In 400
+steps no network halves the loss on 784 pixels, and layer norm diverges there.
 
 Writes success.png, tricks.png, gradient_flow_TASK.png, table.csv and sweep.npz to
-runs/training_difficulty. Every finished chunk of trainings is kept there: after a kill the same
-command goes on.
+runs/training_difficulty. Finished chunks of trainings are kept there: after an interruption, the
+same command resumes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
+from jax import Array
 
 from experiments.common.command import run_command
 from experiments.memory import shared_sweep
-from experiments.memory.tricks import TRICKS, Trick, applies
+from experiments.memory.tricks import TRICKS, Trick, is_applicable
 from experiments.training_difficulty import plots, training
-from experiments.training_difficulty.report import gains, index_trials, print_report, title_of
+from experiments.training_difficulty.report import (
+    index_trials,
+    paired_gains,
+    print_report,
+    task_title,
+)
 from experiments.training_difficulty.tasks import TASKS, make_task
 from grujax import sweep
 
 CELL_NAMES = ("rnn", "lstm", "gru")
-MINUTES = 16  # of the default settings on 2 quiet CPU cores
+MINUTES = 16  # of the default settings on 2 idle CPU cores
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is trained, and how."""
+    """Tasks, sizes and the recipe of all trainings."""
 
-    adding: tuple[int, ...] = (100, 200)  # T
-    copy: tuple[int, ...] = (5, 20)  # the delay
-    pixels: tuple[int, ...] = (784,)  # T
-    adding_cap: int = 1500  # optimizer steps at most
-    copy_cap: int = 2000
-    pixels_cap: int = 400
-    every: int = 50  # steps from one look at held-out sequences to the next
-    seeds: int = 3
-    parameters: int = 3000  # of a recurrent layer, about; layer norm has some more
-    batch_size: int = 16
-    learning_rate: float = 3e-3
-    quick: bool = False  # the adding problem alone, T = 30, two seeds
-    out: Path = Path("runs/training_difficulty")
+    adding: tuple[int, ...] = (100, 200)  # lengths T of the adding problem
+    copy: tuple[int, ...] = (5, 20)  # delays of copy memory
+    pixels: tuple[int, ...] = (784,)  # numbers of pixels T: 784, 196 or 49
+    adding_cap: int = 1500  # maximum optimizer steps on the adding problem
+    copy_cap: int = 2000  # the same on copy memory
+    pixels_cap: int = 400  # the same on pixels
+    every: int = 50  # optimizer steps between evaluations on held-out sequences
+    seeds: int = 3  # trainings per task, length, cell and trick
+    parameters: int = 3000  # approximate size of a recurrent layer; layer norm adds a few
+    batch_size: int = 16  # sequences per optimizer step
+    learning_rate: float = 3e-3  # of Adam
+    quick: bool = False  # only the adding problem at T = 30, two seeds
+    out: Path = Path("runs/training_difficulty")  # output folder
 
     def lengths(self, task: str) -> tuple[int, ...]:
+        """The lengths of a task, ascending."""
         return {"adding": self.adding, "copy": self.copy, "pixels": self.pixels}[task]
 
     def cap(self, task: str) -> int:
+        """The maximum number of optimizer steps on a task."""
         caps = {"adding": self.adding_cap, "copy": self.copy_cap, "pixels": self.pixels_cap}
         return caps[task]
 
 
 def make_trials(settings: Settings) -> dict[str, np.ndarray]:
-    """All trainings; a trick is given by its switches, so that most tricks share a program."""
+    """Lists all trainings; a trick is given by its fields, so most tricks share one program."""
     rows = [
         {"task": task, "length": length, "cell": cell, **TRICKS[trick]._asdict(), "seed": seed}
         for task in TASKS
         for length in settings.lengths(task)
         for cell in CELL_NAMES
         for trick in TRICKS
-        if applies(trick, cell)
+        if is_applicable(trick, cell)
         for seed in range(settings.seeds)
     ]
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
@@ -87,21 +98,23 @@ def make_trials(settings: Settings) -> dict[str, np.ndarray]:
 STATIC = ("task", "length", "cell", "structure")
 
 
-def make_train(settings: Settings):
-    """Returns the pure `train(key, **one row of make_trials)`."""
+def make_train(settings: Settings) -> Callable[..., dict[str, Array]]:
+    """Returns the pure `train(key, **one row of make_trials)`; see `training.train`."""
     tasks = {
         (name, length): make_task(name, length)
         for name in TASKS
         for length in settings.lengths(name)
     }
 
-    def train(key, task, length, cell, seed, **switches):
-        del key  # another one in every trial; those of one seed shall be alike
+    def train(
+        key: Array, task: str, length: int, cell: str, seed: Array, **trick: Any
+    ) -> dict[str, Array]:
+        del key  # differs between trials; those with the same seed must start alike
         return training.train(
             jax.random.key(seed),
             tasks[task, length],
             cell,
-            Trick(**switches),
+            Trick(**trick),
             parameters=settings.parameters,
             learning_rate=settings.learning_rate,
             batch_size=settings.batch_size,
@@ -112,33 +125,34 @@ def make_train(settings: Settings):
     return train
 
 
-def write(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]]) -> None:
-    """Writes the table, the file and the figures."""
-    index, metrics, gained = index_trials(result), result.metrics, gains(result)
+def write_results(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]]) -> None:
+    """Writes table.csv, sweep.npz and the figures."""
+    index, metrics = index_trials(result), result.metrics
     result.table().to_csv(out / "table.csv")
     result.save(out / "sweep.npz")
-    solved = {key: metrics["solved"][places].mean() for key, places in index.items()}
+    solved = {key: metrics["solved"][trials].mean() for key, trials in index.items()}
     plots.plot_success(out / "success.png", tasks, CELL_NAMES, solved)
-    plots.plot_gains(out / "tricks.png", tasks, CELL_NAMES, gained)
+    plots.plot_gains(out / "tricks.png", tasks, CELL_NAMES, paired_gains(result))
     for task, lengths in tasks.items():
         flows = {
-            (cell, trick): [metrics[name][places] for name in ("flow_before", "flow_after")]
-            for (name, length, cell, trick), places in index.items()
+            (cell, trick): [metrics[name][trials] for name in ("flow_before", "flow_after")]
+            for (name, length, cell, trick), trials in index.items()
             if (name, length) == (task, max(lengths))
         }
-        path, title = out / f"gradient_flow_{task}.png", title_of(task, max(lengths))
+        path, title = out / f"gradient_flow_{task}.png", task_title(task, max(lengths))
         plots.plot_flows(path, title, CELL_NAMES, flows)
     print(f"\nFigures, table.csv and sweep.npz are in {out}.")
 
 
 def main(settings: Settings) -> None:
+    """Runs all trainings, or those that are missing, and reports."""
     out = settings.out
     minutes = f"about {MINUTES} minutes by default"
     if settings.quick:
         settings = Settings((30,), (), (), 1000, seeds=2)
         minutes, out = "1 to 2 minutes", out / "quick"
     trials = make_trials(settings)
-    print(f"{len(trials['seed'])} trainings: {minutes}, on 2 quiet cores.")
+    print(f"{len(trials['seed'])} trainings: {minutes}, on 2 idle CPU cores.")
     result = shared_sweep.run(
         make_train(settings),
         trials,
@@ -148,7 +162,7 @@ def main(settings: Settings) -> None:
     )
     tasks = {task: settings.lengths(task) for task in TASKS if settings.lengths(task)}
     print_report(result, tasks, {task: settings.cap(task) for task in TASKS}, CELL_NAMES)
-    write(out, result, tasks)
+    write_results(out, result, tasks)
 
 
 def cli() -> None:

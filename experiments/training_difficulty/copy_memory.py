@@ -1,9 +1,9 @@
-"""Copy memory (Hochreiter & Schmidhuber 1997): repeat some symbols after a long pause.
+"""Copy memory (Hochreiter & Schmidhuber 1997): repeat a few symbols after a long pause.
 
-A sequence shows S symbols of an alphabet of 8, then `delay` blanks, then a mark and S − 1 blanks;
-at these last S steps the symbols are to be repeated in order. In the form of Arjovsky et al. 2016,
-https://arxiv.org/abs/1511.06464, but for the loss, which there also counts the blanks' answers.
-Whoever guesses is right one time in eight, with a cross-entropy of ln 8.
+A sequence shows S symbols from an alphabet of 8, then `delay` blanks, then a marker and S − 1
+blanks; during these last S steps the symbols are to be repeated in order. This is the form of
+Arjovsky et al. 2016, https://arxiv.org/abs/1511.06464, except that their loss also counts the
+answers during the blanks. Guessing is right one time in eight, with a cross-entropy of ln 8.
 """
 
 import jax
@@ -16,7 +16,7 @@ INPUT_SIZE = ALPHABET + 2  # one-hot
 
 
 def num_steps(delay: int, num_symbols: int) -> int:
-    """T, the steps of a sequence."""
+    """T, the length of a sequence."""
     return delay + 2 * num_symbols
 
 

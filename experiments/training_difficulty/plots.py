@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.memory import gradient_flow
 from experiments.memory.tricks import TRICKS
-from experiments.training_difficulty.report import Key, geometric_mean, title_of
-
-_COLOURS = {"rnn": "tab:orange", "lstm": "tab:blue", "gru": "tab:green"}
-_LEAST = 1e-12  # of a gradient; what is less is not drawn
+from experiments.training_difficulty.report import Key, describe_gain, task_title
 
 
 def plot_success(
@@ -20,33 +19,33 @@ def plot_success(
     cells: Sequence[str],
     solved: Mapping[Key, float],
 ) -> None:
-    """The share of trainings that solved each task against its length: all tricks, and plain.
+    """Plots the share of trainings that solved each task by its length: all tricks, and plain.
 
     Args:
       path: the PNG to write.
       tasks: the lengths of each task, ascending.
-      cells: their names.
-      solved: the share of the seeds.
+      cells: names of cells.
+      solved: the share of seeds that solved it.
     """
     figure, axes = _panels(1, len(tasks), (3.5, 3.3), sharey=True)
     for axis, (task, lengths) in zip(axes[0], tasks.items(), strict=True):
         for number, cell in enumerate(cells):
-            every = [
+            overall = [
                 np.mean([v for k, v in solved.items() if k[:3] == (task, length, cell)])
                 for length in lengths
             ]
             plain = [solved[task, length, cell, "plain"] for length in lengths]
-            places = np.arange(len(lengths)) + 0.03 * (number - 1)  # so that none hides another
-            style = {"color": _COLOURS[cell], "marker": "osD"[number]}
-            axis.plot(places, every, "-", label=f"{cell.upper()}, all", markersize=9, **style)
+            x = np.arange(len(lengths)) + 0.03 * (number - 1)  # apart, so that all are visible
+            style = {"color": gradient_flow.COLORS[cell], "marker": "osD"[number]}
+            axis.plot(x, overall, "-", label=f"{cell.upper()}, all", markersize=9, **style)
             label = f"{cell.upper()}, plain"
-            axis.plot(places, plain, ":", label=label, markersize=4, mfc="white", **style)
+            axis.plot(x, plain, ":", label=label, markersize=4, mfc="white", **style)
         axis.set_xticks(range(len(lengths)), [str(length) for length in lengths])
         axis.set(xlim=(-0.3, len(lengths) - 0.7), ylim=(-0.04, 1.04), title=task)
         axis.set_xlabel("delay" if task == "copy" else "steps T")
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("trainings that solved it")
+    axes[0, 0].set_ylabel("trainings that solved the task")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(path)
 
@@ -55,18 +54,18 @@ def plot_gains(
     path: Path,
     tasks: Mapping[str, Sequence[int]],
     cells: Sequence[str],
-    gained: Mapping[Key, np.ndarray],
+    gains: Mapping[Key, np.ndarray],
 ) -> None:
-    """A heat map for each task and length: what each trick changed, mean ± sd over the seeds.
+    """Draws a heat map per task and length: the gain of each trick, mean ± sd over the seeds.
 
     Args:
       path: the PNG to write.
       tasks: the lengths of each task.
-      cells: their names, the columns.
-      gained: what was learned more than plain, fractions `[seeds]`; no key where a trick does not
+      cells: names of cells, the columns.
+      gains: the increase of "learned" over plain, fractions [seeds]; no key where a trick does not
         apply.
     """
-    tricks = [trick for trick in _tricks(gained) if trick != "plain"]
+    tricks = [trick for trick in _tricks(gains) if trick != "plain"]
     columns = max(len(lengths) for lengths in tasks.values())
     figure, axes = _panels(len(tasks), columns, (3.6, 2.9))
     image = None
@@ -74,21 +73,19 @@ def plot_gains(
         for axis in row[len(lengths) :]:
             axis.set_axis_off()
         for axis, length in zip(row, lengths, strict=False):
-            points = [[gained.get((task, length, c, t)) for c in cells] for t in tricks]
-            means = [[np.nan if x is None else 100 * x.mean() for x in line] for line in points]
+            rows = [[gains.get((task, length, c, t)) for c in cells] for t in tricks]
+            means = [[np.nan if x is None else 100 * x.mean() for x in line] for line in rows]
             image = axis.imshow(means, cmap="RdBu", vmin=-60, vmax=60, aspect="auto")
             for (y, x), mean in np.ndenumerate(np.array(means)):
-                values = points[y][x]
-                text = "–" if values is None else f"{round(mean):+d}"
-                if values is not None and len(values) > 1:
-                    text += f" ±{100 * values.std(ddof=1):.0f}"
-                colour = "white" if abs(mean) > 40 else "black"
-                axis.text(x, y, text, ha="center", va="center", fontsize=8, color=colour)
+                gain = rows[y][x]
+                text = "–" if gain is None else describe_gain(gain)
+                color = "white" if abs(mean) > 40 else "black"
+                axis.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
             axis.set_xticks(range(len(cells)), [cell.upper() for cell in cells])
             axis.set_yticks(range(len(tricks)), tricks)
-            axis.set_title(title_of(task, length), fontsize=10)
+            axis.set_title(task_title(task, length), fontsize=10)
             axis.tick_params(length=0)
-    label = "points of “learned” more than plain"
+    label = "gain in “learned” over plain, percentage points"
     figure.colorbar(image, ax=axes, extend="both", shrink=0.5, label=label)
     figure.savefig(path)
 
@@ -99,14 +96,14 @@ def plot_flows(
     cells: Sequence[str],
     flows: Mapping[tuple[str, str], Sequence[np.ndarray]],
 ) -> None:
-    """The gradient's norm against the steps it has come back: a row before, and one after training.
+    """Plots gradient norms by the steps back in time: one row before and one after training.
 
     Args:
       path: the PNG to write.
       title: of the figure.
-      cells: their names, the columns.
-      flows: for each (cell, trick) the profiles before and after, each `[seeds, T']`, NaN past T.
-        Drawn is the geometric mean over the seeds.
+      cells: names of cells, the columns.
+      flows: per (cell, trick) the profiles before and after training, each [seeds, T'], NaN past
+        T. The geometric mean over the seeds is drawn.
     """
     figure, axes = _panels(2, len(cells), (3.6, 2.8), sharey=True, sharex=True)
     tricks = _tricks(flows)
@@ -116,17 +113,15 @@ def plot_flows(
             for number, trick in enumerate(tricks):
                 if (cell, trick) not in flows:
                     continue
-                profile = flows[cell, trick][row]
-                mean = geometric_mean(profile)
-                style = {"color": "black", "linewidth": 2.2} if trick == "plain" else {}
-                style = style or {"color": f"C{number - 1}", "linewidth": 1.3}
-                axis.plot(np.where(mean > _LEAST, mean, np.nan), label=trick, **style)
-            axis.set(yscale="log", ylim=(_LEAST, 1e3), title=f"{cell.upper()}, {when}")
-            axis.grid(alpha=0.3)
+                mean = gradient_flow.geometric_mean(flows[cell, trick][row])
+                color, width = ("black", 2.2) if trick == "plain" else (f"C{number - 1}", 1.3)
+                gradient_flow.draw_profile(axis, mean, label=trick, color=color, linewidth=width)
+            gradient_flow.format_axis(axis)
+            axis.set_title(f"{cell.upper()}, {when}")
     for axis in axes[-1]:
-        axis.set_xlabel("steps back from the end")
+        axis.set_xlabel(gradient_flow.STEPS_LABEL)
     for axis in axes[:, 0]:
-        axis.set_ylabel("‖∂L/∂state‖, relative")
+        axis.set_ylabel(gradient_flow.NORM_LABEL)
     handles = {
         label: handle
         for axis in axes.flat
@@ -138,10 +133,14 @@ def plot_flows(
 
 
 def _tricks(keys: Iterable[tuple]) -> list[str]:
+    """The tricks in keys (..., trick), in the order of TRICKS."""
     found = {key[-1] for key in keys}
     return [trick for trick in TRICKS if trick in found]
 
 
-def _panels(rows: int, columns: int, size: tuple[float, float], **share: bool):
+def _panels(
+    rows: int, columns: int, size: tuple[float, float], **share: bool
+) -> tuple[Figure, Any]:
+    """A figure of panels of a size in inches."""
     figure = Figure((size[0] * columns + 1.2, size[1] * rows), dpi=120, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **share)

@@ -1,4 +1,4 @@
-"""Recurrent cells over time with the tricks of `experiments.memory.tricks` applied."""
+"""Recurrent layers with the tricks of `experiments.memory.tricks` applied."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,25 +10,25 @@ from jax import Array
 
 import grujax
 from experiments.common.cells import CELLS
-from experiments.memory.tricks import NORMALISED, SKIP, Trick, init_cell
+from experiments.memory.tricks import NORMALIZED_STEPS, SKIP, Trick, init_cell
 
 
 class Recurrence(NamedTuple):
-    """A cell with a trick applied."""
+    """A recurrent layer with a trick applied."""
 
     init: Callable[[Array], Any]  # key -> params
-    step: Callable[[Any, Any, Array], Any]  # (params, state, x [B, I]) -> state, at test
-    initial_state: Callable[[int], Any]  # B -> zeros
+    step: Callable[[Any, Any, Array], Any]  # (params, state, x [B, I]) -> state, as at test
+    initial_state: Callable[[int], Any]  # B -> state of zeros
     output: Callable[[Any], Array]  # state -> [B, H]
-    run: Callable[..., Array]  # (params, xs [T, B, I], key, or None at test) -> outputs [T, B, H]
+    run: Callable[..., Array]  # (params, xs [T, B, I], key or None at test) -> [T, B, H]
 
 
 def make_recurrence(
     cell: str, trick: Trick, input_size: int, hidden_size: int, steps: int
 ) -> Recurrence:
     """Builds "rnn", "lstm" or "gru" with a trick, for sequences of T = `steps`."""
-    plain = NORMALISED[cell] if trick.structure == "layer norm" else CELLS[cell].step
-    step, noisy = _expected_zoneout(plain, trick.zoneout), _drawn_zoneout(plain)
+    plain = NORMALIZED_STEPS[cell] if trick.structure == "layer norm" else CELLS[cell].step
+    step, train_step = _expected_zoneout(plain, trick.zoneout), _sampled_zoneout(plain)
     output = CELLS[cell].output
 
     def zeros(batch_size: int) -> Any:
@@ -36,8 +36,8 @@ def make_recurrence(
 
     initial_state = zeros
     if trick.structure == "skip":
-        step, noisy = _skipping(step), _skipping(noisy)
-        initial_state, output = _skipping_states(zeros, output)
+        step, train_step = _add_skips(step), _add_skips(train_step)
+        initial_state, output = _add_skip_states(zeros, output)
 
     def run(params: Any, xs: Array, key: Array | None) -> Array:
         if cell == "gru" and trick.structure == "plain":
@@ -45,14 +45,16 @@ def make_recurrence(
         state = initial_state(xs.shape[1])
         if key is None:
             return output(grujax.scan_cell(step, params, xs, state)[1])
-        keeps = _draw_keeps(key, trick.zoneout, len(xs), zeros(xs.shape[1]))
-        return output(grujax.scan_cell(noisy, params, (xs, keeps), state)[1])
+        masks = _draw_zoneout_masks(key, trick.zoneout, len(xs), zeros(xs.shape[1]))
+        return output(grujax.scan_cell(train_step, params, (xs, masks), state)[1])
 
     init = partial(init_cell, cell, trick, input_size, hidden_size, steps)
     return Recurrence(init, step, initial_state, output, run)
 
 
 def _expected_zoneout(step: Callable, rate: float | Array) -> Callable:
+    """Zoneout at test: mixes the old and the new state at its rate."""
+
     def expected(params: Any, state: Any, x: Array) -> Any:
         new = step(params, state, x)
         return jax.tree.map(lambda old, new: rate * old + (1 - rate) * new, state, new)
@@ -60,16 +62,18 @@ def _expected_zoneout(step: Callable, rate: float | Array) -> Callable:
     return expected
 
 
-def _drawn_zoneout(step: Callable) -> Callable:
-    def noisy(params: Any, state: Any, x_and_keep: tuple[Array, Any]) -> Any:
-        x, keep = x_and_keep
-        return jax.tree.map(jnp.where, keep, state, step(params, state, x))
+def _sampled_zoneout(step: Callable) -> Callable:
+    """Zoneout in training: units keep their old state where the mask, an input, is true."""
 
-    return noisy
+    def sampled(params: Any, state: Any, x_and_mask: tuple[Array, Any]) -> Any:
+        x, mask = x_and_mask
+        return jax.tree.map(jnp.where, mask, state, step(params, state, x))
+
+    return sampled
 
 
-def _draw_keeps(key: Array, rate: float | Array, steps: int, state: Any) -> Any:
-    """Which units keep their state at each step: bool `[T, B, H]` for each array of the state."""
+def _draw_zoneout_masks(key: Array, rate: float | Array, steps: int, state: Any) -> Any:
+    """Draws which units keep their state: bool [T, B, H] for each array of the state."""
 
     def draw(key: Array) -> Any:
         leaves, structure = jax.tree.flatten(state)
@@ -87,39 +91,39 @@ def _draw_keeps(key: Array, rate: float | Array, steps: int, state: Any) -> Any:
 
 
 class Delayed(NamedTuple):
-    """A state, and where its skipping half was at the SKIP − 1 steps before, the oldest first."""
+    """A state, and its skipping half at the SKIP − 1 steps before, oldest first."""
 
     state: Any
     past: Any  # each [B, SKIP − 1, H/2]
 
 
-def _skipping(step: Callable) -> Callable:
+def _add_skips(step: Callable) -> Callable:
+    """Makes the first half of the units continue from their state SKIP steps ago."""
+
     def skipping(params: Any, delayed: Delayed, x: Any) -> Delayed:
         state, past = delayed
 
         def enqueue(past: Array, now: Array) -> Array:
             return jnp.concatenate([past, now[:, None, : past.shape[-1]]], axis=1)
 
-        def go_on_from(queue: Array, now: Array) -> Array:
+        def read(queue: Array, now: Array) -> Array:
             return jnp.concatenate([queue[:, 0], now[:, queue.shape[-1] :]], axis=-1)
 
         queue = jax.tree.map(enqueue, past, state)
-        state = step(params, jax.tree.map(go_on_from, queue, state), x)
+        state = step(params, jax.tree.map(read, queue, state), x)
         return Delayed(state, jax.tree.map(lambda queue: queue[:, 1:], queue))
 
     return skipping
 
 
-def _skipping_states(zeros: Callable, output: Callable) -> tuple[Callable, Callable]:
-    """The initial state and the output of a cell that skips."""
+def _add_skip_states(zeros: Callable, output: Callable) -> tuple[Callable, Callable]:
+    """Adapts a cell's initial state and output to `Delayed` states."""
 
     def initial_state(batch_size: int) -> Delayed:
+        def past(leaf: Array) -> Array:
+            return jnp.zeros((batch_size, SKIP - 1, leaf.shape[-1] // 2))
+
         state = zeros(batch_size)
-        return Delayed(
-            state,
-            jax.tree.map(
-                lambda leaf: jnp.zeros((batch_size, SKIP - 1, leaf.shape[-1] // 2)), state
-            ),
-        )
+        return Delayed(state, jax.tree.map(past, state))
 
     return initial_state, lambda delayed: output(delayed.state)

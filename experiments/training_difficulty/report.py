@@ -1,17 +1,16 @@
-"""The tables of `experiments.training_difficulty`, from the sweep's result."""
+"""The tables of `experiments.training_difficulty`, computed from the sweep's result."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from experiments.common.report import format_table
-from experiments.memory.tricks import TRICKS, Trick, applies
+from experiments.memory.gradient_flow import describe_flow
+from experiments.memory.tricks import TRICKS, Trick, is_applicable
 from experiments.training_difficulty.tasks import num_steps
 from grujax.sweep import SweepResult
 
 Key = tuple[str, int, str, str]  # task, length, cell, trick
-
-_LEAST = 1e-37  # of a gradient, in float32
 
 
 def print_report(
@@ -20,79 +19,88 @@ def print_report(
     caps: Mapping[str, int],
     cells: Sequence[str],
 ) -> None:
-    """Prints what each trick changed, for each task and length and over all, and gradient flow.
+    """Prints the effect of each trick, by task and length and overall, and the gradient flow.
 
     Args:
-      result: the sweep's.
+      result: of the sweep.
       tasks: the lengths of each task, ascending.
-      caps: the optimizer steps that a training of each task has at most.
-      cells: their names, the columns.
+      caps: the maximum number of optimizer steps on each task.
+      cells: names of cells, the columns.
     """
-    index, metrics, gained = index_trials(result), result.metrics, gains(result)
+    index, metrics, gains = index_trials(result), result.metrics, paired_gains(result)
     names = [cell.upper() for cell in cells]
 
     def steps(key: Key) -> str:
-        places = index[key]
-        solved, updates = metrics["solved"][places] > 0, metrics["updates"][places]
-        return describe_steps(updates, solved, metrics["error"][places], caps[key[0]])
+        trials = index[key]
+        solved, updates = metrics["solved"][trials] > 0, metrics["updates"][trials]
+        return describe_steps(updates, solved, metrics["error"][trials], caps[key[0]])
 
     def effect(key: Key) -> str:
         if key[3] == "plain":
             return f"{metrics['learned'][index[key]].mean():.0%}"
-        return describe_effect(gained[key])
+        return describe_gain(gains[key])
 
     def flow(key: Key) -> str:
         first = num_steps(*key[:2]) - 1
-        return describe_flow(
-            *(metrics[f"flow_{x}"][index[key], first] for x in ("before", "after"))
-        )
+        norms = [metrics[f"flow_{when}"][index[key], first] for when in ("before", "after")]
+        return describe_flow(*norms)
 
     def rows(task: str, length: int, *describe: Callable[[Key], str]) -> list[list[str]]:
         columns = [(text, cell) for text in describe for cell in cells]
         return [
-            [t, *(text((task, length, c, t)) if applies(t, c) else "–" for text, c in columns)]
+            [
+                t,
+                *(
+                    text((task, length, c, t)) if is_applicable(t, c) else "–"
+                    for text, c in columns
+                ),
+            ]
             for t in TRICKS
             if (task, length, cells[-1], t) in index
         ]
 
     for task, lengths in tasks.items():
         for length in lengths:
-            print(f"\n{title_of(task, length)}: steps to the solution, and what was learned")
+            print(
+                f'\n{task_title(task, length)}: steps to the solution; "learned", or the gain in it'
+            )
             print(format_table(["", *names, *names], rows(task, length, steps, effect)))
-        print(
-            f"\n{title_of(task, lengths[-1])}: of the gradient reach the first step, trained or not"
-        )
+        title = task_title(task, lengths[-1])
+        print(f"\n{title}: share of the gradient that reaches the first step, untrained → trained")
         print(format_table(["", *names], rows(task, lengths[-1], flow)))
-    print('\nAll of them: points of "learned" gained, and in how many pairs a trick beat plain')
-    print(format_table(["", *names], _over_all(gained, cells)))
+    print('\nAll tasks: gain in "learned", percentage points (pairs in which a trick beat plain)')
+    print(format_table(["", *names], _overall_rows(gains, cells)))
 
 
 def index_trials(result: SweepResult) -> dict[Key, np.ndarray]:
-    """Where the trials of each combination lie, in the order of the seeds `[seeds]`."""
-    places: dict[Key, list[int]] = {}
+    """Finds the trials of each combination: their indices [seeds], in the order of the seeds."""
+    index: dict[Key, list[int]] = {}
     names = {tuple(trick): name for name, trick in TRICKS.items()}
-    for place in range(len(result.trials["seed"])):
-        row = {name: values[place].item() for name, values in result.trials.items()}
+    for trial in range(len(result.trials["seed"])):
+        row = {name: values[trial].item() for name, values in result.trials.items()}
         trick = names[tuple(row[field] for field in Trick._fields)]
-        places.setdefault((row["task"], row["length"], row["cell"], trick), []).append(place)
-    return {key: np.array(value) for key, value in places.items()}
+        index.setdefault((row["task"], row["length"], row["cell"], trick), []).append(trial)
+    return {key: np.array(trials) for key, trials in index.items()}
 
 
-def gains(result: SweepResult) -> dict[Key, np.ndarray]:
-    """What each trick changed of "learned", seed by seed `[seeds]`."""
+def paired_gains(result: SweepResult) -> dict[Key, np.ndarray]:
+    """What each trick added to "learned" over plain training with the same seed: [seeds]."""
     index, learned = index_trials(result), result.metrics["learned"]
     return {
-        key: learned[places] - learned[index[*key[:3], "plain"]] for key, places in index.items()
+        key: learned[trials] - learned[index[*key[:3], "plain"]] for key, trials in index.items()
     }
 
 
-def title_of(task: str, length: int) -> str:
+def task_title(task: str, length: int) -> str:
     """Such as "adding, T = 100"."""
     return f"{task}, {'delay' if task == 'copy' else 'T ='} {length}"
 
 
 def describe_steps(updates: np.ndarray, solved: np.ndarray, error: np.ndarray, cap: int) -> str:
-    """Steps to the solution, over the seeds: "550", "550–800", "700–>1,500", ">1,500: 93% left"."""
+    """The range of steps to the solution over seeds [seeds].
+
+    Such as "550", "550–800", "700–>1,500", or ">1,500: 93% left" if no training solved the task.
+    """
     if not solved.any():
         left = f"{error.mean():.0%} left" if np.isfinite(error).all() else "diverged"
         return f">{cap:,}: {left}"
@@ -101,36 +109,18 @@ def describe_steps(updates: np.ndarray, solved: np.ndarray, error: np.ndarray, c
     return least if least == most else f"{least}–{most}"
 
 
-def describe_effect(effect: np.ndarray) -> str:
-    """A paired difference in percentage points, mean ± sample standard deviation over the seeds."""
-    points = 100 * effect
+def describe_gain(gain: np.ndarray) -> str:
+    """A paired difference [seeds] in percentage points: mean ± sample standard deviation."""
+    points = 100 * gain
     return f"{round(points.mean()):+d}" + (f" ±{points.std(ddof=1):.0f}" if len(points) > 1 else "")
 
 
-def geometric_mean(norms: np.ndarray) -> np.ndarray:
-    """Of gradients' norms over the seeds, `[seeds, ...]` -> `[...]`; 0 counts as `_LEAST`."""
-    return np.exp(np.log(np.maximum(norms, _LEAST)).mean(0))
-
-
-def describe_flow(before: np.ndarray, after: np.ndarray) -> str:
-    """A gradient relative to the last step's, geometric means of seeds: "1e-13 → 0.4"."""
-    texts = []
-    for share in (before, after):
-        if not np.isfinite(share).all():
-            texts.append("overflow")
-            continue
-        mean = geometric_mean(share)
-        text = f"{mean:.0e}" if mean < 0.01 else f"{mean:.2g}"
-        texts.append(f"<{_LEAST}" if mean < 1.01 * _LEAST else text)
-    return " → ".join(texts)
-
-
-def _over_all(gained: Mapping[Key, np.ndarray], cells: Sequence[str]) -> list[list[str]]:
+def _overall_rows(gains: Mapping[Key, np.ndarray], cells: Sequence[str]) -> list[list[str]]:
     rows = []
-    for trick in dict.fromkeys(key[3] for key in gained if key[3] != "plain"):
+    for trick in dict.fromkeys(key[3] for key in gains if key[3] != "plain"):
         rows.append([trick])
         for cell in cells:
-            pairs = [x for key, x in gained.items() if key[2:] == (cell, trick)]
+            pairs = [x for key, x in gains.items() if key[2:] == (cell, trick)]
             x = np.concatenate([*pairs, []])
             text = f"{round(100 * x.mean()):+d} ({np.sum(x > 0)}/{len(x)})" if pairs else "–"
             rows[-1].append(text)

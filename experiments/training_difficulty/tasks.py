@@ -1,10 +1,9 @@
-"""Three tasks that need a long memory, in one form: sequences in, answers at the last steps.
+"""Three tasks that need a long memory, in one form: sequences in, answers at the last steps out.
 
 adding   the adding problem, see `experiments.memory.adding`; length is T
 copy     copy memory, see `experiments.training_difficulty.copy_memory`; length is the delay
-pixels   which digit an image shows, read pixel by pixel (Le et al. 2015,
-         https://arxiv.org/abs/1504.00941); length is T, the number of pixels: 784, or 196 or 49
-         of the images made smaller
+pixels   classify a digit read pixel by pixel (Le et al. 2015, https://arxiv.org/abs/1504.00941);
+         length is T, the number of pixels: 784, or 196 or 49 for smaller versions of the images
 """
 
 from collections.abc import Callable
@@ -21,25 +20,25 @@ from experiments.training_difficulty import copy_memory
 from experiments.vision import digits
 
 TASKS = ("adding", "copy", "pixels")
-NUM_SYMBOLS = 5  # that copy memory repeats
+NUM_SYMBOLS = 5  # to repeat in copy memory
 NUM_HELD_OUT = 256
 
 Batch = tuple[Array, Array]  # xs [T, B, I], targets [S, B]
 
 
 class Task(NamedTuple):
-    """A task of one length; the S answers are given at the last S steps."""
+    """A task at one length; the S answers are due at the last S steps."""
 
     draw: Callable[[Array, int], Batch]  # (key, B) -> a training batch
-    held_out: Batch  # sequences that are not trained on
+    held_out: Batch  # sequences to evaluate on
     loss: Callable[[Array, Array], Array]  # (outputs [S, B, O], targets [S, B]) -> [] mean
     num_outputs: int  # O
-    guessing: float  # the loss of whoever does not look at the input
-    solved: float  # the share of it below which the task is solved
+    guessing: float  # the loss of the best answer that ignores the input
+    solved: float  # the share of that loss below which the task counts as solved
 
 
 def make_task(name: str, length: int) -> Task:
-    """Builds one of TASKS; "pixels" fetches the images if they are not there yet."""
+    """Builds one of TASKS; "pixels" downloads the images if they are not cached yet."""
     key = jax.random.key(123)
     if name == "adding":
 
@@ -79,7 +78,7 @@ def make_task(name: str, length: int) -> Task:
 
 
 def num_steps(name: str, length: int) -> int:
-    """T, the steps of a task's sequences."""
+    """T, the length of a task's sequences."""
     return copy_memory.num_steps(length, NUM_SYMBOLS) if name == "copy" else length
 
 

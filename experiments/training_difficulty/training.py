@@ -1,4 +1,4 @@
-"""One training of `experiments.training_difficulty`, which ends when its task is solved."""
+"""One training of `experiments.training_difficulty`; it ends early when its task is solved."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from experiments.training_difficulty.recurrences import Recurrence, make_recurre
 from experiments.training_difficulty.tasks import Task
 from grujax.analysis import cell_gradient_flow
 
-FLOW_ROWS = 32  # of the held-out sequences, over which gradients are looked at
+FLOW_ROWS = 32  # held-out sequences over which gradient flow is measured
 
 
 def train(
@@ -28,26 +28,27 @@ def train(
     cap: int,
     every: int,
 ) -> dict[str, Array]:
-    """Trains a cell with a linear readout by Adam until the task is solved, or to the cap.
+    """Trains a recurrent layer with a linear readout by Adam until its task is solved or to `cap`.
 
     Args:
-      key: a JAX random key. Equal keys give equal data, whatever the trick.
-      task: what to learn.
+      key: a JAX random key. Equal keys give equal data, regardless of the trick.
+      task: the task to learn.
       cell: "rnn", "lstm" or "gru".
       trick: see `experiments.memory.tricks`.
-      parameters: about how many the recurrent layer has.
+      parameters: the approximate size of the recurrent layer.
       learning_rate: Adam's.
-      batch_size: B; every batch is drawn anew.
-      cap: optimizer steps at most.
-      every: so many steps lie between two looks at the held-out sequences; it divides `cap`.
+      batch_size: B; each batch is newly drawn.
+      cap: the maximum number of optimizer steps.
+      every: optimizer steps between evaluations on the held-out sequences; it divides `cap`.
 
-    Returns: shares of the loss of guessing are called errors.
-      "error": on the held-out sequences at the end; "errors" [cap / every] the same at every look,
-        as at the end where the task had been solved before.
-      "solved": 1.0 or 0.0; "updates": optimizer steps until then, or `cap`.
-      "learned": 1 minus the mean of "errors", where worse than guessing counts as guessing.
-      "flow_before", "flow_after" [T]: the norm of the gradient of the last answer's loss by the
-        state so many steps before, relative to the last, of the untrained and trained network.
+    Returns: an error is a loss divided by the loss of guessing.
+      "error": on the held-out sequences at the end.
+      "errors" [cap / every]: the same at each evaluation, constant after the end of the training.
+      "solved": 1.0 or 0.0.
+      "updates": the number of optimizer steps taken.
+      "learned": 1 minus the mean of "errors", each clipped to at most 1.
+      "flow_before", "flow_after" [T]: profiles of the last answer's loss, of the untrained and the
+        trained network; see `experiments.memory.gradient_flow`.
     """
     xs, targets = task.held_out
     steps, _, input_size = xs.shape
@@ -67,22 +68,22 @@ def train(
         params, state = carry
         data_key, noise_key = jax.random.split(key)
         gradient = jax.grad(loss)(params, *task.draw(data_key, batch_size), noise_key)
-        changes, state = optimizer.update(gradient, state, params)
-        return (optax.apply_updates(params, changes), state), None
+        updates, state = optimizer.update(gradient, state, params)
+        return (optax.apply_updates(params, updates), state), None
 
-    def block(carry: Any) -> Any:
+    def train_and_evaluate(carry: Any) -> Any:
         training, errors, index = carry
         keys = jax.random.split(jax.random.fold_in(key, 1 + index), every)
         training, _ = jax.lax.scan(update, training, keys)
         error = loss(training[0], xs, targets, None) / task.guessing
         return training, jnp.where(jnp.arange(len(errors)) < index, errors, error), index + 1
 
-    def unsolved(carry: Any) -> Array:
+    def is_unsolved(carry: Any) -> Array:
         _, errors, index = carry
-        return (index < len(errors)) & (errors[-1] >= task.solved)  # NaN ends it, too
+        return (index < len(errors)) & (errors[-1] >= task.solved)  # false for NaN, too
 
     start = ((params, optimizer.init(params)), jnp.full(cap // every, jnp.inf), 0)
-    (trained, _), errors, index = jax.lax.while_loop(unsolved, block, start)
+    (trained, _), errors, index = jax.lax.while_loop(is_unsolved, train_and_evaluate, start)
     both = jax.tree.map(lambda *leaves: jnp.stack(leaves), params, trained)
     flows = jax.lax.map(lambda params: _flow(recurrence, task, params), both)
     return {
@@ -97,12 +98,14 @@ def train(
 
 
 def _init(key: Array, recurrence: Recurrence, hidden_size: int, num_outputs: int) -> Any:
+    """Draws (layer, readout weights [H, O], readout bias [O])."""
     layer_key, readout_key = jax.random.split(key)
     weights = jax.random.normal(readout_key, (hidden_size, num_outputs)) / hidden_size**0.5
     return recurrence.init(layer_key), weights, jnp.zeros(num_outputs)
 
 
 def _flow(recurrence: Recurrence, task: Task, params: Any) -> Array:
+    """The profile [T] of the last answer's loss."""
     layer, weights, bias = params
     xs, targets = (array[:, :FLOW_ROWS] for array in task.held_out)
 

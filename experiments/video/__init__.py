@@ -1,4 +1,4 @@
-"""Moving digits: which digit, whither, how fast, and what comes next, by a convolution and a GRU."""
+"""Moving digits: a GRU names digit, direction and speed, and predicts the next video frames."""
 
 from experiments.video.train import Command, Settings, main, make_train
 

@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 
 
 def plot_frames(path: Path, clips: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> None:
-    """Draws videos, one row of frames below the other.
+    """Draws videos as rows of frames, one below the other.
 
     Args:
       path: the PNG to write.
-      clips: of each the title, and by the row's name frames [T, S, S]; rows end together, a shorter
-        one begins later.
+      clips: for each a title, and frames [T, S, S] by the name of their row. Rows are aligned at
+        their ends.
     """
     longest = max(len(frames) for _, rows in clips for frames in rows.values())
     count = sum(len(rows) for _, rows in clips)
@@ -38,11 +38,11 @@ def plot_frames(path: Path, clips: Sequence[tuple[str, Mapping[str, np.ndarray]]
     figure.savefig(path)
 
 
-def plot_errors(path: Path, errors: Mapping[str, np.ndarray]) -> None:
-    """Draws the PSNR against how many frames ahead: [frames] of each way to forecast."""
+def plot_psnr(path: Path, psnrs: Mapping[str, np.ndarray]) -> None:
+    """Plots the PSNR [count] of each forecaster by the number of frames ahead."""
     figure = Figure(figsize=(6, 3.8), dpi=120, layout="constrained")
     axis = figure.subplots()
-    for (name, row), marker in zip(errors.items(), "os^D", strict=False):
+    for (name, row), marker in zip(psnrs.items(), "os^D", strict=False):
         axis.plot(np.arange(len(row)) + 1, row, f"{marker}-", label=name, alpha=0.8)
     axis.set(xlabel="frames ahead", ylabel="PSNR, dB")
     axis.xaxis.get_major_locator().set_params(integer=True)

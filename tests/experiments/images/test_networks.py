@@ -1,4 +1,4 @@
-"""Networks that see more of an image at once."""
+"""Networks that see whole images."""
 
 import jax
 import jax.numpy as jnp
@@ -20,19 +20,19 @@ def init(network):
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
-def test_a_key_drops_and_rows_of_a_batch_are_alone(module):
+def test_dropout_follows_the_key_and_examples_are_independent(module):
     network = from_module(module)
     params, logits = init(network), jax.jit(network.logits)
-    quiet = logits(params, IMAGES, None)
-    assert quiet.shape == (4, 10)
-    np.testing.assert_allclose(logits(params, IMAGES[::-1], None)[::-1], quiet, atol=1e-5)
+    expected = logits(params, IMAGES, None)
+    assert expected.shape == (4, 10)
+    np.testing.assert_allclose(logits(params, IMAGES[::-1], None)[::-1], expected, atol=1e-5)
     first, again, other = (logits(params, IMAGES, jax.random.key(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-3
 
 
 @pytest.mark.parametrize("module", [READER, RENET], ids=["rows", "ReNet"])
-def test_what_is_seen_depends_on_every_pixel(module):
+def test_logits_depend_on_every_pixel(module):
     network = from_module(module)
     params = init(network)
     by_pixel = jax.jit(jax.grad(lambda image: network.logits(params, image, None)[0, 0]))
@@ -40,17 +40,17 @@ def test_what_is_seen_depends_on_every_pixel(module):
 
 
 def test_renet_sweeps_columns_then_rows():
-    """Square by square, with the library's bidirectional GRU."""
+    """Compared with patch by patch calls of `grujax.bidirectional_gru`."""
     params = init(from_module(RENET))
     layers = [
         BidirectionalGRU(3).apply({"params": params["params"][name]}, size, method="gru_params")
         for name, size in (("columns", 49), ("rows", 6))
     ]
-    squares = IMAGES[0].reshape(4, 7, 4, 7).swapaxes(1, 2).reshape(4, 4, 49)  # [row, column, 7²]
-    np.testing.assert_array_equal(squares[1, 2].reshape(7, 7), IMAGES[0, 7:14, 14:21])
-    columns = [grujax.bidirectional_gru(layers[0], squares[:, column])[1] for column in range(4)]
+    patches = IMAGES[0].reshape(4, 7, 4, 7).swapaxes(1, 2).reshape(4, 4, 49)  # [row, column, 7²]
+    np.testing.assert_array_equal(patches[1, 2].reshape(7, 7), IMAGES[0, 7:14, 14:21])
+    columns = [grujax.bidirectional_gru(layers[0], patches[:, column])[1] for column in range(4)]
     rows = [
-        grujax.bidirectional_gru(layers[1], jnp.stack([seen[row] for seen in columns]))[1]
+        grujax.bidirectional_gru(layers[1], jnp.stack([hs[row] for hs in columns]))[1]
         for row in range(4)
     ]
     dense = params["params"]["Dense_0"]

@@ -1,4 +1,4 @@
-"""Images as sequences, the cells that read them, and how far back their gradients reach."""
+"""Images as sequences, the cells that classify them, and their gradient flow."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ def init(network: Network):
     return jax.jit(network.init)(jax.random.key(0))
 
 
-def test_sequences_are_the_rows_or_the_pixels():
+def test_sequences_are_rows_or_pixels():
     for reading, (steps, size) in READINGS.items():
         assert as_sequence(jnp.asarray(IMAGES), reading).shape == (steps, 4, size)
     np.testing.assert_array_equal(as_sequence(IMAGES, "rows")[5], IMAGES[:, 5])
@@ -37,7 +37,7 @@ def test_sequences_are_the_rows_or_the_pixels():
     np.testing.assert_array_equal(np.rint(small), as_pixels(IMAGES, 14))
 
 
-def test_permuted_is_one_order_for_all():
+def test_one_permutation_for_all_images():
     ordered = np.asarray(as_sequence(IMAGES, "14x14"))
     permuted = np.asarray(as_sequence(IMAGES, "permuted"))
     assert np.all(np.any(permuted != ordered, 0))
@@ -45,11 +45,11 @@ def test_permuted_is_one_order_for_all():
     one = np.asarray(as_sequence(np.arange(784).reshape(1, 28, 28), "permuted"))
     order = np.argsort(np.argsort(one[:, 0, 0]))
     np.testing.assert_array_equal(permuted, ordered[order])
-    assert np.abs(np.diff(order)).mean() > 50  # of 196 steps; neighbours lie apart
+    assert np.abs(np.diff(order)).mean() > 50  # of 196 steps; neighbors are far apart
 
 
 @every_cell
-def test_cells_have_equally_many_parameters(cell):
+def test_cells_have_the_requested_size(cell):
     network = cell_network(cell, "pixels", 2000)
     layers = jax.eval_shape(network.init, jax.random.key(0))["layers"]
     assert abs(count_parameters(layers) - 2000) < 150
@@ -57,8 +57,8 @@ def test_cells_have_equally_many_parameters(cell):
 
 
 @every_cell
-def test_the_last_output_says_the_digit(cell):
-    """A loop over the steps, with the library's own cell."""
+def test_logits_are_those_of_the_last_output(cell):
+    """Compared with a Python loop over the steps."""
     network = cell_network(cell, "rows", 300)
     params = init(network)
     outputs = list(IN_UNITS.swapaxes(0, 1))
@@ -73,7 +73,7 @@ def test_the_last_output_says_the_digit(cell):
 
 
 @pytest.mark.parametrize("reading", ["rows", "pixels"])
-def test_gates_begin_with_memories_of_the_sequences_length(reading):
+def test_initial_gates_have_memories_up_to_the_length(reading):
     memories = 1 + np.exp(init(cell_network("gru", reading, 3000))["layers"][0].b_x[1])
     steps = READINGS[reading][0]
     assert 1.9 < memories.min() < steps / 10 + 2
@@ -81,20 +81,19 @@ def test_gates_begin_with_memories_of_the_sequences_length(reading):
 
 
 @every_cell
-def test_gradients_by_the_last_state(cell):
-    """Where the loss enters, the gradient is that of the readout; its profile is relative to it."""
+def test_gradient_at_the_last_state_is_that_of_the_readout(cell):
     network = cell_network(cell, "rows", 200)
     params = init(network)
     flow = gradient_flow(cell, "rows", params, IN_UNITS, LABELS)
     logits = network.logits(params, IN_UNITS, None)
-    by_logits = (jax.nn.softmax(logits) - jax.nn.one_hot(LABELS, 10)) / 4
-    expected = np.linalg.norm(by_logits @ params["weights"].T, axis=-1)
+    logits_gradient = (jax.nn.softmax(logits) - jax.nn.one_hot(LABELS, 10)) / 4
+    expected = np.linalg.norm(logits_gradient @ params["weights"].T, axis=-1)
     np.testing.assert_allclose(flow.norms[0, -1], expected, rtol=1e-4)
     assert flow.profile.shape == (1, 28)
     assert flow.profile[0, 0] == pytest.approx(1)
 
 
-def test_gradients_of_a_plain_network_are_products_of_jacobians():
+def test_gradients_of_an_rnn_are_products_of_jacobians():
     params = init(cell_network("rnn", "rows", 200))
     flow = gradient_flow("rnn", "rows", params, IN_UNITS, LABELS)
     layer = params["layers"][0]

@@ -1,4 +1,4 @@
-"""Images as sequences, from end to end on a few digits that the tests make up."""
+"""The images experiment, end to end on synthetic digits."""
 
 import json
 from dataclasses import replace
@@ -13,24 +13,24 @@ from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.images import train as images
 from experiments.images.distortions import Distortion
-from experiments.vision.digits import Digits, split_in_three
+from experiments.vision.digits import Digits, split_three_ways
 
 
-def some_digits(each: int = 20) -> Digits:
-    """A bar for each digit: upright for the first five, lying for the others."""
+def make_digits(each: int = 20) -> Digits:
+    """Draws a bar per digit: vertical for the first five, horizontal for the others."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(10, dtype=np.int32), each)
     shown = rng.integers(0, 60, (len(labels), 28, 28)).astype(np.uint8)
     for image, label in zip(shown, labels, strict=True):
-        place = 4 + 4 * (label % 5)
+        start = 4 + 4 * (label % 5)
         bar = image if label < 5 else image.T
-        bar[4:24, place : place + 4] = 255
+        bar[4:24, start : start + 4] = 255
     return Digits(shown, labels)
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    monkeypatch.setattr(images, "read_digits", some_digits)
+    monkeypatch.setattr(images, "read_digits", make_digits)
     monkeypatch.setattr(images, "PARAMETERS", 60)
     monkeypatch.setattr(images, "RATES", {"gru": 1e-2, "rnn": 1e-3})
     monkeypatch.setattr(images, "QUICK_EPOCHS", {"rows": 2})
@@ -47,7 +47,7 @@ def run(out, **changes) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
+def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after):
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
     out = tmp_path / "alone" / "quick"
@@ -62,14 +62,14 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     for plot in ("accuracy", "gradients", "longest", "misread", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
 
-    # Stopped after an epoch and begun again: the same numbers.
+    # Interrupted after an epoch and resumed: the same numbers.
     larger = images.LARGER
     monkeypatch.setattr(images, "LARGER", dict(list(larger.items())[:1]))
     monkeypatch.setattr(images, "RATES", {})
     monkeypatch.setattr(images, "write_report", lambda *_: None)
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
-    assert "going on after epoch 1" in capsys.readouterr().err
+    assert "resuming after epoch 1" in capsys.readouterr().err
     metrics = [
         tmp_path / name / "quick" / "bidirectional-seed0" / loop.METRICS
         for name in ("alone", "stopped")
@@ -77,7 +77,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 4
 
-    # The saved networks read one's own image.
+    # The saved networks classify the user's image.
     monkeypatch.setattr(images, "LARGER", larger)
     mine = np.full((90, 50), 200)
     mine[20:70, 20:28] = 30
@@ -88,7 +88,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     assert all(f"\n{name}: " in printed for name in images.LARGER)
 
 
-def test_predict_says_what_is_wrong(tmp_path):
+def test_predict_explains_errors(tmp_path):
     np.save(tmp_path / "mine.npy", np.ones((9, 9)))
     with pytest.raises(InputError, match="The image shows nothing"):
         run(tmp_path, predict=tmp_path / "mine.npy")
@@ -98,7 +98,7 @@ def test_predict_says_what_is_wrong(tmp_path):
 
 
 def test_trainings_are_fair():
-    """But for the cell and its learning rate, the cells of a reading differ in nothing."""
+    """The cells of a reading differ only in cell and learning rate."""
     for row in images.cell_settings(quick=False).values():
         rest = {replace(settings, network="", learning_rate=0.0) for settings in row.values()}
         assert len(rest) == 1
@@ -107,7 +107,7 @@ def test_trainings_are_fair():
 @pytest.mark.slow
 def test_make_train_is_pure_and_can_be_swept():
     settings = images.Settings("gru", batch_size=12, epochs=3, distortion=Distortion())
-    train = images.make_train(settings, split_in_three(some_digits()))
+    train = images.make_train(settings, split_three_ways(make_digits()))
     rates = jnp.array([1e-6, 1e-2])
     metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
         rates

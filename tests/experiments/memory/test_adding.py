@@ -1,4 +1,4 @@
-"""The adding problem, and the experiment that sweeps it, through its real path on tiny settings."""
+"""The adding problem: its sequences, and a training that solves it."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from experiments.memory import adding
-from experiments.sweep_adding import sweep as sweep_adding
 
 
 @pytest.mark.parametrize("steps", [3, 7, 100])
-def test_one_number_of_each_half_is_marked(steps):
+def test_one_number_in_each_half_is_marked(steps):
     xs, targets = adding.draw_batch(jax.random.key(0), steps, batch_size=500)
     numbers, marks = np.moveaxis(np.asarray(xs), -1, 0)
     assert xs.shape == (steps, 500, 2)
@@ -21,7 +20,7 @@ def test_one_number_of_each_half_is_marked(steps):
     np.testing.assert_allclose(targets, (numbers * marks).sum(0), rtol=1e-6)
 
 
-def test_who_knows_the_sum_solves_it():
+def test_a_layer_that_computes_the_sum_solves_it():
     def sum_of_marked(params, xs):
         return jnp.prod(xs, -1).sum(0)[:, None] + params
 
@@ -38,20 +37,3 @@ def test_who_knows_the_sum_solves_it():
     assert metrics["solved"] == 1.0
     assert metrics["errors"].shape == (20,)
     assert metrics["errors"][0] > metrics["errors"][-1]
-
-
-@pytest.mark.slow
-def test_the_experiment_runs_and_goes_on(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(jax.config, "update", lambda *_: None)  # JAX has started already
-    settings = sweep_adding.Settings(
-        steps=(4,), learning_rates=(1e-2,), seeds=1, hidden_size=3, updates=20, out=tmp_path
-    )
-    sweep_adding.main(settings)
-    printed = capsys.readouterr().out
-    assert "6 trainings" in printed
-    assert "GRU, long" in printed
-    for name in ("success.png", "table.csv", "sweep.npz", "gru.png", "lstm.png", "rnn.png"):
-        assert (tmp_path / name).stat().st_size > 0
-    monkeypatch.setattr(sweep_adding.adding, "train", None)  # everything is there already
-    sweep_adding.main(settings)
-    assert "GRU, long" in capsys.readouterr().out

@@ -1,63 +1,35 @@
-"""Each trick changes what it says, and nothing else."""
-
-from functools import partial
+"""Each trick changes the parameters that it names, and no others."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import grujax
-from experiments.common.cells import CELLS, run_cell
-from experiments.memory.tricks import SKIP, TRICKS, Trick, applies
-from experiments.training_difficulty.recurrences import make_recurrence
-from tests.helpers import Draw, assert_close, assert_equal
+from experiments.memory.tricks import TRICKS, init_cell, is_applicable
+from tests.helpers import assert_close, assert_equal
 
-T, B, I, H = 24, 3, 5, 6  # noqa: E741
-CELL_NAMES = ("rnn", "lstm", "gru")
-every_cell = pytest.mark.parametrize("cell", CELL_NAMES)
-GATE = {"gru": 1, "lstm": 1}  # the row of the gate that carries the state
-
-
-def make(cell: str, trick: str | Trick = "plain"):
-    trick = TRICKS[trick] if isinstance(trick, str) else trick
-    return make_recurrence(cell, trick, I, H, T)
+T, I, H = 24, 5, 6  # noqa: E741
+every_cell = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+CARRY_GATE = 1  # its row, in both the GRU's and the LSTM's biases
 
 
 def init(cell: str, trick: str):
-    return make(cell, trick).init(jax.random.key(1))
+    return init_cell(cell, TRICKS[trick], I, H, T, jax.random.key(1))
 
 
 def biases(cell: str, params) -> np.ndarray:
     return np.asarray(params.b_x if cell == "gru" else params.b)
 
 
-def random_params(recurrence):
-    draw = Draw("tricks", "float32")
-    shapes = jax.eval_shape(recurrence.init, jax.random.key(0))
-    return jax.tree.map(lambda leaf: draw.normal(*leaf.shape, scale=0.6), shapes)
-
-
-def inputs():
-    return Draw("inputs", "float32").normal(T, B, I)
+@every_cell
+def test_plain_draws_normal_matrices_without_biases(cell):
+    assert not biases(cell, init(cell, "plain")).any()
+    large = init_cell(cell, TRICKS["plain"], I, 100, T, jax.random.key(0))
+    np.testing.assert_allclose(np.std(large.w_h), 0.1, rtol=0.05)  # at least 10,000 draws
 
 
 @every_cell
-def test_plain_is_the_cell_without_biases(cell):
-    recurrence = make(cell)
-    params = random_params(recurrence)
-    for key in (None, jax.random.key(0)):
-        assert_close(
-            recurrence.run(params, inputs(), key), run_cell(cell, params, inputs())[1], "float32"
-        )
-    drawn = init(cell, "plain")
-    assert not biases(cell, drawn).any()
-    large = make_recurrence(cell, TRICKS["plain"], I, 100, T).init(jax.random.key(0))
-    np.testing.assert_allclose(np.std(large.w_h), 0.1, rtol=0.05)  # 10,000 draws or more
-
-
-@every_cell
-def test_orthogonal_changes_the_recurrent_matrices_alone(cell):
+def test_orthogonal_changes_only_the_recurrent_matrices(cell):
     params, plain = init(cell, "orthogonal"), init(cell, "plain")
     squares = jnp.swapaxes(params.w_h, -1, -2) @ params.w_h
     assert_close(squares, np.broadcast_to(np.eye(H), squares.shape), "float32")
@@ -67,130 +39,23 @@ def test_orthogonal_changes_the_recurrent_matrices_alone(cell):
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_biases_of_the_carrying_gate(cell):
+def test_biases_of_the_carry_gate(cell):
     plain, one, chrono = (init(cell, name) for name in ("plain", "gate bias", "chrono"))
     want = np.zeros_like(biases(cell, plain))
-    want[GATE[cell]] = 1
+    want[CARRY_GATE] = 1
     assert_equal(biases(cell, one), want)
     drawn = biases(cell, chrono)
-    assert np.all((drawn[GATE[cell]] >= 0) & (drawn[GATE[cell]] <= np.log(T - 1)))
-    assert len(np.unique(drawn[GATE[cell]])) == H
+    assert np.all((drawn[CARRY_GATE] >= 0) & (drawn[CARRY_GATE] <= np.log(T - 1)))
+    assert len(np.unique(drawn[CARRY_GATE])) == H
     want = np.zeros_like(drawn)
-    want[GATE[cell]] = drawn[GATE[cell]]
-    if cell == "lstm":
-        want[0] = -drawn[GATE[cell]]
+    want[CARRY_GATE] = drawn[CARRY_GATE]
+    if cell == "lstm":  # the input gate
+        want[0] = -drawn[CARRY_GATE]
     assert_equal(drawn, want)
     assert_equal(one.w_h, plain.w_h)
     assert_equal(chrono.w_h, plain.w_h)
 
 
-def test_a_plain_network_has_no_gate():
-    assert [trick for trick in TRICKS if not applies(trick, "rnn")] == ["chrono", "gate bias"]
-    assert all(applies(trick, cell) for trick in TRICKS for cell in ("lstm", "gru"))
-
-
-@every_cell
-def test_layer_norm_does_not_see_the_scale_of_the_weights(cell):
-    recurrence = make(cell, "layer norm")
-    params = recurrence.init(jax.random.key(0))
-    matrices = [x for x in jax.tree.leaves(params) if x.ndim >= 2 and x.shape[-2] in (I, H)]
-    assert len(matrices) == 2
-
-    def scaled(factor):
-        return jax.tree.map(
-            lambda leaf: factor * leaf if any(leaf is m for m in matrices) else leaf, params
-        )
-
-    xs = inputs()
-    want, got = (recurrence.run(scaled(factor), xs, None) for factor in (30, 150))
-    # The 1e-3 beside the variance is what is left of the scale.
-    np.testing.assert_allclose(got, want, atol=1e-3)
-    plain = make(cell).init(jax.random.key(0))
-    unlike = run_cell(cell, jax.tree.map(lambda x: 5 * x, plain), xs)[1]
-    assert np.max(np.abs(unlike - run_cell(cell, plain, xs)[1])) > 0.2
-
-
-def test_the_normalised_cells_are_their_equations():
-    draw = Draw("normalised", "float32")
-    x, h, c = draw.normal(B, I), draw.normal(B, H), draw.normal(B, H)
-
-    def normalised(gates, scale, offset):
-        rows = [a.reshape(-1) for a in gates]
-        rows = [(a - a.mean()) / np.sqrt(a.var() + 1e-3) for a in rows]
-        return np.stack(rows).reshape(gates.shape) * scale + offset
-
-    rnn = make("rnn", "layer norm")
-    (params, scale) = random_params(rnn)
-    want = np.tanh(normalised(x @ params.w_x + h @ params.w_h, scale, params.b))
-    assert_close(rnn.step((params, scale), h, x), want, "float32")
-
-    lstm = make("lstm", "layer norm")
-    (params, scale) = random_params(lstm)
-    joint = np.stack([x @ params.w_x[k] + h @ params.w_h[k] for k in range(4)], 1)
-    i, f, g, o = np.moveaxis(normalised(joint, scale, params.b), 1, 0)
-    state = grujax.baselines.LSTMState(h, c)
-    new = lstm.step((params, scale), state, x)
-    want_c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * np.tanh(g)
-    assert_close(new.c, want_c, "float32")
-    assert_close(new.h, jax.nn.sigmoid(o) * np.tanh(want_c), "float32")
-
-
-@every_cell
-def test_zoneout_keeps_units_in_training_and_their_expectation_at_test(cell):
-    recurrence = make(cell, Trick(zoneout=0.4))
-    params, xs = random_params(recurrence), inputs()
-    drawn = np.asarray(recurrence.run(params, xs, jax.random.key(0)))
-    kept = np.mean(drawn[1:] == drawn[:-1])
-    if cell != "lstm":  # whose h also changes where only c is kept, and the other way round
-        np.testing.assert_allclose(kept, 0.4, atol=0.1)  # of 414 draws: 4 standard deviations
-    assert kept > 0.2
-    assert np.mean(np.diff(recurrence.run(params, xs, None), axis=0) == 0) < 0.05
-
-    state = recurrence.initial_state(B)
-    want = []
-    for x in xs:
-        new = CELLS[cell].step(params, state, x)
-        state = jax.tree.map(lambda old, new: 0.4 * old + 0.6 * new, state, new)
-        want.append(CELLS[cell].output(state))
-    assert_close(recurrence.run(params, xs, None), jnp.stack(want), "float32")
-
-
-@every_cell
-def test_half_of_the_units_skip(cell):
-    recurrence = make(cell, "skip")
-    params, xs = random_params(recurrence), inputs()
-    zeros = CELLS[cell].initial_state((B, H), jnp.float32)
-    states = [zeros] * SKIP  # before the sequence
-    for x in xs:
-        read = jax.tree.map(
-            lambda old, now: jnp.concatenate([old[:, : H // 2], now[:, H // 2 :]], -1),
-            states[-SKIP],
-            states[-1],
-        )
-        states.append(CELLS[cell].step(params, read, x))
-    want = jnp.stack([CELLS[cell].output(state) for state in states[SKIP:]])
-    assert_close(recurrence.run(params, xs, None), want, "float32")
-    assert_close(recurrence.run(params, xs, jax.random.key(0)), want, "float32")
-
-
-@pytest.mark.parametrize("trick", TRICKS)
-@every_cell
-def test_run_is_step_after_step_at_test(cell, trick):
-    recurrence = make(cell, trick)
-    params, xs = random_params(recurrence), inputs()
-    _, states = grujax.scan_cell(recurrence.step, params, xs, recurrence.initial_state(B))
-    assert_close(recurrence.run(params, xs, None), recurrence.output(states), "float32")
-
-
-def test_switches_may_be_traced():
-    trick = TRICKS["chrono"]._replace(zoneout=0.2)
-
-    @partial(jax.jit, static_argnums=0)
-    def outputs(cell, switches):
-        recurrence = make(cell, Trick("plain", *switches))
-        return recurrence.run(recurrence.init(jax.random.key(0)), inputs(), jax.random.key(1))
-
-    for cell in ("lstm", "gru"):
-        recurrence = make(cell, trick)
-        want = recurrence.run(recurrence.init(jax.random.key(0)), inputs(), jax.random.key(1))
-        assert_close(outputs(cell, trick[1:]), want, "float32")
+def test_an_rnn_has_no_carry_gate():
+    assert [trick for trick in TRICKS if not is_applicable(trick, "rnn")] == ["chrono", "gate bias"]
+    assert all(is_applicable(trick, cell) for trick in TRICKS for cell in ("lstm", "gru"))

@@ -1,4 +1,4 @@
-"""Copy memory: what is shown, and what is to be repeated."""
+"""Copy memory: its inputs and its targets."""
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from experiments.training_difficulty.copy_memory import BLANK, MARK
 
 
 @pytest.mark.parametrize(("delay", "num_symbols"), [(0, 1), (1, 3), (20, 10)])
-def test_symbols_then_blanks_then_the_mark(delay, num_symbols):
+def test_symbols_then_blanks_then_the_marker(delay, num_symbols):
     xs, targets = copy_memory.draw_batch(jax.random.key(0), delay, num_symbols, 200)
     steps = copy_memory.num_steps(delay, num_symbols)
     assert xs.shape == (steps, 200, copy_memory.INPUT_SIZE)
@@ -19,11 +19,11 @@ def test_symbols_then_blanks_then_the_mark(delay, num_symbols):
     pause = shown[num_symbols:]
     assert np.all(pause[delay] == MARK)
     assert np.all(np.delete(pause, delay, axis=0) == BLANK)
-    # The answers are given at the last steps, the first of them where the mark is.
+    # The answers are due at the last steps, the first of them at the marker.
     assert steps - num_symbols == num_symbols + delay
 
 
-def test_every_symbol_comes_equally_often():
+def test_symbols_are_equally_frequent():
     _, targets = copy_memory.draw_batch(jax.random.key(0), 3, 10, 2000)
     shares = np.bincount(np.ravel(targets), minlength=copy_memory.ALPHABET) / targets.size
     assert len(shares) == copy_memory.ALPHABET

@@ -1,4 +1,4 @@
-"""The video experiment, from end to end on made-up digits."""
+"""The video experiment, end to end on synthetic digits."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ TINY = video.Settings(hidden_size=8, features=4, num_clips=16, batch_size=8, epo
 
 @pytest.fixture(autouse=True)
 def quick_to_compile(compile_quickly):
-    """Nearly all of the time here is compiling; `compile_quickly` undoes it."""
+    """Nearly all of the time here is compilation; `compile_quickly` undoes this."""
     jax.config.update("jax_disable_most_optimizations", True)
 
 
@@ -35,7 +35,7 @@ def run(out, **changes) -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
+def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after):
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
     out = tmp_path / "alone" / "quick"
@@ -52,17 +52,17 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     for plot in ("frames", "errors", "directions", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
 
-    # Stopped after an epoch and begun again: the same numbers.
+    # Interrupted after an epoch and resumed: the same numbers.
     monkeypatch.setattr(video, "write_report", lambda *_: None)
     monkeypatch.setattr(video, "QUICK", {"gru": TINY})
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
-    assert "going on after epoch 1" in capsys.readouterr().err
+    assert "resuming after epoch 1" in capsys.readouterr().err
     metrics = [tmp_path / name / "quick" / "gru" / loop.METRICS for name in ("alone", "stopped")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 2
 
-    # The saved network answers, whatever the length.
+    # The saved network classifies videos of any length.
     for length in (2, 10, 300):
         np.save(tmp_path / "mine.npy", np.zeros((length, 32, 32)))
         run(tmp_path / "alone", predict=tmp_path / "mine.npy")
@@ -84,7 +84,7 @@ def test_predict_without_a_model_names_the_command(tmp_path):
 
 @pytest.mark.slow
 def test_make_train_is_pure_and_can_be_swept():
-    train = video.make_train(replace(TINY, reader="last"), video.read_parts())
+    train = video.make_train(replace(TINY, reader="last"), video.read_splits())
     rates = jnp.array([1e-6, 1e-2])
     metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
         rates

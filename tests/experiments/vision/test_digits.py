@@ -1,4 +1,4 @@
-"""The digits, from a small archive that the tests write: no network."""
+"""Reading and splitting digits, from a small archive that the tests write."""
 
 import gzip
 import hashlib
@@ -13,7 +13,7 @@ from experiments.vision.digits import Digits
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """20 images sorted by class, as the real file is; image i has i as its first pixel."""
+    """20 images sorted by class, like the real file; the first pixel of image i is i."""
     rows = np.zeros((20, 785), int)
     rows[:, 0] = np.arange(20)
     rows[:, 29] = 255  # the second pixel of the second row
@@ -38,43 +38,46 @@ def test_images_and_labels_are_read():
     assert labels.tolist() == np.repeat(np.arange(10), 2).tolist()
 
 
-def some_digits(each: int) -> Digits:
+def make_digits(each: int) -> Digits:
     images = np.zeros((10 * each, 28, 28), np.uint8)
     images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(10 * each), 256)
     return Digits(images, np.repeat(np.arange(10, dtype=np.int32), each))
 
 
-def test_every_class_has_its_share_of_both_parts():
-    train, test = digits.split_digits(some_digits(50))
+def test_splits_are_stratified_and_shuffled():
+    train, test = digits.split_digits(make_digits(50))
     assert (len(train.labels), len(test.labels)) == (400, 100)
     assert np.bincount(train.labels).tolist() == [40] * 10
     assert np.bincount(test.labels).tolist() == [10] * 10
-    places = [
+    indices = [
         256 * part.images[:, 0, 0].astype(int) + part.images[:, 0, 1] for part in (train, test)
     ]
-    assert sorted(np.concatenate(places)) == list(range(500))
-    for part, place in zip((train, test), places, strict=True):
-        np.testing.assert_array_equal(part.labels, place // 50)  # labels stay with their images
+    assert sorted(np.concatenate(indices)) == list(range(500))
+    for part, index in zip((train, test), indices, strict=True):
+        np.testing.assert_array_equal(part.labels, index // 50)  # labels stay with their images
         assert np.count_nonzero(np.diff(part.labels)) > len(part.labels) / 2  # not in order
 
 
-def test_a_seed_is_a_split():
-    first, again, other = (digits.split_digits(some_digits(5), seed)[1] for seed in (1, 1, 2))
+def test_the_seed_determines_the_split():
+    first, again, other = (digits.split_digits(make_digits(5), seed)[1] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.images, again.images)
     assert np.any(first.images != other.images)
 
 
-def test_three_parts_share_no_image():
-    whole = some_digits(50)
-    parts = digits.split_in_three(whole)
-    assert [len(part.labels) for part in parts] == [360, 40, 100]
-    assert all(len(set(np.bincount(part.labels))) == 1 for part in parts)
-    images = np.concatenate([part.images for part in parts])
+def test_three_splits_share_no_image():
+    whole = make_digits(50)
+    splits = digits.split_three_ways(whole)
+    assert [len(split.labels) for split in splits] == [360, 40, 100]
+    assert all(len(set(np.bincount(split.labels))) == 1 for split in splits)
+    images = np.concatenate([split.images for split in splits])
     assert len(np.unique(images, axis=0)) == 500
-    np.testing.assert_array_equal(parts.test.images, digits.split_digits(whole)[1].images)
+    np.testing.assert_array_equal(splits.test.images, digits.split_digits(whole)[1].images)
+    other = digits.split_three_ways(whole, validation_seed=0)
+    np.testing.assert_array_equal(other.test.images, splits.test.images)
+    assert np.any(other.validation.images != splits.validation.images)
 
 
-def test_pixels_come_row_by_row():
+def test_pixels_are_ordered_by_rows():
     images = np.arange(2 * 784).reshape(2, 28, 28) % 256
     np.testing.assert_array_equal(digits.as_pixels(images), images.reshape(2, 784))
     small = digits.as_pixels(images, 14)

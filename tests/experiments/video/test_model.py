@@ -1,4 +1,4 @@
-"""The network that watches: its convolutions, its answers, and the frames it expects."""
+"""The video network: its convolutions, its answers, and the frames it predicts."""
 
 from functools import partial
 
@@ -7,28 +7,35 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.video.moving_digits import SIDE, SIZES
-from experiments.video.watcher import GLYPH_ROOM, Encoder, TorusConv, Watcher, imagine, init_watcher
+from experiments.video.data import NUM_CLASSES, SIDE
+from experiments.video.model import (
+    GLYPH_SIZE,
+    Encoder,
+    TorusConv,
+    VideoNetwork,
+    init_network,
+    predict_frames,
+)
 
 FRAMES = np.random.default_rng(0).random((2, 5, SIDE, SIDE)).astype(np.float32)
 
 
 def make(reader: str = "gru"):
     """A network, its parameters, and its compiled methods."""
-    model = Watcher(hidden_size=8, features=4, reader=reader)
-    params = jax.jit(lambda key: init_watcher(model, key))(jax.random.key(0))
-    return model, params, jax.jit(model.apply, static_argnames="method")
+    network = VideoNetwork(hidden_size=8, features=4, reader=reader)
+    params = jax.jit(lambda key: init_network(network, key))(jax.random.key(0))
+    return network, params, jax.jit(network.apply, static_argnames="method")
 
 
 @pytest.mark.parametrize("size", [3, 5])
-def test_convolution_is_that_of_xla_over_the_edges(size):
+def test_convolution_agrees_with_xla(size):
     maps = np.random.default_rng(1).normal(size=(2, 8, 8, 3)).astype(np.float32)
     conv = TorusConv(4, size)
     params = jax.jit(conv.init)(jax.random.key(0), maps)
     dense = params["params"]["Dense_0"]
     margin = size // 2
     padded = np.pad(maps, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="wrap")
-    # Rows of patches are put together first, then columns: the kernel is [columns, rows, C, F].
+    # Patches are concatenated by rows, then by columns: the kernel is [columns, rows, C, F].
     kernel = dense["kernel"].reshape(size, size, 3, 4).swapaxes(0, 1)
     expected = jax.lax.conv_general_dilated(
         padded, kernel, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -38,7 +45,7 @@ def test_convolution_is_that_of_xla_over_the_edges(size):
     )
 
 
-def test_what_is_seen_does_not_depend_on_where():
+def test_content_does_not_depend_on_position():
     encoder = Encoder(4)
     params = jax.jit(encoder.init)(jax.random.key(0), FRAMES[0])
     run = jax.jit(encoder.apply)
@@ -47,29 +54,29 @@ def test_what_is_seen_does_not_depend_on_where():
     assert np.abs(here[:, 4:] - there[:, 4:]).max() > 1e-3
 
 
-def test_the_order_of_frames_matters_to_the_gru_alone():
+def test_only_the_gru_sees_the_order_of_frames():
     for reader, matters in (("gru", True), ("mean", False)):
         _, params, apply = make(reader)
         answers = [apply(params, frames)[0] for frames in (FRAMES, FRAMES[:, ::-1])]
-        gaps = [np.abs(answers[0][name] - answers[1][name])[:, -1].max() for name in SIZES]
+        gaps = [np.abs(answers[0][name] - answers[1][name])[:, -1].max() for name in NUM_CLASSES]
         assert (max(gaps) > 1e-4) == matters
     _, params, apply = make("last")
     alone = apply(params, FRAMES[:, -1:])[0]
     for name, logits in apply(params, FRAMES)[0].items():
-        assert logits.shape == (2, 1, SIZES[name])
+        assert logits.shape == (2, 1, NUM_CLASSES[name])
         np.testing.assert_allclose(logits, alone[name], atol=1e-6)
 
 
-def test_watching_goes_on_where_it_was():
+def test_a_video_can_be_read_in_pieces():
     _, params, apply = make()
-    h, first = apply(params, FRAMES[:, :2], method="watch")
-    last, second = apply(params, FRAMES[:, 2:], h, method="watch")
+    h, first = apply(params, FRAMES[:, :2], method="run_gru")
+    last, second = apply(params, FRAMES[:, 2:], h, method="run_gru")
     hs = apply(params, FRAMES)[1]
     np.testing.assert_allclose(np.concatenate([first, second], 1), hs, atol=1e-5)
     np.testing.assert_allclose(last, hs[:, -1], atol=1e-5)
 
 
-def test_an_expected_frame_is_a_glyph_at_all_places_by_their_chances():
+def test_a_predicted_frame_is_the_expectation_over_positions():
     _, params, apply = make()
     h = jax.random.normal(jax.random.key(1), (1, 8))
     weights = params["params"]
@@ -77,20 +84,20 @@ def test_an_expected_frame_is_a_glyph_at_all_places_by_their_chances():
     logits = h @ weights["corner"]["kernel"] + weights["corner"]["bias"]
     rows, columns = jax.nn.softmax(logits.reshape(2, SIDE))
     frame = np.zeros((SIDE, SIDE))
-    room = SIDE - GLYPH_ROOM
-    whole = np.pad(np.asarray(glyph).reshape(GLYPH_ROOM, GLYPH_ROOM), (0, room))
+    margin = SIDE - GLYPH_SIZE
+    whole = np.pad(np.asarray(glyph).reshape(GLYPH_SIZE, GLYPH_SIZE), (0, margin))
     for row in range(SIDE):
         for column in range(SIDE):
-            chance = float(rows[row] * columns[column])
-            frame += chance * np.roll(whole, (row, column), (0, 1))
-    np.testing.assert_allclose(apply(params, h, method="expect")[0], frame, atol=1e-5)
+            probability = float(rows[row] * columns[column])
+            frame += probability * np.roll(whole, (row, column), (0, 1))
+    np.testing.assert_allclose(apply(params, h, method="predict_frame")[0], frame, atol=1e-5)
 
 
-def test_imagined_frames_are_seen_as_if_they_had_come():
-    model, params, apply = make()
+def test_predicted_frames_are_fed_back():
+    network, params, apply = make()
     hs = apply(params, FRAMES)[1]
-    imagined = jax.jit(partial(imagine, model, count=3))(params, h=hs[:, -1])
-    assert imagined.shape == (2, 3, SIDE, SIDE)
-    longer = jnp.concatenate([FRAMES, imagined[:, :2]], 1)
+    predicted = jax.jit(partial(predict_frames, network, count=3))(params, h=hs[:, -1])
+    assert predicted.shape == (2, 3, SIDE, SIDE)
+    longer = jnp.concatenate([FRAMES, predicted[:, :2]], 1)
     states = apply(params, longer)[1][:, -3:]
-    np.testing.assert_allclose(apply(params, states, method="expect"), imagined, atol=1e-4)
+    np.testing.assert_allclose(apply(params, states, method="predict_frame"), predicted, atol=1e-4)

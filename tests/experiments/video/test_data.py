@@ -1,6 +1,5 @@
-"""Moving digits: what is drawn, what a motion is found by, and what a user gives."""
+"""Clips of moving digits, and the user's videos."""
 
-from functools import partial
 from itertools import pairwise
 
 import jax
@@ -11,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.common.command import InputError
-from experiments.video import motion
-from experiments.video.moving_digits import (
+from experiments.video.data import (
     DIRECTIONS,
     GLYPH,
     SIDE,
@@ -20,7 +18,7 @@ from experiments.video.moving_digits import (
     draw_clips,
     place,
     read_frames,
-    read_parts,
+    read_splits,
 )
 from tests.fixtures.archives.handwritten import make_images
 
@@ -32,19 +30,19 @@ def draw(noise: float, num_frames: int = 6, distorted: bool = False):
 
 
 @given(row=st.integers(0, 99), column=st.integers(-40, 40))
-def test_a_glyph_goes_over_the_edges(row, column):
+def test_glyphs_wrap_around_the_edges(row, column):
     glyph = np.random.default_rng(0).random((GLYPH, GLYPH), np.float32)
     frame = np.pad(glyph, (0, SIDE - GLYPH))
     expected = np.roll(frame, (row, column), (0, 1))
     np.testing.assert_allclose(place(glyph, jnp.array([row, column])), expected, rtol=1e-6)
 
 
-def test_digits_move_as_the_answers_say():
+def test_digits_move_as_the_labels_say():
     clips = draw(0.0)
     np.testing.assert_array_equal(clips.frames, clips.clean)
-    np.testing.assert_array_equal(clips.answers["digit"], LABELS)
-    velocities = np.array(list(DIRECTIONS.values()))[clips.answers["direction"]]
-    velocities *= np.array(SPEEDS)[clips.answers["speed"], None]
+    np.testing.assert_array_equal(clips.labels["digit"], LABELS)
+    velocities = np.array(list(DIRECTIONS.values()))[clips.labels["direction"]]
+    velocities *= np.array(SPEEDS)[clips.labels["speed"], None]
     for frames, velocity in zip(np.asarray(clips.clean), velocities, strict=True):
         for before, after in pairwise(frames):
             np.testing.assert_allclose(np.roll(before, velocity, (0, 1)), after, atol=1e-6)
@@ -52,47 +50,24 @@ def test_digits_move_as_the_answers_say():
     np.testing.assert_allclose(clips.clean.sum((2, 3)), np.repeat(ink[:, None], 6, 1), rtol=1e-4)
 
 
-def test_noise_has_its_deviation_and_distortion_changes_the_digit_alone():
+def test_noise_has_its_deviation_and_distortion_keeps_the_motion():
     clips = draw(0.3)
     assert float((clips.frames - clips.clean).std()) == pytest.approx(0.3, rel=0.02)
     distorted = draw(0.3, distorted=True)
     assert np.abs(distorted.clean - clips.clean).max() > 0.1
-    for name, answer in clips.answers.items():
-        np.testing.assert_array_equal(distorted.answers[name], answer)
+    for name, label in clips.labels.items():
+        np.testing.assert_array_equal(distorted.labels[name], label)
 
 
 @pytest.mark.usefixtures("handwritten")
-def test_no_digit_is_in_two_parts():
-    parts = read_parts()
-    assert [len(part.labels) for part in parts] == [70, 10, 20]
-    images = np.concatenate([part.images for part in parts])
+def test_no_digit_is_in_two_splits():
+    splits = read_splits()
+    assert [len(split.labels) for split in splits] == [70, 10, 20]
+    images = np.concatenate([split.images for split in splits])
     assert len(np.unique(images.reshape(100, -1), axis=0)) == 100
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.2])
-def test_every_motion_is_found_and_goes_on(noise):
-    clips = draw(0.0, num_frames=9)
-    frames = clips.clean + noise * jax.random.normal(jax.random.key(1), clips.clean.shape)
-    direction, speed = jax.jit(jax.vmap(motion.find_motion))(frames[:, :6])
-    np.testing.assert_array_equal(direction, clips.answers["direction"])
-    np.testing.assert_array_equal(speed, clips.answers["speed"])
-    for move, share in ((motion.move_last_on, 1), (motion.move_mean_on, 6)):
-        run = jax.jit(jax.vmap(partial(move, count=3)))
-        expected = run(frames[:, :6])
-        error = float(((expected - clips.clean[:, 6:]) ** 2).mean())
-        assert error == pytest.approx(noise**2 / share, rel=0.1, abs=1e-6)
-
-
-def test_cross_correlation_is_that_of_all_shifts():
-    frames = np.random.default_rng(0).normal(size=(3, 5, 5)).astype(np.float32)
-    found = motion.cross_correlation(frames)
-    for row in range(5):
-        for column in range(5):
-            moved = np.roll(frames[:-1], (row, column), (1, 2))
-            assert found[row, column] == pytest.approx((moved * frames[1:]).sum(), abs=1e-4)
-
-
-def test_frames_of_bytes_and_of_numbers(tmp_path):
+def test_frames_of_integers_and_of_floats_are_read(tmp_path):
     numbers = np.random.default_rng(0).random((3, SIDE, SIDE))
     np.save(tmp_path / "a.npy", numbers)
     np.testing.assert_allclose(read_frames(tmp_path / "a.npy"), numbers, rtol=1e-6)
@@ -105,20 +80,20 @@ def test_frames_of_bytes_and_of_numbers(tmp_path):
     [
         (np.zeros((4, 28, 28)), r"shape \(4, 28, 28\); \[T, 32, 32\] is expected"),
         (np.zeros((32, 32)), r"shape \(32, 32\)"),
-        (np.zeros((1, 32, 32)), "holds 1 frames; 2 or more are needed"),
+        (np.zeros((1, 32, 32)), "holds 1 frames; at least 2 are needed"),
         (np.zeros((0, 32, 32)), "holds 0 frames"),
         (np.full((2, 32, 32), np.nan), "nan in frame 0, row 0, column 0; 0 is expected for paper"),
         (np.full((2, 32, 32), 255.0), r"255\.0 in frame 0"),
-        (np.full((2, 32, 32), "ink"), "dtype <U3; real numbers are expected"),
+        (np.full((2, 32, 32), "ink"), "dtype <U3; expected real numbers"),
     ],
 )
-def test_other_frames_are_refused(tmp_path, array, message):
+def test_other_arrays_are_refused(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(InputError, match=message):
         read_frames(tmp_path / "a.npy")
 
 
-def test_what_is_no_array(tmp_path):
+def test_other_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no file"):
         read_frames(tmp_path / "none.npy")
     (tmp_path / "a.npy").write_text("ink")

@@ -1,0 +1,145 @@
+"""A network that watches videos: a convolutional encoder of frames, and a GRU over time.
+
+From the GRU's state the next frame is predicted in two parts: a glyph, and where it is, as two
+distributions over the rows and the columns of its corner. The predicted frame is their convolution
+on the torus, R·glyph·Cᵀ, with the circulant matrices R and C of the two distributions.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from experiments.video.data import NUM_CLASSES, SIDE
+from grujax.linen import GRU
+
+PyTree = Any
+INK_SCALE = 4.0  # frames are mostly paper; scaled, their standard deviation is about 1
+GLYPH_SIZE = 16  # rows and columns of the predicted glyph, at least GLYPH
+
+
+class TorusConv(nn.Module):
+    """A convolution with wrap-around padding and stride 2, then ReLU.
+
+    One matrix product with all patches: XLA's own convolutions are many times slower on CPUs inside
+    a loop, where all training steps are.
+    """
+
+    features: int
+    size: int  # of the kernel, odd
+
+    @nn.compact
+    def __call__(self, maps: Array) -> Array:
+        """[N, S, S, C] -> [N, S / 2, S / 2, features]."""
+        side, margin = maps.shape[1], self.size // 2
+        padded = jnp.pad(maps, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="wrap")
+        shifts = range(self.size)
+        rows = jnp.concatenate([padded[:, i : i + side : 2] for i in shifts], -1)
+        patches = jnp.concatenate([rows[:, :, j : j + side : 2] for j in shifts], -1)
+        return nn.relu(nn.Dense(self.features)(patches))
+
+
+class Encoder(nn.Module):
+    """Three convolutions of a frame, summarized as the content of a frame and its position.
+
+    The content is the maximum of the last maps over all positions, hence independent of position.
+    The position is computed from the means of the first maps over rows and over columns.
+    """
+
+    features: int  # of content and of position, each
+
+    @nn.compact
+    def __call__(self, frames: Array) -> Array:
+        """[N, S, S] -> [N, 2 · features]."""
+        maps = TorusConv(16, 5)(INK_SCALE * frames[..., None])
+        profiles = jnp.concatenate([maps.mean(1), maps.mean(2)], -1).reshape(len(frames), -1)
+        position = nn.relu(nn.Dense(self.features)(profiles))
+        content = TorusConv(self.features, 5)(TorusConv(32, 3)(maps)).max((1, 2))
+        return jnp.concatenate([content, position], -1)
+
+
+class VideoNetwork(nn.Module):
+    """Classifies digit, direction and speed; with a GRU it also predicts the next frames.
+
+    Attributes:
+      hidden_size: H.
+      features: of the encoder.
+      dropout: the rate, before the classifiers.
+      reader: how frames are combined: "gru" takes the GRU's states, "mean" the mean over frames,
+        which ignores their order, "last" the last frame alone.
+    """
+
+    hidden_size: int
+    features: int
+    dropout: float = 0.0
+    reader: str = "gru"
+
+    def setup(self) -> None:
+        self.encoder = Encoder(self.features)
+        self.gru = GRU(self.hidden_size)
+        self.dense = nn.Dense(self.hidden_size)
+        self.drop = nn.Dropout(self.dropout)
+        self.questions = {name: nn.Dense(size) for name, size in NUM_CLASSES.items()}
+        self.glyph = nn.Dense(GLYPH_SIZE**2)
+        self.corner = nn.Dense(2 * SIDE)
+
+    def __call__(self, frames: Array, train: bool = False) -> tuple[dict[str, Array], Array]:
+        """Classifies videos [B, T, S, S] after each frame.
+
+        Returns: logits [B, T, C] for each of NUM_CLASSES, and states [B, T, H]. Without a GRU there
+        is only one answer, T = 1.
+        """
+        if self.reader == "gru":
+            hs = self.run_gru(frames)[1]
+        else:
+            chosen = frames[:, -1:] if self.reader == "last" else frames
+            hs = nn.relu(self.dense(self._encode(chosen).mean(1)))[:, None]
+        return self.classify(hs, train), hs
+
+    def run_gru(self, frames: Array, h0: Array | None = None) -> tuple[Array, Array]:
+        """Reads frames [B, T, S, S] from a state [B, H]. Returns: the last state and all states."""
+        return self.gru(self._encode(frames), h0)
+
+    def classify(self, h: Array, train: bool = False) -> dict[str, Array]:
+        """Computes logits [..., C] for each of NUM_CLASSES from states [..., H]."""
+        h = self.drop(h, deterministic=not train)
+        return {name: dense(h) for name, dense in self.questions.items()}
+
+    def predict_frame(self, h: Array) -> Array:
+        """Predicts the next frame, [..., S, S] from 0 to 1, at states [..., H]."""
+        glyph = nn.sigmoid(self.glyph(h) - 2).reshape(*h.shape[:-1], GLYPH_SIZE, GLYPH_SIZE)
+        corner = nn.softmax(self.corner(h).reshape(*h.shape[:-1], 2, SIDE))
+        shifted = [jnp.roll(corner, shift, -1) for shift in range(GLYPH_SIZE)]
+        circulant = jnp.stack(shifted, -1)  # [..., 2, S, GLYPH_SIZE]
+        rows, columns = circulant[..., 0, :, :], circulant[..., 1, :, :]
+        return rows @ glyph @ jnp.swapaxes(columns, -1, -2)
+
+    def _encode(self, frames: Array) -> Array:
+        """[B, T, S, S] -> [B, T, 2 · features]; time is folded into the batch."""
+        flat = self.encoder(frames.reshape(-1, SIDE, SIDE))
+        return flat.reshape(*frames.shape[:2], -1)
+
+
+def init_network(network: VideoNetwork, key: Array) -> PyTree:
+    """Draws the parameters of every part that the reader uses."""
+
+    def call_all(network: VideoNetwork) -> None:
+        _, hs = network(jnp.zeros((1, 2, SIDE, SIDE)))
+        if network.reader == "gru":
+            network.predict_frame(hs)
+
+    return network.init(key, method=call_all)
+
+
+def predict_frames(network: VideoNetwork, params: PyTree, h: Array, count: int) -> Array:
+    """Predicts frames [B, count, S, S] at states [B, H], feeding each back as the next input."""
+
+    def step(h: Array, _: None) -> tuple[Array, Array]:
+        frame = network.apply(params, h, method="predict_frame")
+        h, _ = network.apply(params, frame[:, None], h, method="run_gru")
+        return h, frame
+
+    _, frames = jax.lax.scan(step, h, length=count)
+    return jnp.swapaxes(frames, 0, 1)

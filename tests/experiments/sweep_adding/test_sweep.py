@@ -1,0 +1,23 @@
+"""The sweep of the adding problem, end to end on tiny settings."""
+
+import jax
+import pytest
+
+from experiments.sweep_adding import sweep as sweep_adding
+
+
+@pytest.mark.slow
+def test_experiment_runs_and_resumes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)  # JAX has started already
+    settings = sweep_adding.Settings(
+        steps=(4,), learning_rates=(1e-2,), seeds=1, hidden_size=3, updates=20, out=tmp_path
+    )
+    sweep_adding.main(settings)
+    printed = capsys.readouterr().out
+    assert "6 trainings" in printed
+    assert "GRU, long" in printed
+    for name in ("success.png", "table.csv", "sweep.npz", "gru.png", "lstm.png", "rnn.png"):
+        assert (tmp_path / name).stat().st_size > 0
+    monkeypatch.setattr(sweep_adding.adding, "train", None)  # all results are saved already
+    sweep_adding.main(settings)
+    assert "GRU, long" in capsys.readouterr().out
