@@ -1,14 +1,14 @@
 """grujax: gated recurrent units for JAX.
 
-Axis legend, used in the whole package:
+Axis legend of the whole package:
 
     T   time                            xs [T, B, I]   inputs, time-major as in `jax.lax.scan`
     B   batch: any number of leading    hs [T, B, H]   the state after each step
-        batch axes, none included       h  [B, H]      one state
-    I   input size                      gates lie in the order r (reset), z (update),
-    H   hidden size                     n (candidate)
+        batch axes, including none      h  [B, H]      one state
+    I   input size                      The order of the gates is r (reset), z (update),
+    H   hidden size                     n (candidate).
 
-The Flax views (`grujax.linen`, `grujax.nnx`) are batch-major, `[B, T, I]`, as Flax is.
+The Flax views (`grujax.linen`, `grujax.nnx`) are batch-major, `[B, T, I]`, like Flax itself.
 """
 
 import importlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Imported at first use, so that `import grujax` costs no more than `import jax`.
+# Imported at first use, so `import grujax` takes no longer than `import jax`.
 _SUBMODULES = (
     "analysis",
     "attention",

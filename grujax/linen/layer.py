@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax import Array
 from jax.nn import initializers
-from jax.typing import ArrayLike
 
-from grujax.flax_common import run_batch_major
+from grujax.flax_common import GRUCall
+from grujax.implementations.types import Implementation
 from grujax.linen.cell import CellFields, GRUCell
 from grujax.params import GRUParams
 from grujax.regularizers import is_off
-from grujax.sequence import gru
 
 
 class LayerBase(CellFields):
@@ -27,7 +23,7 @@ class LayerBase(CellFields):
     learned_h0: bool = False
     deterministic: bool | None = None
     stop_gradient_every: int | None = None
-    implementation: str | None = None
+    implementation: Implementation | None = None
 
     def params_and_h0(self, input_size: int) -> tuple[Any, Any]:
         """The functional parameters and the learned initial states."""
@@ -36,39 +32,6 @@ class LayerBase(CellFields):
     def _rates(self) -> tuple[float, ...]:
         """The rates of everything that draws random masks."""
         return self.zoneout, self.recurrent_dropout
-
-    def _run(
-        self,
-        function: Callable[..., tuple[Any, Array]],
-        xs: ArrayLike,
-        h0: Any,
-        *,
-        lengths: ArrayLike | None,
-        resets: ArrayLike | None,
-        deterministic: bool | None,
-        reset_state: Any = None,
-    ) -> tuple[Any, Array]:
-        """Calls a function of the core on `xs [B, T, I]` with this module's parameters."""
-        params, learned_h0 = self.params_and_h0(jnp.shape(xs)[-1])
-        run = partial(
-            function,
-            zoneout=self.zoneout,
-            recurrent_dropout=self.recurrent_dropout,
-            key=self._dropout_key(deterministic),
-            stop_gradient_every=self.stop_gradient_every,
-            implementation=self.implementation,
-        )
-        return run_batch_major(
-            run,
-            params,
-            xs,
-            h0,
-            learned_h0=learned_h0,
-            lengths=lengths,
-            resets=resets,
-            reset_state=reset_state,
-            dtype=self.dtype,
-        )
 
     def _dropout_key(self, deterministic: bool | None) -> Array | None:
         if all(is_off(rate) for rate in self._rates()):
@@ -98,6 +61,7 @@ class GRU(LayerBase):
 
     Example:
         >>> import jax
+        >>> import jax.numpy as jnp
         >>> layer = GRU(features=16)
         >>> xs = jnp.ones((4, 20, 8))
         >>> variables = layer.init(jax.random.key(0), xs)
@@ -111,43 +75,7 @@ class GRU(LayerBase):
 
     reverse: bool = False
 
-    def __call__(
-        self,
-        xs: ArrayLike,
-        h0: ArrayLike | None = None,
-        *,
-        lengths: ArrayLike | None = None,
-        resets: ArrayLike | None = None,
-        reset_state: ArrayLike | None = None,
-        deterministic: bool | None = None,
-    ) -> tuple[Array, Array]:
-        """Runs the layer over a batch of sequences.
-
-        Args:
-            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
-            h0: the initial state, broadcast against `[B, H]`. None means the learned state if
-                there is one, and zeros otherwise.
-            lengths: `[B]` integers, see `grujax.gru`.
-            resets: `[B, T]` bool, see `grujax.gru`.
-            reset_state: the state after a reset, see `grujax.gru`.
-            deterministic: overrides the field if that is None.
-
-        Returns:
-            `(h_last [B, H], hs [B, T, H])` in `dtype`, or, if that is None, in the promoted dtype
-            of `xs` and the parameters.
-
-        Raises:
-            ValueError: as `grujax.gru`, and if `deterministic` is needed but not set.
-        """
-        return self._run(
-            partial(gru, reverse=self.reverse),
-            xs,
-            h0,
-            lengths=lengths,
-            resets=resets,
-            reset_state=reset_state,
-            deterministic=deterministic,
-        )
+    __call__ = GRUCall.__call__
 
     def gru_params(self, input_size: int) -> GRUParams:
         """Returns the functional parameters, see `GRUCell.gru_params`."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
-from jax import Array
-from jax.typing import ArrayLike
 
-from grujax.layers import Layer, Merge, output_size, stacked_gru
+from grujax.flax_common import StackedGRUCall
+from grujax.layers import Layer, Merge, output_size
 from grujax.linen.bidirectional import BidirectionalGRU
 from grujax.linen.layer import GRU, LayerBase
 
@@ -42,45 +40,7 @@ class StackedGRU(LayerBase):
     dropout: float = 0.0
     residual: bool = False
 
-    def __call__(
-        self,
-        xs: ArrayLike,
-        h0: Any = None,
-        *,
-        lengths: ArrayLike | None = None,
-        resets: ArrayLike | None = None,
-        reset_state: Any = None,
-        deterministic: bool | None = None,
-    ) -> tuple[list, Array]:
-        """Runs the stack over a batch of sequences.
-
-        Args:
-            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
-            h0: a list with the structure of the returned `h_last`, or None. An item of None
-                means what it means in `GRU`.
-            lengths: `[B]` integers, see `grujax.gru`.
-            resets: `[B, T]` bool, see `grujax.gru`.
-            reset_state: a list as `h0`, see `grujax.stacked_gru`.
-            deterministic: see `GRU`.
-
-        Returns:
-            `(h_last, hs)`: a list with the `h_last [B, H]` of each layer, or a pair of these if
-            the layer has two directions, and the last layer's `hs [B, T, H]`, or what `merge`
-            returns. The dtypes are those of `GRU`.
-
-        Raises:
-            ValueError: as `GRU` and `grujax.stacked_gru`.
-        """
-        run = partial(stacked_gru, dropout=self.dropout, residual=self.residual, merge=self.merge)
-        return self._run(
-            run,
-            xs,
-            h0,
-            lengths=lengths,
-            resets=resets,
-            reset_state=reset_state,
-            deterministic=deterministic,
-        )
+    __call__ = StackedGRUCall.__call__
 
     def gru_params(self, input_size: int) -> list[Layer]:
         """Returns the functional parameters, a list of layers; see `GRUCell.gru_params`."""

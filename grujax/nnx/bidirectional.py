@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Unpack
 
 from flax import nnx
 from jax import Array
-from jax.typing import ArrayLike
 
-from grujax.layers import Merge, bidirectional_gru
+from grujax.flax_common import BidirectionalGRUCall
+from grujax.layers import Merge
 from grujax.nnx.layer import GRU, LayerBase
 from grujax.nnx.options import Options, select_inner_options
 from grujax.params import GRUParams
@@ -52,39 +51,7 @@ class BidirectionalGRU(LayerBase):
         self.merge = merge
         self._set_options(rngs, options)
 
-    def __call__(
-        self,
-        xs: ArrayLike,
-        h0: tuple[ArrayLike | None, ArrayLike | None] | None = None,
-        *,
-        lengths: ArrayLike | None = None,
-        resets: ArrayLike | None = None,
-        deterministic: bool | None = None,
-    ) -> tuple[tuple[Array, Array], Array]:
-        """Runs both directions over a batch of sequences.
-
-        Args:
-            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
-            h0: `(forward, backward)`, each as in `GRU`; or None for both.
-            lengths: `[B]` integers. The backward direction starts at each row's last valid step.
-            resets: `[B, T]` bool, see `grujax.bidirectional_gru`.
-            deterministic: see `GRU`.
-
-        Returns:
-            `((h_last_forward, h_last_backward), hs)`: `[B, H]` each, and `[B, T, 2H]` for "concat",
-            otherwise what `merge` returns. The dtypes are those of `GRU`.
-
-        Raises:
-            ValueError: as `GRU`, and for an unknown `merge`.
-        """
-        return self._run(
-            partial(bidirectional_gru, merge=self.merge),
-            xs,
-            h0,
-            lengths=lengths,
-            resets=resets,
-            deterministic=deterministic,
-        )
+    __call__ = BidirectionalGRUCall.__call__
 
     def gru_params(self) -> tuple[GRUParams, GRUParams]:
         """Returns the functional parameters, (forward, backward); see `GRUCell.gru_params`."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-from jax.typing import ArrayLike
 
-from grujax.flax_common import run_batch_major
+from grujax.flax_common import GRUCall
 from grujax.nnx.cell import GRUCell
 from grujax.nnx.options import Options, select_cell_options
 from grujax.params import GRUParams
 from grujax.regularizers import is_off
-from grujax.sequence import gru
 
 
 class LayerBase(nnx.Module):
@@ -30,6 +26,11 @@ class LayerBase(nnx.Module):
         """The learned initial states."""
         raise NotImplementedError
 
+    def params_and_h0(self, input_size: int) -> tuple[Any, Any]:
+        """Returns `(gru_params(), learned_h0())`, for every `input_size` I."""
+        del input_size  # the modules of Linen need it
+        return self.gru_params(), self.learned_h0()
+
     def _set_options(self, rngs: nnx.Rngs, options: Options, *other_rates: float) -> None:
         self.dtype = options.get("dtype")
         self.zoneout = options.get("zoneout", 0.0)
@@ -40,38 +41,6 @@ class LayerBase(nnx.Module):
         rates = (self.zoneout, self.recurrent_dropout, *other_rates)
         draws_masks = not all(is_off(rate) for rate in rates)
         self.rngs = rngs.dropout.fork() if draws_masks else nnx.data(None)
-
-    def _run(
-        self,
-        function: Callable[..., tuple[Any, Array]],
-        xs: ArrayLike,
-        h0: Any,
-        *,
-        lengths: ArrayLike | None,
-        resets: ArrayLike | None,
-        deterministic: bool | None,
-        reset_state: Any = None,
-    ) -> tuple[Any, Array]:
-        """Calls a function of the core on `xs [B, T, I]` with this module's parameters."""
-        run = partial(
-            function,
-            zoneout=self.zoneout,
-            recurrent_dropout=self.recurrent_dropout,
-            key=self._dropout_key(deterministic),
-            stop_gradient_every=self.stop_gradient_every,
-            implementation=self.implementation,
-        )
-        return run_batch_major(
-            run,
-            self.gru_params(),
-            xs,
-            h0,
-            learned_h0=self.learned_h0(),
-            lengths=lengths,
-            resets=resets,
-            reset_state=reset_state,
-            dtype=self.dtype,
-        )
 
     def _dropout_key(self, deterministic: bool | None) -> Array | None:
         deterministic = self.deterministic if deterministic is None else deterministic
@@ -124,43 +93,7 @@ class GRU(LayerBase):
         self.reverse = reverse
         self._set_options(rngs, options)
 
-    def __call__(
-        self,
-        xs: ArrayLike,
-        h0: ArrayLike | None = None,
-        *,
-        lengths: ArrayLike | None = None,
-        resets: ArrayLike | None = None,
-        reset_state: ArrayLike | None = None,
-        deterministic: bool | None = None,
-    ) -> tuple[Array, Array]:
-        """Runs the layer over a batch of sequences.
-
-        Args:
-            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
-            h0: the initial state, broadcast against `[B, H]`. None means the learned state if
-                there is one, and zeros otherwise.
-            lengths: `[B]` integers, see `grujax.gru`.
-            resets: `[B, T]` bool, see `grujax.gru`.
-            reset_state: the state after a reset, see `grujax.gru`.
-            deterministic: overrides the attribute if not None.
-
-        Returns:
-            `(h_last [B, H], hs [B, T, H])` in `dtype`, or, if that is None, in the promoted dtype
-            of `xs` and the parameters.
-
-        Raises:
-            ValueError: as `grujax.gru`.
-        """
-        return self._run(
-            partial(gru, reverse=self.reverse),
-            xs,
-            h0,
-            lengths=lengths,
-            resets=resets,
-            reset_state=reset_state,
-            deterministic=deterministic,
-        )
+    __call__ = GRUCall.__call__
 
     def gru_params(self) -> GRUParams:
         """Returns the functional parameters, see `GRUCell.gru_params`."""

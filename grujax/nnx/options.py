@@ -6,6 +6,7 @@ from typing import TypedDict, cast
 
 from jax.typing import DTypeLike
 
+from grujax.implementations.types import Implementation
 from grujax.params import Initializer
 
 
@@ -38,7 +39,7 @@ class LayerOptions(TypedDict, total=False):
     learned_h0: bool
     deterministic: bool
     stop_gradient_every: int | None
-    implementation: str | None
+    implementation: Implementation | None
 
 
 class Options(CellOptions, LayerOptions, total=False):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -41,36 +41,42 @@ def attend(params, queries, keys, values, mask=None):
     return additive_attention(params, queries, projected, values, mask=mask)
 
 
-def textbook(params, query, keys, values, exists):
+def textbook(params, query, keys, values, mask):
     """One query [Q] over keys [S, K], key by key in NumPy."""
     w_query, w_key, b, v = (np.asarray(x) for x in dataclasses.astuple(params))
     energy = [v @ np.tanh(query @ w_query + key @ w_key + b) for key in np.asarray(keys)]
-    powers = np.where(exists, np.exp(energy), 0)
+    powers = np.where(mask, np.exp(energy), 0)
     weights = powers / max(powers.sum(), 1e-30)
     return weights @ np.asarray(values), weights
 
 
-@settings(max_examples=8)  # each shape is compiled
-@given(
-    steps=st.integers(0, 3), keys=st.integers(1, 4), lengths=st.lists(st.integers(0, 4), max_size=3)
-)
-def test_agrees_with_the_equations_query_by_query(steps, keys, lengths):
-    batch = len(lengths)
-    exists = np.arange(keys)[:, None] < np.array(lengths, int)
+def assert_agrees_with_the_equations(steps, mask):
+    """Query by query, for `mask [S, B]`."""
+    keys, batch = mask.shape
     params = random_params()
     queries, memory, values = random_arrays((steps, batch), (keys, batch))
-    context, weights = attend(params, queries, memory, values, exists)
+    context, weights = jax.jit(attend)(params, queries, memory, values, mask)
     assert context.shape == (steps, batch, V)
     assert weights.shape == (steps, batch, keys)
     for t in range(steps):
         for b in range(batch):
-            expected = textbook(params, queries[t, b], memory[:, b], values[:, b], exists[:, b])
+            expected = textbook(params, queries[t, b], memory[:, b], values[:, b], mask[:, b])
             np.testing.assert_allclose(context[t, b], expected[0], atol=1e-5)
             np.testing.assert_allclose(weights[t, b], expected[1], atol=1e-5)
 
 
+@given(st.lists(st.booleans(), min_size=12, max_size=12))
+def test_agrees_with_the_equations_for_any_mask(mask):
+    assert_agrees_with_the_equations(2, np.reshape(mask, (4, 3)))
+
+
+@pytest.mark.parametrize(("steps", "keys", "batch"), [(0, 4, 3), (2, 4, 0), (3, 1, 1)])
+def test_agrees_with_the_equations_at_small_sizes(steps, keys, batch):
+    assert_agrees_with_the_equations(steps, np.ones((keys, batch), bool))
+
+
 @pytest.mark.parametrize("queries", [(2,), (6, 2), (3, 6, 2)])
-def test_a_query_may_have_any_axes_before_the_batch(queries):
+def test_queries_may_have_any_axes_before_the_batch(queries):
     arrays = random_arrays(queries, (7, 2))
     context, weights = attend(random_params(), *arrays)
     flat = attend(random_params(), arrays[0].reshape(-1, 2, Q), *arrays[1:])
@@ -78,7 +84,7 @@ def test_a_query_may_have_any_axes_before_the_batch(queries):
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
 
 
-def test_no_batch_axis_and_two():
+def test_two_batch_axes_equal_a_loop_without_batch_axes():
     params = random_params()
     query, keys, values = random_arrays((3, 2), (7, 3, 2))
     together, _ = attend(params, query, keys, values)
@@ -88,14 +94,14 @@ def test_no_batch_axis_and_two():
         np.testing.assert_allclose(together[i], alone, atol=1e-6)
 
 
-def test_a_mask_of_all_keys_is_no_mask():
+def test_a_mask_that_is_true_everywhere_has_no_effect():
     arrays = random_arrays((6, 2), (7, 2))
     masked = attend(random_params(), *arrays, np.ones((7, 2), bool))
     for ours, expected in zip(masked, attend(random_params(), *arrays), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-6)
 
 
-def test_what_lies_in_the_padding_changes_neither_results_nor_gradients():
+def test_the_padding_affects_neither_results_nor_gradients():
     params = random_params()
     mask = np.arange(7)[:, None] < np.array([7, 3, 0])
     queries, keys, values = random_arrays((6, 3), (7, 3))
@@ -112,7 +118,7 @@ def test_what_lies_in_the_padding_changes_neither_results_nor_gradients():
     for gradient in result[1][2:]:
         assert not gradient[~mask].any()
     context, weights = attend(params, queries, *dirty, mask)
-    assert not context[:, 2].any()  # no key exists
+    assert not context[:, 2].any()  # this row has no valid key
     assert not weights[:, 2].any()
 
 
@@ -123,7 +129,7 @@ def test_gradients_in_float64(x64):
     check_grads(jax.jit(lambda *a: attend(*a, mask)), (params, *arrays), order=2, modes=["rev"])
 
 
-def test_vmap_over_parameters_is_a_loop():
+def test_vmap_over_parameters_equals_a_loop():
     arrays = random_arrays((6, 2), (7, 2))
     params = jax.vmap(lambda key: init_additive_attention(key, Q, K, A))(
         jax.random.split(jax.random.key(3))
@@ -134,7 +140,7 @@ def test_vmap_over_parameters_is_a_loop():
         np.testing.assert_allclose(context[i], alone, atol=1e-6)
 
 
-def test_bfloat16_stays_bfloat16_and_is_near_float32():
+def test_bfloat16_stays_bfloat16_and_is_close_to_float32():
     arrays = random_arrays((6, 2), (7, 2))
     low = attend(random_params(jnp.bfloat16), *[x.astype(jnp.bfloat16) for x in arrays])
     for ours, expected in zip(low, attend(random_params(), *arrays), strict=True):
@@ -143,7 +149,7 @@ def test_bfloat16_stays_bfloat16_and_is_near_float32():
         assert error < TOLERANCE["bfloat16"]
 
 
-def test_parameters_are_drawn_apart_with_zero_biases():
+def test_parameters_are_drawn_independently_with_zero_biases():
     params = init_additive_attention(jax.random.key(0), 400, 400, 300)
     assert not params.b.any()
     assert not np.allclose(params.w_query, params.w_key)
@@ -179,6 +185,6 @@ def test_bad_sizes(sizes):
         init_additive_attention(jax.random.key(0), *sizes)
 
 
-def test_an_integer_dtype_is_refused():
+def test_an_integer_dtype_raises():
     with pytest.raises(ValueError, match="`dtype` must be a floating dtype, got int32"):
         init_additive_attention(jax.random.key(0), 1, 1, 1, dtype=jnp.int32)

@@ -1,4 +1,4 @@
-"""What each initialiser promises, seen in what the cell then does."""
+"""The initializers, tested by the behavior of cells that use them."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ I, H = 3, 8  # noqa: E741
 
 
 def forgetting_gru(update_bias_init, hidden_size: int = H) -> grujax.GRUParams:
-    """Its update gate's bias alone speaks, and its candidate is zero: h' = σ(b) ∘ h."""
+    """A GRU in which only the update gate's bias acts, and the candidate is zero: h' = σ(b) ∘ h."""
     return grujax.init_gru(
         KEY,
         I,
@@ -28,7 +28,7 @@ def forgetting_gru(update_bias_init, hidden_size: int = H) -> grujax.GRUParams:
 
 
 def lifetimes(params: grujax.GRUParams, steps: int) -> np.ndarray:
-    """How long each unit remembers in the mean: the sum of what is left of a one, over time."""
+    """The mean memory of each unit: the sum over time of what remains of an initial 1."""
     _, hs = grujax.gru(params, np.zeros((steps, I), "float32"), np.ones(H, "float32"))
     return 1 + np.sum(hs, axis=0)
 
@@ -51,18 +51,18 @@ def test_identity_carries_each_unit_by_itself(gain):
     np.testing.assert_allclose(h_last, gain**10 * h0, rtol=1e-5)
 
 
-def test_identity_is_per_gate_and_of_the_dtype_asked_for():
+def test_identity_applies_to_each_gate_and_has_the_given_dtype():
     params = grujax.init_gru(KEY, I, H, recurrent_kernel_init=identity(0.5), dtype=jnp.bfloat16)
     assert_equal(params.w_h, jnp.stack([0.5 * jnp.eye(H, dtype=jnp.bfloat16)] * 3))
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (4,), (3, 2, 2)])
-def test_identity_needs_a_square(shape):
+def test_identity_requires_a_square_shape(shape):
     with pytest.raises(ValueError, match=r"`identity` needs a square shape \[H, H\], got"):
         identity()(KEY, shape)
 
 
-def test_zeros_make_gates_that_read_the_input_alone():
+def test_with_zeros_the_gates_depend_on_the_input_only():
     params = grujax.init_gru(KEY, I, H, recurrent_kernel_init=initializers.zeros)
     draw = Draw("zeros", "float32")
     x = draw.normal(I)
@@ -71,12 +71,12 @@ def test_zeros_make_gates_that_read_the_input_alone():
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1.0, 3.0])
-def test_a_constant_update_bias_remembers_for_one_plus_its_exponential(value):
+def test_with_a_constant_update_bias_the_mean_memory_is_one_plus_its_exponential(value):
     params = forgetting_gru(initializers.constant(value))
     np.testing.assert_allclose(lifetimes(params, 400), 1 + np.exp(value), rtol=1e-4)
 
 
-def test_chronos_units_remember_between_two_steps_and_t_max():
+def test_chrono_gives_memories_between_two_steps_and_t_max():
     t_max = 20
     params = forgetting_gru(chrono(t_max))
     got = lifetimes(params, 800)
@@ -88,15 +88,15 @@ def test_chronos_units_remember_between_two_steps_and_t_max():
 
 
 @pytest.mark.parametrize("t_max", [3, 100, 10_000])
-def test_chronos_lifetimes_are_uniform(t_max):
+def test_chrono_gives_uniform_memories(t_max):
     biases = forgetting_gru(chrono(t_max), hidden_size=1000).b_x[1]
     lifetime = np.sort(1 + np.exp(np.asarray(biases, "float64")))
     uniform = np.linspace(2, t_max, 1000)
-    # The Kolmogorov-Smirnov distance of 1000 draws exceeds 0.052 in one of a hundred samples.
+    # The Kolmogorov-Smirnov distance of 1000 draws exceeds 0.052 in 1% of samples.
     assert np.max(np.abs(lifetime - uniform)) < 0.052 * (t_max - 2)
 
 
-def test_chrono_for_the_cells_beside_the_gru():
+def test_chrono_works_for_the_lstm_and_the_minimal_gru():
     lstm = baselines.init_lstm(KEY, I, H, forget_bias_init=chrono(50))
     minimal = baselines.init_min_gru(KEY, I, H, update_bias_init=chrono(50))
     for biases in (lstm.b[1], minimal.b[0]):
@@ -104,7 +104,7 @@ def test_chrono_for_the_cells_beside_the_gru():
         assert len(set(biases.tolist())) == H
 
 
-def test_chronos_shortest_memory_is_one_half():
+def test_chrono_with_the_shortest_memory_gives_zero_biases():
     assert not np.any(chrono(2)(KEY, (H,)))
 
 

@@ -1,6 +1,6 @@
-"""The baselines: agreement with PyTorch and Flax, initialisation, sizes, and bad input.
+"""The baselines: agreement with PyTorch and Flax, initialization, sizes, and bad input.
 
-What they do over time is in `tests/test_baselines_contract.py`.
+`test_contract.py` tests the contract for time.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def torch_module(kind: str):
 
 
 def params_from_torch(kind: type, module, read, biases=("bias_ih_l0", "bias_hh_l0")):
-    """torch packs the gates along rows, and has two biases, of which only the sum counts."""
+    """torch packs the gates along rows, and has two biases; only their sum matters."""
     gates = 1 if kind is baselines.RNNParams else 4
     w_x, w_h = (
         np.stack([w.T for w in np.split(read(getattr(module, name)), gates)])
@@ -112,7 +112,7 @@ def test_agrees_with_torch(kind):
 
 
 def lstm_for_flax(params: baselines.LSTMParams):
-    """The parameters of flax.linen.LSTMCell; its biases are those of the recurrent part."""
+    """The parameters of flax.linen.LSTMCell, whose biases belong to the recurrent part."""
     inputs = {f"i{g}": {"kernel": params.w_x[i]} for i, g in enumerate("ifgo")}
     recurrent = {
         f"h{g}": {"kernel": params.w_h[i], "bias": params.b[i]} for i, g in enumerate("ifgo")
@@ -140,7 +140,7 @@ def test_the_lstm_agrees_with_flax():
     assert_close(got, outputs_and_gradients(theirs, (params, xs, state0), cotangents), "float32")
 
 
-def test_the_layer_normalised_gru_agrees_with_flaxs_dense_and_layer_norm():
+def test_the_layer_normalized_gru_agrees_with_dense_and_layer_norm_of_flax():
     draw = Draw("layer norm", "float32")
     params, h, x = draw_layer_norm_gru(draw, I, H), draw.normal(B, H), draw.normal(B, I)
 
@@ -188,7 +188,7 @@ def test_one_state_is_broadcast_over_a_batch_of_inputs(name):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_update_gates_carry_the_state_bit_for_bit(dtype):
+def test_an_update_gate_of_one_carries_the_state_bit_for_bit(dtype):
     draw = Draw("carry", "float32")
     infinite = np.float32([[0], [np.inf], [0]])
     layer_norm = draw_layer_norm_gru(draw, I, H)
@@ -226,23 +226,23 @@ def test_parameters_are_a_frozen_pytree_of_the_given_sizes_and_dtype(init):
         (baselines.init_min_gru, 2 * (I * H + H)),
     ],
 )
-def test_counts_of_parameters(init, count):
+def test_parameter_counts(init, count):
     assert baselines.count_parameters(init(jax.random.key(0), I, H)) == count
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "layer_norm_gru"])
-def test_every_gates_recurrent_matrix_is_orthogonal_by_itself(name):
+def test_the_recurrent_matrix_of_each_gate_is_orthogonal(name):
     w_h = np.asarray(INITS[name](jax.random.key(0), 4, 16).w_h)
     for gate in w_h.reshape(-1, 16, 16):
         np.testing.assert_allclose(gate @ gate.T, np.eye(16), atol=1e-5)
 
 
 @every_init
-def test_every_gate_and_every_matrix_draws_its_own_numbers(init):
+def test_gates_and_matrices_draw_different_numbers(init):
     normal = initializers.normal()
     names = ("kernel_init", "recurrent_kernel_init", "bias_init", "forget_bias_init")
-    there = init.__kwdefaults__
-    params = init(jax.random.key(0), H, H, **{name: normal for name in names if name in there})
+    known = init.__kwdefaults__
+    params = init(jax.random.key(0), H, H, **{name: normal for name in names if name in known})
     w_h = getattr(params, "w_h", np.zeros((0, H, H)))
     matrices = [*params.w_x.reshape(-1, H, H), *w_h.reshape(-1, H, H)]
     assert len({np.asarray(array).tobytes() for array in matrices}) == len(matrices)
@@ -251,7 +251,7 @@ def test_every_gate_and_every_matrix_draws_its_own_numbers(init):
         assert len({np.asarray(array).tobytes() for array in vectors}) == len(vectors)
 
 
-def test_a_new_cell_remembers():
+def test_forget_and_update_gates_have_positive_biases_by_default():
     key = jax.random.key(0)
     assert_equal(
         baselines.init_lstm(key, I, H).b, np.float32([[0], [1], [0], [0]]) * np.ones(H, "float32")
@@ -262,7 +262,7 @@ def test_a_new_cell_remembers():
     )
 
 
-def test_bias_initialisers_reach_what_they_are_named_after():
+def test_bias_initializers_apply_to_the_gates_in_their_names():
     constant, key = initializers.constant, jax.random.key(0)
     lstm = baselines.init_lstm(key, I, H, bias_init=constant(2), forget_bias_init=constant(3))
     assert lstm.b[:, 0].tolist() == [2, 3, 2, 2]
@@ -292,7 +292,7 @@ def test_bad_sizes(init, arguments, message):
 
 
 def wrong_steps(params, state, x):
-    """Wrong (params, state, x), each with what the error says."""
+    """Invalid `(params, state, x)` and the error message of each."""
     stacked = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), params)
     integers = jax.tree.map(lambda leaf: leaf.astype(int), params)
     wide = jax.tree.map(lambda leaf: np.ones((B, H + 1), "float32"), state)
@@ -318,7 +318,7 @@ def test_bad_steps(name):
             cell(*arguments)
 
 
-def test_an_lstm_wants_its_own_state():
+def test_an_lstm_requires_an_lstm_state():
     draw = Draw("state", "float32")
     params, h, x = draw_lstm(draw, I, H), draw.normal(B, H), draw.normal(B, I)
     for state, got in ((h, "ndarray"), ((h, h), "tuple")):

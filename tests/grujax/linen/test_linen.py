@@ -1,4 +1,4 @@
-"""The Linen modules: Flax's parameter trees, and the functions beneath them."""
+"""The Linen modules: parameter trees of Flax, and agreement with the functional core."""
 
 from functools import partial
 
@@ -22,41 +22,42 @@ RESETS = DRAW.bools(B, T)
 KEY = jax.random.key(0)
 
 
-def random_biases(variables):
-    """Random numbers everywhere: zero biases would hide a lost or swapped one."""
+def random_variables(module, *arguments):
+    """Random values for all parameters: zero biases would hide a lost or swapped one."""
     draw = Draw("biases", "float32")
-    return jax.tree.map(lambda leaf: draw.normal(*leaf.shape, scale=0.5), variables)
+    shapes = jax.eval_shape(module.init, KEY, *arguments)
+    return jax.tree.map(lambda leaf: draw.normal(*leaf.shape, scale=0.5), shapes)
 
 
 def flax_bidirectional():
     return nn.Bidirectional(nn.RNN(nn.GRUCell(H)), nn.RNN(nn.GRUCell(H)), return_carry=True)
 
 
-# --- drop-in ------------------------------------------------------------------------------------
+# --- same parameters as Flax ----------------------------------------------------------------------
 
 
-def test_a_cells_parameters_from_flax_give_equal_outputs():
+def test_cell_parameters_from_flax_give_equal_outputs():
     theirs, ours = nn.GRUCell(H), linen.GRUCell(H)
     h, x = DRAW.normal(B, H), XS[:, 0]
-    variables = random_biases(theirs.init(KEY, h, x))
+    variables = random_variables(theirs, h, x)
     assert_close(ours.apply(variables, h, x), theirs.apply(variables, h, x), "float32")
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_an_rnns_parameters_from_flax_give_equal_outputs(reverse):
+def test_rnn_parameters_from_flax_give_equal_outputs(reverse):
     theirs = nn.RNN(nn.GRUCell(H), return_carry=True, reverse=reverse, keep_order=True)
     ours = linen.GRU(H, reverse=reverse)
-    variables = random_biases(theirs.init(KEY, XS))
+    variables = random_variables(theirs, XS)
     assert_close(ours.apply(variables, XS), theirs.apply(variables, XS), "float32")
     last, hs = theirs.apply(variables, XS, seq_lengths=LENGTHS)
-    exists = (np.arange(T) < LENGTHS[:, None])[..., None]
-    want = last, np.where(exists, hs, 0)
+    valid = (np.arange(T) < LENGTHS[:, None])[..., None]
+    want = last, np.where(valid, hs, 0)
     assert_close(ours.apply(variables, XS, lengths=LENGTHS), want, "float32")
 
 
-def test_a_bidirectionals_parameters_from_flax_give_equal_outputs():
+def test_bidirectional_parameters_from_flax_give_equal_outputs():
     theirs, ours = flax_bidirectional(), linen.BidirectionalGRU(H)
-    variables = random_biases(theirs.init(KEY, XS))
+    variables = random_variables(theirs, XS)
     assert_close(ours.apply(variables, XS), theirs.apply(variables, XS), "float32")
 
 
@@ -77,41 +78,38 @@ def test_the_same_key_draws_the_same_parameters_as_flax(theirs, ours, arguments)
         assert_equal(ours.init(KEY, *arguments), theirs.init(KEY, *arguments))
 
 
-def test_the_cell_works_inside_flaxs_rnn():
+def test_the_cell_works_inside_the_rnn_of_flax():
     ours, inside = linen.GRU(H), nn.RNN(linen.GRUCell(H), return_carry=True)
-    variables = random_biases(inside.init(KEY, XS))
+    variables = random_variables(inside, XS)
     assert_close(inside.apply(variables, XS), ours.apply(variables, XS), "float32")
 
 
-# --- the functions beneath ----------------------------------------------------------------------
+# --- agreement with the functional core -----------------------------------------------------------
 
 
-def masks_in_time():
-    return {"lengths": LENGTHS, "resets": RESETS.T}
+MASKS = {"lengths": LENGTHS, "resets": RESETS.T}
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("reset_after", [True, False])
-def test_gru_is_the_function_batch_major(reset_after, reverse):
+def test_gru_equals_the_batch_major_function(reset_after, reverse):
     module = linen.GRU(H, reset_after=reset_after, reverse=reverse)
     h0 = DRAW.normal(H)
-    variables = random_biases(module.init(KEY, XS))
+    variables = random_variables(module, XS)
     params = module.apply(variables, I, method="gru_params")
     assert params.reset_after is reset_after
-    last, hs = grujax.gru(params, XS.swapaxes(0, 1), h0, **masks_in_time(), reverse=reverse)
+    last, hs = grujax.gru(params, XS.swapaxes(0, 1), h0, **MASKS, reverse=reverse)
     got = module.apply(variables, XS, h0, lengths=LENGTHS, resets=RESETS)
     assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
 
 
 @pytest.mark.parametrize("merge", ["concat", "sum", lambda f, b: f - b])
-def test_bidirectional_is_the_function_batch_major(merge):
+def test_bidirectional_equals_the_batch_major_function(merge):
     module = linen.BidirectionalGRU(H, merge=merge)
-    variables = random_biases(module.init(KEY, XS))
+    variables = random_variables(module, XS)
     params = module.apply(variables, I, method="gru_params")
     h0 = (DRAW.normal(H), DRAW.normal(B, H))
-    last, hs = grujax.bidirectional_gru(
-        params, XS.swapaxes(0, 1), h0, **masks_in_time(), merge=merge
-    )
+    last, hs = grujax.bidirectional_gru(params, XS.swapaxes(0, 1), h0, **MASKS, merge=merge)
     got = module.apply(variables, XS, h0, lengths=LENGTHS, resets=RESETS)
     assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
 
@@ -126,14 +124,14 @@ def test_bidirectional_is_the_function_batch_major(merge):
         {"num_layers": 2, "bidirectional": True, "merge": lambda f, b: (f * b)[..., :3]},
     ],
 )
-def test_stacked_is_the_function_batch_major(options):
+def test_stacked_equals_the_batch_major_function(options):
     module = linen.StackedGRU(H, **options)
-    variables = random_biases(module.init(KEY, XS))
+    variables = random_variables(module, XS)
     layers = module.apply(variables, I, method="gru_params")
     assert len(layers) == options.get("num_layers", 1)
     assert isinstance(layers[0], tuple) is options.get("bidirectional", False)
     functional = {name: options[name] for name in ("residual", "merge") if name in options}
-    last, hs = grujax.stacked_gru(layers, XS.swapaxes(0, 1), **masks_in_time(), **functional)
+    last, hs = grujax.stacked_gru(layers, XS.swapaxes(0, 1), **MASKS, **functional)
     got = module.apply(variables, XS, lengths=LENGTHS, resets=RESETS)
     assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
     again = module.apply(variables, XS, last, lengths=LENGTHS)
@@ -150,7 +148,7 @@ def test_any_number_of_batch_axes(batch):
 
 def test_one_step_at_a_time_equals_the_whole_sequence():
     layer, cell = linen.GRU(H), linen.GRUCell(H)
-    variables = random_biases(layer.init(KEY, XS))
+    variables = random_variables(layer, XS)
     inner = {"params": variables["params"]["cell"]}
     step = jax.jit(cell.apply)
     h, outputs = cell.initialize_carry(KEY, XS[:, 0].shape), []
@@ -160,9 +158,9 @@ def test_one_step_at_a_time_equals_the_whole_sequence():
     assert_close((h, np.stack(outputs, axis=1)), layer.apply(variables, XS), "float32")
 
 
-def test_a_sequence_in_two_parts_with_the_carry_equals_the_whole():
+def test_two_segments_with_a_carried_state_equal_the_whole_sequence():
     layer = linen.StackedGRU(H, num_layers=2)
-    variables = random_biases(layer.init(KEY, XS))
+    variables = random_variables(layer, XS)
     h_last, first = layer.apply(variables, XS[:, :2])
     h_last, second = layer.apply(variables, XS[:, 2:], h_last)
     got = h_last, np.concatenate([first, second], axis=1)
@@ -170,7 +168,7 @@ def test_a_sequence_in_two_parts_with_the_carry_equals_the_whole():
 
 
 @pytest.mark.parametrize("name", ["GRU", "BidirectionalGRU", "StackedGRU"])
-def test_the_options_reach_the_parameters_and_the_implementation(name):
+def test_options_reach_the_parameters_and_the_implementation(name):
     constant = nn.initializers.constant
     module = getattr(linen, name)(
         H,
@@ -194,7 +192,7 @@ def test_the_options_reach_the_parameters_and_the_implementation(name):
         module.clone(implementation="fastest").init(KEY, XS)
 
 
-# --- dtypes -------------------------------------------------------------------------------------
+# --- dtypes ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -211,27 +209,27 @@ def test_the_options_reach_the_parameters_and_the_implementation(name):
         (None, jnp.float32, "float32"),
     ],
 )
-def test_dtype_is_of_the_computation_and_param_dtype_of_the_parameters(
+def test_dtype_applies_to_the_computation_and_param_dtype_to_the_parameters(
     module, dtype, param_dtype, result
 ):
     module = module.clone(dtype=dtype, param_dtype=param_dtype)
-    variables = module.init(KEY, XS)
+    variables = jax.eval_shape(module.init, KEY, XS)
     outputs = jax.eval_shape(module.apply, variables, XS)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(outputs)} == {result}
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(param_dtype)}
 
 
-def test_a_cell_in_bfloat16_keeps_its_carry_in_bfloat16():
+def test_a_bfloat16_cell_has_a_bfloat16_carry():
     cell = linen.GRUCell(H, dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
     h = cell.initialize_carry(KEY, (B, I))
     h, output = cell.apply(cell.init(KEY, h, XS[:, 0]), h, XS[:, 0])
     assert (h.dtype, output.dtype) == (jnp.bfloat16, jnp.bfloat16)
 
 
-# --- dropout ------------------------------------------------------------------------------------
+# --- dropout --------------------------------------------------------------------------------------
 
 
-def test_dropout_wants_to_know_whether_it_is_deterministic_and_an_rng():
+def test_dropout_requires_deterministic_and_an_rng():
     module = linen.StackedGRU(H, num_layers=2, dropout=0.5)
     variables = module.init(KEY, XS, deterministic=True)
     with pytest.raises(ValueError, match="deterministic"):
@@ -262,7 +260,7 @@ MODULES = ["GRU", "BidirectionalGRU", "StackedGRU"]
 
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("rate", ["zoneout", "recurrent_dropout"])
-def test_regularisers_act_when_not_deterministic(name, rate):
+def test_regularizers_act_when_not_deterministic(name, rate):
     make = partial(getattr(linen, name), H)
     variables = make().init(KEY, XS)
     module, rngs = make(**{rate: 0.5}), {"dropout": jax.random.key(1)}
@@ -296,17 +294,17 @@ def test_a_rate_may_be_traced():
     assert_close(got[1], want, "float32")
 
 
-# --- a learned initial state, truncation, pieces ------------------------------------------------
+# --- learned initial state, truncation, segments --------------------------------------------------
 
 
-def test_a_learned_h0_is_a_parameter_and_the_state_that_calls_begin_with():
+def test_a_learned_h0_is_a_parameter_and_the_default_initial_state():
     module = linen.StackedGRU(H, num_layers=2, bidirectional=True, learned_h0=True)
     variables = module.init(KEY, XS)
     params = variables["params"]["layers_1"]["backward_rnn"]
     assert set(params) == {"cell", "h0"}
     assert params["h0"].shape == (H,)
     without = linen.StackedGRU(H, num_layers=2, bidirectional=True)
-    assert_equal(module.apply(variables, XS), without.apply(variables, XS))  # zero at first
+    assert_equal(module.apply(variables, XS), without.apply(variables, XS))  # initially zero
 
     h0 = {"layers_0": {}, "layers_1": {}}
     for seed, (layer, direction) in enumerate(
@@ -318,14 +316,14 @@ def test_a_learned_h0_is_a_parameter_and_the_state_that_calls_begin_with():
     got = module.apply(variables, XS, lengths=LENGTHS, resets=RESETS)
     want = without.apply(variables, XS, states, lengths=LENGTHS, resets=RESETS)
     assert_equal(got, want)
-    given = [(None, jnp.zeros(H)), None]  # a given state goes before, where there is one
+    given = [(None, jnp.zeros(H)), None]  # a given state replaces the learned one
     want = without.apply(variables, XS, [(states[0][0], jnp.zeros(H)), states[1]])
     assert_equal(module.apply(variables, XS, given), want)
     gradient = jax.grad(lambda v: jnp.sum(module.apply(v, XS)[1]))(variables)
     assert np.any(gradient["params"]["layers_0"]["forward_rnn"]["h0"])
 
 
-def test_truncation_and_pieces_reach_the_function():
+def test_truncation_and_reset_state_reach_the_function():
     module = linen.GRU(H, stop_gradient_every=2)
     variables = module.init(KEY, XS)
 
@@ -341,12 +339,12 @@ def test_truncation_and_pieces_reach_the_function():
     assert_close((h, jnp.concatenate([first, second], axis=1)), want, "float32")
 
 
-# --- training and checkpoints -------------------------------------------------------------------
+# --- training and checkpoints ---------------------------------------------------------------------
 
 
-def test_trains_under_jit_and_the_padding_changes_no_gradient():
+def test_gradients_under_jit_do_not_depend_on_the_padding():
     module = linen.StackedGRU(H, num_layers=2, bidirectional=True)
-    variables = random_biases(module.init(KEY, XS))
+    variables = random_variables(module, XS)
 
     @jax.jit
     def gradients(variables, xs):
@@ -361,9 +359,9 @@ def test_trains_under_jit_and_the_padding_changes_no_gradient():
     assert all(np.any(leaf) for leaf in jax.tree.leaves(clean))
 
 
-def test_a_checkpoint_by_orbax_makes_the_round_trip(tmp_path):
+def test_an_orbax_checkpoint_round_trips(tmp_path):
     module = linen.StackedGRU(H, num_layers=2, bidirectional=True)
-    variables = random_biases(module.init(KEY, XS))
+    variables = random_variables(module, XS)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "checkpoint", variables)
         checkpointer.wait_until_finished()
@@ -372,9 +370,9 @@ def test_a_checkpoint_by_orbax_makes_the_round_trip(tmp_path):
     assert_equal(restored, variables)
 
 
-def test_a_checkpoint_that_flax_saved_loads_and_gives_the_same_outputs(tmp_path):
+def test_a_checkpoint_saved_by_flax_gives_the_same_outputs(tmp_path):
     theirs, ours = nn.RNN(nn.GRUCell(H), return_carry=True), linen.GRU(H)
-    variables = random_biases(theirs.init(KEY, XS))
+    variables = random_variables(theirs, XS)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "checkpoint", variables)
         checkpointer.wait_until_finished()
@@ -398,7 +396,7 @@ def test_bad_input(arguments, message):
         module.apply(variables, **{"xs": XS, **arguments})
 
 
-def test_parameters_of_another_input_size_are_refused():
+def test_parameters_of_another_input_size_raise():
     module = linen.GRU(H)
     variables = module.init(KEY, XS)
     with pytest.raises(ScopeParamShapeError):

@@ -1,4 +1,4 @@
-"""The NNX modules: Flax's parameter trees, and the functions beneath them."""
+"""The NNX modules: parameter trees of Flax, and agreement with the functional core."""
 
 import jax
 import jax.numpy as jnp
@@ -28,15 +28,15 @@ def parameters(module) -> dict:
 
 
 def load(module, values: dict) -> None:
-    """Sets the parameters of a module, whose tree must be exactly that of `values`."""
+    """Sets the parameters of a module, which must have the same tree as `values`."""
     assert jax.tree.structure(parameters(module)) == jax.tree.structure(values)
     state = flax_nnx.state(module, flax_nnx.Param)
     flax_nnx.replace_by_pure_dict(state, values)
     flax_nnx.update(module, state)
 
 
-def randomise(module):
-    """Random numbers everywhere: zero biases would hide a lost or swapped one."""
+def randomize(module):
+    """Random values for all parameters: zero biases would hide a lost or swapped one."""
     draw = Draw("biases", "float32")
     values = jax.tree.map(lambda leaf: draw.normal(*leaf.shape, scale=0.5), parameters(module))
     load(module, values)
@@ -47,11 +47,11 @@ def flax_rnn(**options):
     return flax_nnx.RNN(flax_nnx.GRUCell(I, H, rngs=rngs()), return_carry=True, **options)
 
 
-# --- drop-in ------------------------------------------------------------------------------------
+# --- same parameters as Flax ----------------------------------------------------------------------
 
 
-def test_a_cells_parameters_from_flax_give_equal_outputs():
-    theirs = randomise(flax_nnx.GRUCell(I, H, rngs=rngs()))
+def test_cell_parameters_from_flax_give_equal_outputs():
+    theirs = randomize(flax_nnx.GRUCell(I, H, rngs=rngs()))
     ours = nnx.GRUCell(I, H, recurrent_bias=False, rngs=rngs())
     load(ours, parameters(theirs))
     h, x = DRAW.normal(B, H), XS[:, 0]
@@ -59,21 +59,21 @@ def test_a_cells_parameters_from_flax_give_equal_outputs():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_an_rnns_parameters_from_flax_give_equal_outputs(reverse):
-    theirs = randomise(flax_rnn(reverse=reverse, keep_order=True))
+def test_rnn_parameters_from_flax_give_equal_outputs(reverse):
+    theirs = randomize(flax_rnn(reverse=reverse, keep_order=True))
     ours = nnx.GRU(I, H, reverse=reverse, recurrent_bias=False, rngs=rngs())
     load(ours, parameters(theirs))
     assert_close(ours(XS), theirs(XS), "float32")
 
 
-def test_a_bidirectionals_parameters_from_flax_give_equal_outputs():
-    theirs = randomise(flax_nnx.Bidirectional(flax_rnn(), flax_rnn(), return_carry=True))
+def test_bidirectional_parameters_from_flax_give_equal_outputs():
+    theirs = randomize(flax_nnx.Bidirectional(flax_rnn(), flax_rnn(), return_carry=True))
     ours = nnx.BidirectionalGRU(I, H, recurrent_bias=False, rngs=rngs())
     load(ours, parameters(theirs))
     assert_close(ours(XS), theirs(XS), "float32")
 
 
-def test_with_the_recurrent_bias_the_tree_is_flaxs_and_b_hn():
+def test_the_recurrent_bias_is_the_only_addition_to_the_parameters_of_flax():
     theirs = parameters(flax_nnx.GRUCell(I, H, rngs=rngs()))
     ours = parameters(nnx.GRUCell(I, H, rngs=rngs()))
     assert ours.pop("b_hn").shape == (H,)
@@ -81,28 +81,28 @@ def test_with_the_recurrent_bias_the_tree_is_flaxs_and_b_hn():
 
 
 def test_the_recurrent_bias_acts():
-    module = randomise(nnx.GRUCell(I, H, rngs=rngs()))
+    module = randomize(nnx.GRUCell(I, H, rngs=rngs()))
     h, x = DRAW.normal(B, H), XS[:, 0]
     before, _ = module(h, x)
     module.b_hn[...] = module.b_hn[...] + 1
     assert np.max(np.abs(module(h, x)[0] - before)) > 0.01
 
 
-def test_the_cell_works_inside_flaxs_rnn():
-    ours = randomise(nnx.GRU(I, H, rngs=rngs()))
+def test_the_cell_works_inside_the_rnn_of_flax():
+    ours = randomize(nnx.GRU(I, H, rngs=rngs()))
     inside = flax_nnx.RNN(ours.cell, return_carry=True)
     assert_close(inside(XS), ours(XS), "float32")
     last, _ = inside(XS, seq_lengths=LENGTHS)
     assert_close(last, ours(XS, lengths=LENGTHS)[0], "float32")
 
 
-# --- the functions beneath ----------------------------------------------------------------------
+# --- agreement with the functional core -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("reset_after", [True, False])
-def test_gru_is_the_function_batch_major(reset_after, reverse):
-    module = randomise(nnx.GRU(I, H, reset_after=reset_after, reverse=reverse, rngs=rngs()))
+def test_gru_equals_the_batch_major_function(reset_after, reverse):
+    module = randomize(nnx.GRU(I, H, reset_after=reset_after, reverse=reverse, rngs=rngs()))
     h0 = DRAW.normal(H)
     params = module.gru_params()
     assert params.reset_after is reset_after
@@ -112,8 +112,8 @@ def test_gru_is_the_function_batch_major(reset_after, reverse):
 
 
 @pytest.mark.parametrize("merge", ["concat", "mul", lambda f, b: f - b])
-def test_bidirectional_is_the_function_batch_major(merge):
-    module = randomise(nnx.BidirectionalGRU(I, H, merge=merge, rngs=rngs()))
+def test_bidirectional_equals_the_batch_major_function(merge):
+    module = randomize(nnx.BidirectionalGRU(I, H, merge=merge, rngs=rngs()))
     h0 = (DRAW.normal(H), DRAW.normal(B, H))
     last, hs = grujax.bidirectional_gru(
         module.gru_params(), XS.swapaxes(0, 1), h0, **MASKS, merge=merge
@@ -131,8 +131,8 @@ def test_bidirectional_is_the_function_batch_major(merge):
         {"num_layers": 2, "bidirectional": True, "merge": "mean", "residual": True},
     ],
 )
-def test_stacked_is_the_function_batch_major(options):
-    module = randomise(nnx.StackedGRU(I, H, **options, rngs=rngs()))
+def test_stacked_equals_the_batch_major_function(options):
+    module = randomize(nnx.StackedGRU(I, H, **options, rngs=rngs()))
     layers = module.gru_params()
     assert len(layers) == options.get("num_layers", 1)
     assert isinstance(layers[0], tuple) is options.get("bidirectional", False)
@@ -144,23 +144,26 @@ def test_stacked_is_the_function_batch_major(options):
     assert jax.tree.structure(again) == jax.tree.structure(last)
 
 
-def test_the_layers_draw_their_own_numbers():
+def test_layers_and_directions_draw_different_numbers():
     module = nnx.StackedGRU(H, H, num_layers=2, bidirectional=True, merge="sum", rngs=rngs())
     kernels = [np.asarray(p.w_x).tobytes() for pair in module.gru_params() for p in pair]
     assert len(set(kernels)) == 4
 
 
-def test_every_gates_recurrent_matrix_is_orthogonal_by_itself():
+def test_the_recurrent_matrix_of_each_gate_is_orthogonal():
     params = nnx.GRU(I, 16, rngs=rngs()).gru_params()
     for gate in np.asarray(params.w_h):
         np.testing.assert_allclose(gate @ gate.T, np.eye(16), atol=1e-5)
-    np.testing.assert_allclose(
-        np.std(nnx.GRU(400, 100, rngs=rngs()).gru_params().w_x), 400**-0.5, rtol=0.02
-    )
+
+
+def test_the_input_weights_have_the_variance_of_one_gate():
+    zeros = jax.nn.initializers.zeros
+    cell = nnx.GRUCell(400, 100, recurrent_kernel_init=zeros, rngs=rngs())
+    np.testing.assert_allclose(np.std(cell.gru_params().w_x), 400**-0.5, rtol=0.02)
 
 
 def test_one_step_at_a_time_equals_the_whole_sequence():
-    layer = randomise(nnx.GRU(I, H, rngs=rngs()))
+    layer = randomize(nnx.GRU(I, H, rngs=rngs()))
     h, outputs = layer.cell.initialize_carry(XS[:, 0].shape), []
     for t in range(T):
         h, output = layer.cell(h, XS[:, t])
@@ -178,7 +181,7 @@ def test_a_carry_may_be_drawn():
 
 
 @pytest.mark.parametrize("name", ["GRU", "BidirectionalGRU", "StackedGRU"])
-def test_the_options_reach_the_parameters_and_the_implementation(name):
+def test_options_reach_the_parameters_and_the_implementation(name):
     constant = jax.nn.initializers.constant
     module = getattr(nnx, name)(
         I,
@@ -213,7 +216,7 @@ def test_the_options_reach_the_parameters_and_the_implementation(name):
         (None, jnp.bfloat16, "float32"),
     ],
 )
-def test_dtype_is_of_the_computation_and_param_dtype_of_the_parameters(
+def test_dtype_applies_to_the_computation_and_param_dtype_to_the_parameters(
     name, dtype, param_dtype, result
 ):
     module = getattr(nnx, name)(I, H, dtype=dtype, param_dtype=param_dtype, rngs=rngs())
@@ -222,7 +225,7 @@ def test_dtype_is_of_the_computation_and_param_dtype_of_the_parameters(
     assert {leaf.dtype for leaf in jax.tree.leaves(parameters(module))} == {jnp.dtype(param_dtype)}
 
 
-# --- dropout ------------------------------------------------------------------------------------
+# --- dropout --------------------------------------------------------------------------------------
 
 
 def test_dropout_acts_in_training_and_not_in_evaluation():
@@ -231,7 +234,7 @@ def test_dropout_acts_in_training_and_not_in_evaluation():
     clean = grujax.stacked_gru(layers, xs)[1].swapaxes(0, 1)
     first, second = module(XS)[1], module(XS)[1]
     assert not np.array_equal(first, clean)
-    assert not np.array_equal(first, second)  # the stream moves on
+    assert not np.array_equal(first, second)  # the stream advances
     module.eval()
     assert_close(module(XS)[1], clean, "float32")
     module.train()
@@ -250,7 +253,7 @@ def test_dropout_is_reproducible_by_its_stream():
 
 @pytest.mark.parametrize("name", ["GRU", "BidirectionalGRU", "StackedGRU"])
 @pytest.mark.parametrize("rate", ["zoneout", "recurrent_dropout"])
-def test_regularisers_act_in_training_and_not_in_evaluation(name, rate):
+def test_regularizers_act_in_training_and_not_in_evaluation(name, rate):
     module = getattr(nnx, name)(I, H, **{rate: 0.5}, rngs=rngs())
     first, second = module(XS)[1], module(XS)[1]
     assert not np.array_equal(first, second)
@@ -268,15 +271,15 @@ def test_regularisers_act_in_training_and_not_in_evaluation(name, rate):
     assert not np.array_equal(module(XS)[1], evaluated)
 
 
-# --- a learned initial state, truncation, pieces ------------------------------------------------
+# --- learned initial state, truncation, segments --------------------------------------------------
 
 
-def test_a_learned_h0_is_a_parameter_and_the_state_that_calls_begin_with():
+def test_a_learned_h0_is_a_parameter_and_the_default_initial_state():
     module = nnx.StackedGRU(I, H, num_layers=2, bidirectional=True, learned_h0=True, rngs=rngs())
     assert set(parameters(module)["layers"][1]["backward_rnn"]) == {"cell", "h0"}
     without = nnx.StackedGRU(I, H, num_layers=2, bidirectional=True, rngs=rngs())
-    assert_equal(module(XS), without(XS))  # zero at first
-    randomise(module)
+    assert_equal(module(XS), without(XS))  # initially zero
+    randomize(module)
     layers, states = module.gru_params(), module.learned_h0()
     assert all(np.all(leaf != 0) for leaf in jax.tree.leaves(states))
     last, hs = module(XS, lengths=LENGTHS, resets=RESETS)
@@ -284,12 +287,12 @@ def test_a_learned_h0_is_a_parameter_and_the_state_that_calls_begin_with():
         layers, XS.swapaxes(0, 1), states, lengths=LENGTHS, resets=RESETS.swapaxes(0, 1)
     )
     assert_equal((last, hs.swapaxes(0, 1)), want)
-    given = [(None, jnp.zeros(H)), None]  # a given state goes before, where there is one
+    given = [(None, jnp.zeros(H)), None]  # a given state replaces the learned one
     want = grujax.stacked_gru(layers, XS.swapaxes(0, 1), [(states[0][0], jnp.zeros(H)), states[1]])
     assert_equal(module(XS, given)[0], want[0])
 
 
-def test_truncation_and_pieces_reach_the_function():
+def test_truncation_and_reset_state_reach_the_function():
     module = nnx.GRU(I, H, stop_gradient_every=2, rngs=rngs())
     gradient = jax.grad(lambda xs: jnp.sum(module(xs)[0]))(XS)
     assert not np.any(gradient[:, :4])
@@ -301,11 +304,11 @@ def test_truncation_and_pieces_reach_the_function():
     assert_close((h, jnp.concatenate([first, second], axis=1)), want, "float32")
 
 
-# --- training and checkpoints -------------------------------------------------------------------
+# --- training and checkpoints ---------------------------------------------------------------------
 
 
-def test_trains_under_jit_and_the_padding_changes_no_gradient():
-    module = randomise(
+def test_gradients_under_jit_do_not_depend_on_the_padding():
+    module = randomize(
         nnx.StackedGRU(I, H, num_layers=2, bidirectional=True, dropout=0.1, rngs=rngs())
     )
 
@@ -333,7 +336,7 @@ def save(path, module) -> None:
 
 
 def restore(path, module):
-    """Strictly: Orbax refuses a checkpoint whose tree is not that of the module."""
+    """Restores strictly: Orbax raises if the checkpoint has another tree than the module."""
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), parameters(module)
     )
@@ -342,19 +345,19 @@ def restore(path, module):
     return module
 
 
-def test_a_checkpoint_by_orbax_makes_the_round_trip(tmp_path):
+def test_an_orbax_checkpoint_round_trips(tmp_path):
     def new():
         return nnx.StackedGRU(I, H, num_layers=2, bidirectional=True, rngs=rngs())
 
-    module = randomise(new())
+    module = randomize(new())
     save(tmp_path / "checkpoint", module)
     restored = restore(tmp_path / "checkpoint", new())
     assert_equal(parameters(restored), parameters(module))
     assert_equal(restored(XS), module(XS))
 
 
-def test_an_old_checkpoint_of_flax_restores_strictly_without_the_recurrent_bias(tmp_path):
-    theirs = randomise(flax_rnn())
+def test_a_checkpoint_saved_by_flax_restores_strictly_without_the_recurrent_bias(tmp_path):
+    theirs = randomize(flax_rnn())
     save(tmp_path / "checkpoint", theirs)
     ours = nnx.GRU(I, H, recurrent_bias=False, rngs=rngs())
     restore(tmp_path / "checkpoint", ours)
