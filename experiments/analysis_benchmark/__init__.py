@@ -1,4 +1,4 @@
-"""How long the two costly analyses take, compiled, at the sizes that research uses."""
+"""Times the two slowest analyses, compiled, at sizes that are common in research."""
 
 from experiments.analysis_benchmark.compare import main
 

@@ -1,9 +1,10 @@
-"""How long the two costly analyses take, compiled, at the sizes that research uses.
+"""Times the two slowest analyses, compiled, at sizes that are common in research.
 
     python -m experiments.analysis_benchmark       a minute on 2 CPU cores
 
-Lyapunov exponents of a driven GRU, and fixed points of GRUs whose recurrent weights have a gain of
-1 to 3: the larger, the more chaotic, and the longer the search. The times include compiling.
+The analyses are Lyapunov exponents of a driven GRU, and fixed points of GRUs whose recurrent
+weights have a gain of 1 to 3. The larger the gain, the more chaotic the network, and the longer the
+search. The times include compilation.
 """
 
 import time
@@ -22,7 +23,7 @@ STARTS, HIDDEN = 1024, 128
 
 
 def chaotic_gru(gain: float) -> GRUParams:
-    """Recurrent weights of standard deviation gain / √H, and random biases."""
+    """A GRU with HIDDEN units, recurrent weights of deviation gain / √H, and random biases."""
     normal = jax.nn.initializers.normal
     return init_gru(
         jax.random.key(0),
@@ -33,8 +34,8 @@ def chaotic_gru(gain: float) -> GRUParams:
     )
 
 
-def exponents(qr_interval: int) -> Array:
-    """The largest exponents of an initialised GRU with 256 units, driven by noise."""
+def compute_exponents(qr_interval: int) -> Array:
+    """The largest exponents `[EXPONENTS]` of a random GRU with 256 units, driven by noise."""
     xs = jax.random.normal(jax.random.key(1), (STEPS, 16))
     params = init_gru(jax.random.key(0), 16, 256)
 
@@ -47,28 +48,28 @@ def exponents(qr_interval: int) -> Array:
     return run(params, xs)
 
 
-def fixed_points(gain: float) -> analysis.FixedPoints:
-    """From starts all over the cube of states."""
+def find_fixed_points(gain: float) -> analysis.FixedPoints:
+    """The fixed points found from STARTS initial states drawn uniformly from [−1, 1]^H."""
     starts = jax.random.uniform(jax.random.key(1), (STARTS, HIDDEN), minval=-1)
     return jax.jit(analysis.find_fixed_points)(chaotic_gru(gain), jnp.zeros(3), starts)
 
 
-def timed(run: Callable[..., Any], argument: Any) -> tuple[Any, str]:
-    """What `run` returns, and the seconds it took."""
+def time_call(run: Callable[..., Any], argument: Any) -> tuple[Any, str]:
+    """Returns the result of `run(argument)` and its time, such as "1.2 s"."""
     start = time.perf_counter()
     result = jax.block_until_ready(run(argument))
     return result, f"{time.perf_counter() - start:.1f} s"
 
 
 def main() -> None:
-    """Measures and prints a table."""
+    """Measures all rows and prints a table."""
     rows = []
     for qr_interval in (1, 4):
-        result, seconds = timed(exponents, qr_interval)
+        result, seconds = time_call(compute_exponents, qr_interval)
         name = f"{EXPONENTS} exponents, H = 256, T = {STEPS}, QR every {qr_interval}"
         rows.append([name, seconds, f"λ₁ = {result[0]:.4f}"])
     for gain in (1.0, 2.0, 3.0):
-        found, seconds = timed(fixed_points, gain)
+        found, seconds = time_call(find_fixed_points, gain)
         kinds = [analysis.Stability(kind).name.lower() for kind in found.stability.tolist()]
         counts = [f"{kinds.count(kind)} {kind}" for kind in ("stable", "saddle", "slow")]
         name = f"fixed points, H = {HIDDEN}, {STARTS} starts, gain {gain:g}"

@@ -1,4 +1,10 @@
-"""The GRU on the CPU: grujax beside six libraries a Python user could pick instead."""
+"""The GRU compared with other libraries, other cells, and other ways to run it.
+
+`compare.py` is the command. It compares libraries (`peers/`) on a `grid.py` of settings;
+`measurements.py`, `report.py` and `plots.py` belong to that. Its other modes compare cells
+(`cells.py`), sweeps (`sweeps.py`, `vmap.py`) and GPU programs (`gpu/`); `newton.py` compares
+Newton's method with sequential implementations.
+"""
 
 from experiments.benchmark.compare import Settings, main
 

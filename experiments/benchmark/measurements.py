@@ -1,16 +1,20 @@
-"""What the benchmark measured, as rows of a CSV file."""
+"""Measures all libraries at one setting, and keeps the measurements in a CSV file."""
 
 import csv
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmark.peers import Setting
+import numpy as np
+
+from experiments.benchmark.grid import roofline_ms
+from experiments.benchmark.peers import MODES, Setting, can_run, compile_program, make_problem
+from experiments.common.report.timing import machine_runs, time_interleaved
 
 
 @dataclass(frozen=True)
 class Measurement(Setting):
-    """One row of the CSV: a library at a point, in one mode."""
+    """One row of the CSV: a library at one setting, in one mode."""
 
     library: str = ""
     mode: str = ""
@@ -20,20 +24,65 @@ class Measurement(Setting):
     rounds: int = 0
     roofline_ms: float = 0.0
     compile_s: float | None = None  # tracing and compiling; empty for torch
-    temporaries_mb: float | None = None  # beside arguments and results; empty for torch
-    matmul_gflops: float = 0.0  # per second, of this machine while the point was measured
+    temporaries_mb: float | None = None  # without arguments and results; empty for torch
+    matmul_gflops: float = 0.0  # of this machine, per second, while the point was measured
     stream_gbytes: float = 0.0
 
     @property
     def setting(self) -> Setting:
+        """The fields of `Setting` alone."""
         return Setting(*(getattr(self, field.name) for field in fields(Setting)))
 
 
 FIELDS = fields(Measurement)
 
 
+def contestants(setting: Setting, columns: list[str]) -> dict[str, tuple[str, bool]]:
+    """The rows to measure at a point: (library, whether it gets the setting's mask)."""
+    rows = {name: (name, True) for name in columns if can_run(name, setting.kind)}
+    if setting.kind in ("lengths", "resets"):
+        rows[f"{columns[0]} unmasked"] = (columns[0], False)
+    return rows
+
+
+def measure(setting: Setting, columns: list[str], seconds: float) -> list[Measurement]:
+    """Compiles all programs for one point, then times them in turns."""
+    problem = make_problem(setting)
+    unmasked = problem._replace(lengths=None, resets=None)
+    programs = {
+        (row, mode): compile_program(library, problem if masked else unmasked, mode)
+        for row, (library, masked) in contestants(setting, columns).items()
+        for mode in MODES
+    }
+    machine = machine_runs()
+    runs = {f"{row}/{mode}": program.run for (row, mode), program in programs.items()}
+    times = time_interleaved(runs | {name: run for name, (run, _) in machine.items()}, seconds)
+    flops, bytes_ = (work / np.median(times[name]) for name, (_, work) in machine.items())
+    measurements = []
+    for (row, mode), program in programs.items():
+        lower, median, upper = 1e3 * np.percentile(times[f"{row}/{mode}"], (25, 50, 75))
+        megabytes = None if program.temporaries is None else program.temporaries / 1e6
+        measurements.append(
+            Measurement(
+                **asdict(setting),
+                library=row,
+                mode=mode,
+                median_ms=round(median, 5),
+                lower_ms=round(lower, 5),
+                upper_ms=round(upper, 5),
+                rounds=len(times[f"{row}/{mode}"]),
+                roofline_ms=round(roofline_ms(setting, mode, flops, bytes_), 5),
+                compile_s=program.compile_seconds and round(program.compile_seconds, 3),
+                temporaries_mb=megabytes,
+                matmul_gflops=round(flops / 1e9, 1),
+                stream_gbytes=round(bytes_ / 1e9, 2),
+            )
+        )
+    return measurements
+
+
 def read_csv(path: Path) -> list[Measurement]:
-    """Reads what `write_csv` wrote; nothing where there is no file."""
+    """Reads what `write_csv` wrote; returns an empty list if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -50,7 +99,7 @@ def _parse(text: str, kind: Any) -> Any:
 
 
 def write_csv(path: Path, measurements: list[Measurement]) -> None:
-    """Writes all rows anew and moves them into place in one step."""
+    """Replaces the file atomically."""
     temporary = path.with_name(path.name + ".new")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in FIELDS])

@@ -20,7 +20,7 @@ AXES = {"steps": "T", "batch": "B", "hidden_size": "H"}
 
 
 def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
-    """Draws time against T, B and H through `base`, on log axes: forward above, training below."""
+    """Plots time against T, B and H through `base`, on log axes: forward above, training below."""
     figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained", sharey="row")
     libraries = list(dict.fromkeys(m.library for p in points for m in p.all_libraries()))
     libraries = [name for name in libraries if not name.endswith("unmasked")]
@@ -63,7 +63,7 @@ def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
 
 
 def plot_ratios(path: Path, points: Sequence[Point]) -> None:
-    """Draws the fastest peer's time / grujax's, a row for each T and B, a column for each H."""
+    """Plots the fastest peer's time / grujax's as heat maps: rows are T and B, columns are H."""
     grid = [p for p in points if p.is_on_grid and p.peers]
     square = [p for p in grid if p.setting.input_size == p.setting.hidden_size]
     steps = {p.setting.steps for p in square if p.setting.input_size not in (1, 64)}
@@ -93,14 +93,14 @@ def _heat_map(axis, points: Sequence[Point], rows: Sequence[tuple[int, int]]) ->
     columns = sorted({p.setting.hidden_size for p in points})
     ratios = np.full((len(rows), len(columns)), np.nan)
     for p in points:
-        place = rows.index((p.setting.steps, p.setting.batch)), columns.index(p.setting.hidden_size)
-        ratios[place] = p.ratio
+        row = rows.index((p.setting.steps, p.setting.batch))
+        ratios[row, columns.index(p.setting.hidden_size)] = p.ratio
     axis.set_facecolor("0.9")
     image = axis.imshow(ratios, cmap="RdBu", norm=LogNorm(1 / 4, 4), aspect="auto")
     for (i, j), ratio in np.ndenumerate(ratios):
         if np.isfinite(ratio):
-            colour = "white" if abs(np.log(ratio)) > np.log(2.7) else "black"
-            axis.text(j, i, f"{ratio:.2f}", ha="center", va="center", fontsize=8, color=colour)
+            color = "white" if abs(np.log(ratio)) > np.log(2.7) else "black"
+            axis.text(j, i, f"{ratio:.2f}", ha="center", va="center", fontsize=8, color=color)
     axis.set_xticks(range(len(columns)), [f"H {h}" for h in columns], fontsize=8)
     axis.set_yticks(range(len(rows)), [f"T {t}, B {b}" for t, b in rows], fontsize=8)
     bar = axis.figure.colorbar(image, ax=axis, ticks=[0.25, 0.5, 1, 2, 4])

@@ -1,4 +1,4 @@
-"""The benchmark's report: a table of all points, and what they amount to."""
+"""The benchmark's report: a table of all points, and a summary."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -21,10 +21,12 @@ class Point(NamedTuple):
     others: dict[str, Measurement]  # grujax without the mask, and its other implementations
 
     def all_libraries(self) -> list[Measurement]:
+        """All measurements at this point, grujax first."""
         return [self.ours, *self.others.values(), *self.peers.values()]
 
     @property
     def fastest(self) -> Measurement | None:
+        """The fastest peer; None without peers."""
         return min(self.peers.values(), key=lambda peer: peer.median_ms, default=None)
 
     @property
@@ -34,21 +36,22 @@ class Point(NamedTuple):
 
     @property
     def roofline(self) -> float:
-        """The fraction of what the machine could do at best."""
+        """The roofline's time / grujax's."""
         return self.ours.roofline_ms / self.ours.median_ms
 
     @property
     def is_on_grid(self) -> bool:
+        """Whether the setting is one plain float32 layer."""
         return self.setting.kind == "one layer" and self.setting.dtype == "float32"
 
     def __str__(self) -> str:
         s = self.setting
-        beside = "" if self.is_on_grid else f" {s.kind} {s.dtype}"
-        return f"T{s.steps} B{s.batch} I{s.input_size} H{s.hidden_size}{beside}"
+        variant = "" if self.is_on_grid else f" {s.kind} {s.dtype}"
+        return f"T{s.steps} B{s.batch} I{s.input_size} H{s.hidden_size}{variant}"
 
 
 def collect_points(measurements: Iterable[Measurement], ours: str) -> list[Point]:
-    """Puts the rows of the CSV together; `ours` is the implementation of grujax compared."""
+    """Groups the rows of the CSV by point; `ours` is the implementation compared with the peers."""
     rows: dict[tuple[Setting, str], dict[str, Measurement]] = {}
     for m in measurements:
         rows.setdefault((m.setting, m.mode), {})[m.library] = m
@@ -64,7 +67,7 @@ def collect_points(measurements: Iterable[Measurement], ours: str) -> list[Point
 
 
 def format_report(points: Sequence[Point], columns: Sequence[str]) -> str:
-    """The table, with a column for each of these libraries, and the summary."""
+    """The table, with one column per library in `columns`, and the summary."""
     return f"{_table(points, columns)}\n\n{_summary(points)}"
 
 
@@ -96,7 +99,7 @@ def _summary(points: Sequence[Point]) -> str:
             f"{mode}, fastest peer / grujax:",
             f"  H ≤ 256: {_mean([p.ratio for p in grid if p.setting.hidden_size <= 256])}",
             f"  whole grid: {_mean([p.ratio for p in grid])}{_worst(grid)}",
-            f"  below 1, beside the grid too: {_list(slower)}",
+            f"  below 1, including points off the grid: {_list(slower)}",
             f"  compile time / flax.linen's: {_against_linen(grid, 'compile_s')}",
             f"  roofline, B ≥ 16 and H ≥ 128: {_roofline(grid)}",
         ]
@@ -116,7 +119,7 @@ def _summary(points: Sequence[Point]) -> str:
 
 
 def _both_directions(points: Sequence[Point]) -> list[str]:
-    """Of a bidirectional layer, beside one direction of the same shape."""
+    """The time of a bidirectional layer / that of one direction of the same shape."""
     alone = {p.setting: p.ours.median_ms for p in points}
     ratios = [
         p.ours.median_ms / alone[replace(p.setting, kind="one layer")]
@@ -129,7 +132,7 @@ def _both_directions(points: Sequence[Point]) -> list[str]:
 
 
 def _implementations(points: Sequence[Point]) -> list[str]:
-    """grujax's other implementations beside the one that is compared."""
+    """The time of grujax's other implementations / that of the one compared with the peers."""
     lines = []
     names = {name for p in points for name in p.others if not name.endswith("unmasked")}
     for name in sorted(names):

@@ -1,4 +1,4 @@
-"""The trained sentiment classifier as one ONNX file, which runs without JAX and without Python."""
+"""Exports the trained sentiment classifier to one ONNX file that needs neither JAX nor Python."""
 
 from experiments.export.export import Command, main
 

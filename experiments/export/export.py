@@ -1,18 +1,18 @@
-"""The trained sentiment classifier as one ONNX file, which runs without JAX and without Python.
+"""Exports the trained sentiment classifier to one ONNX file that needs neither JAX nor Python.
 
-Everything that `experiments.sentiment` trained is in the file: the embedding of words and of their
-beginnings and ends, the bidirectional GRUs with their lengths, attention pooling and softmax; the
-vocabulary and the settings are in its metadata. Turning a text into ids stays with the caller.
+The file contains everything that `experiments.sentiment` trained: the embeddings of words and of
+their prefixes and suffixes, the bidirectional GRUs with lengths, attention pooling and softmax. Its
+metadata holds the vocabulary and the settings. The caller has to convert a text to ids.
 
     python -m experiments.sentiment                              trains the classifier first
     python -m experiments.export                                 writes, checks and times the file
     python -m experiments.export --predict "the battery died after two days"
 
-onnxruntime and JAX then answer the 2,612 test sentences of the classifier's fold, and are timed in
-turns: half a minute. Measured: the same class for every sentence, probabilities within 3e-7. One
-sentence at a time onnxruntime takes 0.3 to 0.6 of JAX's time. In batches of 128 it took 0.8 of it
-in two of eight runs, and 1.7 to 5.3 times it in the others, in which other programs shared the
-cores.
+onnxruntime and JAX classify the 2,612 test sentences of the classifier's fold and are timed in
+turns, which takes half a minute. Measured: the same class for every sentence, probabilities within
+3e-7. For one sentence at a time onnxruntime takes 0.3 to 0.6 of JAX's time. In batches of 128 it
+took 0.8 of JAX's time in two of eight runs, and 1.7 to 5.3 times JAX's in the others, when other
+programs were using the cores.
 """
 
 import json
@@ -30,10 +30,11 @@ from flax import linen as nn
 from experiments import sentiment
 from experiments.common.command import run_command
 from experiments.common.data import text
-from experiments.common.report import describe_answer, format_table, timing
+from experiments.common.report import format_table, timing
 from experiments.common.training.models import load_model
-from experiments.export.classifier_onnx import classifier_model
+from experiments.export.onnx_classifier import build_classifier
 from experiments.sentiment import vader
+from experiments.sentiment.report import describe_prediction
 
 COMMAND = "python -m experiments.export"
 MODEL = "classifier.onnx"
@@ -45,33 +46,34 @@ Batch = dict[str, np.ndarray]
 Run = Callable[[Batch], Sequence[Any]]  # -> ANSWERS
 
 
-class Trained(NamedTuple):
+class TrainedModel(NamedTuple):
     """What `experiments.sentiment` saved."""
 
     params: dict[str, Any]
-    record: dict[str, Any]  # "settings", and which training it was
+    record: dict[str, Any]  # "settings", "lexicon", "fold" and "seed"
     vocabulary: list[str]
 
     @property
     def settings(self) -> sentiment.Settings:
+        """The settings of the training."""
         return sentiment.Settings(**self.record["settings"])
 
 
 def start_session(path: Path) -> onnxruntime.InferenceSession:
-    """Loads the file for the CPU."""
+    """Loads the ONNX file to run on the CPU; raises FileNotFoundError if it does not exist."""
     if not path.exists():
         raise FileNotFoundError(f"There is no exported model {path}. Export it first: {COMMAND}")
     return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
 
-def in_batches(inputs: Batch, batch_size: int) -> list[Batch]:
-    """Whole batches; what is left over at the end is a smaller one."""
+def split_batches(inputs: Batch, batch_size: int) -> list[Batch]:
+    """Splits along the first axis; the last batch can be smaller."""
     starts = range(0, len(inputs["words"]), batch_size)
     return [{k: v[i : i + batch_size] for k, v in inputs.items()} for i in starts]
 
 
-def compare(trained: Trained, session: onnxruntime.InferenceSession, seconds: float) -> dict:
-    """Answers the test sentences with both, and times both. Returns: the results, JSON values."""
+def compare(trained: TrainedModel, session: onnxruntime.InferenceSession, seconds: float) -> dict:
+    """Classifies the test sentences with both, and times both. Returns: results for a JSON file."""
     sentences = vader.read_sentences()
     splits = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)
     test = splits[trained.record["fold"]].test
@@ -91,15 +93,18 @@ def compare(trained: Trained, session: onnxruntime.InferenceSession, seconds: fl
     timed = {name: array[:TIMED_SENTENCES] for name, array in inputs.items()}
     return {
         "sentences": len(test),
-        **agreement(runs, in_batches(inputs, max(BATCH_SIZES)), sentences.labels[test]),
+        **measure_agreement(runs, split_batches(inputs, max(BATCH_SIZES)), sentences.labels[test]),
         "microseconds a sentence": {
-            f"batch {size}": speed(runs, in_batches(timed, size), seconds) for size in BATCH_SIZES
+            f"batch {size}": measure_speed(runs, split_batches(timed, size), seconds)
+            for size in BATCH_SIZES
         },
     }
 
 
-def agreement(runs: dict[str, Run], batches: list[Batch], labels: np.ndarray) -> dict[str, Any]:
-    """How often each is right, and how far their answers lie apart."""
+def measure_agreement(
+    runs: dict[str, Run], batches: list[Batch], labels: np.ndarray
+) -> dict[str, Any]:
+    """The accuracy of each for labels `[N]`, and the differences between their answers."""
     answers = {
         name: [np.concatenate(parts) for parts in zip(*map(run, batches), strict=True)]
         for name, run in runs.items()
@@ -115,13 +120,13 @@ def agreement(runs: dict[str, Run], batches: list[Batch], labels: np.ndarray) ->
     }
 
 
-def speed(runs: dict[str, Run], batches: list[Batch], seconds: float) -> dict[str, float]:
-    """The microseconds that each takes for a sentence, timed in turns."""
+def measure_speed(runs: dict[str, Run], batches: list[Batch], seconds: float) -> dict[str, float]:
+    """The microseconds per sentence of each, timed in turns."""
     sentences = sum(len(batch["words"]) for batch in batches)
-    everything = {
+    run_all = {
         name: lambda run=run: [run(batch) for batch in batches] for name, run in runs.items()
     }
-    times = timing.time_interleaved(everything, seconds)
+    times = timing.time_interleaved(run_all, seconds)
     return {name: float(np.median(t)) / sentences * 1e6 for name, t in times.items()}
 
 
@@ -130,7 +135,7 @@ def describe(results: dict[str, Any]) -> str:
     names = ("JAX", "onnxruntime")
     rows = [["accuracy, %", *(f"{100 * results['accuracy'][name]:.2f}" for name in names)]]
     for size, times in results["microseconds a sentence"].items():
-        rows.append([f"µs a sentence, {size}", *(f"{times[name]:.0f}" for name in names)])
+        rows.append([f"µs per sentence, {size}", *(f"{times[name]:.0f}" for name in names)])
     table = format_table([f"{results['sentences']} test sentences", *names], rows)
     differences = [f"{what} {d:.1e}" for what, d in results["largest difference"].items()]
     same = f"same class for {results['same class']:.2%}; largest difference in "
@@ -138,25 +143,25 @@ def describe(results: dict[str, Any]) -> str:
 
 
 def ask(path: Path, sentence: str) -> str:
-    """What the file, by itself, answers to one text."""
+    """Classifies one text with nothing but the file. Returns: the answer as text."""
     session = start_session(path)
-    about = session.get_modelmeta().custom_metadata_map
-    record, vocabulary = json.loads(about["record"]), json.loads(about["vocabulary"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    record, vocabulary = json.loads(metadata["record"]), json.loads(metadata["vocabulary"])
     settings = sentiment.Settings(**record["settings"])
     inputs = sentiment.encode([sentence], vocabulary, record["lexicon"], settings)
-    chances, _, attention = session.run(None, inputs)
+    probabilities, _, attention = session.run(None, inputs)
     tokens = text.tokenize(sentence)[: settings.max_tokens]
-    classes = json.loads(about["classes"])
-    return describe_answer(classes, chances[0], tokens, attention[0, : len(tokens)])
+    classes = json.loads(metadata["classes"])
+    return describe_prediction(classes, probabilities[0], tokens, attention[0, : len(tokens)])
 
 
 @dataclass(frozen=True)
 class Command:
-    """Writes the trained classifier as an ONNX file and compares it with JAX, or asks the file."""
+    """Writes the trained classifier as an ONNX file and compares it with JAX, or uses the file."""
 
-    model: Path = Path("runs/sentiment/lexicon-fold0-seed0") / sentiment.MODEL  # the trained one
-    seconds: float = 30.0  # of timing, for each batch size
-    out: Path = Path("runs/export")  # where everything is written
+    model: Path = Path("runs/sentiment/lexicon-fold0-seed0") / sentiment.MODEL  # to export
+    seconds: float = 30.0  # of timing per batch size
+    out: Path = Path("runs/export")  # the output directory
     predict: str | None = None  # a text for the exported file to classify
 
 
@@ -165,11 +170,11 @@ def main(command: Command) -> None:
     path = command.out / MODEL
     if command.predict is not None:
         return print(ask(path, command.predict))
-    trained = Trained(*load_model(command.model, sentiment.COMMAND))
+    trained = TrainedModel(*load_model(command.model, sentiment.COMMAND))
     command.out.mkdir(parents=True, exist_ok=True)
-    about = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": vader.CLASSES}
-    metadata = {name: json.dumps(value) for name, value in about.items()}
-    onnx.save(classifier_model(trained.params, metadata), path)
+    values = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": vader.CLASSES}
+    metadata = {name: json.dumps(value) for name, value in values.items()}
+    onnx.save(build_classifier(trained.params, metadata), path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB. Comparing it with JAX ...")
     results = compare(trained, start_session(path), command.seconds)
     (command.out / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Why the sentiment model says so: a page that explains its answer to any sentence."""
+"""Explains a prediction of the sentiment model in an HTML page."""
 
 from experiments.interpret.interpret import Command, main
 

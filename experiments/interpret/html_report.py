@@ -1,13 +1,16 @@
-"""A page that shows a text token by token: coloured, in heat maps, and in numbers.
+"""The explanation as an HTML page: colored tokens, heat maps of gates, and numbers.
 
-One file without scripts, fonts or images from elsewhere, readable on a light and a dark screen. All
-text goes through `html.escape`.
+The page is one file without scripts, external fonts or images, and has a light and a dark theme.
+All text is escaped by `html.escape`.
 """
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
+
+from experiments.interpret.explanation import Explanation
+from experiments.sentiment import vader
 
 _STYLE = """
 :root { color-scheme: light dark; --for: 200 60 40; --against: 40 110 200; --gate: 0 140 130; }
@@ -29,6 +32,39 @@ th:first-child, td:first-child, td.left { text-align: left; }
 """
 
 
+def format_report(sentence: str, explanation: Explanation) -> str:
+    """The page that explains the prediction for a sentence, as HTML."""
+    predicted = vader.CLASSES[int(explanation.probabilities.argmax())]
+    methods = {
+        "integrated gradients": explanation.gradients,
+        "occlusion": explanation.occlusion,
+        "gates": explanation.relevance,
+        "attention": explanation.attention,
+    }
+    notes = {
+        "integrated gradients": f"They add up to the score within "
+        f"{explanation.completeness_error:.2%}; VADER's scores of the whole sentence contribute "
+        f"{explanation.sentence:+.2f}. Red is for the prediction, blue against it; hover over a "
+        "token for its number.",
+        "occlusion": "How much the score decreases when a token is blanked.",
+        "gates": "What each token wrote into the state and the gates kept until it was read.",
+        "attention": "The weight with which each token's state is read.",
+    }
+    sections = [quote(sentence), probability_bars(vader.CLASSES, explanation.probabilities)]
+    for name, values in methods.items():
+        tokens = colored_tokens(explanation.tokens, values)
+        sections.append(section(name.capitalize(), notes[name], tokens))
+    for name, gate in zip(("forward", "backward"), explanation.update_gates, strict=True):
+        note = (
+            "Full color keeps the state, blank overwrites it; one row per unit, slow ones on top."
+        )
+        drawing = heat_map(explanation.tokens, gate, f"update gates, {name}")
+        sections.append(section(f"Update gates, {name}", note, drawing))
+    table = number_table(explanation.tokens, methods)
+    sections.append(section("Numbers", "Contributions to the score, by token.", table))
+    return page(f"Why {predicted}?", sections)
+
+
 def page(title: str, sections: Sequence[str]) -> str:
     """The whole page, from the HTML of its sections."""
     head = (
@@ -45,22 +81,23 @@ def section(heading: str, note: str, content: str) -> str:
 
 
 def quote(text: str) -> str:
-    """The text that the page is about."""
+    """The text that the page explains."""
     return f"<blockquote>{escape(text)}</blockquote>"
 
 
-def chances(classes: Sequence[str], probabilities: Sequence[float]) -> str:
-    """A bar for the probability of each class."""
+def probability_bars(classes: Sequence[str], probabilities: Sequence[float]) -> str:
+    """A table with a bar for the probability of each class."""
     rows = [
-        f"<tr><td>{escape(name)}</td><td>{chance:.0%}</td>"
-        f'<td class="left"><span class="bar" style="width:{12 * chance:.2f}rem"></span></td></tr>'
-        for name, chance in zip(classes, probabilities, strict=True)
+        f"<tr><td>{escape(name)}</td><td>{probability:.0%}</td>"
+        f'<td class="left"><span class="bar" style="width:{12 * probability:.2f}rem"></span></td>'
+        "</tr>"
+        for name, probability in zip(classes, probabilities, strict=True)
     ]
     return f"<table>{''.join(rows)}</table>"
 
 
-def coloured_tokens(tokens: Sequence[str], values: np.ndarray) -> str:
-    """The tokens, each on a colour as strong as its value [T]: one for, another against."""
+def colored_tokens(tokens: Sequence[str], values: np.ndarray) -> str:
+    """The tokens, colored by the sign and size of their values [T]."""
     strongest = np.abs(values).max(initial=0) or 1
     spans = [
         f'<span class="{"for" if value >= 0 else "against"}" title="{value:+.3f}" '
@@ -71,23 +108,23 @@ def coloured_tokens(tokens: Sequence[str], values: np.ndarray) -> str:
 
 
 def heat_map(tokens: Sequence[str], gate: np.ndarray, name: str) -> str:
-    """A gate [T, H] between 0 and 1 as a drawing: units by tokens, the slow units above."""
-    cell, high = 34, 3
+    """A gate [T, H] between 0 and 1 as an SVG: units by tokens, the slow units on top."""
+    step_width, unit_height = 34, 3
     units = gate[:, np.argsort(-gate.mean(0))]
     rects = [
-        f'<rect x="{cell * t}" y="{high * unit}" width="{cell}" height="{high}" '
-        f'fill-opacity="{value:.2f}"/>'
+        f'<rect x="{step_width * t}" y="{unit_height * unit}" width="{step_width}" '
+        f'height="{unit_height}" fill-opacity="{value:.2f}"/>'
         for (t, unit), value in np.ndenumerate(units)
     ]
-    bottom = high * units.shape[1]
+    bottom = unit_height * units.shape[1]
     labels = [
-        f'<text transform="translate({cell * t + cell / 2 + 4} {bottom + 10}) rotate(-45)" '
+        f'<text transform="translate({step_width * (t + 0.5) + 4} {bottom + 10}) rotate(-45)" '
         f'text-anchor="end">{escape(token)}</text>'
         for t, token in enumerate(tokens)
     ]
     longest = max((len(token) for token in tokens), default=0)
     height, left = bottom + 20 + 6 * min(longest, 30), 40 + 3 * min(longest, 30)
-    width = cell * len(tokens) + left + 10
+    width = step_width * len(tokens) + left + 10
     return (
         f'<div class="scroll"><svg role="img" aria-label="{escape(name)}" width="{width}" '
         f'height="{height}" viewBox="{-left} 0 {width} {height}">'
@@ -95,8 +132,8 @@ def heat_map(tokens: Sequence[str], gate: np.ndarray, name: str) -> str:
     )
 
 
-def numbers(tokens: Sequence[str], columns: Mapping[str, np.ndarray]) -> str:
-    """A table: a row for each token, the columns' values [T]."""
+def number_table(tokens: Sequence[str], columns: Mapping[str, np.ndarray]) -> str:
+    """A table with one row per token and a column for each of the values [T]."""
     head = "".join(f"<th>{escape(name)}</th>" for name in ("token", *columns))
     rows = [
         f"<tr><td>{escape(token)}</td>"

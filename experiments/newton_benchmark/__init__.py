@@ -1,4 +1,4 @@
-"""When all steps at once pay: Newton"s method beside the scan and the platform"s kernel."""
+"""Times Newton's method, which solves for all steps at once, against the scan and the kernel."""
 
 from experiments.newton_benchmark.compare import main
 

@@ -1,24 +1,25 @@
-"""When all steps at once pay: Newton's method beside the scan and the platform's kernel.
+"""Times Newton's method, which solves for all steps at once, against the scan and the kernel.
 
     python -m experiments.newton_benchmark       a few minutes on 2 CPU cores
 
-Milliseconds a sequence, forward with B = 1, all programs of a row taking turns, and the iterations
-that Newton's method needs, with the whole Jacobian of each step ("dense") and with its diagonal. It
-trades more work for fewer steps in a row: a CPU has few arithmetic units to do it with.
+The table shows milliseconds per sequence, forward with B = 1, and the iterations that Newton's
+method needs with the full Jacobian of each step ("dense") and with its diagonal. The programs of a
+row take turns. Newton's method does more work in fewer sequential steps, so it needs many
+arithmetic units, which a CPU does not have.
 """
 
 import jax
 from tqdm import tqdm
 
-from experiments.benchmark.newton_comparison import crossover_of, measure, table_of
+from experiments.benchmark.newton import describe_crossover, format_rows, measure
 
 STEPS, SIZES = (1_000, 10_000, 100_000), (4, 8, 16, 32)
 
 
 def main() -> None:
-    """Measures and prints a table."""
+    """Measures all shapes and prints a table."""
     sequential = ("scan", "cuda" if jax.default_backend() == "gpu" else "native")
     shapes = [(steps, size) for steps in STEPS for size in SIZES]
     rows = [measure(*shape, sequential) for shape in tqdm(shapes, desc="shapes")]
-    print(table_of(rows))
-    print(crossover_of(rows))
+    print(format_rows(rows))
+    print(describe_crossover(rows))

@@ -1,4 +1,4 @@
-"""What the loop around a training step costs, on the classifier of `experiments.sentiment`."""
+"""Measures the overhead of the training loop, with the classifier of `experiments.sentiment`."""
 
 from experiments.training_benchmark.compare import Command, main
 

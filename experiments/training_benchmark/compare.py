@@ -1,14 +1,15 @@
-"""What the loop around a training step costs, on the classifier of `experiments.sentiment`.
+"""Measures the overhead of the training loop, with the classifier of `experiments.sentiment`.
 
 An epoch is one compiled program: it shuffles, gathers each batch, and takes the steps in a
-`lax.scan`. Beside it the bare step, compiled alone and called from Python on batches that lie ready
-on the device. They take turns (`experiments.common.report.timing`), with the same parameters and shapes.
+`lax.scan`. It is compared with a bare step, which is compiled by itself and called from Python on
+batches that are already on the device. They take turns (`experiments.common.report.timing`), with
+the same parameters and shapes.
 
-    python -m experiments.training_benchmark                 3 minutes of a busy core
-    python -m experiments.training_benchmark --devices 2     besides on two devices
+    python -m experiments.training_benchmark                 3 minutes on a busy core
+    python -m experiments.training_benchmark --devices 2     also on two devices
 
-Measured twice on one shared core: a step of an epoch takes 0.88 of the time of the bare step, for
-which Python hands over and takes back all arrays (38.7 ms against 44.3, and 55.5 against 65.6).
+Measured twice on one shared core: a step of an epoch takes 0.88 of the time of the bare step, in
+which all arrays pass through Python (38.7 ms against 44.3, and 55.5 against 65.6).
 """
 
 from collections.abc import Callable
@@ -24,7 +25,13 @@ from experiments.common import training
 from experiments.common.command import run_command
 from experiments.common.report import format_table
 from experiments.common.report.timing import time_interleaved
-from experiments.common.training.scale import ONE_DEVICE, Scale, on, replicated, results_on
+from experiments.common.training.scale import (
+    ONE_DEVICE,
+    Scale,
+    replicate,
+    replicated_outputs,
+    use_mesh,
+)
 from experiments.sentiment import vader
 
 
@@ -32,13 +39,13 @@ from experiments.sentiment import vader
 class Command:
     """What is measured."""
 
-    steps: int = 64  # of an epoch
-    devices: int = 1  # more: an epoch spread over so many CPU devices besides
-    seconds: float = 60.0  # of measuring
+    steps: int = 64  # per epoch
+    devices: int = 1  # if more than 1, an epoch spread over this many CPU devices is also measured
+    seconds: float = 60.0  # of timing
 
 
 def make_plan(settings: sentiment.Settings, steps: int) -> tuple[training.Training, dict]:
-    """The training of one classifier on so many batches, without evaluation; and its examples."""
+    """The training of one classifier on `steps` batches, without evaluation, and its examples."""
     sentences = vader.read_sentences()
     split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
     data = sentiment.prepare(sentences, split, True, settings)
@@ -51,23 +58,25 @@ def make_plan(settings: sentiment.Settings, steps: int) -> tuple[training.Traini
     return sentiment.classifier_training(settings, data, rate, decay), data.train
 
 
-def epochs_of(plan: training.Training, scale: Scale) -> Callable[[], object]:
-    """The function that trains for one more epoch."""
+def make_epoch(plan: training.Training, scale: Scale) -> Callable[[], object]:
+    """Returns a function that trains for one more epoch."""
     mesh = scale.mesh()
-    step = jax.jit(partial(plan.epoch, scale=scale), donate_argnums=0, **results_on(mesh))
-    state = replicated(jax.jit(plan.init)(jax.random.key(0)), mesh)
+    step = jax.jit(partial(plan.epoch, scale=scale), donate_argnums=0, **replicated_outputs(mesh))
+    state = replicate(jax.jit(plan.init)(jax.random.key(0)), mesh)
 
     def run() -> object:
         nonlocal state
-        with on(mesh):
+        with use_mesh(mesh):
             state, metrics = step(state)
         return jax.block_until_ready(metrics)
 
     return run
 
 
-def bare_steps_of(plan: training.Training, examples: dict, batch_size: int) -> Callable[[], object]:
-    """The function that takes the steps of one more epoch, on batches that lie ready."""
+def make_bare_steps(
+    plan: training.Training, examples: dict, batch_size: int
+) -> Callable[[], object]:
+    """Returns a function that takes the steps of one more epoch, on batches on the device."""
     step = jax.jit(plan.step, donate_argnums=(0, 1))
     state = jax.jit(plan.init)(jax.random.key(0))
     carry = state.params, state.optimizer_state
@@ -88,17 +97,17 @@ def bare_steps_of(plan: training.Training, examples: dict, batch_size: int) -> C
 
 
 def main(command: Command) -> None:
-    """Measures and prints a table."""
+    """Measures all programs and prints a table."""
     Scale(devices=command.devices).prepare()
     settings = sentiment.Settings()
     plan, examples = make_plan(settings, command.steps)
     bare, epoch = "bare step", "step of an epoch"
     runs = {
-        bare: bare_steps_of(plan, examples, settings.batch_size),
-        epoch: epochs_of(plan, ONE_DEVICE),
+        bare: make_bare_steps(plan, examples, settings.batch_size),
+        epoch: make_epoch(plan, ONE_DEVICE),
     }
     if command.devices > 1:
-        runs[f"{epoch} on {command.devices} devices"] = epochs_of(
+        runs[f"{epoch} on {command.devices} devices"] = make_epoch(
             plan, Scale(devices=command.devices)
         )
     times = time_interleaved(runs, command.seconds)

@@ -1,15 +1,15 @@
-"""One GRU computation as grujax and as six other libraries do it, with the same weights.
+"""One GRU computation in grujax and in six other libraries, with the same weights.
 
 `make_problem(setting)` draws weights, inputs and masks; `compile_program(name, problem, mode)`
-returns a library's program for it, ready to be timed. Every library gets its own layout of weights
-and inputs beforehand, and time-major inputs wherever it takes them. The modes are
+returns a library's program for it, ready to be timed. Weights and inputs are converted to each
+library's layout beforehand; inputs are time-major if the library supports it. The modes are
 
     forward     xs, h0 -> the last states, hs
-    training    the gradient of Σ hs∘c + Σ h_last∘c_last, with fixed random c, with respect to all
-                weights, xs and h0; in the padding c is zero
+    training    the gradient of Σ hs∘c + Σ h_last∘c_last with respect to all weights, xs and h0, for
+                fixed random c, which is zero in the padding
 
-Haiku's cell resets before the recurrent product and NNX's has no `b_hn`: given the same weights
-they compute a GRU of their own, at the same cost.
+Haiku's cell applies the reset gate before the recurrent product, and NNX's has no `b_hn`: with the
+same weights they compute a slightly different GRU, at the same cost.
 """
 
 import importlib
@@ -39,11 +39,11 @@ __all__ = [
 
 
 class Library(NamedTuple):
-    """What grujax is compared with."""
+    """A library to compare grujax with."""
 
     module: str  # to import
     direction: Callable[[GRUParams], on_jax.Direction] | None  # None: torch, which is not JAX
-    masks: tuple[str, ...] = ()  # of "lengths" and "resets", those it has a way of its own for
+    masks: tuple[str, ...] = ()  # which of "lengths" and "resets" it supports
     batch_major: bool = False  # whether inputs and outputs are [B, T, ...]
 
 
@@ -58,7 +58,7 @@ LIBRARIES = {
 
 
 def why_missing(name: str) -> str | None:
-    """Imports a library; why it cannot take part, None if it can."""
+    """Imports a library. Returns: why it cannot take part, or None if it can."""
     if name == "keras":
         os.environ["KERAS_BACKEND"] = "jax"
     try:
@@ -71,14 +71,14 @@ def why_missing(name: str) -> str | None:
 
 
 def can_run(name: str, kind: str) -> bool:
-    """Whether a library, or "grujax IMPLEMENTATION", has the kind of a setting."""
+    """Whether a library, or "grujax IMPLEMENTATION", supports this kind of setting."""
     if name.startswith("grujax ") or kind not in ("lengths", "resets"):
         return True
     return kind in LIBRARIES[name].masks
 
 
 def compile_program(name: str, problem: Problem, mode: str) -> Program:
-    """The program of a library, or of "grujax IMPLEMENTATION", in one of the MODES."""
+    """Compiles the program of a library, or of "grujax IMPLEMENTATION", in one of the MODES."""
     if name == "torch":
         from experiments.benchmark.peers import on_torch
 

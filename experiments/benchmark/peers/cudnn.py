@@ -5,7 +5,7 @@ from typing import Any
 
 
 class _Stream:
-    """What can be waited for."""
+    """A handle to wait for all launched work."""
 
     def synchronize(self) -> None:
         import torch
@@ -16,10 +16,10 @@ class _Stream:
 def cudnn_calls(
     dtype: str, steps: int, batch: int, units: int, mode: str
 ) -> dict[str, Callable[[], Any]]:
-    """`torch.nn.GRU` forward, or with the gradients of weights and inputs; none without CUDA.
+    """Calls of `torch.nn.GRU`: forward, or with the gradients of weights and inputs.
 
-    float32 is that, without TF32. For bfloat16 there is float16 beside it, for which cuDNN has
-    kernels that it has not for bfloat16.
+    For "float32" there is one, without TF32. For "bfloat16" there are two, bfloat16 and float16,
+    because cuDNN has kernels for float16 alone. There are none without CUDA.
     """
     try:
         import torch

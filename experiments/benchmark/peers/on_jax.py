@@ -1,4 +1,4 @@
-"""The libraries on JAX, and grujax: one function each, for one direction of one layer."""
+"""grujax and the libraries on JAX: one function each, for one direction of one layer."""
 
 import time
 from collections.abc import Callable
@@ -13,12 +13,14 @@ import grujax
 from experiments.benchmark.peers.problem import Problem, Program
 from grujax import GRUParams, convert
 
-# (weights, run) of one direction of one layer, where
-# run(weights, xs, h0, lengths, resets, reverse) -> (h_last, hs).
+# (weights, run) for one direction of one layer, where
+# run(weights, xs [T, B, I], h0 [B, H], lengths, resets, reverse) -> (h_last [B, H], hs [T, B, H]).
 Direction = tuple[Any, Callable[..., tuple[Array, Array]]]
 
 
 def grujax_direction(params: GRUParams, implementation: str) -> Direction:
+    """`grujax.gru` with one implementation."""
+
     def run(weights, xs, h0, lengths, resets, reverse):
         return grujax.gru(
             weights,
@@ -34,6 +36,7 @@ def grujax_direction(params: GRUParams, implementation: str) -> Direction:
 
 
 def linen_direction(params: GRUParams) -> Direction:
+    """`flax.linen.RNN(GRUCell)`, time-major."""
     from flax import linen
 
     rnn = linen.RNN(linen.GRUCell(params.hidden_size), time_major=True, return_carry=True)
@@ -52,6 +55,7 @@ def linen_direction(params: GRUParams) -> Direction:
 
 
 def nnx_direction(params: GRUParams) -> Direction:
+    """`flax.nnx.RNN(GRUCell)`, time-major; without `b_hn`."""
     from flax import nnx
 
     cell = convert.to_nnx(replace(params, b_hn=jnp.zeros_like(params.b_hn)))
@@ -71,6 +75,7 @@ def nnx_direction(params: GRUParams) -> Direction:
 
 
 def haiku_direction(params: GRUParams) -> Direction:
+    """`haiku.GRU` in `haiku.dynamic_unroll`; it resets before the recurrent product."""
     import haiku
 
     weights = {"gru": convert.to_haiku(replace(params, reset_after=False))}
@@ -91,6 +96,8 @@ def haiku_direction(params: GRUParams) -> Direction:
 
 
 def equinox_direction(params: GRUParams) -> Direction:
+    """`equinox.nn.GRUCell` in a `lax.scan`."""
+
     def run(cell, xs, h0, _, __, reverse):
         def step(h, x):
             h = jax.vmap(cell)(x, h)
@@ -102,13 +109,14 @@ def equinox_direction(params: GRUParams) -> Direction:
 
 
 def keras_direction(params: GRUParams) -> Direction:
+    """`keras.layers.GRU`, batch-major."""
     import keras
 
     weights = [jnp.asarray(array) for array in convert.to_keras(params)]
     layers = [
         keras.layers.GRU(
             params.hidden_size,
-            recurrent_initializer="zeros",  # not used; the default one has no bfloat16 form
+            recurrent_initializer="zeros",  # unused; the default does not support bfloat16
             return_sequences=True,
             return_state=True,
             go_backwards=reverse,
@@ -132,7 +140,7 @@ def keras_direction(params: GRUParams) -> Direction:
 def compile_program(
     direction: Callable[[GRUParams], Direction], problem: Problem, mode: str, batch_major: bool
 ) -> Program:
-    """Puts directions and layers together, differentiates and compiles."""
+    """Combines directions and layers, differentiates in mode "training", and compiles."""
     directions = [[direction(params) for params in layer] for layer in problem.layers]
     weights = [[weights for weights, _ in layer] for layer in directions]
     xs, c = problem.xs, problem.c

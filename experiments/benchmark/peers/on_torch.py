@@ -1,4 +1,4 @@
-"""PyTorch on the CPU, as it is used: eager, with autograd."""
+"""PyTorch on the CPU in its default mode: eager, with autograd."""
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ def compile_program(problem: Problem, mode: str) -> Program:
         h_last, hs = forward()
         loss = (hs * c).sum() + (h_last * c_last).sum()
         weights = list(module.parameters())
-        *of_weights, of_xs, of_h0 = torch.autograd.grad(loss, [*weights, xs, h0])
-        return loss, (of_weights, of_xs, of_h0)
+        *d_weights, d_xs, d_h0 = torch.autograd.grad(loss, [*weights, xs, h0])
+        return loss, (d_weights, d_xs, d_h0)
 
     return Program(training if mode == "training" else torch.no_grad()(forward))

@@ -1,4 +1,4 @@
-"""What the libraries are compared on: one GRU computation, drawn at random."""
+"""The computation on which libraries are compared: a GRU with random weights and inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ KINDS = ("one layer", "bidirectional", "two layers", "lengths", "resets")
 
 @dataclass(frozen=True)
 class Setting:
-    """What is computed: one point of the benchmark's grid."""
+    """The size and kind of the computation: one point of the benchmark's grid."""
 
     steps: int  # T
     batch: int  # B
     input_size: int  # I
     hidden_size: int  # H
     kind: str = "one layer"  # one of KINDS
-    dtype: str = "float32"  # of weights, inputs and states alike
+    dtype: str = "float32"  # of weights, inputs and states
 
     def input_sizes(self) -> list[list[int]]:
         """The input size of each direction of each layer."""
@@ -35,14 +35,14 @@ class Setting:
 
 
 class Problem(NamedTuple):
-    """Weights and data; the inner lists hold one item for each direction of a layer."""
+    """Weights and data; the inner lists have one item per direction of a layer."""
 
     layers: list[list[GRUParams]]
     h0: list[list[Array]]  # [B, H]
     xs: Array  # [T, B, I]
     lengths: Array | None  # [B] int32, between T/2 and T
-    resets: Array | None  # [T, B] bool, true once in 50 steps
-    c: Array  # [T, B, H times directions], zero in the padding
+    resets: Array | None  # [T, B] bool, true at 1 in 50 steps
+    c: Array  # [T, B, directions · H], zero in the padding
     c_last: list[list[Array]]  # [B, H]
 
 
@@ -50,12 +50,12 @@ class Program(NamedTuple):
     """A computation ready to be timed."""
 
     run: Callable[[], Any]  # returns when everything is computed
-    compile_seconds: float | None = None  # tracing, lowering and XLA; None without a compiler
-    temporaries: int | None = None  # bytes beside arguments and results; None where unknown
+    compile_seconds: float | None = None  # tracing, lowering and XLA; None for eager libraries
+    temporaries: int | None = None  # bytes without arguments and results; None if unknown
 
 
 def make_problem(setting: Setting, seed: int = 0) -> Problem:
-    """Draws a problem. Where there are resets h0 is zero, the only state all libraries reset to."""
+    """Draws a problem. With resets h0 is zero, the only state to which all libraries reset."""
     rng = np.random.default_rng(seed)
     steps, batch, hidden = setting.steps, setting.batch, setting.hidden_size
 

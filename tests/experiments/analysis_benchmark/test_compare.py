@@ -1,8 +1,11 @@
-"""The measurement of the analyses, at sizes where it takes no time."""
+"""The command on tiny sizes."""
+
+import pytest
 
 from experiments.analysis_benchmark import compare as analysis_benchmark
 
 
+@pytest.mark.slow
 def test_it_prints_a_row_for_each_analysis(monkeypatch, capsys):
     for name, size in (("STEPS", 40), ("EXPONENTS", 2), ("STARTS", 8), ("HIDDEN", 6)):
         monkeypatch.setattr(analysis_benchmark, name, size)

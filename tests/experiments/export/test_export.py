@@ -1,4 +1,4 @@
-"""The export of the sentiment classifier through its real path, on a small archive."""
+"""The export of the sentiment classifier, end to end, on a small archive."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ SETTINGS = sentiment.Settings(
 
 
 def save_untrained(path: Path, settings: sentiment.Settings, lexicon: bool) -> None:
-    """A model as the experiment saves it, with random weights and random biases."""
+    """Saves a model with random weights and biases in the experiment's format."""
     sentences = vader.read_sentences()
     split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
     data = sentiment.prepare(sentences, split, lexicon, settings)
@@ -49,14 +49,21 @@ def assert_agreement(results: dict) -> None:
     assert results["accuracy"]["JAX"] == results["accuracy"]["onnxruntime"]
 
 
-@pytest.mark.parametrize(("lexicon", "num_layers"), [(True, 1), (False, 2)])
-def test_the_file_answers_as_the_model_does(archive, tmp_path, capsys, lexicon, num_layers):
+@pytest.mark.parametrize(
+    ("lexicon", "num_layers"), [(True, 1), pytest.param(False, 2, marks=pytest.mark.slow)]
+)
+def test_the_file_predicts_what_the_model_predicts(archive, tmp_path, capsys, lexicon, num_layers):
     settings = replace(SETTINGS, num_layers=num_layers)
     save_untrained(command(tmp_path).model, settings, lexicon)
     export.main(command(tmp_path))
     assert_agreement(json.loads((tmp_path / "out" / "results.json").read_text()))
     printed = capsys.readouterr().out
-    for line in ("test sentences", "accuracy, %", "µs a sentence, batch 128", "same class for 100"):
+    for line in (
+        "test sentences",
+        "accuracy, %",
+        "µs per sentence, batch 128",
+        "same class for 100",
+    ):
         assert line in printed
 
     model = onnx.load(tmp_path / "out" / export.MODEL)
@@ -67,7 +74,7 @@ def test_the_file_answers_as_the_model_does(archive, tmp_path, capsys, lexicon, 
 
 
 @pytest.mark.slow
-def test_the_trained_model_is_exported_and_then_asked(archive, tmp_path, capsys):
+def test_a_trained_model_is_exported_and_used(archive, tmp_path, capsys):
     sentences = vader.read_sentences()
     split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
     which = {"lexicon": True, "fold": 0, "seed": 0}
@@ -84,7 +91,8 @@ def test_the_trained_model_is_exported_and_then_asked(archive, tmp_path, capsys)
     assert from_file.split()[0] in vader.CLASSES
 
 
-def test_one_sentence_and_its_padding(archive, tmp_path):
+@pytest.mark.slow
+def test_batching_and_padding_do_not_change_an_answer(archive, tmp_path):
     save_untrained(command(tmp_path).model, SETTINGS, lexicon=True)
     export.main(command(tmp_path))
     session = export.start_session(tmp_path / "out" / export.MODEL)
@@ -107,7 +115,8 @@ def test_one_sentence_and_its_padding(archive, tmp_path):
         (["--out", "nowhere", "--predict", "x"], "Export it first: python -m experiments.export"),
     ],
 )
-def test_what_is_missing_names_the_command(flags, message):
+@pytest.mark.slow
+def test_an_error_names_the_command_to_run_first(flags, message):
     result = subprocess.run(
         [sys.executable, "-m", "experiments.export", *flags],
         capture_output=True,

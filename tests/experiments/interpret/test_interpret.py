@@ -1,4 +1,4 @@
-"""The explanation of a small untrained classifier, and its page in a browser."""
+"""The explanation of a small untrained classifier, and its page."""
 
 import shutil
 import subprocess
@@ -16,6 +16,7 @@ import pytest
 
 from experiments.common.training.models import save_model
 from experiments.interpret import html_report, interpret
+from experiments.interpret.explanation import Explanation, Model, classify, explain, load
 from experiments.sentiment import train as sentiment
 from tests.helpers import ROOT
 
@@ -29,7 +30,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory) -> Path:
-    """A run of experiments.sentiment, but for the training: random weights and biases."""
+    """The files of an experiments.sentiment run, with random weights and biases."""
     out = tmp_path_factory.mktemp("sentiment")
     inputs = sentiment.encode([SENTENCE], VOCABULARY, True, SETTINGS)
     module = sentiment.Classifier(SETTINGS, len(VOCABULARY))
@@ -51,34 +52,34 @@ def run_directory(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def explanation(run_directory) -> interpret.Explanation:
-    return interpret.explain(interpret.load(run_directory), SENTENCE)
+def explanation(run_directory) -> Explanation:
+    return explain(load(run_directory), SENTENCE)
 
 
-def logits_of(model: interpret.Model, sentence: str) -> tuple:
+def logits_of(model: Model, sentence: str) -> tuple:
     inputs = sentiment.encode([sentence], model.vocabulary, True, SETTINGS)
     return model.module.apply(model.params, inputs, train=False)
 
 
-def test_the_explanation_is_of_the_models_answer(run_directory, explanation):
-    model = interpret.load(run_directory)
+def test_the_explanation_has_the_prediction_of_the_model(run_directory, explanation):
+    model = load(run_directory)
     logits, _, attention = logits_of(model, SENTENCE)
     np.testing.assert_allclose(explanation.probabilities, nn.softmax(logits[0]), atol=1e-5)
     count = len(explanation.tokens)
-    assert count == SETTINGS.max_tokens  # the rest is cut off
+    assert count == SETTINGS.max_tokens  # the rest is truncated
     np.testing.assert_allclose(explanation.attention, attention[0, :count], atol=1e-5)
 
 
 def test_the_contributions_add_up(run_directory, explanation):
-    """To the score, less that of the blank sentence; the gates' to what the state is read for."""
-    model = interpret.load(run_directory)
+    """Gradients: to the score minus that of a blank sentence. Gates: to the state's readout."""
+    model = load(run_directory)
     logits, _, _ = logits_of(model, SENTENCE)
     chosen = int(logits[0].argmax())
     score = logits[0, chosen] - np.mean(np.delete(logits[0], chosen))
     inputs = sentiment.encode([SENTENCE], model.vocabulary, True, SETTINGS)
     inputs = {name: jnp.asarray(array) for name, array in inputs.items()}
-    parts = interpret.answer(model, inputs)[1]
-    blank = interpret.answer(model, inputs, jax.tree.map(jnp.zeros_like, parts))[0][0][0]
+    parts = classify(model, inputs)[1]
+    blank = classify(model, inputs, jax.tree.map(jnp.zeros_like, parts))[0][0][0]
     blank_score = blank[chosen] - np.mean(np.delete(blank, chosen))
     assert explanation.completeness_error <= 0.01
     total = explanation.gradients.sum() + explanation.sentence
@@ -92,19 +93,19 @@ def test_the_contributions_add_up(run_directory, explanation):
 
 
 def test_occlusion_blanks_one_token(run_directory, explanation):
-    model = interpret.load(run_directory)
+    model = load(run_directory)
     inputs = sentiment.encode([SENTENCE], model.vocabulary, True, SETTINGS)
     inputs = {name: jnp.asarray(array) for name, array in inputs.items()}
-    (logits, _, _), parts = interpret.answer(model, inputs)
+    (logits, _, _), parts = classify(model, inputs)
     chosen = int(logits[0].argmax())
     without = {name: parts[name].at[:, 3].set(0) for name in ("embedded", "features")}
-    blanked = interpret.answer(model, inputs, parts | without)[0][0]
+    blanked = classify(model, inputs, parts | without)[0][0]
     contrast = np.eye(3)[chosen] * 1.5 - 0.5
     want = (logits[0] - blanked[0]) @ contrast
     np.testing.assert_allclose(explanation.occlusion[3], want, atol=1e-5)
 
 
-def test_gates_of_both_directions(explanation):
+def test_update_gates_of_both_directions(explanation):
     assert len(explanation.update_gates) == 2
     for gate in explanation.update_gates:
         assert gate.shape == (len(explanation.tokens), SETTINGS.hidden_size)
@@ -112,7 +113,7 @@ def test_gates_of_both_directions(explanation):
 
 
 class Elements(HTMLParser):
-    """The text of a page, and how often each element occurs."""
+    """The text of a page, and the number of each element."""
 
     def __init__(self, page: str):
         super().__init__()
@@ -126,12 +127,12 @@ class Elements(HTMLParser):
         self.text += data
 
 
-def check_page(page: str, explanation: interpret.Explanation) -> None:
+def check_page(page: str, explanation: Explanation) -> None:
     elements, tokens = Elements(page), explanation.tokens
     assert SENTENCE in elements.text
     assert "script" not in elements.count
     assert elements.count["rect"] == 2 * len(tokens) * SETTINGS.hidden_size
-    assert elements.count["span"] == 4 * len(tokens) + 3  # four ways, and three bars
+    assert elements.count["span"] == 4 * len(tokens) + 3  # four methods, and three bars
     assert "http" not in page
 
 
@@ -143,13 +144,15 @@ def test_the_command_writes_the_page(run_directory, explanation, tmp_path, capsy
     assert "report.html" in printed
 
 
+@pytest.mark.slow
 def test_a_text_without_tokens(run_directory):
-    found = interpret.explain(interpret.load(run_directory), "")
+    found = explain(load(run_directory), "")
     assert found.tokens == ["."]
-    assert "Why" in interpret.report("", found)
+    assert "Why" in html_report.format_report("", found)
 
 
-def test_without_a_model_it_names_the_command(tmp_path):
+@pytest.mark.slow
+def test_an_error_names_the_command_to_run_first(tmp_path):
     result = subprocess.run(
         [sys.executable, "-m", "experiments.interpret", "--model", str(tmp_path), "--text", "x"],
         capture_output=True,
@@ -162,15 +165,15 @@ def test_without_a_model_it_names_the_command(tmp_path):
     assert "Traceback" not in result.stderr
 
 
-def test_colours_show_sign_and_size():
-    page = html_report.coloured_tokens(["<a>", "b"], np.array([0.5, -1.0]))
+def test_colors_show_sign_and_size():
+    page = html_report.colored_tokens(["<a>", "b"], np.array([0.5, -1.0]))
     assert 'class="for" title="+0.500" style="--alpha:0.300">&lt;a&gt;</span>' in page
     assert 'class="against" title="-1.000" style="--alpha:0.600">b</span>' in page
-    assert "--alpha:0.000" in html_report.coloured_tokens(["a"], np.zeros(1))
+    assert "--alpha:0.000" in html_report.colored_tokens(["a"], np.zeros(1))
 
 
 def chromium(profile: Path, *arguments: str) -> str:
-    """Runs Chromium without a window and a network. Returns: what it printed."""
+    """Runs Chromium without a window. Returns: its standard output."""
     flags = [
         "--headless",
         "--no-sandbox",
@@ -196,16 +199,16 @@ def chromium(profile: Path, *arguments: str) -> str:
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
 def test_a_browser_shows_the_page(explanation, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(interpret.report(SENTENCE, explanation), encoding="utf-8")
+    path.write_text(html_report.format_report(SENTENCE, explanation), encoding="utf-8")
     shown = chromium(tmp_path / "profile", "--dump-dom", path.as_uri())
     check_page(shown, explanation)
-    assert "<title>owned" not in shown  # no text of the user's ran as a script
+    assert "<title>owned" not in shown  # text of the user did not run as a script
 
     picture = tmp_path / "report.png"
     window = ("--window-size=900,1400", f"--screenshot={picture}")
     chromium(tmp_path / "profile", *window, path.as_uri())
     pixels = matplotlib.image.imread(picture)[..., :3]
-    # Red and blue tokens, and the green of the gates, were painted.
+    # It shows red and blue tokens, and green gates.
     red, green, blue = np.moveaxis(pixels, -1, 0)
     assert np.sum((red > blue + 0.15) & (red > green + 0.15)) > 200
     assert np.sum((blue > red + 0.15) & (blue > green + 0.05)) > 200

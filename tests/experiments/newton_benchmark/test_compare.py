@@ -1,26 +1,27 @@
-"""The measurement of Newton's method, at sizes where it takes no time."""
+"""The command on tiny sizes, and its table."""
 
 import pytest
 
-from experiments.benchmark import newton_comparison
-from experiments.benchmark.newton_comparison import Row, crossover_of, measure, table_of
+from experiments.benchmark import newton
+from experiments.benchmark.newton import Row, describe_crossover, format_rows, measure
 from experiments.newton_benchmark import compare as newton_benchmark
 from tests.helpers import COMPILER
 
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(newton_comparison, "SECONDS", 0.01)
-    monkeypatch.setattr(newton_comparison, "MOST_FLOATS", 20 * 4**2 - 1)
+    monkeypatch.setattr(newton, "SECONDS", 0.01)
+    monkeypatch.setattr(newton, "MAX_FLOATS", 20 * 4**2 - 1)
 
 
 def test_a_row_for_each_shape(small):
-    header, *rows = table_of([measure(20, size, ["scan"]) for size in (2, 4)]).splitlines()
+    header, *rows = format_rows([measure(20, size, ["scan"]) for size in (2, 4)]).splitlines()
     assert header.split() == ["ms", "(iterations)", "scan", "dense", "diagonal"]
     assert [row.split()[:4] for row in rows] == [["T", "20", "H", size] for size in "24"]
     assert ["–" in row for row in rows] == [False, True]  # too many Jacobians
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 def test_the_command_prints_the_table_and_the_crossover(small, monkeypatch, capsys):
     monkeypatch.setattr(newton_benchmark, "STEPS", (20,))
@@ -38,6 +39,6 @@ def test_the_crossover_names_the_best_and_the_worst_shape():
         Row(10, 2, {"scan": 2.0, "native": 1.0, "diagonal": 0.5}, {}),
         Row(20, 4, {"scan": 2.0, "native": 3.0, "dense": 8.0, "diagonal": 9.0}, {}),
     ]
-    text = crossover_of(rows)
+    text = describe_crossover(rows)
     assert "fastest at 1 of 2 shapes" in text
     assert "takes 0.5 (T 10 H 2) to 4 (T 20 H 4) times" in text

@@ -1,8 +1,8 @@
-"""Newton's method, all steps at once, beside the implementations that take one after the other.
+"""Newton's method, which solves for all steps at once, compared with sequential implementations.
 
-Milliseconds a sequence, forward with B = 1, all programs of a shape taking turns, and the
-iterations that Newton's method needs, with the whole Jacobian of each step ("dense") and with its
-diagonal.
+The tables show milliseconds per sequence, forward with B = 1, and the iterations that Newton's
+method needs with the full Jacobian of each step ("dense") and with its diagonal. The programs of a
+shape take turns.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,8 +17,8 @@ from experiments.common.report import format_table
 from experiments.common.report.timing import time_interleaved
 
 INPUTS = 8
-SECONDS = 2.0  # of a shape's measurement
-MOST_FLOATS = 2**24  # T·H² of the Jacobians: beyond this they take too long, or do not fit
+SECONDS = 2.0  # per shape
+MAX_FLOATS = 2**24  # T·H² of the Jacobians; larger ones take too long or too much memory
 METHODS = ("dense", "diagonal")
 
 
@@ -27,14 +27,14 @@ class Row(NamedTuple):
 
     steps: int
     size: int
-    milliseconds: dict[str, float]  # of what ran
-    iterations: dict[str, str]  # of a method
+    milliseconds: dict[str, float]  # by implementation or method
+    iterations: dict[str, str]  # by method
 
 
-def programs_of(
+def make_programs(
     params: grujax.GRUParams, xs: Array, sequential: Sequence[str]
 ) -> dict[str, Callable[[], object]]:
-    """For each column a function that runs the sequence; a method's makes its report."""
+    """One function per column that runs the sequence; those of METHODS return a `NewtonReport`."""
     programs: dict[str, Callable[[], object]] = {}
     for name in sequential:
         run = jax.jit(grujax.gru, static_argnames="implementation")
@@ -42,7 +42,7 @@ def programs_of(
             run(params, xs, implementation=name)
         )
     for name in METHODS:
-        if name == "dense" and len(xs) * params.hidden_size**2 > MOST_FLOATS:
+        if name == "dense" and len(xs) * params.hidden_size**2 > MAX_FLOATS:
             continue
         report = jax.jit(grujax.newton_report, static_argnames="method")
         programs[name] = lambda report=report, name=name: jax.block_until_ready(
@@ -52,10 +52,10 @@ def programs_of(
 
 
 def measure(steps: int, size: int, sequential: Sequence[str]) -> Row:
-    """An initialised GRU, driven by noise; `sequential` are the implementations beside Newton's."""
+    """Times a random GRU driven by noise, with Newton's method and `sequential` implementations."""
     params = grujax.init_gru(jax.random.key(0), INPUTS, size)
     xs = jax.random.normal(jax.random.key(1), (steps, 1, INPUTS))
-    programs = programs_of(params, xs, sequential)
+    programs = make_programs(params, xs, sequential)
     iterations = {}
     for name in programs.keys() & set(METHODS):
         report = programs[name]()
@@ -66,8 +66,8 @@ def measure(steps: int, size: int, sequential: Sequence[str]) -> Row:
     return Row(steps, size, milliseconds, iterations)
 
 
-def table_of(rows: list[Row]) -> str:
-    """A line for each shape."""
+def format_rows(rows: list[Row]) -> str:
+    """The table, one line per shape."""
 
     def cell(row: Row, name: str) -> str:
         if name not in row.milliseconds:
@@ -80,8 +80,8 @@ def table_of(rows: list[Row]) -> str:
     return format_table(["ms (iterations)", *names], lines)
 
 
-def crossover_of(rows: list[Row]) -> str:
-    """At how many shapes Newton's method is the fastest, and how far from it at best and worst."""
+def describe_crossover(rows: list[Row]) -> str:
+    """How often Newton's method is the fastest, and its relative time at best and worst."""
     ratios = {}
     for row in rows:
         methods = min(row.milliseconds[name] for name in METHODS if name in row.milliseconds)

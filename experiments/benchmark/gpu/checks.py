@@ -1,4 +1,4 @@
-"""Whether the CUDA kernel is right on this device: outputs and gradients beside float64."""
+"""Checks of the CUDA kernel on this device: outputs and gradients, compared with float64."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -12,21 +12,20 @@ from experiments.common.report import format_table
 from grujax import linen
 from grujax.convert import to_linen
 
-TOLERANCE = {"float32": (1e-5, 1e-4), "bfloat16": (2e-2, 4e-2)}  # of outputs, of gradients
-
-
+TOLERANCE = {"float32": (1e-5, 1e-4), "bfloat16": (2e-2, 4e-2)}  # for outputs, for gradients
+STEPS, INPUTS = 40, 7
 ALL = ("lengths", "resets", "reverse", "zoneout")
 
 
 class Check(NamedTuple):
-    """A shape, and the options of `gru`."""
+    """A shape and the options of `gru`."""
 
     name: str
     batch: int
     units: int
     dtype: str = "float32"
-    options: tuple[str, ...] = ()  # of ALL
-    kind: str = "one"  # or "models" under vmap, "both" directions, or "layer": batch-major
+    options: tuple[str, ...] = ()  # a subset of ALL
+    kind: str = "one"  # or "models" (vmap), "both" (directions), or "layer" (batch-major)
     reset_after: bool = True
 
 
@@ -44,17 +43,16 @@ CHECKS = (
     Check("reset before, cluster, all options", 40, 256, options=ALL, reset_after=False),
     Check("reset before, bfloat16, cluster", 200, 512, "bfloat16", reset_after=False),
 )
-STEPS, INPUTS = 40, 7
 
 
 def run_checks() -> str:
-    """The errors of all CHECKS, relative to the largest entry.
+    """Runs all CHECKS. Returns: a table of the errors, relative to the largest entry.
 
     Raises:
-        ValueError: if the kernel cannot run here, or one error is too large.
+        ValueError: if the kernel cannot run here, or an error is too large.
     """
     rows = []
-    with ThreadPoolExecutor() as threads:  # most of the time is the compilers'
+    with ThreadPoolExecutor() as threads:  # most of the time is spent compiling
         all_errors = list(threads.map(run_check, CHECKS))
     for check, errors in zip(CHECKS, all_errors, strict=True):
         if not all(e <= t for e, t in zip(errors, TOLERANCE[check.dtype], strict=True)):
@@ -67,7 +65,7 @@ def run_checks() -> str:
 
 
 def run_check(check: Check, implementation: str = "cuda") -> tuple[float, float]:
-    """The largest error of the outputs, and of the gradients, beside `"plain"` in float64."""
+    """The largest error of the outputs, and of the gradients, relative to `"plain"` in float64."""
     arguments = jax.tree.map(lambda a: jnp.asarray(a, check.dtype), _draw(check))
     got = _as_float64(jax.jit(_gradient(check, implementation))(*arguments))
     exact = _as_float64(arguments)
@@ -81,7 +79,7 @@ def run_check(check: Check, implementation: str = "cuda") -> tuple[float, float]
 
 
 def _draw(check: Check) -> Any:
-    """Parameters, inputs and initial states, stacked for three models."""
+    """Draws parameters for three models, stacked, and inputs and initial states."""
     rng = np.random.default_rng(0)
     units = check.units
 
@@ -97,12 +95,12 @@ def _draw(check: Check) -> Any:
             reset_after=check.reset_after,
         )
 
-    several = jax.tree.map(lambda *leaves: np.stack(leaves), params(), params(), params())
-    return several, normal(STEPS, check.batch, INPUTS), normal(check.batch, units, scale=0.5)
+    models = jax.tree.map(lambda *leaves: np.stack(leaves), params(), params(), params())
+    return models, normal(STEPS, check.batch, INPUTS), normal(check.batch, units, scale=0.5)
 
 
 def _gradient(check: Check, implementation: str) -> Any:
-    """The function of the arguments to (outputs, gradients)."""
+    """A function of `_draw`'s arrays that returns (outputs, gradients)."""
     rng = np.random.default_rng(1)
     weights = rng.normal(size=(STEPS, check.batch, check.units))
     options: dict[str, Any] = {"implementation": implementation}
@@ -124,7 +122,7 @@ def _gradient(check: Check, implementation: str) -> Any:
             lasts, hs = grujax.bidirectional_gru((one, other), xs, states, merge="sum", **options)
             return lasts[0] + lasts[1], hs
         if check.kind == "layer":
-            return _as_layer(one, xs, h0, **options)
+            return _run_layer(one, xs, h0, **options)
         return grujax.gru(one, xs, h0, **options)
 
     def loss(*arguments: Any) -> Any:
@@ -140,14 +138,14 @@ def _gradient(check: Check, implementation: str) -> Any:
     return outputs_and_gradients
 
 
-def _as_layer(params: grujax.GRUParams, xs: Any, h0: Any, **options: Any) -> Any:
-    """`gru` by way of the Flax module, whose arrays are batch-major."""
-    in_call = {name: options.pop(name) for name in ("lengths", "resets") if name in options}
-    if "resets" in in_call:
-        in_call["resets"] = in_call["resets"].T
+def _run_layer(params: grujax.GRUParams, xs: Any, h0: Any, **options: Any) -> Any:
+    """Runs `gru` through the Flax module, whose arrays are batch-major."""
+    call_options = {name: options.pop(name) for name in ("lengths", "resets") if name in options}
+    if "resets" in call_options:
+        call_options["resets"] = call_options["resets"].T
     layer = linen.GRU(params.hidden_size, deterministic=True, **options)
     variables = {"params": {"cell": to_linen(params)["params"]}}
-    h_last, hs = layer.apply(variables, xs.swapaxes(0, 1), h0, **in_call)
+    h_last, hs = layer.apply(variables, xs.swapaxes(0, 1), h0, **call_options)
     return h_last, hs.swapaxes(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""Gradients of many models under one `jax.vmap`: grujax beside Flax's GRU."""
+"""Gradients of many models under one `jax.vmap`: grujax compared with Flax's GRU."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ CONTESTANTS = ("native", "scan", "flax.linen")
 
 
 def make_run(contestant: str) -> Run:
-    """A function that computes the gradients of all models once, compiled; returns them."""
+    """Returns a compiled function that computes the gradients of all models."""
     keys = jax.random.split(jax.random.key(0), MODELS)
     xs = jax.random.normal(jax.random.key(1), (STEPS, BATCH, INPUTS))
     if contestant == "flax.linen":
@@ -40,7 +40,7 @@ def make_run(contestant: str) -> Run:
 
 
 def report_vmap(seconds: float, contestants: Sequence[str] = CONTESTANTS) -> str:
-    """Milliseconds, and Flax's time divided by each."""
+    """A table of milliseconds, and of Flax's time divided by each."""
     times = time_interleaved({name: make_run(name) for name in contestants}, seconds)
     medians = {name: 1e3 * float(np.median(values)) for name, values in times.items()}
     rows = [

@@ -1,4 +1,4 @@
-"""What the GRU and the cells beside it cost: `python -m experiments.benchmark --cells`."""
+"""The cost of the GRU and of other cells: `python -m experiments.benchmark --cells`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from grujax.baselines import count_parameters
 
 
 class Row(NamedTuple):
-    """A cell, and a way to run it over time."""
+    """A cell and a way to run it over time."""
 
     label: str
     cell: str  # one of CELLS
@@ -28,7 +28,7 @@ class Row(NamedTuple):
     use: str  # what it is for
 
 
-def _step_by_step(cell: str) -> Run:
+def _scan(cell: str) -> Run:
     return partial(grujax.scan_cell, CELLS[cell].step)
 
 
@@ -39,20 +39,20 @@ ROWS = (
         grujax.gru,
         "the default: learns what to keep, with three quarters of an LSTM's parameters",
     ),
-    Row("GRU, `scan_cell`", "gru", _step_by_step("gru"), "the same, run as the cells below are"),
-    Row("LSTM", "lstm", _step_by_step("lstm"), "counting; results to compare with the literature"),
-    Row("RNN", "rnn", _step_by_step("rnn"), "short memories; theory, where no gate is wanted"),
+    Row("GRU, `scan_cell`", "gru", _scan("gru"), "the same, run like the cells below"),
+    Row("LSTM", "lstm", _scan("lstm"), "counting; results to compare with the literature"),
+    Row("RNN", "rnn", _scan("rnn"), "short memories; theory without gates"),
     Row(
-        "layer-normalised GRU",
+        "layer-normalized GRU",
         "layer_norm_gru",
-        _step_by_step("layer_norm_gru"),
+        _scan("layer_norm_gru"),
         "world models, reinforcement learning: inputs whose scale drifts",
     ),
     Row(
         "minGRU, `scan_cell`",
         "min_gru",
-        _step_by_step("min_gru"),
-        "the next row's, one step at a time",
+        _scan("min_gru"),
+        "the next row, one step at a time",
     ),
     Row(
         "minGRU, `min_gru`",
@@ -64,7 +64,7 @@ ROWS = (
 
 
 class Cost(NamedTuple):
-    """What a row costs at one hidden size: medians of microseconds a time step."""
+    """The cost of a row at one hidden size: medians, in microseconds per time step."""
 
     hidden_size: int
     parameters: int
@@ -73,14 +73,14 @@ class Cost(NamedTuple):
 
 
 def report_cells(setting: Setting, seconds: float, path: Path) -> None:
-    """Measures every row at this hidden size, and at the GRU's number of parameters.
+    """Measures every row at the setting's hidden size, and at the GRU's number of parameters.
 
     All programs take turns (`experiments.common.report.timing`).
 
     Args:
-      setting: the shape; its hidden size is that of the first comparison.
+      setting: the shape; the first comparison uses its hidden size.
       seconds: the time to spend on timing.
-      path: the Markdown file for the table, which is printed too.
+      path: the Markdown file to write; the table is also printed.
     """
     parameters = count_parameters(init_params("gru", setting))
     settings = {
@@ -106,14 +106,14 @@ def report_cells(setting: Setting, seconds: float, path: Path) -> None:
     table = format_markdown([[cost(row, at) for at in settings[row.cell]] for row in ROWS])
     path.write_text(table + "\n", encoding="utf-8")
     shape = f"T = {setting.steps}, B = {setting.batch}, I = {setting.input_size}"
-    print(f"Microseconds a time step, {shape}\n\n{table}\n\nWritten: {path}")
+    print(f"Microseconds per time step, {shape}\n\n{table}\n\nWritten: {path}")
 
 
 def compile_program(row: Row, setting: Setting, mode: str) -> Callable[[], Any]:
-    """A compiled program; its calls return when everything is computed.
+    """Compiles a program; a call returns when everything is computed.
 
-    "forward" gives all outputs and the last state; "training" the gradients of Σ outputs ∘ c, with
-    fixed random c, with respect to parameters, inputs and the initial state.
+    "forward" returns all outputs and the last state; "training" the gradients of Σ outputs ∘ c with
+    respect to parameters, inputs and the initial state, for a fixed random c.
     """
     cell, (key_xs, key_c) = CELLS[row.cell], jax.random.split(jax.random.key(1))
     xs = jax.random.normal(key_xs, (setting.steps, setting.batch, setting.input_size))
@@ -136,12 +136,12 @@ def compile_program(row: Row, setting: Setting, mode: str) -> Callable[[], Any]:
 
 
 def init_params(cell: str, setting: Setting) -> Any:
-    """A cell's new parameters, for a setting's sizes."""
+    """Initializes a cell for a setting's sizes."""
     return CELLS[cell].init(jax.random.key(0), setting.input_size, setting.hidden_size)
 
 
 def format_markdown(costs: Sequence[Sequence[Cost]]) -> str:
-    """The README's table: of each row, the cost at equal hidden size and at equal parameters."""
+    """The README's table: each row's cost at equal hidden size and at equal parameters."""
     (first, _), *_ = costs
     header = (
         f"| cell | parameters at H = {first.hidden_size} | forward | training "

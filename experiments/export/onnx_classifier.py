@@ -9,27 +9,27 @@ import onnx.parser
 from experiments.common.data.text import NUM_SUBWORDS, PADDING
 from grujax import convert
 
-# In ONNX's textual syntax; {features} and the like are sizes. What is read and defined nowhere is a
-# weight. The GRU's nodes, which turn xs and lengths into hs, come in between.
+# In ONNX's textual syntax; {features}, {subwords} and {scores} are sizes. Names that are read but
+# not defined are weights. The nodes of the GRU, which map xs and lengths to hs, come in between.
 EMBED = """
 embed (int32[B,T] words, int32[B,T,{subwords}] subwords, float[B,T,{features}] token_features)
   => (float[T,B,I] xs)
 {{
-  own = Gather (word_table, words)
+  word = Gather (word_table, words)
   parts = Gather (subword_table, subwords)
   subword_axis = Constant <value = int64[1] {{2}}> ()
   sum_of_parts = ReduceSum <keepdims = 0> (parts, subword_axis)
   padding = Constant <value = int32 {{0}}> ()
   is_padding = Equal (subwords, padding)
-  exists_as_bool = Not (is_padding)
-  exists = Cast <to = 1> (exists_as_bool)
-  number = ReduceSum <keepdims = 0> (exists, subword_axis)
+  is_valid = Not (is_padding)
+  valid = Cast <to = 1> (is_valid)
+  number = ReduceSum <keepdims = 0> (valid, subword_axis)
   one = Constant <value = float {{1}}> ()
   at_least_one = Max (number, one)
   last_axis = Constant <value = int64[1] {{-1}}> ()
   divisor = Unsqueeze (at_least_one, last_axis)
   mean_of_parts = Div (sum_of_parts, divisor)
-  embedded = Add (own, mean_of_parts)
+  embedded = Add (word, mean_of_parts)
   by_row = Concat <axis = -1> (embedded, token_features)
   xs = Transpose <perm = [1, 0, 2]> (by_row)
 }}
@@ -42,8 +42,8 @@ answer (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features)
   projected = MatMul (hs_by_row, attention_kernel)
   shifted = Add (projected, attention_bias)
   activated = Tanh (shifted)
-  weighed = MatMul (activated, energy_kernel)
-  energy_column = Add (weighed, energy_bias)
+  weighted = MatMul (activated, energy_kernel)
+  energy_column = Add (weighted, energy_bias)
   energy = Squeeze (energy_column, last_axis)
   energy_shape = Shape (energy)
   zero = Constant <value = int64 {{0}}> ()
@@ -53,30 +53,30 @@ answer (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features)
   lengths_as_int64 = Cast <to = 7> (lengths)
   ends = Unsqueeze (lengths_as_int64, last_axis)
   in_sentence = Less (time, ends)
-  none = Constant <value = float {{-1e9}}> ()
-  masked_energy = Where (in_sentence, energy, none)
+  masked = Constant <value = float {{-1e9}}> ()
+  masked_energy = Where (in_sentence, energy, masked)
   attention = Softmax <axis = -1> (masked_energy)
   step_axis = Constant <value = int64[1] {{1}}> ()
   attention_row = Unsqueeze (attention, step_axis)
   pooled_row = MatMul (attention_row, hs_by_row)
   pooled = Squeeze (pooled_row, step_axis)
-  known = Concat <axis = -1> (pooled, sentence_features)
-  logits = Gemm (known, class_kernel, class_bias)
+  features = Concat <axis = -1> (pooled, sentence_features)
+  logits = Gemm (features, class_kernel, class_bias)
   probabilities = Softmax <axis = -1> (logits)
-  rating_column = Gemm (known, rating_kernel, rating_bias)
+  rating_column = Gemm (features, rating_kernel, rating_bias)
   rating = Squeeze (rating_column, last_axis)
 }}
 """
 
 
-def classifier_model(params: dict[str, Any], metadata: dict[str, str]) -> onnx.ModelProto:
-    """The whole classifier, from ids to probabilities, mean rating and attention.
+def build_classifier(params: dict[str, Any], metadata: dict[str, str]) -> onnx.ModelProto:
+    """Builds the whole classifier, from ids to probabilities, mean rating and attention.
 
-    Batch and time are symbolic. The inputs are those that the classifier takes, by their names.
+    Batch and time are symbolic. The inputs have the names and shapes of the classifier's inputs.
 
     Args:
-      params: of a `Classifier`, all of them.
-      metadata: what to store beside the graph.
+      params: all parameters of a `Classifier`.
+      metadata: properties to store in the model.
     """
     tree = params["params"]
     weights = _weights(tree)
@@ -106,14 +106,14 @@ def classifier_model(params: dict[str, Any], metadata: dict[str, str]) -> onnx.M
 
 
 def _weights(tree: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The weights beside the GRU's, by the names that EMBED and ANSWER read."""
+    """All weights but the GRU's, by the names that EMBED and ANSWER read."""
     embed, pool = tree["WordEmbedding_0"], tree["AttentionPooling_0"]
-    subword_table = 2 * np.array(embed["Embed_1"]["embedding"])  # twice the mean is added
+    subword_table = 2 * np.array(embed["Embed_1"]["embedding"])  # the model adds twice the mean
     subword_table[PADDING] = 0
     weights = {"word_table": embed["Embed_0"]["embedding"], "subword_table": subword_table}
     dense = {
         "attention": pool["Dense_1"],
-        "energy": pool["Dense_0"],  # the outer one, which Flax meets first
+        "energy": pool["Dense_0"],  # the outer layer; Flax numbers it first
         "class": tree["Dense_0"],
         "rating": tree["Dense_1"],
     }

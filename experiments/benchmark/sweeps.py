@@ -1,18 +1,17 @@
-"""Sweeps on the CPU: trainings per second of `sweep.run` beside what one would write by hand.
+"""Sweeps on the CPU: trainings per second of `sweep.run`, compared with handwritten loops.
 
-64 trainings of a small GRU on the adding problem, which differ in key and learning rate:
+64 trainings of a small GRU on the adding problem, with different keys and learning rates:
 
-    native   `grujax.sweep.run` with the native kernel, with one CPU device for each core
+    native   `grujax.sweep.run` with the native kernel and one CPU device per core
     sweep    the same with the scan
-    loop     a Python loop over the training with the scan, jitted
-    naive    `jax.vmap` over trials of the training with `flax.linen.RNN(GRUCell)`, jitted
+    loop     a Python loop over the jitted training with the scan
+    naive    a jitted `jax.vmap` over the training with `flax.linen.RNN(GRUCell)`
 
-Each has a process of its own, for the number of CPU devices is fixed once JAX has started. The loop
-gets JAX's default, one device that may use all cores. So would the naive vmap, but with jax 0.10.2
-on two cores it then hangs, sooner or later, for a reason that we have not found; it does not where
-JAX is asked for more devices, which gives XLA more threads. It uses the first of them. Only one
-process works at a time; the others wait for their turn. Each compiles first; then they take turns
-in rounds.
+Each contestant has its own process, because the number of CPU devices is fixed when JAX starts. The
+loop uses JAX's default, one device with all cores. With this default the naive vmap hangs
+occasionally (jax 0.10.2 on two cores, for an unknown reason). It does not hang if JAX has more
+devices, which give XLA more threads, so it gets several and uses the first. Only one process works
+at a time. Each compiles first; then they take turns in rounds.
 """
 
 import multiprocessing
@@ -34,14 +33,14 @@ from experiments.memory import adding
 from grujax import sweep
 
 TRIALS = 64
-NAIVE_DEVICES = 4  # of which it uses one, see below
-HANGS_AFTER = 60.0  # seconds; a turn takes a few, the first one compiles too
+NAIVE_DEVICES = 4  # it uses only the first, see above
+TIMEOUT = 60.0  # seconds until a process counts as hung; a turn takes a few
 CONTESTANTS = ("native", "sweep", "loop", "naive")
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One row of the table: the size of each training."""
+    """The size of each training; one row of the table."""
 
     steps: int  # T
     batch_size: int  # B
@@ -56,7 +55,7 @@ SHAPES = (Shape(50, 16, 16, 40), Shape(100, 32, 32, 20), Shape(100, 32, 64, 10))
 
 
 def grujax_train(implementation: str, shape: Shape, key, learning_rate):
-    """One training with `grujax.gru`."""
+    """One training with `grujax.gru`, with metrics as `adding.train` returns them."""
     return adding.train(
         key,
         partial(grujax.init_gru, input_size=2, hidden_size=shape.hidden_size),
@@ -88,7 +87,7 @@ def flax_train(shape: Shape, key, learning_rate):
 
 
 def make_run(contestant: str, shape: Shape) -> Callable[[], np.ndarray]:
-    """A function that runs all trials and returns their errors `[TRIALS]`."""
+    """Returns a function that runs all trials and returns their errors `[TRIALS]`."""
     key = jax.random.key(0)
     rates = np.geomspace(1e-4, 1e-1, TRIALS).astype(np.float32)
     keys = jax.vmap(partial(sweep.trial_key, key))(np.arange(TRIALS))
@@ -97,19 +96,19 @@ def make_run(contestant: str, shape: Shape) -> Callable[[], np.ndarray]:
         trials = {"learning_rate": rates}
         return lambda: sweep.run(train, trials, key=key, progress=False).metrics["error"]
     if contestant == "loop":
-        alone = jax.jit(partial(grujax_train, "scan", shape))
+        train_one = jax.jit(partial(grujax_train, "scan", shape))
 
         def loop():
-            results = [alone(key, rate) for key, rate in zip(keys, rates, strict=True)]
+            results = [train_one(key, rate) for key, rate in zip(keys, rates, strict=True)]
             return np.array([result["error"] for result in results])
 
         return loop
-    beside = jax.jit(jax.vmap(partial(flax_train, shape)))
-    return lambda: np.asarray(beside(keys, rates)["error"])
+    train_all = jax.jit(jax.vmap(partial(flax_train, shape)))
+    return lambda: np.asarray(train_all(keys, rates)["error"])
 
 
 def work(contestant: str, shape: Shape, cores: int, pipe: Connection) -> None:
-    """A contestant's process: compiles, then runs whenever it is told to, and says how long."""
+    """A contestant's process: compiles, then runs on each request and sends back the seconds."""
     jax.config.update("jax_platforms", "cpu")
     if contestant != "loop":
         jax.config.update("jax_num_cpu_devices", NAIVE_DEVICES if contestant == "naive" else cores)
@@ -122,7 +121,7 @@ def work(contestant: str, shape: Shape, cores: int, pipe: Connection) -> None:
 
 
 class Contestant:
-    """A process that waits for its turns. One that hangs all the same is replaced."""
+    """A process that waits for its turns, and is replaced if it hangs."""
 
     def __init__(self, name: str, shape: Shape, cores: int):
         self.arguments = (name, shape, cores)
@@ -136,10 +135,10 @@ class Contestant:
         other.close()
 
     def take_turn(self) -> float:
-        """Runs all trials once, having compiled before. Returns: seconds."""
+        """Runs all trials once, after compilation. Returns: seconds."""
         self.pipe.send(True)
-        while not self.pipe.poll(HANGS_AFTER):
-            print(f"{self.arguments[0]} hangs; its process starts again.", file=sys.stderr)
+        while not self.pipe.poll(TIMEOUT):
+            print(f"{self.arguments[0]} hangs; restarting its process.", file=sys.stderr)
             self.process.kill()
             self.process.join()
             self._start()
@@ -147,6 +146,7 @@ class Contestant:
         return self.pipe.recv()
 
     def end(self) -> None:
+        """Ends the process."""
         self.pipe.send(False)
         self.process.join()
 
@@ -154,7 +154,7 @@ class Contestant:
 def measure(
     shape: Shape, rounds: int, cores: int, names: Sequence[str] = CONTESTANTS
 ) -> dict[str, np.ndarray]:
-    """Seconds of all trials, for each contestant `[rounds]`."""
+    """Times all contestants in turns. Returns: the seconds for all trials, `[rounds]` each."""
     contestants = {name: Contestant(name, shape, cores) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     order = np.random.default_rng(0)
@@ -169,7 +169,7 @@ def measure(
 def report_sweeps(
     rounds: int, shapes: Sequence[Shape] = SHAPES, contestants: Sequence[str] = CONTESTANTS
 ) -> str:
-    """Measures every shape. Returns the table: trainings per second, and the ratios of medians."""
+    """Measures every shape. Returns: a table of trainings per second, and ratios of medians."""
     pairs = [("naive", "native"), ("naive", "sweep"), ("loop", "sweep")]
     pairs = [(slow, fast) for slow, fast in pairs if fast in contestants]
     rows = []
