@@ -9,8 +9,8 @@ import pytest
 
 import grujax
 
-# `[B, H]`, `[..., 2H]`, `[H]`; or the words for functions that take no array.
-SHAPE = re.compile(r"\[[^\]]*\b\d*[A-Z]\b[^\]]*\]|\bno array\b")
+# A shape with a named axis, such as `[B, H]`, `[..., 2H]` or `[trials]`; or "any shape", or "takes no array".
+SHAPE = re.compile(r"""(?<!\w)\[[^]'"=]*[A-Za-z][^]'"=]*\]|\b(no arrays?|any shape)\b""")
 
 
 def public_modules() -> list[ModuleType]:
@@ -37,10 +37,12 @@ def public_methods(cls: type) -> dict[str, Any]:
         for name, member in vars(base).items()
     }
     kinds = (property, classmethod, staticmethod)
+    fields = getattr(cls, "__dataclass_fields__", {})  # a default may be a function
     return {
         name: member
         for name, member in members.items()
-        if not name.startswith("_") and (inspect.isroutine(member) or isinstance(member, kinds))
+        if not (name.startswith("_") or name in fields)
+        and (inspect.isroutine(member) or isinstance(member, kinds))
     }
 
 
@@ -65,7 +67,7 @@ def test_a_public_name_has_a_docstring(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_public_function_states_shapes_and_has_an_example(name):
     docstring = NAMES[name].__doc__
-    assert SHAPE.search(docstring), "no shape, such as `[B, H]`"
+    assert SHAPE.search(docstring), "neither a shape, such as `[B, H]`, nor 'takes no array'"
     assert ">>> " in docstring, "no example"
 
 
