@@ -6,14 +6,14 @@
     n  = tanh(x·Wxn + bn + (r ∘ h)·Whn + bhn)            candidate, reset_after=False
     h' = z ∘ h + (1 − z) ∘ n                             new state
 
-`reset_after=True` is the form of cuDNN, PyTorch, Keras and Flax; `reset_after=False` that of
-Cho et al. 2014. Textbooks that write `h' = (1 − z) ∘ h + z ∘ n` call 1 − z what is z here. In this
-form z = 1 carries the state bit for bit.
+cuDNN, PyTorch, Keras and Flax use `reset_after=True`; Cho et al. 2014 use `reset_after=False`. Some
+textbooks write `h' = (1 − z) ∘ h + z ∘ n`: their z is 1 − z here. In the form used here, z = 1
+carries the state bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import jax
@@ -24,7 +24,7 @@ from grujax.params import GRUParams, as_floating, check_params
 
 
 class CellParams(Protocol):
-    """What the parameters of every cell say of themselves."""
+    """The sizes that the parameters of every cell state."""
 
     @property
     def input_size(self) -> int: ...
@@ -69,11 +69,12 @@ def gru_cell(params: GRUParams, h: Array, x: Array) -> Array:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
     params, h, x = promote(params, h, x)
-    return update_state(_gates(params, h, x), h)
+    gates = _gates(params, h, x)
+    return update_state(gates.update, gates.candidate, h)
 
 
 def gru_gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
-    """The gates of one step: what `gru_cell` computes on the way.
+    """The three gates of one step, from which `gru_cell` computes the new state.
 
     Args:
         params: `GRUParams` for input size I and hidden size H.
@@ -85,31 +86,67 @@ def gru_gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
 
     Raises:
         ValueError: if a shape or dtype does not fit.
+
+    Example:
+        >>> from grujax import init_gru
+        >>> params = init_gru(jax.random.key(0), input_size=8, hidden_size=16)
+        >>> gates = gru_gates(params, jnp.zeros((4, 16)), jnp.ones((4, 8)))
+        >>> gates.update.shape, bool((gates.update > 0).all())
+        ((4, 16), True)
+
+    Reference:
+        Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
     return _gates(*promote(params, h, x))
 
 
 def _gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
-    x_r, x_z, x_n = project_inputs(params, x)
-    w_hr, w_hz, w_hn = params.w_h
-    reset = jax.nn.sigmoid(x_r + matmul(h, w_hr))
-    update = jax.nn.sigmoid(x_z + matmul(h, w_hz))
-    if params.reset_after:
-        candidate = jnp.tanh(x_n + reset * (matmul(h, w_hn) + params.b_hn))
-    else:
-        candidate = jnp.tanh(x_n + matmul((reset * h).astype(h.dtype), w_hn) + params.b_hn)
-    return GRUGates(reset, update, candidate)
+    def multiply(states: Array, begin: int, end: int) -> list[Array]:
+        return [matmul(states.astype(h.dtype), w) for w in params.w_h[begin:end]]
+
+    projected = project_inputs(params, x)
+    return evaluate_gates(projected, h, params.b_hn, multiply, params.reset_after)[0]
+
+
+def evaluate_gates(
+    projected: tuple[Array, Array, Array],
+    h: Array,
+    b_hn: Array,
+    multiply: Callable[[Array, int, int], Sequence[Array]],
+    reset_after: bool,
+) -> tuple[GRUGates, Array | None]:
+    """The equations of the gates, for every implementation that evaluates them in JAX.
+
+    Args:
+        projected: `x·Wx + b` for r, z and n, each `[..., H]`.
+        h: `[..., H]`, the state as the gates see it.
+        b_hn: `[H]`.
+        multiply: `(states, begin, end) -> states·Wh` for the gates from `begin` to `end` − 1, in
+            the order r, z, n; `[..., H]` each. It may pack gates for its matmuls.
+        reset_after: as in `GRUParams`.
+
+    Returns:
+        The gates, and `h·Whn + bhn`, which the gradient needs with `reset_after`; else None.
+    """
+    x_r, x_z, x_n = projected
+    h_r, h_z, *h_n = multiply(h, 0, 3 if reset_after else 2)
+    reset, update = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
+    if reset_after:
+        product = h_n[0] + b_hn
+        return GRUGates(reset, update, jnp.tanh(x_n + reset * product)), product
+    (rh_n,) = multiply(reset * h, 2, 3)
+    return GRUGates(reset, update, jnp.tanh(x_n + rh_n + b_hn)), None
 
 
 def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
-    """The inputs' part of the three gates, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`."""
+    """The inputs' part of the gates r, z and n, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`."""
     x_r, x_z, x_n = (matmul(xs, w) + b for w, b in zip(params.w_x, params.b_x, strict=True))
     return x_r, x_z, x_n
 
 
-def update_state(gates: GRUGates, h: Array) -> Array:
-    """The state after the step, in the dtype of `h`."""
-    return (gates.update * h + (1 - gates.update) * gates.candidate).astype(h.dtype)
+def update_state(update: Array, candidate: Array, h: Array) -> Array:
+    """The state after the step, `z ∘ h + (1 − z) ∘ n`, in the dtype of `h`."""
+    return (update * h + (1 - update) * candidate).astype(h.dtype)
 
 
 def matmul(x: Array, w: Array) -> Array:
@@ -127,7 +164,7 @@ def promote(params: GRUParams, h: Array, x: Array) -> tuple[GRUParams, Array, Ar
 def promote_operands(
     params: Params, states: Mapping[str, Array], x: Array
 ) -> tuple[Params, list[Array], Array]:
-    """The same for any cell with checked parameters, whose `states` are `[B, H]` each."""
+    """As `promote`, for any cell with checked parameters, whose `states` are `[B, H]` each."""
     x = as_floating("x", x, params.input_size, "input size")
     for name, state in states.items():
         state = as_floating(name, state, params.hidden_size, "hidden size")
@@ -136,7 +173,7 @@ def promote_operands(
         except ValueError:
             raise ValueError(
                 f"`{name}` has shape {list(state.shape)} and `x` has shape {list(x.shape)}: their "
-                "batch axes do not fit."
+                "batch axes do not broadcast."
             ) from None
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
     operands = params, list(states.values()), x

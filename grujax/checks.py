@@ -1,4 +1,4 @@
-"""The arguments of a sequence, checked at the door."""
+"""Checks of the arguments of functions over sequences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def as_states(
     dtype: DTypeLike,
     reverse: bool,
 ) -> tuple[Array, Array]:
-    """The initial state and the state after a reset, each of this shape `[B, H]` and dtype."""
+    """The initial state and the state at a reset, each of this shape `[B, H]` and dtype."""
     state = jnp.zeros(shape, dtype) if h0 is None else _as_state("h0", h0, shape, dtype)
     if reset_state is None:
         return state, state
@@ -30,7 +30,7 @@ def as_states(
 
 
 def _as_state(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """`value` as a state of this shape `[B, H]` and dtype; raises ValueError if it does not fit."""
+    """`value` broadcast to this shape `[B, H]`, in this dtype; raises ValueError if impossible."""
     state = as_floating(name, value, shape[-1], "hidden size")
     leading = (1,) * (len(shape) - state.ndim) + state.shape
     if len(leading) != len(shape) or any(
@@ -44,7 +44,7 @@ def _as_state(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeL
 
 
 def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
-    """`lengths` as an array; raises ValueError unless they fit `xs`, if concrete in value too."""
+    """`lengths` as an array; raises ValueError unless shape and concrete values match `xs`."""
     array = jnp.asarray(lengths)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise ValueError(f"`lengths` must be integers, got {array.dtype.name}.")
@@ -52,10 +52,10 @@ def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Arr
         raise ValueError(
             f"`lengths` has shape {list(array.shape)} but the batch axes of `xs` are {list(batch)}."
         )
-    # Under jit, `array` is traced even where `lengths` is a constant.
+    # Under jit, `array` is traced even if `lengths` is a constant.
     traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(lengths))
     if not traced and array.size:
-        values = np.asarray(lengths)  # a jnp.min would be traced too
+        values = np.asarray(lengths)  # jnp.min would be traced too
         shortest, longest = values.min(), values.max()
         if shortest < 0 or longest > steps:
             raise ValueError(
@@ -66,7 +66,7 @@ def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Arr
 
 
 def check_resets(resets: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
-    """`resets` as an array; raises ValueError unless they are bool and fit `xs`."""
+    """`resets` as an array; raises ValueError unless they are bool and their shape matches `xs`."""
     array = jnp.asarray(resets)
     if array.dtype != jnp.bool_:
         raise ValueError(f"`resets` must be bool, got {array.dtype.name}.")
@@ -81,14 +81,12 @@ def check_resets(resets: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array
 def leading_axes(
     xs: Any, state0: Any, lengths: ArrayLike | None, resets: ArrayLike | None
 ) -> tuple[int, tuple[int, ...]]:
-    """T and the batch axes of `scan_cell`'s arguments; checks that all leaves have them."""
+    """T and the batch axes of the arguments of `scan_cell`; raises ValueError unless all agree."""
     leaves = jax.tree.leaves(xs)
     if not leaves or any(leaf.ndim == 0 for leaf in leaves):
         raise ValueError("`xs` must hold at least one array, and each must have a time axis.")
     steps = leaves[0].shape[0]
-    batch: tuple[
-        int, ...
-    ] = ()  # without lengths or resets no axis is special, and none needs a name
+    batch: tuple[int, ...] = ()  # without lengths and resets, batch axes need not be known
     if lengths is not None:
         batch = jnp.shape(lengths)
     elif resets is not None:
@@ -109,7 +107,7 @@ def leading_axes(
 
 
 def like_state(value: Any, state0: Any) -> Any:
-    """`value` in the shapes and dtypes of `state0`; raises ValueError if it does not fit."""
+    """`value` broadcast to the shapes and dtypes of `state0`; raises ValueError if it cannot be."""
     value = jax.tree.map(jnp.asarray, value)
     structure: Any = jax.tree.structure(state0)
     if jax.tree.structure(value) != structure:
@@ -143,6 +141,6 @@ def check_direction(reverse: bool) -> None:
     """Raises ValueError if `reset_state` was given in reverse."""
     if reverse:
         raise ValueError(
-            "`reset_state` is for a sequence in pieces, walked forward, and cannot be given with "
-            "`reverse=True`: there every row begins at its own last step, from `h0`."
+            "`reset_state` is for a sequence in pieces that runs forward in time, and cannot be "
+            "used with `reverse=True`: there each row starts at its own last step, from `h0`."
         )

@@ -1,10 +1,10 @@
-"""GRU layers put together: two directions, and stacks. Pure functions, time-major."""
+"""Layers of two directions and stacks of layers. Pure functions, time-major."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +13,15 @@ from jax.typing import ArrayLike
 
 from grujax import implementations
 from grujax.checks import check_stop_gradient_every
+from grujax.implementations import Implementation
 from grujax.params import GRUParams
 from grujax.regularizers import check_rate
 from grujax.regularizers import dropout as drop
-from grujax.sequence import as_walk, existing_steps, gru
+from grujax.sequence import gru, make_valid_mask, prepare_args
 
 # One layer of a stack: one direction, or (forward, backward).
 Layer = GRUParams | tuple[GRUParams, GRUParams]
-Merge = str | Callable[[Array, Array], Array]
+Merge = Literal["concat", "sum", "mean", "mul"] | Callable[[Array, Array], Array]
 
 _MERGE: dict[str, Callable[[Array, Array], Array]] = {
     "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
@@ -42,7 +43,7 @@ def bidirectional_gru(
     recurrent_dropout: ArrayLike = 0.0,
     key: Array | None = None,
     stop_gradient_every: int | None = None,
-    implementation: str | None = None,
+    implementation: Implementation | None = None,
 ) -> tuple[tuple[Array, Array], Array]:
     """Two GRUs over the same sequence, one in each direction (Schuster & Paliwal 1997).
 
@@ -51,12 +52,12 @@ def bidirectional_gru(
         xs: `[T, B, I]`.
         h0: `(forward, backward)`, each as in `gru`; zeros if None.
         lengths: `[B]`, see `gru`. The backward direction starts at each row's own last step.
-        resets: `[T, B]` bool, see `gru`. No direction crosses a segment's boundary.
-        merge: how the two directions' `hs` become one: "concat" (forward first), "sum", "mean",
-            "mul", or a function of both. What a function makes of the padding is set to zero.
+        resets: `[T, B]` bool, see `gru`. Neither direction crosses the boundary of a segment.
+        merge: how to combine the `hs` of the directions: "concat" (forward first), "sum", "mean",
+            "mul", or a function of both, whose results in the padding are set to zero.
         zoneout: see `gru`.
         recurrent_dropout: see `gru`.
-        key: a JAX random key, from which each direction draws masks of its own.
+        key: a JAX random key, from which each direction draws its own masks.
         stop_gradient_every: see `gru`.
         implementation: see `gru`.
 
@@ -65,22 +66,33 @@ def bidirectional_gru(
         else what `merge` returns. The backward `h_last` is the state after step 0.
 
     Raises:
-        ValueError: as `gru`, and for an unknown `merge` or directions whose sizes do not fit.
+        ValueError: as `gru`, and for an unknown `merge` or directions whose sizes do not match.
+
+    Example:
+        >>> from grujax import init_gru
+        >>> keys = jax.random.split(jax.random.key(0))
+        >>> pair = tuple(init_gru(key, input_size=8, hidden_size=16) for key in keys)
+        >>> (h_forward, h_backward), hs = bidirectional_gru(pair, jnp.ones((20, 4, 8)))
+        >>> h_forward.shape, hs.shape
+        ((4, 16), (20, 4, 32))
+
+    Reference:
+        Schuster & Paliwal 1997, https://doi.org/10.1109/78.650093
     """
     combine = _merge_function(merge)
     forward, backward = _pair("params", params)
     h0_forward, h0_backward = (None, None) if h0 is None else _pair("h0", h0)
     if merge in ("sum", "mean", "mul") and forward.hidden_size != backward.hidden_size:
         raise ValueError(
-            f'`merge="{merge}"` needs directions of one hidden size, got {forward.hidden_size} '
+            f'`merge="{merge}"` needs directions of equal hidden size, got {forward.hidden_size} '
             f"forward and {backward.hidden_size} backward."
         )
 
     every = check_stop_gradient_every(stop_gradient_every)
     run_both = implementations.choose_for_both(implementation, every)
     keys = (None, None) if key is None else jax.random.split(key)
-    walk = partial(
-        as_walk,
+    prepare = partial(
+        prepare_args,
         lengths=lengths,
         resets=resets,
         reset_state=None,
@@ -88,12 +100,12 @@ def bidirectional_gru(
         recurrent_dropout=recurrent_dropout,
     )
     (last_forward, hs_forward), (last_backward, hs_backward) = run_both(
-        walk(forward, xs, h0_forward, reverse=False, key=keys[0]),
-        walk(backward, xs, h0_backward, reverse=True, key=keys[1]),
+        prepare(forward, xs, h0_forward, reverse=False, key=keys[0]),
+        prepare(backward, xs, h0_backward, reverse=True, key=keys[1]),
     )
     hs = combine(hs_forward, hs_backward)
     if callable(merge) and lengths is not None:
-        hs = jnp.where(existing_steps(hs.shape[0], lengths)[..., None], hs, 0)
+        hs = jnp.where(make_valid_mask(hs.shape[0], lengths)[..., None], hs, 0)
     return (last_forward, last_backward), hs
 
 
@@ -112,12 +124,12 @@ def stacked_gru(
     key: Array | None = None,
     merge: Merge = "concat",
     stop_gradient_every: int | None = None,
-    implementation: str | None = None,
+    implementation: Implementation | None = None,
 ) -> tuple[list, Array]:
-    """GRU layers one above the other, each of one or two directions.
+    """A stack of GRU layers, each of one or two directions.
 
     Args:
-        layers: a sequence; each item a `GRUParams`, or a pair (forward, backward).
+        layers: a sequence; each item is a `GRUParams` or a pair (forward, backward).
         xs: `[T, B, I]`.
         h0: a sequence with the structure of the returned `h_last`; an item may be None.
         lengths: `[B]`, see `gru`.
@@ -128,7 +140,7 @@ def stacked_gru(
         residual: add the input of every layer but the first to its output (Wu et al. 2016, GNMT).
         zoneout: see `gru`; in every layer.
         recurrent_dropout: see `gru`; in every layer.
-        key: a JAX random key, from which every layer draws masks of its own.
+        key: a JAX random key, from which each layer draws its own masks.
         merge: for layers of two directions, see `bidirectional_gru`.
         stop_gradient_every: see `gru`; in every layer.
         implementation: see `gru`.
@@ -140,6 +152,14 @@ def stacked_gru(
     Raises:
         ValueError: as `gru`; and for no layers, a rate outside [0, 1), an `h0` of another length,
             or a residual between unequal widths.
+
+    Example:
+        >>> from grujax import init_gru
+        >>> keys = jax.random.split(jax.random.key(0))
+        >>> layers = [init_gru(keys[0], 8, 16), init_gru(keys[1], 16, 16)]
+        >>> h_last, hs = stacked_gru(layers, jnp.ones((20, 4, 8)), residual=True)
+        >>> len(h_last), hs.shape
+        (2, (20, 4, 16))
     """
     _check_stack(layers, h0, reset_state)
     check_rate("dropout", dropout)
@@ -177,7 +197,7 @@ def stacked_gru(
 
 
 def output_size(hidden_size: int, bidirectional: bool, merge: Merge) -> int:
-    """The width of a layer's `hs`, which is the input size of the layer above it."""
+    """The width of the `hs` of a layer, which is the input size of the layer above it."""
     if not bidirectional:
         return hidden_size
     hs = jax.ShapeDtypeStruct((1, hidden_size), jnp.float32)
@@ -227,7 +247,7 @@ def _check_stack(layers: Sequence[Layer], h0: Any, reset_state: Any) -> None:
 def _check_directions(reset_state: Any) -> None:
     if reset_state is not None:
         raise ValueError(
-            "`reset_state` is for layers of one direction: a backward direction begins at each "
+            "`reset_state` is for layers of one direction: a backward direction starts at each "
             "row's own last step, from `h0`."
         )
 

@@ -1,25 +1,26 @@
-"""What Newton's method does with a sequence: whether, and how fast, all steps at once converge."""
+"""A report on `implementation="newton"`: whether, and how fast, it converges for a sequence."""
 
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.implementations import newton
-from grujax.implementations.passes import Inputs, flatten_batch, has_steps
+from grujax.implementations.types import RecurrenceArgs
+from grujax.implementations.vjp import flatten_batch, has_steps
 from grujax.params import GRUParams
-from grujax.sequence import as_walk
+from grujax.sequence import prepare_args
 
 
 class NewtonReport(NamedTuple):
-    """How `implementation="newton"` fares with a sequence, see `newton_report`."""
+    """How `implementation="newton"` performs on a sequence; see `newton_report`."""
 
     iterations: Array  # [], int32
-    residual: Array  # [B]
+    residual: Array  # [B], at least float32
     converged: Array  # [B] bool
     fell_back: Array  # [] bool
 
@@ -36,36 +37,45 @@ def newton_report(
     zoneout: ArrayLike = 0.0,
     recurrent_dropout: ArrayLike = 0.0,
     key: Array | None = None,
-    method: str | None = None,
+    method: Literal["dense", "diagonal"] | None = None,
     max_iterations: int = newton.MAX_ITERATIONS,
 ) -> NewtonReport:
-    """How `gru(..., implementation="newton")` fares with a sequence: all of its steps at once.
+    """How `gru(..., implementation="newton")`, which runs all steps at once, performs.
 
-    Whether it pays is seen from the iterations: each costs about as much as a whole pass that has
-    no recurrence, where the scan takes T small steps one after the other.
+    The iterations tell whether it is worth using: each costs about as much as a layer without
+    recurrence, while the scan takes T small steps one after the other.
 
     Args:
-        params: and all others up to `key` as in `grujax.gru`.
-        method: `"dense"`, iterations with the whole Jacobian of each step, or `"diagonal"`, with
-            its diagonal: more iterations, with H times less memory. None: what `gru` takes, the
-            Jacobian for H ≤ 4.
-        max_iterations: as many, and no more; `gru` takes 100.
+        params: this and all others up to `key` are as in `grujax.gru`.
+        xs: `[T, B, I]`.
+        h0: broadcast against `[B, H]`.
+        lengths: `[B]`.
+        resets: `[T, B]` bool.
+        reset_state: broadcast against `[B, H]`.
+        reverse: run backward in time.
+        zoneout: a rate.
+        recurrent_dropout: a rate.
+        key: a JAX random key.
+        method: `"dense"` iterates with the whole Jacobian of each step, `"diagonal"` with its
+            diagonal: more iterations, but H times less memory. None is the choice of `gru`:
+            `"dense"` for H ≤ 4, else `"diagonal"`.
+        max_iterations: the most iterations; `gru` takes up to 100.
 
     Returns:
         `NewtonReport`:
 
-        - `iterations`: until the last row had converged, or until it was given up.
-        - `residual [B]`: the largest error of a single step, |f(h_{t−1}, x_t) − h_t|, in units of
+        - `iterations`: until the last row converged, or the method gave up.
+        - `residual [B]`: the largest error of a single step, |f(h_{t−1}, x_t) − h_t|, relative to
           max(1, |h0|), over all steps and units of the row. NaN where a row has become NaN.
-        - `converged [B]`: whether that is rounding alone, at most max(8, √H)·ε with ε the spacing
-          of floating-point numbers at 1, of float32 where the inputs have less. The error of the
-          states then is that of the scan up to about this factor.
-        - `fell_back`: whether a row has not converged, so that `gru` runs all of them by the scan,
-          after it has spent the iterations in vain.
+        - `converged [B]`: whether the residual is rounding alone, at most max(8, √H)·ε, where ε is
+          the spacing of floating-point numbers at 1, in at least float32. The error of the states
+          then is that of the scan up to about this factor.
+        - `fell_back`: whether a row has not converged. Then `gru` runs all rows by the scan, and
+          the iterations were wasted.
 
     Raises:
         ValueError: as `grujax.gru`; for an unknown `method` or a `max_iterations` below 1; if time
-            or batch is symbolic, where `gru` runs step by step.
+            or batch is symbolic, in which case `gru` runs step by step.
 
     Example:
         >>> import jax
@@ -78,10 +88,10 @@ def newton_report(
 
     Reference:
         Lim et al. 2023, https://arxiv.org/abs/2309.12252 (dense); Gonzalez et al. 2024,
-        https://arxiv.org/abs/2407.19115 (diagonal, damping). The method, its certificate and why
-        it fails on networks in chaos: `grujax.implementations.newton`.
+        https://arxiv.org/abs/2407.19115 (diagonal, damping). `grujax.implementations.newton.rules`
+        explains the method, its certificate, and why it fails on chaotic networks.
     """
-    walk = as_walk(
+    args = prepare_args(
         params,
         xs,
         h0,
@@ -93,30 +103,29 @@ def newton_report(
         recurrent_dropout=recurrent_dropout,
         key=key,
     )
-    given = Inputs(walk.params, walk.xs, walk.h0, walk.reset_state)
-    method = _check_method(method, given.h0.shape[-1])
+    hidden_size, batch = args.h0.shape[-1], args.h0.shape[:-1]
+    method_name = _check_method(method, hidden_size)
     _check_max_iterations(max_iterations)
-    batch = given.h0.shape[:-1]
-    if not has_steps(given.xs):
-        return _without_steps(given, batch)
-    found = newton.solve(*flatten_batch(given, walk.masks), reverse, method, int(max_iterations))
-    converged = found.converged()
+    if not has_steps(args.xs):
+        return _report_without_steps(args)
+    result = newton.solve(flatten_batch(args), method_name, int(max_iterations))
+    converged = result.converged()
     return NewtonReport(
-        iterations=found.iterations,
-        residual=found.residual.reshape(batch),
+        iterations=result.iterations,
+        residual=result.residual.reshape(batch),
         converged=converged.reshape(batch),
         fell_back=~jnp.all(converged),
     )
 
 
-def _without_steps(inputs: Inputs, batch: tuple[int, ...]) -> NewtonReport:
-    sizes = inputs.xs.shape[:-1]
+def _report_without_steps(args: RecurrenceArgs) -> NewtonReport:
+    sizes, batch = args.xs.shape[:-1], args.h0.shape[:-1]
     if not all(isinstance(size, int) for size in sizes):
         raise ValueError(
             f"`newton_report` needs to know time and batch, got {list(map(str, sizes))}: where "
             'they are symbolic, `implementation="newton"` runs step by step.'
         )
-    dtype = jnp.promote_types(inputs.xs.dtype, jnp.float32)
+    dtype = jnp.promote_types(args.xs.dtype, jnp.float32)
     return NewtonReport(
         iterations=jnp.zeros((), jnp.int32),
         residual=jnp.zeros(batch, dtype),

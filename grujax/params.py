@@ -1,4 +1,4 @@
-"""The parameters of one GRU layer and their initialisation."""
+"""The parameters of one GRU layer and their initialization."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Initializer = Callable[[Array, tuple[int, ...], Any], Array]
 class GRUParams:
     """Parameters of one GRU layer, in one direction: a pytree.
 
-    The gates lie on the leading axis, in the order r (reset), z (update), n (candidate), so that
-    each gate's matrix is an operand of its own inside the recurrence.
+    The leading axis holds the gates in the order r (reset), z (update), n (candidate), so that each
+    gate's matrix is contiguous.
 
     Attributes:
         w_x: `[3, I, H]`, input weights.
@@ -31,7 +31,12 @@ class GRUParams:
         b_hn: `[H]`, the candidate's recurrent bias; with `reset_after` the reset gate scales it.
         reset_after: whether the reset gate acts after the candidate's recurrent product (cuDNN,
             PyTorch, Keras, Flax) or before it (Cho et al. 2014). A static field: it travels with
-            the weights, and is part of the tree's structure.
+            the weights and is part of the tree structure.
+
+    Example:
+        >>> params = init_gru(jax.random.key(0), input_size=8, hidden_size=16)
+        >>> params.input_size, params.hidden_size, params.reset_after
+        (8, 16, True)
     """
 
     w_x: Array  # [3, I, H]
@@ -42,10 +47,12 @@ class GRUParams:
 
     @property
     def input_size(self) -> int:
+        """I."""
         return self.w_x.shape[-2]
 
     @property
     def hidden_size(self) -> int:
+        """H."""
         return self.w_h.shape[-1]
 
 
@@ -66,20 +73,20 @@ def init_gru(
 ) -> GRUParams:
     """Draws the parameters of one GRU layer.
 
-    Every initialiser is called once per gate, so that the recurrent matrix of each gate is
-    orthogonal by itself; drawing the joint `[H, 3H]` matrix would not give that.
+    Each initializer is called once per gate, so that the recurrent matrix of each gate is
+    orthogonal. Drawing the joint `[H, 3H]` matrix would not give that.
 
     Args:
         key: a JAX random key.
         input_size: I.
         hidden_size: H.
-        reset_after: the variant of the candidate, see `GRUParams`.
-        dtype: a floating dtype, of all parameters.
-        kernel_init: for each gate's input weights `[I, H]`; LeCun normal by default.
-        recurrent_kernel_init: for each gate's recurrent weights `[H, H]`; orthogonal by default
+        reset_after: the form of the candidate, see `GRUParams`.
+        dtype: the floating dtype of all parameters.
+        kernel_init: draws each gate's input weights `[I, H]`; LeCun normal by default.
+        recurrent_kernel_init: draws each gate's recurrent weights `[H, H]`; orthogonal by default
             (Saxe et al. 2014).
-        bias_init: for each gate's bias `[H]` and for `b_hn [H]`; zeros by default.
-        update_bias_init: for the update gate's bias alone; `bias_init` if None. The larger the
+        bias_init: draws each gate's bias `[H]` and `b_hn [H]`; zeros by default.
+        update_bias_init: draws the update gate's bias `[H]`; `bias_init` if None. The larger this
             bias, the longer the memory: see `grujax.initializers`.
 
     Returns:
@@ -107,7 +114,13 @@ def init_gru(
 
 
 def count_parameters(params: Any) -> int:
-    """The number of parameters: of a `GRUParams`, of any other cell's, of any pytree of arrays.
+    """The number of parameters in a `GRUParams`, or in any other pytree of arrays.
+
+    Args:
+        params: a pytree of arrays.
+
+    Returns:
+        The sum of their sizes, an int.
 
     Example:
         >>> count_parameters(init_gru(jax.random.key(0), input_size=8, hidden_size=16))
@@ -117,14 +130,14 @@ def count_parameters(params: Any) -> int:
 
 
 def draw(initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Draws in at least float32, then casts: a QR, as orthogonal needs it, has no bfloat16 form."""
+    """Draws in at least float32, then casts: a QR, for orthogonal weights, has no bfloat16."""
     return initializer(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
 
 
 def draw_gates(
     gate_initializers: Sequence[Initializer], key: Array, shape: tuple[int, ...], dtype: DTypeLike
 ) -> Array:
-    """Draws `[gates, *shape]`, each gate by its own initialiser."""
+    """Draws `[gates, *shape]`, each gate with its own initializer."""
     keys = jax.random.split(key, len(gate_initializers))
     return jnp.stack(
         [
@@ -144,14 +157,14 @@ def check_sizes(input_size: int, hidden_size: int, dtype: DTypeLike) -> None:
 
 
 def check_params(params: GRUParams) -> None:
-    """Raises ValueError unless `params` is one layer's `GRUParams`, with shapes that fit."""
+    """Raises ValueError unless `params` is a `GRUParams` of one layer with consistent shapes."""
     check_arrays(params, GRUParams, _AXES)
 
 
 def check_arrays(params: Any, kind: type, axes: Mapping[str, tuple[int | str, ...]]) -> None:
     """Raises ValueError unless `params` is a `kind` of floating arrays with these axes.
 
-    An axis is a size, or a name that stands for one size throughout.
+    An axis is a size, or a name that stands for the same size everywhere.
     """
     if not isinstance(params, kind):
         raise ValueError(f"`params` must be a {kind.__name__}, got {type(params).__name__}.")
@@ -161,7 +174,7 @@ def check_arrays(params: Any, kind: type, axes: Mapping[str, tuple[int | str, ..
         got = (f"{name} {list(shape)}" for name, shape in shapes.items())
         raise ValueError(
             f"`params` must have the shapes {', '.join(expected)}, got {', '.join(got)}. "
-            "Stacked parameters, of several models, are for `jax.vmap`."
+            "Use `jax.vmap` for the stacked parameters of several models."
         )
     dtypes = {name: jnp.result_type(getattr(params, name)) for name in axes}
     if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes.values()):

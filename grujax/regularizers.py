@@ -1,6 +1,6 @@
-"""What regularises a recurrence at random: dropout, zoneout, recurrent dropout.
+"""Random regularizers of a recurrence: dropout, zoneout, recurrent dropout.
 
-All three draw with a key, and are in evaluation mode without one. No gradient flows into a rate.
+All three draw with a key; without one they are in evaluation mode. No gradient flows into a rate.
 """
 
 from __future__ import annotations
@@ -12,11 +12,28 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax.implementations.types import Masks
+from grujax.implementations.types import StepMasks
 
 
 def dropout(key: Array, xs: Array, rate: ArrayLike) -> Array:
-    """Inverted dropout: entries are zeroed with probability `rate`, the rest scaled to match."""
+    """Inverted dropout: zeroes entries with probability `rate` and scales the others to match.
+
+    Args:
+        key: a JAX random key.
+        xs: a floating array of any shape.
+        rate: a number in [0, 1). May be traced.
+
+    Returns:
+        An array with the shape and dtype of `xs`.
+
+    Example:
+        >>> xs = dropout(jax.random.key(0), jnp.ones(1000), 0.75)
+        >>> sorted({*xs.tolist()}), 200 < int((xs > 0).sum()) < 300
+        ([0.0, 4.0], True)
+
+    Reference:
+        Srivastava et al. 2014, https://jmlr.org/papers/v15/srivastava14a.html
+    """
     if is_off(rate):
         return xs
     rate = jax.lax.stop_gradient(jnp.asarray(rate))
@@ -25,28 +42,29 @@ def dropout(key: Array, xs: Array, rate: ArrayLike) -> Array:
 
 
 def draw_masks(
-    masks: Masks,
+    masks: StepMasks,
     key: Array | None,
     zoneout: ArrayLike,
     recurrent_dropout: ArrayLike,
     steps: int,
     state: Array,
-) -> Masks:
-    """`masks` with what zoneout and recurrent dropout add for a `state [B, H]` over T `steps`."""
+) -> StepMasks:
+    """Adds the masks of zoneout and recurrent dropout, for T `steps` of a `state [B, H]`."""
     check_rate("zoneout", zoneout)
     check_rate("recurrent_dropout", recurrent_dropout)
     dtype = jnp.promote_types(state.dtype, jnp.float32)
     if not is_off(zoneout):
         rate = jax.lax.stop_gradient(jnp.asarray(zoneout, dtype))
         if key is None:
-            masks = masks._replace(zoneout=rate)
+            masks = masks._replace(zoneout_rate=rate)
         else:
             shape = (steps, *state.shape)
-            keeps = jax.random.bernoulli(jax.random.fold_in(key, 0), rate, shape)
-            masks = masks._replace(keeps=keeps)
+            keep = jax.random.bernoulli(jax.random.fold_in(key, 0), rate, shape)
+            masks = masks._replace(zoneout_mask=keep)
     if key is not None and not is_off(recurrent_dropout):
         ones = jnp.ones(state.shape, dtype)
-        masks = masks._replace(scale=dropout(jax.random.fold_in(key, 1), ones, recurrent_dropout))
+        mask = dropout(jax.random.fold_in(key, 1), ones, recurrent_dropout)
+        masks = masks._replace(recurrent_dropout_mask=mask)
     return masks
 
 

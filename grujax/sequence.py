@@ -1,26 +1,26 @@
-"""The GRU over time, and the one contract for time that every cell and implementation keeps.
+"""The GRU over time, and the contract for time that every cell and implementation keeps.
 
     t            0   1   2   3   4   5        lengths = 4, resets at t = 2
-    exists       ■   ■   ■   ■   ·   ·        t < lengths
+    valid        ■   ■   ■   ■   ·   ·        t < lengths
     segments     └─A─┘   └─B─┘                a reset starts a segment *at* its step
 
     forward      h0 → 0 → 1   h0 → 2 → 3 → h_last
     reverse      h_last ← 0 ← 1 ← h0   2 ← 3 ← h0
 
-`resets[t]` is the convention of reinforcement learning, "done at the previous step": the state is
-set to `h0` before x_t is consumed. In reverse too, the state crosses no segment's boundary, and
-each row starts at its own last existing step. `hs[t]` belongs to `xs[t]` in both directions and is
-zero past the row's end; `h_last` is the state after the last step of the walk.
+`resets[t]` follows the convention of reinforcement learning, "done at the previous step": the state
+is set to `h0` before x_t is consumed. In reverse too, the state never crosses the boundary of a
+segment, and each row starts at its own last valid step. `hs[t]` belongs to `xs[t]` in both
+directions and is zero past the end of the row. `h_last` is the state after the last step taken.
 
-Truncated backpropagation through time (Williams & Peng 1990). Where gradients shall reach back at
-most k steps, `stop_gradient_every=k` cuts them inside one call. Where the parameters are updated
-between segments, or a sequence never ends, the state is carried by hand:
+Truncated backpropagation through time (Williams & Peng 1990). To let gradients reach back at most k
+steps within one call, pass `stop_gradient_every=k`. To update the parameters between segments, or
+for a sequence that never ends, carry the state by hand:
 
     h = initial
     for segment in segments:                          # each [k, B, I]
         h, hs = gru(params, segment, jax.lax.stop_gradient(h), resets=..., reset_state=initial)
 
-`reset_state` says what `resets` go back to, now that `h0` is what the segment before left behind.
+Here `h0` is the state that the previous segment left, so `reset_state` says what resets go back to.
 """
 
 from __future__ import annotations
@@ -44,8 +44,9 @@ from grujax.checks import (
     leading_axes,
     like_state,
 )
+from grujax.implementations import Implementation
 from grujax.implementations.plain import scan_masked, select
-from grujax.implementations.types import Masks, Walk, where_exists
+from grujax.implementations.types import RecurrenceArgs, StepMasks, zero_invalid
 from grujax.params import GRUParams, as_floating, check_params
 from grujax.regularizers import draw_masks
 
@@ -63,7 +64,7 @@ def gru(
     recurrent_dropout: ArrayLike = 0.0,
     key: Array | None = None,
     stop_gradient_every: int | None = None,
-    implementation: str | None = None,
+    implementation: Implementation | None = None,
 ) -> tuple[Array, Array]:
     """Runs a GRU over a sequence.
 
@@ -71,46 +72,48 @@ def gru(
         params: `GRUParams` for input size I and hidden size H.
         xs: `[T, B, I]`, the inputs; B stands for any number of batch axes, none included.
         h0: the initial state, broadcast against `[B, H]` (a learned `[H]` works); zeros if None.
-        lengths: `[B]` integers in [0, T]: step t of row b exists iff `t < lengths[b]`. What lies
-            in the padding, NaN included, changes neither outputs nor gradients.
+        lengths: `[B]` integers in [0, T]: step t of row b is valid iff `t < lengths[b]`. Values in
+            the padding, NaN included, change neither outputs nor gradients.
         resets: `[T, B]` bool: where true, the state is set to `reset_state` before x_t is consumed,
-            so that a reset starts a new segment. No effect in the padding.
-        reset_state: what resets go back to, broadcast against `[B, H]`; `h0` if None. For a
-            sequence in pieces, where `h0` is the state that the piece before left behind. Not
-            with `reverse`, where no state comes in from another piece.
-        reverse: walk each row from its own last existing step down to 0.
-        zoneout: the rate p, a number in [0, 1), at which each unit at each step keeps its state
-            (Krueger et al. 2017). With a `key` (training) `h_t = d ∘ h_{t−1} + (1 − d) ∘ h'` with
-            d ~ Bernoulli(p) drawn anew for every row, step and unit; without one (evaluation) the
+            so a reset starts a new segment. Resets in the padding have no effect.
+        reset_state: the state at resets, broadcast against `[B, H]`; `h0` if None. For a sequence
+            in pieces, where `h0` is the state that the previous piece left. Not with `reverse`,
+            where no state comes from another piece.
+        reverse: run each row from its own last valid step down to step 0.
+        zoneout: the rate p, a number in [0, 1), at which each unit keeps its state at each step
+            (Krueger et al. 2017). With a `key` (training) `h_t = d ∘ h_{t−1} + (1 − d) ∘ h'`, where
+            d ~ Bernoulli(p) is drawn for every row, step and unit; without a key (evaluation) the
             expected update `p·h_{t−1} + (1 − p)·h'`. May be traced.
         recurrent_dropout: the rate p, a number in [0, 1), of dropout on the state as the gates see
-            it (Gal & Ghahramani 2016): they see `m ∘ h_{t−1} / (1 − p)`, with one mask
-            m ~ Bernoulli(1 − p) for each row and unit, the same at all steps. The state carried
-            by the update gate is not masked. Nothing without a `key`. May be traced.
-        key: a JAX random key for zoneout and recurrent dropout; None: evaluation mode.
+            it (Gal & Ghahramani 2016): `m ∘ h_{t−1} / (1 − p)`, with one mask m ~ Bernoulli(1 − p)
+            for each row and unit, the same at all steps. The state that the update gate carries is
+            not masked. Has no effect without a `key`. May be traced.
+        key: a JAX random key for zoneout and recurrent dropout; None is evaluation mode.
         stop_gradient_every: truncated backpropagation through time: no gradient passes from step
-            k·i to step k·i − 1. Outputs do not change; gradients equal those of the segments
-            run one by one.
-        implementation: how the recurrence runs; None picks the best for the platform. `"native"` is
-            a C++ kernel for CPUs in float32 and bfloat16, compiled at its first use; None picks it
-            once it has been built (`python -m grujax.kernels`). `"cuda"` is a kernel for NVIDIA
-            GPUs from compute capability 9.0 on, in float32 up to H = 256 and
-            bfloat16 up to 512; `"tpu"` one for TPUs, by name alone. `"scan"` is the fast one in
-            pure JAX, and `"plain"` the reference, `lax.scan` over the equations of `gru_cell`.
-            `"newton"` takes all steps at once, again and again until they fit together, and never
-            pays on a CPU: it is for very long sequences of few units on accelerators, see
-            `newton_report`.
+            k·i to step k·i − 1. Outputs do not change; gradients equal those of separate runs over
+            the segments.
+        implementation: how the recurrence runs; None picks the best for platform and shape.
+
+            - `"plain"`: the reference, `lax.scan` over the equations of `gru_cell`.
+            - `"scan"`: pure JAX with a hand-derived gradient; faster, and takes less memory.
+            - `"native"`: a C++ kernel for CPUs in float32 and bfloat16, compiled at its first use.
+              None picks it once it has been built (`python -m grujax.kernels`).
+            - `"cuda"`: a kernel for NVIDIA GPUs of compute capability 9.0 and later, in float32 up
+              to H = 256 and in bfloat16 up to H = 512.
+            - `"tpu"`: a kernel for TPUs. It has never run on one, so None does not pick it.
+            - `"newton"`: all steps at once, iterated until they agree; see `newton_report`. For
+              very long sequences of few units on accelerators; always slower on a CPU.
 
     Returns:
-        `(h_last, hs)`: `h_last [B, H]`, the state after the last step of the walk (`h0` where
-        there is none), and `hs [T, B, H]`, the state after each step, `hs[t]` aligned with `xs[t]`
-        in both directions and zero in the padding. Both have the promoted dtype of `xs` and
-        `params`; matmuls accumulate, and gates are evaluated, in at least float32.
+        `(h_last, hs)`: `h_last [B, H]`, the state after the last step taken (`h0` if none was), and
+        `hs [T, B, H]`, the state after each step, `hs[t]` aligned with `xs[t]` in both directions
+        and zero in the padding. Both have the promoted dtype of `xs` and `params`; matmuls
+        accumulate, and gates are evaluated, in at least float32.
 
     Raises:
-        ValueError: if a shape, dtype, rate or concrete length does not fit, or `implementation` is
-            unknown or cannot run. Lengths under `jit` cannot be checked: they act as if clipped to
-            [0, T].
+        ValueError: if a shape, dtype, rate or concrete length does not match, or `implementation`
+            is unknown or cannot run. Lengths under `jit` cannot be checked; values outside [0, T]
+            act as if clipped.
         TypeError: by JAX, for forward-mode differentiation other than with `"plain"`.
 
     Example:
@@ -127,7 +130,7 @@ def gru(
     """
     every = check_stop_gradient_every(stop_gradient_every)
     run = implementations.choose(implementation, every)
-    walk = as_walk(
+    args = prepare_args(
         params,
         xs,
         h0,
@@ -139,10 +142,10 @@ def gru(
         recurrent_dropout=recurrent_dropout,
         key=key,
     )
-    return run(*walk)
+    return run(args)
 
 
-def as_walk(
+def prepare_args(
     params: GRUParams,
     xs: ArrayLike,
     h0: ArrayLike | None,
@@ -154,8 +157,8 @@ def as_walk(
     zoneout: ArrayLike,
     recurrent_dropout: ArrayLike,
     key: Array | None,
-) -> Walk:
-    """Checks the arguments of `gru`, and makes of them those of an implementation."""
+) -> RecurrenceArgs:
+    """Checks the arguments of `gru` and converts them to those of an implementation."""
     check_params(params)
     inputs = as_floating("xs", xs, params.input_size, "input size")
     if inputs.ndim < 2:
@@ -164,13 +167,12 @@ def as_walk(
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
     state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
-    exists, starts = steps_of_walk(steps, batch, lengths, resets, reverse)
-    masks = Masks(exists, starts)
+    masks = make_step_masks(steps, batch, lengths, resets, reverse)
     masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)
 
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
-    inputs = where_exists(exists, inputs)
-    return Walk(params, inputs, state, after_reset, masks, reverse)
+    inputs = zero_invalid(masks.valid, inputs)
+    return RecurrenceArgs(params, inputs, state, after_reset, masks, reverse)
 
 
 def scan_cell(
@@ -189,21 +191,21 @@ def scan_cell(
     Args:
         cell: `cell(params, state, x) -> state`. The state is any pytree of arrays whose leading
             axes are the batch axes; its structure, shapes and dtypes do not change.
-        params: handed to the cell as it is.
+        params: passed to the cell unchanged.
         xs: `[T, B, F]`, or a pytree of arrays with these leading axes `[T, B, ...]`. The cell sees
             zeros in the padding, so its gradient there must be finite.
         state0: the initial state, a pytree of `[B, ...]`.
         lengths: `[B]` integers, see `gru`.
         resets: `[T, B]` bool, see `gru`.
-        reset_state: what resets go back to, as `state0`; `state0` if None. See `gru`.
-        reverse: walk each row from its own last existing step down to 0.
+        reset_state: the state at resets, as `state0`; `state0` if None. See `gru`.
+        reverse: run each row from its own last valid step down to step 0.
 
     Returns:
-        `(state_last, states)`: the state after the last step of the walk, and every step's state
+        `(state_last, states)`: the state after the last step taken, and the states after all steps
         with a leading time axis, zero in the padding.
 
     Raises:
-        ValueError: if the leading axes, or the dtype of `lengths` or `resets`, do not fit, or
+        ValueError: if the leading axes, or the dtype of `lengths` or `resets`, do not match, or
             `reset_state` has another structure than `state0`.
 
     Example:
@@ -215,52 +217,50 @@ def scan_cell(
     """
     xs, state0 = jax.tree.map(jnp.asarray, (xs, state0))
     steps, batch = leading_axes(xs, state0, lengths, resets)
-    exists, starts = steps_of_walk(steps, batch, lengths, resets, reverse)
+    masks = make_step_masks(steps, batch, lengths, resets, reverse)
     after_reset = state0
     if reset_state is not None:
         check_direction(reverse)
         after_reset = like_state(reset_state, state0)
-    if exists is not None:
-        xs = select(exists, xs, jax.tree.map(jnp.zeros_like, xs))
-    return scan_masked(cell, params, xs, state0, after_reset, exists, starts, reverse)
+    if masks.valid is not None:
+        xs = select(masks.valid, xs, jax.tree.map(jnp.zeros_like, xs))
+    return scan_masked(cell, RecurrenceArgs(params, xs, state0, after_reset, masks, reverse))
 
 
-def existing_steps(steps: int, lengths: ArrayLike) -> Array:
-    """`[T, B]` bool, time-major: whether step t of row b exists, `t < lengths[b]`."""
+def make_valid_mask(steps: int, lengths: ArrayLike) -> Array:
+    """`[T, B]` bool, time-major: whether step t of row b is valid, `t < lengths[b]`."""
     lengths = jnp.asarray(lengths)
     return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths
 
 
-def steps_of_walk(
+def make_step_masks(
     steps: int,
     batch: tuple[int, ...],
     lengths: ArrayLike | None,
     resets: ArrayLike | None,
     reverse: bool,
-) -> tuple[Array | None, Array | None]:
-    """Checks `lengths` and `resets`, and aligns them with the direction of the walk.
-
-    Returns `exists` and `starts`, each `[T, B]` bool or None, as implementations take them.
-    """
-    exists = starts = None
+) -> StepMasks:
+    """Checks `lengths` and `resets` and makes the masks `valid` and `restart` of a recurrence."""
+    valid = restart = None
     if lengths is not None:
-        exists = existing_steps(steps, check_lengths(lengths, steps, batch))
+        valid = make_valid_mask(steps, check_lengths(lengths, steps, batch))
     if resets is not None:
-        starts = check_resets(resets, steps, batch)
-    if starts is not None and exists is not None:
-        starts = starts & exists
+        restart = check_resets(resets, steps, batch)
+    if restart is not None and valid is not None:
+        restart = restart & valid
     if reverse:
-        starts = _starts_in_reverse(exists, starts)
-    return exists, starts
+        restart = _restart_in_reverse(valid, restart)
+    return StepMasks(valid, restart)
 
 
-def _starts_in_reverse(exists: Array | None, starts: Array | None) -> Array | None:
-    """The reverse walk starts afresh at t if the next segment starts, or the padding, at t + 1.
+def _restart_in_reverse(valid: Array | None, restart: Array | None) -> Array | None:
+    """In reverse, the state restarts at t if the next segment, or the padding, starts at t + 1.
 
-    The state already is `h0` before a row's last existing step. Marking that step all the same
-    tells a gradient that reads the previous state from `hs`, where the padding is zero.
+    Before the last valid step of a row the state is `h0` anyway. It is marked all the same, for
+    gradients that read the states before the steps from `hs`, which is zero in the padding.
     """
-    boundaries = ([] if exists is None else [~exists]) + ([] if starts is None else [starts])
+    boundaries = [] if valid is None else [~valid]
+    boundaries += [] if restart is None else [restart]
     if not boundaries:
         return None
     boundary = reduce(jnp.logical_or, boundaries)

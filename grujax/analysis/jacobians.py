@@ -1,6 +1,7 @@
-"""Jacobians of the state by an earlier state: of one step, and of spans of steps.
+"""Jacobians of a state with respect to an earlier state: for one step and for spans of steps.
 
-The closed form of one step's, `J[i, j] = ∂h'ᵢ/∂hⱼ`, is derived in `grujax.implementations.newton.steps`.
+The closed form for one step, `J[i, j] = ∂h'ᵢ/∂hⱼ`, is derived in
+`grujax.implementations.newton.steps`.
 """
 
 from __future__ import annotations
@@ -15,22 +16,22 @@ from jax.typing import ArrayLike
 from grujax.analysis.states import visit_states
 from grujax.cell import project_inputs, promote
 from grujax.implementations.newton.steps import dense_jacobians, take_steps
-from grujax.implementations.types import Masks
+from grujax.implementations.types import StepMasks
 from grujax.params import GRUParams
 
 
 class ScaledMatrix(NamedTuple):
-    """A product of many matrices, matrix · exp(log_scale): it neither over- nor underflows."""
+    """A product of many matrices, matrix · exp(log_scale), without overflow or underflow."""
 
-    matrix: Array  # [B, H, H], of Frobenius norm 1
+    matrix: Array  # [B, H, H], with Frobenius norm 1
     log_scale: Array  # [B]
 
 
 def step_jacobian(params: GRUParams, h: Array, x: Array) -> Array:
-    """The Jacobian of one step by the state before it, ∂h'/∂h, in closed form.
+    """The Jacobian of one step with respect to the state before it, ∂h'/∂h, in closed form.
 
     Args:
-        params: `GRUParams` for input size I and hidden size H, of either reset form.
+        params: `GRUParams` for input size I and hidden size H, in either reset form.
         h: `[B, H]`, the state before the step.
         x: `[B, I]`, the input.
 
@@ -38,7 +39,7 @@ def step_jacobian(params: GRUParams, h: Array, x: Array) -> Array:
         `[B, H, H]`, J[i, j] = ∂h'ᵢ/∂hⱼ, in at least float32.
 
     Raises:
-        ValueError: if a shape or dtype does not fit.
+        ValueError: if a shape or dtype does not match.
 
     Example:
         >>> import grujax
@@ -47,7 +48,7 @@ def step_jacobian(params: GRUParams, h: Array, x: Array) -> Array:
         (4, 6, 6)
     """
     params, h, x = promote(params, h, x)
-    masks = Masks()
+    masks = StepMasks()
     steps = take_steps(params, project_inputs(params, x), masks, h)
     return dense_jacobians(params, masks, steps)
 
@@ -67,14 +68,14 @@ def step_jacobians(
         xs: `[T, B, I]`; for a layer inside a stack, see `layer_inputs`.
         h0: the initial state, see `grujax.gru`.
         lengths: `[B]`, see `grujax.gru`.
-        reverse: see `grujax.gru`; the Jacobian is then by the state of the walk, ∂h_t/∂h_{t+1}.
+        reverse: see `grujax.gru`. If true, the Jacobian is ∂h_t/∂h_{t+1}.
 
     Returns:
-        `[T, B, H, H]`, in at least float32; the identity in the padding, where the state is
-        carried. It is H times the size of `hs`.
+        `[T, B, H, H]`, in at least float32; the identity in the padding, which carries the state.
+        It needs H times the memory of `hs`.
 
     Raises:
-        ValueError: as `grujax.gru`.
+        ValueError: as `grujax.gru` does.
 
     Example:
         >>> import grujax
@@ -92,17 +93,17 @@ def jacobian_product(jacobians: ArrayLike) -> ScaledMatrix:
     """The Jacobian of a span of steps, J_T ⋯ J_2·J_1, rescaled after every factor.
 
     Args:
-        jacobians: `[T, B, H, H]` in the order of the walk: a slice of `step_jacobians`, turned
-            round by `[::-1]` if those were made with `reverse=True`.
+        jacobians: `[T, B, H, H]` in the order of processing: a slice of `step_jacobians`, flipped
+            by `[::-1]` if computed with `reverse=True`.
 
     Returns:
         `ScaledMatrix(matrix [B, H, H], log_scale [B])`: the product is matrix · exp(log_scale).
 
     Raises:
-        ValueError: if `jacobians` has no such shape.
+        ValueError: if `jacobians` has another shape.
 
     Example:
-        >>> product = jacobian_product(jnp.full((2000, 1, 1), 0.5))  # 2^−2000 is no float
+        >>> product = jacobian_product(jnp.full((2000, 1, 1), 0.5))  # 2^−2000 underflows
         >>> product.matrix.item(), round(product.log_scale.item() / 2000, 4)
         (1.0, -0.6931)
     """
@@ -110,10 +111,10 @@ def jacobian_product(jacobians: ArrayLike) -> ScaledMatrix:
     if factors.ndim < 3:
         raise ValueError(f"`jacobians` must have shape [T, B, H, H], got {list(factors.shape)}.")
     identity = jnp.broadcast_to(jnp.eye(factors.shape[-1], dtype=factors.dtype), factors.shape[1:])
-    start = _normalised(identity, jnp.zeros(factors.shape[1:-2], factors.dtype))
+    start = _normalize(identity, jnp.zeros(factors.shape[1:-2], factors.dtype))
 
     def multiply(product: ScaledMatrix, factor: Array):
-        return _normalised(factor @ product.matrix, product.log_scale), None
+        return _normalize(factor @ product.matrix, product.log_scale), None
 
     return jax.lax.scan(multiply, start, factors)[0]
 
@@ -121,14 +122,15 @@ def jacobian_product(jacobians: ArrayLike) -> ScaledMatrix:
 def log_singular_values(product: ScaledMatrix) -> Array:
     """The logarithms of the singular values of a span's Jacobian.
 
-    They say by how much the span stretches a change of state, and a gradient on its way back.
+    They measure how much the span stretches a change of the state, and a gradient on the way back.
 
     Args:
         product: from `jacobian_product`.
 
     Returns:
-        `[B, H]`, descending. Those below the largest by more than the precision of the dtype
-        (about 16 in float32, 36 in float64) are rounding; `lyapunov_exponents` has no such limit.
+        `[B, H]`, descending. Values that are below the largest by more than the precision of the
+        dtype (about 16 in float32, 36 in float64) are rounding errors; `lyapunov_exponents` does
+        not have this limit.
 
     Example:
         >>> spans = jnp.stack([jnp.diag(jnp.array([2.0, 0.5]))] * 3)
@@ -142,7 +144,7 @@ def singular_values(jacobian: ArrayLike) -> Array:
     """The singular values of each Jacobian.
 
     Args:
-        jacobian: `[B, H, H]`.
+        jacobian: `[B, H, H]`, of a floating dtype that `jnp.linalg` supports.
 
     Returns:
         `[B, H]`, descending.
@@ -161,7 +163,7 @@ def spectral_radius(jacobian: ArrayLike) -> Array:
     """The largest modulus of an eigenvalue of each Jacobian.
 
     Args:
-        jacobian: `[B, H, H]`.
+        jacobian: `[B, H, H]`, of a floating dtype that `jnp.linalg` supports.
 
     Returns:
         `[B]`.
@@ -176,9 +178,9 @@ def spectral_radius(jacobian: ArrayLike) -> Array:
     return jnp.abs(jnp.linalg.eigvals(_square("jacobian", jacobian))).max(-1)
 
 
-def _normalised(matrix: Array, log_scale: Array) -> ScaledMatrix:
+def _normalize(matrix: Array, log_scale: Array) -> ScaledMatrix:
     norm = jnp.linalg.norm(matrix, axis=(-2, -1))
-    divisor = jnp.where(norm > 0, norm, 1)  # the zero matrix stays what it is
+    divisor = jnp.where(norm > 0, norm, 1)  # leaves the zero matrix unchanged
     return ScaledMatrix(matrix / divisor[..., None, None], log_scale + jnp.log(divisor))
 
 

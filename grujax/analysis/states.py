@@ -1,8 +1,8 @@
-"""The states that a layer visits, and the inputs that each layer of a stack is given."""
+"""The states of a layer at every step, and the inputs of each layer of a stack."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,16 +12,18 @@ from jax.typing import ArrayLike
 
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
-from grujax.sequence import existing_steps, gru, scan_cell
+from grujax.sequence import gru, make_valid_mask, scan_cell
+
+Cell = Callable[[Any, Array, Array], Array]  # (params, h [H], x [I]) -> [H]
 
 
 class VisitedStates(NamedTuple):
-    """Every step of a layer: what goes into it and what comes out."""
+    """The input and the states of a layer at every step."""
 
     xs: Array  # [T, B, I], zero in the padding
-    before: Array  # [T, B, H]: the state that the step starts from
-    after: Array  # [T, B, H]: the state after it, zero in the padding
-    exists: Array  # [T, B] bool
+    before: Array  # [T, B, H], the state before the step
+    after: Array  # [T, B, H], the state after the step, zero in the padding
+    exists: Array  # [T, B] bool: whether the step is not padding
 
 
 def visit_states(
@@ -31,13 +33,13 @@ def visit_states(
     lengths: ArrayLike | None,
     reverse: bool,
 ) -> VisitedStates:
-    """Runs the layer; arguments and errors as in `grujax.gru`."""
+    """Runs a layer; the arguments and errors are those of `grujax.gru`."""
     _, hs = gru(params, xs, h0, lengths=lengths, reverse=reverse)
     xs = jnp.asarray(xs)
-    start, _ = gru(params, xs[:0], h0)  # no step: h0, broadcast
+    start, _ = gru(params, xs[:0], h0)  # zero steps return the broadcast h0
     steps, exists = len(hs), checked_steps(xs, lengths)
     if reverse:
-        # A row's walk begins at its last existing step, so the step after that one gives h0.
+        # A row starts with h0 at its last existing step, where the next step does not exist.
         after_next = jnp.where(exists[1:, ..., None], hs[1:], start)
         before = jnp.concatenate([after_next, start[None]])[:steps]
     else:
@@ -46,7 +48,7 @@ def visit_states(
 
 
 def checked_steps(xs: Array, lengths: ArrayLike | None) -> Array:
-    """`[T, B]` bool: which steps exist of `xs [T, B, I]`; `lengths` is checked as by `gru`."""
+    """`[T, B]` bool: which steps of `xs [T, B, I]` exist; checks `lengths` as `gru` does."""
     batch = xs.shape[1:-1]
     if lengths is None:
         return jnp.ones((len(xs), *batch), bool)
@@ -55,11 +57,11 @@ def checked_steps(xs: Array, lengths: ArrayLike | None) -> Array:
         return scan_cell(lambda _, state, x: state, None, xs, jnp.zeros(batch), lengths=lengths)
 
     jax.eval_shape(run, xs)
-    return existing_steps(len(xs), lengths)
+    return make_valid_mask(len(xs), lengths)
 
 
 def at_least_float32(*trees: Any) -> tuple:
-    """The floating leaves in at least float32: Jacobians and their QR have no bfloat16 form."""
+    """Casts floating leaves to at least float32, because `jnp.linalg` has no bfloat16."""
 
     def cast(leaf):
         leaf = jnp.asarray(leaf)
@@ -78,21 +80,21 @@ def layer_inputs(
     lengths: ArrayLike | None = None,
     residual: bool = False,
 ) -> list[Array]:
-    """The inputs of each layer of a stack, with which one layer can be looked at by itself.
+    """The inputs of each layer of a stack, for analyzing one layer by itself.
 
     Args:
         layers: as in `grujax.stacked_gru`: each a `GRUParams` or a pair (forward, backward).
         xs: `[T, B, I]`.
-        h0: a sequence with one item a layer, or None.
+        h0: a sequence with one item per layer, or None.
         lengths: `[B]`, see `grujax.gru`.
         residual: as in `grujax.stacked_gru`.
 
     Returns:
-        A list of `[T, B, I]`, one a layer; the first is `xs`. The directions of a pair share
-        theirs; look at the backward one with `reverse=True`.
+        A list with one `[T, B, I]` per layer; the first is `xs`. Both directions of a pair have the
+        same inputs; analyze the backward one with `reverse=True`.
 
     Raises:
-        ValueError: as `grujax.stacked_gru`.
+        ValueError: as `grujax.stacked_gru` does.
 
     Example:
         >>> import grujax
@@ -100,7 +102,7 @@ def layer_inputs(
         >>> [x.shape for x in layer_inputs(layers, jnp.ones((5, 2, 3)))]
         [(5, 2, 3), (5, 2, 6)]
     """
-    stacked_gru(layers, xs, h0, lengths=lengths, residual=residual)  # its checks
+    stacked_gru(layers, xs, h0, lengths=lengths, residual=residual)  # for its checks
     inputs = [jnp.asarray(xs)]
     for index, layer in enumerate(layers[:-1]):
         state = None if h0 is None else [h0[index]]

@@ -30,9 +30,9 @@ from jax.typing import ArrayLike, DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
 from grujax.checks import as_states
-from grujax.implementations.types import where_exists
+from grujax.implementations.types import zero_invalid
 from grujax.params import Initializer, as_floating, check_arrays, check_sizes, draw_gates
-from grujax.sequence import steps_of_walk
+from grujax.sequence import make_step_masks
 
 _AXES = {"w_x": (2, "I", "H"), "b": (2, "H")}
 
@@ -180,12 +180,12 @@ def min_gru(
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
     state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
-    valid, restart = steps_of_walk(steps, batch, lengths, resets, reverse)
+    valid, restart, *_ = make_step_masks(steps, batch, lengths, resets, reverse)
     if steps == 0:
         return state, jnp.zeros((0, *state.shape), dtype)
 
     params, inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, inputs))
-    factor, addend = _linear_step(params, where_exists(valid, inputs))
+    factor, addend = _linear_step(params, zero_invalid(valid, inputs))
     if restart is not None:
         restart = restart[..., None]
         addend = jnp.where(restart, factor * after_reset + addend, addend)

@@ -1,62 +1,122 @@
-"""How the recurrence runs over time: one file each, all with the same signature.
+"""How the recurrence runs over time: one room per value of `implementation=`.
 
-    run(params, xs, h0, reset_state, masks, reverse) -> (h_last, hs)
+    implementation   runs on                       dtypes     hidden size      None picks it
+    "plain"          everything                    all        any              no: the reference
+    "scan"           everything                    all        any              where no kernel runs
+    "native"         CPU, once it is built         float32    any              if it is faster: see
+                                                   bfloat16   any                `native.is_faster`
+    "cuda"           NVIDIA GPU from capability    float32    ≤ 256            yes
+                     9.0 on, with NVRTC            bfloat16   ≤ 512            yes
+    "tpu"            TPU                           float32    ≤ 2048           no: it has never
+                                                   bfloat16   ≤ 2816             run on one
+    "newton"         everything                    all        any              no: see
+                                                                                 `grujax.newton_report`
 
-    params       GRUParams, in the dtype of the result, as everything else
-    xs           [T, B, I], zero where a step does not exist
-    h0           [B, H]
-    reset_state  [B, H], what the state is set to where `masks.starts`
-    masks        which steps exist, which start afresh, which units keep their state: `Masks`
-    reverse      walk from T − 1 to 0
-
-`hs [T, B, H]` is zero where a step does not exist, and `h_last [B, H]` is the state at the end of
-the walk. `grujax.sequence` makes these arguments from the public ones.
+All take both reset forms and every mask. Tracing depends on dtype and hidden size alone: these say
+which kernels the program may use. Which of them runs, or the scan, is decided where the program is
+lowered for a platform (`grujax.implementations.primitive.lowering`), so a program traced on one
+machine is the same as on any other. Sequences without steps or rows, and those of symbolic sizes,
+run by "plain".
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
+from typing import Any, get_args
 
 from jax import Array
 
-from grujax.implementations import default, newton, plain, scan
-from grujax.implementations.truncated import truncate
-from grujax.implementations.types import Masks, Walk
-from grujax.params import GRUParams
+from grujax.implementations import cuda, native, newton, plain, scan, tpu, vjp
+from grujax.implementations.layout import is_batch_major
+from grujax.implementations.primitive import KernelOptions, make_rules
+from grujax.implementations.truncated import Run, truncate
+from grujax.implementations.types import Implementation, RecurrenceArgs
 
-Run = Callable[[GRUParams, Array, Array, Array, Masks, bool], tuple[Array, Array]]
-RunBoth = Callable[[Walk, Walk], tuple[tuple[Array, Array], tuple[Array, Array]]]
+__all__ = ["Implementation", "Run", "RunBoth", "choose", "choose_for_both"]
 
-_RUN: dict[str, Run] = {
-    "plain": plain.run,
-    "scan": scan.run,
-    "newton": newton.run,
-    **{name: partial(default.run_kernel, name) for name in default.KERNELS},
-}
+RunBoth = Callable[
+    [RecurrenceArgs, RecurrenceArgs], tuple[tuple[Array, Array], tuple[Array, Array]]
+]
+
+_RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run, "newton": newton.run}
+
+# Each kernel says which parameters and dtypes it `supports`, and `require` raises ValueError unless
+# this process can run it.
+_KERNELS: dict[str, ModuleType] = {"native": native, "cuda": cuda, "tpu": tpu}
+_DEFAULT_KERNELS = ("native", "cuda")
 
 
 def choose(implementation: str | None, stop_gradient_every: int | None = None) -> Run:
-    """The `run` of the implementation with this name; of the best one where the name is None."""
+    """The function that runs a recurrence by this implementation; by the best one if None.
+
+    Raises:
+        ValueError: if there is no such implementation, or this process cannot run it. The function
+            raises one if the implementation does not support the dtype or the hidden size.
+    """
     run = _choose(implementation)
     return run if stop_gradient_every is None else truncate(run, stop_gradient_every)
 
 
 def choose_for_both(implementation: str | None, stop_gradient_every: int | None = None) -> RunBoth:
-    """The same for two walks over one `xs`, forward and backward, of equal or unequal sizes."""
+    """The same for two recurrences over one `xs`, forward and backward in time.
+
+    Kernels run both in one call if their sizes are equal.
+    """
     run = choose(implementation, stop_gradient_every)
-    has_kernel = implementation is None or implementation in default.KERNELS
-    if has_kernel and stop_gradient_every is None:
-        return partial(default.run_both, run, implementation)
-    return lambda forward, backward: (run(*forward), run(*backward))
+
+    def run_both(
+        forward: RecurrenceArgs, backward: RecurrenceArgs
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        options = _kernel_options(implementation, forward)
+        has_kernel = bool(options.names) and stop_gradient_every is None
+        if has_kernel and vjp.can_run_both(forward, backward):
+            return vjp.run_both(make_rules(options, both=True), forward, backward)
+        return run(forward), run(backward)
+
+    return run_both
 
 
 def _choose(implementation: str | None) -> Run:
     if implementation is None:
-        return default.run
-    if implementation not in _RUN:
-        names = ", ".join(f'"{name}"' for name in _RUN)
+        return _run_best
+    if implementation in _RUN:
+        return _RUN[implementation]
+    if implementation not in _KERNELS:
+        names = ", ".join(f'"{name}"' for name in get_args(Implementation))
         raise ValueError(
             f"`implementation` must be None or one of {names}, got {implementation!r}."
         )
-    if implementation in default.KERNELS:
-        default.KERNELS[implementation].check()
-    return _RUN[implementation]
+    _KERNELS[implementation].require()
+    return partial(_run_kernel, implementation)
+
+
+def _run_best(args: RecurrenceArgs) -> tuple[Array, Array]:
+    """By the kernel of the platform that the program is lowered for, or by the scan."""
+    options = _kernel_options(None, args)
+    return vjp.run(make_rules(options), args) if options.names else scan.run(args)
+
+
+def _run_kernel(name: str, args: RecurrenceArgs) -> tuple[Array, Array]:
+    """By this kernel."""
+    options = _kernel_options(name, args)
+    if not options.names:
+        kernel: Any = _KERNELS[name]
+        raise ValueError(
+            f'`implementation="{name}"` {kernel.SUPPORTS}, got {args.xs.dtype.name}, H = '
+            f"{args.params.hidden_size}, reset_after={args.params.reset_after}: "
+            '"scan" and "plain" take every dtype, size and form.'
+        )
+    return vjp.run(make_rules(options), args)
+
+
+def _kernel_options(name: str | None, args: RecurrenceArgs) -> KernelOptions:
+    """The kernels that support these arguments, of all that None picks or of this one."""
+    names = _DEFAULT_KERNELS if name is None else (name,)
+    supported = tuple(
+        name
+        for name in names
+        if name in _KERNELS and _KERNELS[name].supports(args.params, args.xs.dtype)
+    )
+    return KernelOptions(supported, is_batch_major())

@@ -1,4 +1,4 @@
-"""How a recurrence is batched by `vmap`: over models, or over data."""
+"""`vmap` of a recurrence over models, which on a CPU runs one model after the other."""
 
 from __future__ import annotations
 
@@ -11,38 +11,45 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 
-def over_models(run: Callable[..., Any], model_of: Callable[..., Any]) -> Callable[..., Any]:
-    """`run` with a batching rule of its own for stacked parameters.
+def sequential_vmap_on_cpu(
+    run: Callable[..., Any], get_params: Callable[..., Any]
+) -> Callable[..., Any]:
+    """`run` with a batching rule for batched parameters.
 
-    On a CPU, XLA runs a batched matmul several times slower than a loop over plain ones, so models
-    run one after the other there. Elsewhere, and where all share their parameters, `jax.vmap`.
+    On a CPU, XLA runs a batched matmul several times slower than a loop over plain matmuls, so the
+    models run one after the other there. On other platforms, and where all models share their
+    parameters, this is `jax.vmap`.
+
+    Args:
+        run: a function of pytrees.
+        get_params: returns the parameters among the arguments of `run`.
     """
     mapped = custom_vmap(run)
 
     @mapped.def_vmap
-    def batched(axis_size, in_batched, *arguments):
-        axes = jax.tree.map(lambda is_batched: 0 if is_batched else None, in_batched)
-        side_by_side = jax.vmap(run, in_axes=axes, axis_size=axis_size)
-        result = jax.eval_shape(side_by_side, *arguments)
-        if not any(jax.tree.leaves(model_of(*in_batched))):
-            return side_by_side(*arguments), jax.tree.map(lambda _: True, result)
+    def batched(axis_size, is_batched, *arguments):
+        axes = jax.tree.map(lambda has_axis: 0 if has_axis else None, is_batched)
+        in_parallel = jax.vmap(run, in_axes=axes, axis_size=axis_size)
+        result = jax.eval_shape(in_parallel, *arguments)
+        if not any(jax.tree.leaves(get_params(*is_batched))):
+            return in_parallel(*arguments), jax.tree.map(lambda _: True, result)
 
         structure = jax.tree.structure(arguments)
-        is_batched = jax.tree.leaves(in_batched)
+        leaf_is_batched = jax.tree.leaves(is_batched)
 
-        def one_by_one(*arguments):
+        def in_sequence(*arguments):
             leaves = jax.tree.leaves(arguments)
 
-            def one(index):
-                own = [
+            def run_model(index):
+                of_model = [
                     leaf[index] if has_axis else leaf
-                    for leaf, has_axis in zip(leaves, is_batched, strict=True)
+                    for leaf, has_axis in zip(leaves, leaf_is_batched, strict=True)
                 ]
-                return mapped(*jax.tree.unflatten(structure, own))
+                return mapped(*jax.tree.unflatten(structure, of_model))
 
-            return lax.map(one, jnp.arange(axis_size))
+            return lax.map(run_model, jnp.arange(axis_size))
 
-        outputs = lax.platform_dependent(*arguments, cpu=one_by_one, default=side_by_side)
+        outputs = lax.platform_dependent(*arguments, cpu=in_sequence, default=in_parallel)
         return outputs, jax.tree.map(lambda _: True, result)
 
     return mapped

@@ -1,64 +1,88 @@
-"""The gates from projected inputs: what both passes of the scan evaluate."""
+"""The gates of many steps at once, and what implementations do with them before and after."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.cell import matmul
+from grujax.cell import evaluate_gates, matmul, project_inputs
+from grujax.implementations.types import GateResiduals, RecurrenceArgs, StepMasks
 from grujax.params import GRUParams
 
-Projected = tuple[Array, Array, Array]  # the inputs' part of r, z, n, each [..., B, H]
+Projected = tuple[Array, Array, Array]  # x·Wx + b for r, z, n, each [..., B, H]
 
 
-class Gates(NamedTuple):
-    """The gates of one step or several, each `[..., B, H]`, in at least float32."""
+def make_gates_fn(params: GRUParams) -> Callable[[Array, Projected], GateResiduals]:
+    """The function `(h, projected) -> GateResiduals`, for `h [..., B, H]` as the gates see it.
 
-    reset: Array
-    update: Array  # without zoneout
-    candidate: Array
-    product: Array | None  # h·Whn + bhn, with reset_after
-
-
-def gates_of(params: GRUParams) -> Callable[[Array, Projected], Gates]:
-    """The function `(h, projected) -> Gates`, for `h [..., B, H]` as the gates see it.
-
-    All gates' recurrent matrices lie side by side in one matmul. The projected inputs are an
-    operand a gate: slicing a packed one inside a loop would defeat XLA's CPU vectoriser.
+    The recurrent matrices of all gates are packed for one matmul. The projected inputs are one
+    operand per gate: slicing a packed array inside a loop would defeat XLA's CPU vectorizer.
     """
-    return _gates_after(params) if params.reset_after else _gates_before(params)
+    blocks = ((0, 3),) if params.reset_after else ((0, 2), (2, 3))
+    packed = {block: pack_gates(params.w_h[slice(*block)]) for block in blocks}
+
+    def gates(h: Array, projected: Projected) -> GateResiduals:
+        def multiply(states: Array, begin: int, end: int) -> Sequence[Array]:
+            product = matmul(states.astype(h.dtype), packed[begin, end])
+            return jnp.split(product, end - begin, axis=-1)
+
+        found, product = evaluate_gates(projected, h, params.b_hn, multiply, params.reset_after)
+        return GateResiduals(*found, product)
+
+    return gates
 
 
-def _gates_after(params: GRUParams) -> Callable[[Array, Projected], Gates]:
-    w_h = pack_gates(params.w_h)
+def project_steps(args: RecurrenceArgs) -> Projected:
+    """The inputs' part of each gate, `[T, B, H]`: +inf for update gates that carry the state.
 
-    def evaluate(h: Array, projected: Projected) -> Gates:
-        x_r, x_z, x_n = projected
-        h_r, h_z, h_n = jnp.split(matmul(h, w_h), 3, axis=-1)
-        reset, update = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
-        product = h_n + params.b_hn
-        return Gates(reset, update, jnp.tanh(x_n + reset * product), product)
-
-    return evaluate
+    Then z = σ(∞) = 1 exactly. The state is carried bit for bit, and z·(1 − z) = 1 − z = 0, so no
+    gradient reaches the gates.
+    """
+    x_r, x_z, x_n = project_inputs(args.params, args.xs)
+    return x_r, set_carried(x_z, args.masks, jnp.inf), x_n
 
 
-def _gates_before(params: GRUParams) -> Callable[[Array, Projected], Gates]:
-    w_rz, w_hn = pack_gates(params.w_h[:2]), params.w_h[2]
-
-    def evaluate(h: Array, projected: Projected) -> Gates:
-        x_r, x_z, x_n = projected
-        h_r, h_z = jnp.split(matmul(h, w_rz), 2, axis=-1)
-        reset, update = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
-        candidate = jnp.tanh(x_n + matmul((reset * h).astype(h.dtype), w_hn) + params.b_hn)
-        return Gates(reset, update, candidate, None)
-
-    return evaluate
+def set_carried(of_update: Array, masks: StepMasks, value: float) -> Array:
+    """`of_update [T, B, H]` with `value` where the step is not valid or zoneout keeps the unit."""
+    if masks.valid is not None:
+        of_update = jnp.where(~masks.valid[..., None], value, of_update)
+    if masks.zoneout_mask is not None:
+        of_update = jnp.where(masks.zoneout_mask, value, of_update)
+    return of_update
 
 
 def pack_gates(gates: Array) -> Array:
-    """`[G, N, H] -> [N, G·H]`: several gates' matrices side by side, for one matmul."""
+    """`[G, N, H] -> [N, G·H]`: the matrices of several gates side by side, for one matmul."""
     return jnp.concatenate(tuple(gates), axis=-1)
+
+
+def weight_gradients(
+    xs: Array,  # [T, B, I]
+    d_x: Array,  # [T, B, 3·H]: δr, δz, δn
+    d_h: Sequence[tuple[Array, Array]],
+    multiply: Callable[[Array, Array], Array],
+    reset_after: bool,
+) -> GRUParams:
+    """The gradients of the parameters, in float32:
+
+        ∂L/∂Wx = xᵀ·[δr δz δn]        ∂L/∂Wh = hᵀ·[δr δz δc]
+
+    Args:
+        xs: the inputs.
+        d_x: the gradients of the gates' pre-activations, side by side.
+        d_h: the gradients of the recurrent products, each `[T, B, G·H]`, in blocks of G gates;
+            and before each the states that were multiplied, `[T, B, H]`.
+        multiply: the product of `[T, B, N]` and `[T, B, G·H]` over T and B, `[G, N, H]`.
+        reset_after: as in `GRUParams`.
+    """
+    hidden_size = d_x.shape[-1] // 3
+    of_candidate = d_h[-1][1][..., -hidden_size:]
+    return GRUParams(
+        w_x=multiply(xs, d_x),
+        w_h=jnp.concatenate([multiply(states, gradient) for states, gradient in d_h]),
+        b_x=d_x.sum((0, 1), dtype=jnp.float32).reshape(3, hidden_size),
+        b_hn=of_candidate.sum((0, 1), dtype=jnp.float32),
+        reset_after=reset_after,
+    )

@@ -1,8 +1,8 @@
-"""In what order arrays over time lie in memory for those who use them.
+"""The memory order in which a caller holds arrays over time.
 
-The core is time-major, `[T, B, ...]`. A view of it that is batch-major transposes what it gives and
-gets, and a kernel that takes strides can undo that, so that XLA leaves out both. It changes no
-result, so it is not an argument of every function between.
+The core is time-major, `[T, B, ...]`. A batch-major caller transposes what it passes and receives.
+A kernel that takes strides can undo this, so that XLA removes both transposes. This is a
+performance hint that changes no result, hence a context variable.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _is_batch_major = ContextVar("grujax_batch_major", default=False)
 
 
 def is_batch_major() -> bool:
-    """Whether arrays `[T, B, ...]` are transposed from and to `[B, T, ...]` around this call."""
+    """Whether the caller holds `[B, T, ...]` and transposes around this call."""
     return _is_batch_major.get()
 
 
 @contextlib.contextmanager
 def batch_major(is_so: bool = True) -> Iterator[None]:
-    """Says so for the calls inside."""
+    """Sets the hint for calls inside the context."""
     token = _is_batch_major.set(is_so)
     try:
         yield

@@ -1,4 +1,7 @@
-"""The readable reference: `lax.scan` over the cell, differentiated by JAX, in every mode."""
+"""The implementation "plain": the readable reference.
+
+`lax.scan` over the equations of `grujax.cell`, differentiated by JAX, in every mode.
+"""
 
 from __future__ import annotations
 
@@ -10,54 +13,44 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.cell import gru_gates, update_state
-from grujax.implementations.types import Masks, match
+from grujax.implementations.types import RecurrenceArgs, expand_like
 from grujax.params import GRUParams
 
 
-def run(
-    params: GRUParams,
-    xs: Array,  # [T, B, I]
-    h0: Array,  # [B, H]
-    reset_state: Array,  # [B, H]
-    masks: Masks,
-    reverse: bool,
-) -> tuple[Array, Array]:
+def run(args: RecurrenceArgs) -> tuple[Array, Array]:
+    """`(h_last [B, H], hs [T, B, H])`, one step after the other."""
+    masks = args.masks
+
     def cell(params: GRUParams, h: Array, inputs: tuple[Array, Array | None]) -> Array:
-        x, keeps = inputs
-        gates = gru_gates(params, masks.seen(h), x)
-        gates = gates._replace(update=masks.expected_update(gates.update))
-        new_h = update_state(gates, h)
-        return new_h if keeps is None else jnp.where(keeps, h, new_h)
+        x, keep = inputs
+        gates = gru_gates(params, masks.apply_recurrent_dropout(h), x)
+        new_h = update_state(masks.apply_zoneout(gates.update), gates.candidate, h)
+        return new_h if keep is None else jnp.where(keep, h, new_h)
 
-    inputs = (xs, masks.keeps)
-    return scan_masked(cell, params, inputs, h0, reset_state, masks.exists, masks.starts, reverse)
+    return scan_masked(cell, args.replace(xs=(args.xs, masks.zoneout_mask)))
 
 
-def scan_masked(
-    cell: Callable[[Any, Any, Any], Any],
-    params: Any,
-    xs: Any,  # a pytree of [T, B, ...]
-    state0: Any,  # a pytree of [B, ...]
-    reset_state: Any,  # as state0
-    exists: Array | None,  # [T, B] bool
-    starts: Array | None,  # [T, B] bool
-    reverse: bool,
-) -> tuple[Any, Any]:
-    """Any cell over time: `cell(params, state, x) -> state`, with steps that do not exist."""
+def scan_masked(cell: Callable[[Any, Any, Any], Any], args: RecurrenceArgs) -> tuple[Any, Any]:
+    """Any cell over time, `cell(params, state, x) -> state`, skipping steps that are not valid.
+
+    Here `args.params` is what the cell takes, `args.xs` any pytree of `[T, B, ...]`, and `args.h0`
+    and `args.reset_state` are pytrees of `[B, ...]`. Of the masks, `valid` and `restart` act.
+    """
 
     def step(state, inputs):
-        x, exists_now, starts_now = inputs
-        if starts_now is not None:
-            state = select(starts_now, reset_state, state)
-        new_state = cell(params, state, x)
-        if exists_now is None:
+        x, valid, restart = inputs
+        if restart is not None:
+            state = select(restart, args.reset_state, state)
+        new_state = cell(args.params, state, x)
+        if valid is None:
             return new_state, new_state
-        output = select(exists_now, new_state, jax.tree.map(jnp.zeros_like, new_state))
-        return select(exists_now, new_state, state), output
+        output = select(valid, new_state, jax.tree.map(jnp.zeros_like, new_state))
+        return select(valid, new_state, state), output
 
-    return jax.lax.scan(step, state0, (xs, exists, starts), reverse=reverse)
+    inputs = (args.xs, args.masks.valid, args.masks.restart)
+    return jax.lax.scan(step, args.h0, inputs, reverse=args.reverse)
 
 
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:
     """`where` over pytrees of `[*condition.shape, ...]`."""
-    return jax.tree.map(lambda a, b: jnp.where(match(condition, a), a, b), if_true, if_false)
+    return jax.tree.map(lambda a, b: jnp.where(expand_like(condition, a), a, b), if_true, if_false)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,49 +10,46 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.implementations.layout import batch_major
-from grujax.implementations.types import Masks
-from grujax.params import GRUParams
+from grujax.implementations.types import RecurrenceArgs
+
+Run = Callable[[RecurrenceArgs], tuple[Array, Array]]
 
 
-def truncate(run: Any, every: int) -> Any:
+def truncate(run: Run, every: int) -> Run:
     """`run`, with no gradient between step `every·i` and step `every·i − 1`.
 
-    The segments run one after the other, all of full length in one scan. In the padding nothing
-    is cut: `h_last` belongs to the row's own last segment.
+    Segments run one after the other; those of full length are one scan. The gradient is not cut in
+    the padding, so `h_last` belongs to the row's own last segment.
     """
 
-    def run_segments(
-        params: GRUParams, xs: Array, h0: Array, reset_state: Array, masks: Masks, reverse: bool
-    ) -> tuple[Array, Array]:
-        steps = xs.shape[0]
+    def run_segments(args: RecurrenceArgs) -> tuple[Array, Array]:
+        steps = args.xs.shape[0]
         if steps <= every:
-            return run(params, xs, h0, reset_state, masks, reverse)
+            return run(args)
         number, rest = divmod(steps, every)
-        in_time = (xs, masks.exists, masks.starts, masks.keeps)
         full = jax.tree.map(
-            lambda a: a[: number * every].reshape(number, every, *a.shape[1:]), in_time
+            lambda a: a[: number * every].reshape(number, every, *a.shape[1:]), args.in_time
         )
-        partial = jax.tree.map(lambda a: a[number * every :], in_time)
-        cuts = _cuts_before(masks.exists, steps, h0.ndim - 1, every, reverse)
+        partial = jax.tree.map(lambda a: a[number * every :], args.in_time)
+        cuts = _cuts_before(args.masks.valid, steps, args.h0.ndim - 1, every, args.reverse)
 
-        def run_segment(h: Array, inputs: Any) -> tuple[Array, Array]:
-            (x, exists, starts, keeps), cut = inputs
-            here = masks._replace(exists=exists, starts=starts, keeps=keeps)
+        def run_segment(h: Array, segment: Any) -> tuple[Array, Array]:
+            in_time, cut = segment
             h = jnp.where(cut[..., None], jax.lax.stop_gradient(h), h)
-            with batch_major(False):  # a scan's inputs are time-major, whoever made them
-                return run(params, x, h, reset_state, here, reverse)
+            with batch_major(False):  # inputs of a scan are time-major, whatever the caller's are
+                return run(args.with_time(in_time).replace(h0=h))
 
         def run_full(h: Array) -> tuple[Array, Array]:
-            h, hs = jax.lax.scan(run_segment, h, (full, cuts[:number]), reverse=reverse)
+            h, hs = jax.lax.scan(run_segment, h, (full, cuts[:number]), reverse=args.reverse)
             return h, hs.reshape(-1, *hs.shape[2:])
 
         if rest == 0:
-            return run_full(h0)
-        if reverse:
-            h, hs_partial = run_segment(h0, (partial, cuts[-1]))
+            return run_full(args.h0)
+        if args.reverse:
+            h, hs_partial = run_segment(args.h0, (partial, cuts[-1]))
             h, hs_full = run_full(h)
         else:
-            h, hs_full = run_full(h0)
+            h, hs_full = run_full(args.h0)
             h, hs_partial = run_segment(h, (partial, cuts[-1]))
         return h, jnp.concatenate([hs_full, hs_partial])
 
@@ -59,11 +57,11 @@ def truncate(run: Any, every: int) -> Any:
 
 
 def _cuts_before(
-    exists: Array | None, steps: int, batch_axes: int, every: int, reverse: bool
+    valid: Array | None, steps: int, batch_axes: int, every: int, reverse: bool
 ) -> Array:
-    """`[segments, B or 1...]` bool: whether the gradient ends where the walk enters a segment."""
-    if exists is None:
-        exists = jnp.ones((steps, *(1,) * batch_axes), bool)
-    boundaries = exists[::every]  # the step after each boundary, and at first no boundary
+    """`[segments, B or 1...]` bool: whether the gradient stops where a segment is entered."""
+    if valid is None:
+        valid = jnp.ones((steps, *(1,) * batch_axes), bool)
+    boundaries = valid[::every]  # the step after each boundary; before the first there is none
     nowhere = jnp.zeros_like(boundaries[:1])
     return jnp.concatenate([boundaries[1:], nowhere] if reverse else [nowhere, boundaries[1:]])

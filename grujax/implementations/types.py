@@ -1,55 +1,159 @@
-"""What every implementation is given: a walk over a sequence."""
+"""What implementations take and return.
+
+An implementation is a function `run(args: RecurrenceArgs) -> (h_last, hs)`:
+
+    h_last [B, H]     the state after the last step of the recurrence
+    hs     [T, B, H]  the state after each step, zero where a step is not valid
+
+`grujax.sequence.prepare_args` makes the arguments from those of `grujax.gru`. The kernels, the scan
+and Newton's method are a forward and a backward pass (`grujax.implementations.vjp`), which also
+exchange the primals, the residuals and the kept gates below.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
 from grujax.params import GRUParams
 
+Implementation = Literal["plain", "scan", "native", "cuda", "tpu", "newton"]
 
-class Masks(NamedTuple):
-    """What is special about steps and units, in the direction of the walk; None: nothing is.
 
-    A step is, with the cell's z and n evaluated for the state scale ∘ h:
+class StepMasks(NamedTuple):
+    """Where steps and units differ from a plain step, in the direction of the recurrence.
 
-        u  = z + zoneout ∘ (1 − z)
-        h' = h where keeps, else u ∘ h + (1 − u) ∘ n
+    None means nowhere. With the cell's z and n evaluated at the state m ∘ h, a step is
+
+        u  = z + p·(1 − z)
+        h' = h where zoneout_mask, else u ∘ h + (1 − u) ∘ n
+
+    where m is `recurrent_dropout_mask` and p is `zoneout_rate`.
     """
 
-    exists: Array | None = None  # [T, B] bool: where false, h' = h, and `hs` is zero
-    starts: Array | None = None  # [T, B] bool: the state is set to `reset_state` before x_t
-    keeps: Array | None = None  # [T, B, H] bool: the unit keeps its state (zoneout in training)
-    zoneout: Array | None = None  # []: the expected share of that (zoneout in evaluation)
-    scale: Array | None = None  # [B, H], at least float32: recurrent dropout's mask / (1 − rate)
+    valid: Array | None = None  # [T, B] bool: where false, h' = h and `hs` is zero
+    restart: Array | None = None  # [T, B] bool: the state is set to `reset_state` before x_t
+    zoneout_mask: Array | None = None  # [T, B, H] bool: the unit keeps its state (training)
+    zoneout_rate: Array | None = None  # []: zoneout's expected share of kept units (evaluation)
+    recurrent_dropout_mask: Array | None = None  # [B, H], at least float32: 0 or 1 / (1 − rate)
 
-    def seen(self, h: Array) -> Array:
-        """What the gates see of the state `h [..., B, H]`."""
-        return h if self.scale is None else (self.scale * h).astype(h.dtype)
+    def apply_recurrent_dropout(self, h: Array) -> Array:
+        """The state as the gates see it, for `h [..., B, H]`."""
+        mask = self.recurrent_dropout_mask
+        return h if mask is None else (mask * h).astype(h.dtype)
 
-    def expected_update(self, update: Array) -> Array:
-        """The update gate with zoneout's expectation; 1 stays 1 to the last bit."""
-        return update if self.zoneout is None else update + self.zoneout * (1 - update)
+    def apply_zoneout(self, update: Array) -> Array:
+        """The update gate with zoneout's expectation; 1 stays exactly 1."""
+        return update if self.zoneout_rate is None else update + self.zoneout_rate * (1 - update)
 
 
-class Walk(NamedTuple):
-    """The arguments of an implementation, see `grujax.implementations`; all of one dtype."""
+class Primals(NamedTuple):
+    """What a recurrence is differentiated with respect to; its gradient has this type too."""
 
     params: GRUParams
-    xs: Array  # [T, *B, I]
-    h0: Array  # [*B, H]
-    reset_state: Array  # [*B, H]
-    masks: Masks
-    reverse: bool
+    xs: Array  # [T, B, I]
+    h0: Array  # [B, H]
+    reset_state: Array  # [B, H]
 
 
-def match(condition: Array, array: Array) -> Array:
-    """`condition`, with as many trailing axes of size 1 as it takes to broadcast to `array`."""
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class RecurrenceArgs:
+    """The arguments of a recurrence: a pytree, all floating arrays of one dtype."""
+
+    params: GRUParams
+    xs: Array  # [T, B, I], zero where a step is not valid
+    h0: Array  # [B, H]
+    reset_state: Array  # [B, H]: the state at a restart
+    masks: StepMasks = StepMasks()  # noqa: RUF009 (immutable)
+    reverse: bool = field(default=False, metadata={"static": True})  # run from T − 1 down to 0
+
+    def replace(self, **changes: Any) -> RecurrenceArgs:
+        return dataclasses.replace(self, **changes)
+
+    @property
+    def primals(self) -> Primals:
+        return Primals(self.params, self.xs, self.h0, self.reset_state)
+
+    def with_primals(self, primals: Primals, **changes: Any) -> RecurrenceArgs:
+        return self.replace(**primals._asdict(), **changes)
+
+    @property
+    def in_time(self) -> tuple[Array, Array | None, Array | None, Array | None]:
+        """What has a time axis, its first: `xs`, and three of the masks."""
+        return self.xs, self.masks.valid, self.masks.restart, self.masks.zoneout_mask
+
+    def with_time(self, in_time: tuple[Any, Any, Any, Any]) -> RecurrenceArgs:
+        """The same with other `in_time`."""
+        xs, valid, restart, zoneout_mask = in_time
+        masks = self.masks._replace(valid=valid, restart=restart, zoneout_mask=zoneout_mask)
+        return self.replace(xs=xs, masks=masks)
+
+    def map_time(self, f: Callable[..., Any], *others: RecurrenceArgs) -> RecurrenceArgs:
+        """`f` applied to what has a time axis, as `jax.tree.map` over this and `others`."""
+        return self.with_time(jax.tree.map(f, self.in_time, *(other.in_time for other in others)))
+
+    def map_batch(self, f: Callable[[Any, int], Any]) -> RecurrenceArgs:
+        """`f(array, axis)` applied to what has batch axes, of which `axis` is the first."""
+        after_time = self.map_time(lambda leaf: f(leaf, 1))
+        h0, reset_state, mask = jax.tree.map(
+            lambda leaf: f(leaf, 0),
+            (self.h0, self.reset_state, self.masks.recurrent_dropout_mask),
+        )
+        masks = after_time.masks._replace(recurrent_dropout_mask=mask)
+        return after_time.replace(h0=h0, reset_state=reset_state, masks=masks)
+
+
+class GateResiduals(NamedTuple):
+    """The gates of one step or several, each `[..., B, H]`, in at least float32."""
+
+    reset: Array
+    update: Array  # before zoneout
+    candidate: Array
+    product: Array | None  # h·Whn + bhn, with reset_after only
+
+
+class Residuals(NamedTuple):
+    """What the forward pass saves for the backward pass."""
+
+    args: RecurrenceArgs
+    hs: Array  # [T, B, H]
+    gates: GateResiduals | None  # [T, B, H] each; the backward pass recomputes them if None
+
+
+Outputs = tuple[Array, Array, GateResiduals | None]  # h_last [B, H], hs [T, B, H], kept gates
+
+
+def expand_like(condition: Array, array: Array) -> Array:
+    """`condition` with trailing axes of size 1, so that it broadcasts against `array`."""
     return condition.reshape(condition.shape + (1,) * (array.ndim - condition.ndim))
 
 
-def where_exists(exists: Array | None, array: Array) -> Array:
-    """`array [T, B, ...]`, with zeros in the steps that do not exist."""
-    return array if exists is None else jnp.where(match(exists, array), array, 0)
+def zero_invalid(valid: Array | None, array: Array) -> Array:
+    """`array [T, B, ...]` with zeros at the steps that are not valid."""
+    return array if valid is None else jnp.where(expand_like(valid, array), array, 0)
+
+
+def states_before(
+    hs: Array,  # [T, B, H]
+    first: Array,  # [B, H]: the state before the first step of the recurrence
+    reset_state: Array,  # [B, H]
+    restart: Array | None,  # [T, B] bool
+    reverse: bool,
+    time: int = 0,
+) -> Array:
+    """The states from which all steps start, `[T, B, H]`, from the states after them.
+
+    `time` is the time axis of `hs`, `restart` and the result.
+    """
+    first, after_reset = (jnp.expand_dims(state, time) for state in (first, reset_state))
+    begin, end = int(reverse), hs.shape[time] - int(not reverse)
+    others = jax.lax.slice_in_dim(hs, begin, end, axis=time)
+    before = jnp.concatenate([others, first] if reverse else [first, others], axis=time)
+    return before if restart is None else jnp.where(restart[..., None], after_reset, before)

@@ -97,7 +97,7 @@ def test_the_padding_changes_no_gradient_of_a_bidirectional_gru():
         ),
         (
             {"params": (PAIR[0], DRAW.params(I, 2)), "merge": "sum"},
-            rf"`merge=\"sum\"` needs .* one hidden size, got {H} forward and 2 backward",
+            rf"`merge=\"sum\"` needs .* equal hidden size, got {H} forward and 2 backward",
         ),
         ({"params": (PAIR[0], DRAW.params(9, H))}, r"`xs` has shape .* input size 9"),
         ({"implementation": "fastest"}, r"`implementation` must be .*got 'fastest'"),

@@ -9,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 import grujax
-from grujax.implementations.types import Masks
+from grujax.implementations.types import StepMasks
 from grujax.regularizers import draw_masks
 from tests.helpers import (
     DTYPES_OF,
@@ -51,13 +51,14 @@ def reference(rates, is_training, reset_after, reverse, dtype):
     inputs = inputs_of(CASE, reset_after)
     zoneout, dropout = (RATES[rates].get(name, 0) for name in ("zoneout", "recurrent_dropout"))
     key, h0 = KEY if is_training else None, jnp.asarray(inputs.h0, dtype)
-    masks = draw_masks(Masks(), key, zoneout, dropout, CASE.steps, h0)
+    masks = draw_masks(StepMasks(), key, zoneout, dropout, CASE.steps, h0)
+    zoneout_mask, dropout_mask = masks.zoneout_mask, masks.recurrent_dropout_mask
     options = {
-        "zoneout_mask": None if masks.keeps is None else np.asarray(masks.keeps),
-        "zoneout": 0.0 if masks.zoneout is None else float(masks.zoneout),
-        "dropout_mask": None if masks.scale is None else np.asarray(masks.scale),
+        "zoneout_mask": None if zoneout_mask is None else np.asarray(zoneout_mask),
+        "zoneout": 0.0 if masks.zoneout_rate is None else float(masks.zoneout_rate),
+        "dropout_mask": None if dropout_mask is None else np.asarray(dropout_mask),
     }
-    assert not is_training or masks.keeps is not None or masks.scale is not None
+    assert not is_training or zoneout_mask is not None or dropout_mask is not None
     run = partial(reference_outputs, inputs, reverse), partial(reference_gradients, inputs, reverse)
     return tuple(function(**options) for function in run)
 
@@ -155,7 +156,7 @@ def test_zoneout_keeps_this_share_of_units_bit_for_bit(dtype, implementation):
     draw = Draw("zoneout", dtype)
     params, xs = draw.params(4, 64), draw.normal(50, 8, 4)
     h0 = draw.normal(8, 64)
-    keeps = np.asarray(draw_masks(Masks(), KEY, 0.3, 0, 50, jnp.asarray(h0)).keeps)
+    keeps = np.asarray(draw_masks(StepMasks(), KEY, 0.3, 0, 50, jnp.asarray(h0)).zoneout_mask)
     assert abs(keeps.mean() - 0.3) < 0.02  # 25,600 draws: 7 standard deviations
     for axis in (0, 2):  # drawn anew for every step and unit, and for every row
         assert np.all(keeps.any(axis))

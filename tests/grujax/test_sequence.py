@@ -1,5 +1,6 @@
 import importlib
 import re
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,12 @@ import pytest
 
 import grujax
 from grujax import implementations
-from grujax.implementations import default
+from grujax.implementations import Implementation
 from tests.helpers import BOTH, DTYPES_OF, Draw, assert_close, assert_equal, inputs_of
 
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
+KERNELS = ("native", "cuda", "tpu")
 INPUTS = inputs_of(BOTH, dtype="float32")
 T, B, I = INPUTS.xs.shape  # noqa: E741
 H = BOTH.hidden_size
@@ -190,13 +192,14 @@ def test_concrete_lengths_are_checked_under_jit():
 def test_a_name_forces_its_implementation_and_every_one_is_in_the_table():
     for name in DTYPES_OF:
         run = implementations.choose(name)
-        if name in default.KERNELS:
-            assert (run.func, run.args) == (default.run_kernel, (name,))
+        if name in KERNELS:
+            assert run.args == (name,)
         else:
             assert run is importlib.import_module(f"grujax.implementations.{name}").run
     with pytest.raises(ValueError, match="`implementation` must be") as error:
         implementations.choose("none of them")
-    assert set(re.findall(r'"(\w+)"', str(error.value))) == {*DTYPES_OF, *default.KERNELS}
+    names = {*get_args(Implementation)}
+    assert set(re.findall(r'"(\w+)"', str(error.value))) == names == {*DTYPES_OF, *KERNELS}
 
 
 # --- scan_cell ----------------------------------------------------------------------------------

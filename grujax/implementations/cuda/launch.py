@@ -1,9 +1,8 @@
-"""Launches of the CUDA kernel: its operands as it takes them, and the call inside XLA's program."""
+"""Launches of the CUDA kernel: its operands, and the call inside XLA's program."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,49 +12,47 @@ from jax import Array
 
 from grujax.implementations.cuda import nvrtc
 from grujax.implementations.cuda.layouts import Layout
-from grujax.implementations.passes import Inputs
-from grujax.implementations.primitive.model_batch import Stack
-from grujax.implementations.types import Masks
-from grujax.params import GRUParams
+from grujax.implementations.primitive.model_batch import ModelBatch
+from grujax.implementations.types import StepMasks
 
 
 class Operand(NamedTuple):
     """An array, and whether it has a leading axis of models."""
 
     array: Array
-    is_own: bool
+    is_batched: Any  # bool
 
 
 class Launch(NamedTuple):
     """One pass over T steps of a batch, and how it is compiled."""
 
     layout: Layout
-    stack: Stack
+    models: ModelBatch
     steps: int
     batch: int
     dtype: str
     reset_after: bool
-    batch_major: bool  # what is [T, B, ...] here lies as [B, T, ...]
-    is_inner: bool = False  # the projected inputs are [T, B, models, 3, H]
-    keep: bool = False  # the gates
+    batch_major: bool  # arrays written [T, B, ...] are [B, T, ...]
+    models_inside: bool = False  # the projected inputs are [T, B, models, 3, H]
+    keep_gates: bool = False
     is_backward: bool = False
 
     def __call__(
         self,
         operands: Sequence[Operand],
-        masks: Masks,
-        own: Any,  # which masks have an axis of models
+        masks: StepMasks,
+        is_batched: Any,  # which masks have an axis of models
         results: Sequence[jax.ShapeDtypeStruct],
     ) -> Sequence[Array]:
-        last = [
-            _optional(masks.starts, own.starts, jnp.bool_),
-            _optional(masks.scale, own.scale, jnp.float32),
-            _optional(masks.zoneout, own.zoneout, jnp.float32),
-            _optional(masks.exists, own.exists, jnp.bool_),
+        optional = [
+            _optional(masks.restart, is_batched.restart, jnp.bool_),
+            _optional(masks.recurrent_dropout_mask, is_batched.recurrent_dropout_mask, jnp.float32),
+            _optional(masks.zoneout_rate, is_batched.zoneout_rate, jnp.float32),
+            _optional(masks.valid, is_batched.valid, jnp.bool_),
         ]
         if not self.is_backward:
-            last.append(_optional(masks.keeps, own.keeps, jnp.bool_))
-        all_operands = [*operands, *last]
+            optional.append(_optional(masks.zoneout_mask, is_batched.zoneout_mask, jnp.bool_))
+        all_operands = [*operands, *optional]
         sizes = jnp.asarray(self._sizes(all_operands))
         arrays = [operand.array for operand in all_operands]
         return call(self, self._definitions(masks), [*arrays, sizes], results)
@@ -66,7 +63,7 @@ class Launch(NamedTuple):
 
     @property
     def clusters(self) -> int:
-        return self.stack.number * self._tiles
+        return self.models.number * self._tiles
 
     @property
     def shared_bytes(self) -> int:
@@ -78,25 +75,25 @@ class Launch(NamedTuple):
         return -(-self.batch // self.layout.rows)
 
     def _sizes(self, operands: Sequence[Operand]) -> np.ndarray:
-        """What `gru.cu` calls `sizes`."""
-        reverse = self.stack.even + 2 * self.stack.odd
-        own = sum(1 << bit for bit, operand in enumerate(operands) if operand.is_own)
-        inner = self.stack.number if self.is_inner else 1
-        return np.array([self.steps, self.batch, self._tiles, reverse, own, inner], np.int32)
+        """The kernel's operand `sizes`."""
+        batched = sum(1 << bit for bit, operand in enumerate(operands) if operand.is_batched)
+        inside = self.models.number if self.models_inside else 1
+        sizes = [self.steps, self.batch, self._tiles, self.models.reverse_bits, batched, inside]
+        return np.array(sizes, np.int32)
 
-    def _definitions(self, masks: Masks) -> dict[str, int]:
+    def _definitions(self, masks: StepMasks) -> dict[str, int]:
         return {
             **self.layout.definitions(),
             "BACKWARD": int(self.is_backward),
             "RESET_AFTER": int(self.reset_after),
             "BFLOAT16": int(self.dtype == "bfloat16"),
             "BATCH_MAJOR": int(self.batch_major),
-            "KEEP_GATES": int(self.keep),
-            "STARTS": int(masks.starts is not None),
-            "SCALE": int(masks.scale is not None),
-            "ZONEOUT": int(masks.zoneout is not None),
-            "EXISTS": int(masks.exists is not None),
-            "KEEPS": int(masks.keeps is not None),
+            "KEEP_GATES": int(self.keep_gates),
+            "HAS_RESTART": int(masks.restart is not None),
+            "HAS_DROPOUT_MASK": int(masks.recurrent_dropout_mask is not None),
+            "HAS_ZONEOUT_RATE": int(masks.zoneout_rate is not None),
+            "HAS_VALID": int(masks.valid is not None),
+            "HAS_ZONEOUT_MASK": int(masks.zoneout_mask is not None),
         }
 
 
@@ -108,8 +105,8 @@ def call(
 ) -> Sequence[Array]:
     """One launch inside XLA's program.
 
-    No public interface of JAX takes PTX: the target is XLA's own. What it does is tried out before
-    its first use (`grujax.implementations.cuda.support`).
+    No public interface of JAX takes PTX, so this uses a custom call of XLA's own. The self-test in
+    `grujax.implementations.cuda.support` checks it before its first use.
     """
     return jax.ffi.ffi_call("__gpu$xla.gpu.ptx", results)(
         *operands,
@@ -126,30 +123,8 @@ def call(
     )
 
 
-def pad_inputs(inputs: Inputs, masks: Masks, units: int) -> tuple[Inputs, Masks]:
-    """Zeros for the units that are not there."""
-    to_units = partial(pad, units=units)
-    params = GRUParams(
-        w_x=to_units(inputs.params.w_x),
-        w_h=to_units(inputs.params.w_h, axes=2),
-        b_x=to_units(inputs.params.b_x),
-        b_hn=to_units(inputs.params.b_hn),
-        reset_after=inputs.params.reset_after,
-    )
-    inputs = Inputs(params, inputs.xs, to_units(inputs.h0), to_units(inputs.reset_state))
-    return inputs, masks._replace(keeps=to_units(masks.keeps), scale=to_units(masks.scale))
-
-
-def pad(array: Any, units: int, axes: int = 1) -> Any:
-    """`array`, with `units` numbers on each of its last axes; None stays None."""
-    if array is None or array.shape[-1] == units:
-        return array
-    widths = [(0, 0)] * (array.ndim - axes) + [(0, units - array.shape[-1])] * axes
-    return jnp.pad(array, widths)
-
-
-def _optional(array: Array | None, is_own: bool | None, dtype: Any) -> Operand:
-    """One number for an operand that is not there."""
+def _optional(array: Array | None, is_batched: bool | None, dtype: Any) -> Operand:
+    """The operand, or a dummy buffer of one number if it is absent."""
     if array is None:
         return Operand(jnp.zeros(1, dtype), False)
-    return Operand(jnp.reshape(array, array.shape or 1).astype(dtype), bool(is_own))
+    return Operand(jnp.reshape(array, array.shape or 1).astype(dtype), bool(is_batched))

@@ -1,4 +1,4 @@
-"""How the CUDA kernel's units and rows lie on the chip, and what it has layouts for."""
+"""How the CUDA kernel spreads units and rows over a GPU, and for which sizes it can."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import jax.numpy as jnp
 from grujax.params import GRUParams
 
 MULTIPROCESSORS = 132  # of an H100: how many blocks run at once
-MOST_ROWS = 16  # of a cluster
+MOST_ROWS = 16  # per cluster
 
 
 class Layout(NamedTuple):
-    """How units and rows lie on the chip: see `gru.cu`."""
+    """How units and rows are spread over a GPU; see `src/`."""
 
     units: int  # H, padded
     cluster: int
     threads: int
-    forward_lanes: int = 0  # 0 with the tensor cores
+    forward_lanes: int = 0  # 0: tensor cores
     backward_lanes: int = 0
-    resident: int = 1  # blocks that a multiprocessor's registers hold
+    resident: int = 1  # blocks that fit into the registers of a multiprocessor
     rows: int = 1
 
     def definitions(self) -> dict[str, int]:
@@ -36,11 +36,11 @@ class Layout(NamedTuple):
 
     @property
     def is_tensor(self) -> bool:
-        """Whether the products are the tensor cores'."""
+        """Whether the products run on tensor cores."""
         return self.forward_lanes == 0
 
     def shared_bytes(self, operand: int) -> int:
-        """Two messages of `operand` numbers a row, with a gap after each row."""
+        """Two messages of `operand` numbers per row, with a gap after each row."""
         units_of_warp = self.units // self.cluster * 32 // self.threads
         words = operand // 2 + 4 if self.is_tensor else operand + units_of_warp
         return 2 * self.rows * words * 4
@@ -63,16 +63,17 @@ LAYOUTS = {
 }
 
 
-UNITS = {dtype: layouts[-1].units for dtype, layouts in LAYOUTS.items()}  # what registers hold
+# By dtype: registers hold the recurrent weights of this many units.
+MOST_HIDDEN = {dtype: layouts[-1].units for dtype, layouts in LAYOUTS.items()}
 
 
-def takes(params: GRUParams, dtype: Any) -> bool:
-    """Whether the kernel has this dtype and number of units."""
-    return params.hidden_size <= UNITS.get(jnp.dtype(dtype).name, 0)
+def supports(params: GRUParams, dtype: Any) -> bool:
+    """Whether the kernel runs in this dtype and holds this hidden size."""
+    return params.hidden_size <= MOST_HIDDEN.get(jnp.dtype(dtype).name, 0)
 
 
 def choose_layout(dtype: Any, units: int, rows: int, models: int) -> Layout:
-    """The smallest tiles of rows with which all clusters run at once, if there are such."""
+    """With the smallest tiles of rows for which all clusters run at once, if there are such."""
     layouts = LAYOUTS[jnp.dtype(dtype).name]
     layout = next(layout for layout in layouts if units <= layout.units)
     blocks = MULTIPROCESSORS * layout.resident

@@ -1,5 +1,11 @@
 """The implementation "native": C++ kernels for CPUs; sources in `src/`."""
 
-from grujax.implementations.native.support import SUPPORTS, check, may_run, pays, takes
+from grujax.implementations.native.support import (
+    SUPPORTS,
+    is_faster,
+    is_installed,
+    require,
+    supports,
+)
 
-__all__ = ["SUPPORTS", "check", "may_run", "pays", "takes"]
+__all__ = ["SUPPORTS", "is_faster", "is_installed", "require", "supports"]

@@ -1,7 +1,7 @@
 """The recurrence in C++ on CPUs (sources in `src/`), and the scan wherever that cannot run or pay.
 
-Each pass is a primitive of JAX (`grujax.implementations.primitive.calls`), and how it runs falls in
-its lowering. The derivation of the gradient stands in `grujax.implementations.scan`.
+Each pass is a primitive of JAX (`implementations.primitive.lowering`), and how it runs falls in
+its lowering. The derivation of the gradient stands in `grujax.implementations.scan.rules`.
 
 Threads take rows of the batch, each over all time, so that no thread ever waits for another inside
 a step. Under `vmap` over parameters each takes whole models, and so do the two directions of a
@@ -22,6 +22,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from grujax.implementations.library_cache import KernelError
 from grujax.implementations.native import building
 from grujax.params import GRUParams
 
@@ -31,26 +32,26 @@ LARGE_WEIGHTS = 2 << 20  # bytes of float32
 SUPPORTS = f"computes in {' or '.join(DTYPES)}"
 
 
-def takes(params: GRUParams, dtype: Any) -> bool:
+def supports(params: GRUParams, dtype: Any) -> bool:
     """Whether the kernel has this dtype; it has both reset forms and any size."""
     return jnp.dtype(dtype).name in DTYPES
 
 
-def pays(models: int, rows: int, units: int) -> bool:
+def is_faster(models: int, rows: int, units: int) -> bool:
     """Whether it is the faster: see the module's docstring."""
     return models > 1 or rows >= FEW_ROWS or 4 * 3 * units**2 <= LARGE_WEIGHTS
 
 
-def may_run() -> bool:
+def is_installed() -> bool:
     """Whether the kernel was built before. Compiles nothing."""
     return building.is_loaded()
 
 
-def check() -> None:
+def require() -> None:
     """Builds the kernel if it is not built; raises ValueError if it cannot run."""
     try:
         building.build_and_load()
-    except building.KernelError as error:
+    except KernelError as error:
         raise ValueError(
             f'`implementation="native"` cannot run; "scan" and "plain" can. {error}'
         ) from error

@@ -1,11 +1,5 @@
-"""The implementation "newton": all steps at once by Newton’s method."""
+"""The implementation "newton": all steps at once, by Newton's method."""
 
-from grujax.implementations.newton.passes import (
-    DENSE_UP_TO,
-    MAX_ITERATIONS,
-    choose_method,
-    run,
-    solve,
-)
+from grujax.implementations.newton.rules import MAX_ITERATIONS, choose_method, run, solve
 
-__all__ = ["DENSE_UP_TO", "MAX_ITERATIONS", "choose_method", "run", "solve"]
+__all__ = ["MAX_ITERATIONS", "choose_method", "run", "solve"]

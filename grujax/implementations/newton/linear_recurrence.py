@@ -9,42 +9,44 @@ from jax import Array, lax
 
 
 def solve_recurrence(factors: Array, terms: Array, *, reverse: bool = False) -> Array:
-    """y with y_t = A_t·y_{t−1} + b_t, and zero before the first step; against time in `reverse`.
+    """y with y_t = A_t·y_{t−1} + b_t, zero before the first step; from T − 1 down if `reverse`.
 
     Args:
         factors: A, `[T, B, H, H]`, or `[T, B, H]` where it is diagonal.
         terms: b, `[T, B, H]`.
 
     Returns:
-        `[T, B, H]`. Two steps are one of the same kind, A₂·A₁ and A₂·b₁ + b₂, and joining them is
-        associative: about 2·T joins, in 2·log₂ T rounds.
+        `[T, B, H]`. Two steps compose to one step with A₂·A₁ and A₂·b₁ + b₂. Composition is
+        associative: an associative scan takes about 2·T compositions in 2·log₂ T rounds.
     """
-    join = _join_dense if factors.ndim > terms.ndim else _join_diagonal
-    return lax.associative_scan(join, (factors, terms), reverse=reverse)[1]
+    compose = _compose_dense if factors.ndim > terms.ndim else _compose_diagonal
+    return lax.associative_scan(compose, (factors, terms), reverse=reverse)[1]
 
 
-def _join_diagonal(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+def _compose_diagonal(
+    first: tuple[Array, Array], second: tuple[Array, Array]
+) -> tuple[Array, Array]:
     (a1, b1), (a2, b2) = first, second
     return a2 * a1, a2 * b1 + b2
 
 
-def _join_dense(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+def _compose_dense(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
     (a1, b1), (a2, b2) = first, second
     return jnp.matmul(a2, a1), jnp.matmul(a2, b1[..., None])[..., 0] + b2
 
 
-def carry_over(keeps: Array, start: Array) -> Callable[[Array], Array]:
-    """What gives each unit, where it is kept, the state of the last step before.
+def make_carry_fn(keep: Array, start: Array) -> Callable[[Array], Array]:
+    """A function that gives each kept unit the state of the last step that did not keep it.
 
     Args:
-        keeps: `[T, B, H]` bool: where true, the state before the step takes the place of its own.
+        keep: `[T, B, H]` bool: where true, the unit keeps the state before the step.
         start: `[B, H]`, the state before the first step.
 
     Returns:
-        The function of states `[T, B, H]`. They are copied and not computed: no bit changes.
+        A function of states `[T, B, H]`. It copies states bit for bit and computes nothing.
     """
-    times = jnp.arange(1, len(keeps) + 1).reshape(-1, *(1,) * start.ndim)
-    last_changed = lax.cummax(jnp.where(keeps, 0, times), axis=0)
+    times = jnp.arange(1, len(keep) + 1).reshape(-1, *(1,) * start.ndim)
+    last_changed = lax.cummax(jnp.where(keep, 0, times), axis=0)
 
     def carry(states: Array) -> Array:
         return jnp.take_along_axis(jnp.concatenate([start[None], states]), last_changed, axis=0)

@@ -1,4 +1,4 @@
-"""Newton's iteration for the states; the method stands in `grujax.implementations.newton.passes`."""
+"""Newton's iteration for the states; see `grujax.implementations.newton.rules` for the method."""
 
 from __future__ import annotations
 
@@ -8,90 +8,89 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from grujax.implementations.newton.linear_recurrence import carry_over, solve_recurrence
-from grujax.implementations.newton.steps import (
-    Course,
-    Steps,
-    linear_factors,
-    project_inputs,
-    take_steps,
-)
-from grujax.implementations.types import match
+from grujax.implementations.gates import project_steps
+from grujax.implementations.newton.linear_recurrence import make_carry_fn, solve_recurrence
+from grujax.implementations.newton.steps import Steps, linear_factors, take_steps
+from grujax.implementations.types import RecurrenceArgs, expand_like, states_before
 
-LEAST_WEIGHT = 0.5  # of the Jacobians, damped
+LEAST_SCALE = 0.5  # of the Jacobians, when damped
 
 
-class Found(NamedTuple):
-    """The states that the iteration has come to, and whether they are the solution."""
+class NewtonResult(NamedTuple):
+    """The states that the iteration has reached."""
 
-    hs: Array  # [T, B, H], in the order of the walk; steps that do not exist carry the state
+    hs: Array  # [T, B, H], in the order of the recurrence; invalid steps carry the state
     residual: Array  # [B], the largest of a row, relative to max(1, |h₀|)
     iterations: Array  # []
 
     def converged(self) -> Array:
-        """`[B]` bool."""
+        """`[B]` bool: whether the states solve the recurrence up to rounding."""
         return self.residual <= tolerance(self.hs)
 
 
 class _State(NamedTuple):
-    """What an iteration leaves to the next."""
+    """The state of the iteration."""
 
-    found: Found
-    steps: Steps  # from the states found
-    weight: Array  # [B], of the Jacobians
+    result: NewtonResult
+    steps: Steps  # from the states of the result
+    jacobian_scale: Array  # [B]: 1 is undamped
 
 
 def tolerance(states: Array) -> float:
-    """c·ε: the largest residual of a converged row. A product with Wh rounds √H terms' worth."""
+    """c·ε, the largest residual of a converged row. A product with Wh adds up to √H roundings."""
     return max(8, states.shape[-1] ** 0.5) * float(jnp.finfo(states.dtype).eps)
 
 
-def find_states(course: Course, method: str, max_iterations: int) -> Found:
-    (params, xs, h0, reset_state), masks = course
-    projected = project_inputs(params, xs, masks)
+def find_states(args: RecurrenceArgs, method: str, max_iterations: int) -> NewtonResult:
+    """The states of a recurrence that runs from 0 to T − 1, see `steps.in_order`."""
+    params, masks, h0, reset_state = args.params, args.masks, args.h0, args.reset_state
+    projected = project_steps(args)
     bound = jnp.maximum(1, jnp.maximum(jnp.abs(h0), jnp.abs(reset_state)))  # on |h|, [B, H]
-    keep = _keep(course)
+    copy_kept_units = _make_copy_fn(args)
 
-    def take_from(hs: Array) -> tuple[Steps, Array]:
-        """The steps, and each row's residual."""
-        steps = take_steps(params, projected, masks, course.states_before(hs))
+    def steps_from(hs: Array) -> tuple[Steps, Array]:
+        """The steps from `hs [T, B, H]`, and the residual of each row."""
+        before = states_before(hs, h0, reset_state, masks.restart, reverse=False)
+        steps = take_steps(params, projected, masks, before)
         return steps, jnp.max(jnp.abs(steps.after - hs) / bound, axis=(0, 2))
 
     def update(hs: Array, steps: Steps, factors: Array) -> Array:
-        if masks.starts is not None:
-            factors = jnp.where(match(masks.starts, factors), 0, factors)
-        missing = steps.after - hs
-        change = solve_recurrence(factors, missing)
-        change = jnp.where(jnp.isfinite(change), change, missing)  # products may overflow
-        return keep(jnp.clip(hs + change, -bound, bound))
+        if masks.restart is not None:
+            factors = jnp.where(expand_like(masks.restart, factors), 0, factors)
+        defect = steps.after - hs
+        change = solve_recurrence(factors, defect)
+        change = jnp.where(jnp.isfinite(change), change, defect)  # products may overflow
+        return copy_kept_units(jnp.clip(hs + change, -bound, bound))
 
     def iterate(state: _State) -> _State:
-        found, steps, weight = state
-        factors = linear_factors(method, params, masks, steps, gates_fixed=found.iterations == 0)
-        hs = update(found.hs, steps, match(weight, factors[0]) * factors)
-        hs = jnp.where(found.converged()[:, None], found.hs, hs)
-        steps, residual = take_from(hs)
-        recovered = jnp.minimum(1, 1.4 * weight)
-        weight = jnp.where(residual > found.residual, LEAST_WEIGHT, recovered)
-        return _State(Found(hs, residual, found.iterations + 1), steps, weight)
+        result, steps, scale = state
+        factors = linear_factors(method, params, masks, steps, gates_fixed=result.iterations == 0)
+        hs = update(result.hs, steps, expand_like(scale, factors[0]) * factors)
+        hs = jnp.where(result.converged()[:, None], result.hs, hs)
+        steps, residual = steps_from(hs)
+        recovered = jnp.minimum(1, 1.4 * scale)
+        scale = jnp.where(residual > result.residual, LEAST_SCALE, recovered)
+        return _State(NewtonResult(hs, residual, result.iterations + 1), steps, scale)
 
-    def goes_on(state: _State) -> Array:
-        found = state.found
-        is_hopeless = jnp.any(~jnp.isfinite(found.residual))
-        return (found.iterations < max_iterations) & ~jnp.all(found.converged()) & ~is_hopeless
+    def is_unfinished(state: _State) -> Array:
+        result = state.result
+        is_hopeless = jnp.any(~jnp.isfinite(result.residual))
+        return (result.iterations < max_iterations) & ~jnp.all(result.converged()) & ~is_hopeless
 
-    hs = jnp.broadcast_to(h0, (*xs.shape[:2], h0.shape[-1]))
-    steps, residual = take_from(hs)
-    found = Found(hs, residual, jnp.zeros((), jnp.int32))
-    return lax.while_loop(goes_on, iterate, _State(found, steps, jnp.ones_like(h0[:, 0]))).found
+    hs = jnp.broadcast_to(h0, (*args.xs.shape[:2], h0.shape[-1]))
+    steps, residual = steps_from(hs)
+    result = NewtonResult(hs, residual, jnp.zeros((), jnp.int32))
+    start = _State(result, steps, jnp.ones_like(h0[:, 0]))
+    return lax.while_loop(is_unfinished, iterate, start).result
 
 
-def _keep(course: Course) -> Callable[[Array], Array]:
-    """The function that copies the states of the units that zoneout keeps through `hs`."""
-    (_, _, h0, reset_state), (_, starts, keeps, _, _) = course
-    if keeps is None:
+def _make_copy_fn(args: RecurrenceArgs) -> Callable[[Array], Array]:
+    """The function of `hs [T, B, H]` that copies the states of units that zoneout keeps."""
+    keep, restart = args.masks.zoneout_mask, args.masks.restart
+    if keep is None:
         return lambda hs: hs
-    if starts is None:
-        return carry_over(keeps, h0)
-    carry, was_set = carry_over(keeps & ~starts[..., None], h0), keeps & starts[..., None]
-    return lambda hs: carry(jnp.where(was_set, reset_state, hs))
+    if restart is None:
+        return make_carry_fn(keep, args.h0)
+    carry = make_carry_fn(keep & ~restart[..., None], args.h0)
+    was_set = keep & restart[..., None]
+    return lambda hs: carry(jnp.where(was_set, args.reset_state, hs))

@@ -1,8 +1,8 @@
-"""The kernels under a mesh of devices: each runs the rows that lie on it.
+"""The kernels under a mesh of devices: each device runs its own rows.
 
-To XLA a kernel is a black box, which it would give all rows on every device. So where a mesh is in
-force (`jax.set_mesh`) that XLA itself would spread a program over, the rows of the batch are spread
-over all its devices by hand; what they share, the parameters, has the sum of their gradients.
+XLA treats a kernel as a black box and would run all rows on every device. So under a mesh that XLA
+itself partitions for (`jax.set_mesh` with automatic axes), the rows of the batch are split by hand
+over all devices. The gradients of the parameters, which all devices share, are summed.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from jax import Array
 from jax.extend.core import Primitive
 from jax.sharding import AxisType, PartitionSpec
 
-from grujax.implementations.primitive.calls import forward_p, row_axes
+from grujax.implementations.primitive.model_batch import ModelBatch
+from grujax.implementations.primitive.primitives import forward_p
+from grujax.implementations.primitive.vmap import row_axes
 
 
-def bind(primitive: Primitive, leaves: Sequence[Array], **static: Any) -> list[Array]:
-    """As `primitive.bind`, spread over the devices if there are several."""
-    operands, results = _axes(primitive, **static)
+def bind_sharded(primitive: Primitive, leaves: Sequence[Array], **static: Any) -> list[Array]:
+    """`primitive.bind`, with the rows split over the devices of the mesh, if there are several."""
+    operands, results = _row_axes(primitive, **static)
     mesh = jax.sharding.get_abstract_mesh()
     rows = {x.shape[axis] for x, axis in zip(leaves, operands, strict=True) if axis is not None}
-    is_spread = not mesh.empty and all(kind == AxisType.Auto for kind in mesh.axis_types)
-    if not is_spread or any(count % mesh.size for count in rows):
+    is_automatic = not mesh.empty and all(kind == AxisType.Auto for kind in mesh.axis_types)
+    if not is_automatic or any(count % mesh.size for count in rows):
         return primitive.bind(*leaves, **static)
     devices = tuple(mesh.axis_names)
 
@@ -46,32 +48,35 @@ def bind(primitive: Primitive, leaves: Sequence[Array], **static: Any) -> list[A
     )(*leaves)
 
 
-def _axes(
+def _row_axes(
     primitive: Primitive,
     *,
     structure: Any,
-    models: int | None,
-    stacked: tuple[bool, ...],
+    is_batched: tuple[bool, ...],
+    batch: ModelBatch,
     keep_gates: bool,
     **_: Any,
 ) -> tuple[list[int | None], list[int | None]]:
-    """Where operands and results have their rows; None: they have none."""
-    arguments = jax.tree.unflatten(structure, range(structure.num_leaves))
+    """The axis of rows of each operand and each result; None: it has none."""
+    operands: list[int | None]
+    results: list[int | None]
     if primitive is forward_p:
-        own = row_axes(structure)
-        gates = 4 if arguments[0].params.reset_after else 3
-        found: list[int | None] = [0, 1, *[1] * (gates if keep_gates else 0)]
+        (args,) = structure.children()
+        operands = row_axes(args)
+        gates = 4 if jax.tree.unflatten(args, operands).params.reset_after else 3
+        results = [0, 1, *[1] * (gates if keep_gates else 0)]
     else:
-        kept = arguments[0]
-        given: Any = jax.tree.structure((kept.inputs, kept.masks))
-        states = structure.num_leaves - given.num_leaves - 2  # and the two cotangents
-        own = [*row_axes(given), *[1] * states, 0, 1]
-        found = own[: len(jax.tree.leaves(kept.inputs))]
+        residuals, *_cotangents = structure.children()
+        args, *saved = residuals.children()
+        saved_leaves = sum(tree.num_leaves for tree in saved)  # `hs` and the gates
+        operands = [*row_axes(args), *[1] * saved_leaves, 0, 1]
+        primals = jax.tree.unflatten(args, range(args.num_leaves)).primals
+        results = [operands[leaf] for leaf in jax.tree.leaves(primals)]
 
-    def behind(axis: int | None, models: bool) -> int | None:
-        return None if axis is None else axis + models
+    def after_models(axis: int | None, has_models: bool) -> int | None:
+        return None if axis is None else axis + has_models
 
     return (
-        [behind(axis, has_models) for axis, has_models in zip(own, stacked, strict=True)],
-        [behind(axis, models is not None) for axis in found],
+        [after_models(*operand) for operand in zip(operands, is_batched, strict=True)],
+        [after_models(axis, batch.has_axis) for axis in results],
     )

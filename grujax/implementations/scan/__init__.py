@@ -1,11 +1,5 @@
-"""The implementation "scan": the recurrence in pure JAX, time in chunks, with a hand-derived gradient."""
+"""The implementation "scan": pure JAX, time in chunks, with a hand-derived gradient."""
 
-from grujax.implementations.scan.forward import (
-    PASSES,
-    backward_pass,
-    forward_pass,
-    pays_to_keep_gates,
-    run,
-)
+from grujax.implementations.scan.rules import backward_pass, forward_pass, run
 
-__all__ = ["PASSES", "backward_pass", "forward_pass", "pays_to_keep_gates", "run"]
+__all__ = ["backward_pass", "forward_pass", "run"]

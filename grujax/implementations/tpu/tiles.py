@@ -1,7 +1,7 @@
-"""How sequences are cut for the kernels for TPUs, and padded to what a TPU's registers hold.
+"""How sequences are tiled for the kernels for TPUs, and padded to the registers of a TPU.
 
 Units are padded to multiples of 128, rows to multiples of 8, of 16 in bfloat16, and time to a
-multiple of the block. Steps of padding do not exist, and units of padding have weights of zero.
+multiple of the block. Padded steps are not valid, and padded units have weights of zero.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.implementations.gates import Gates
-from grujax.implementations.passes import Inputs
-from grujax.implementations.types import Masks
-from grujax.params import GRUParams
+from grujax.implementations.padding import pad_axis, pad_units
+from grujax.implementations.types import GateResiduals, RecurrenceArgs
 
 LANES = 128
-MOST_ROWS = 256  # in a tile: no matrix unit is higher
-MOST_STEPS = 32  # in a block: nothing hides the transfer of the first one
-# In numbers. Up to ten blocks of [T, B, H] are in VMEM, each twice, and as many steps' temporaries.
+MOST_ROWS = 256  # per tile: no matrix unit is higher
+MOST_STEPS = 32  # per block: nothing hides the transfer of the first block
+# In numbers. VMEM holds up to ten blocks [T, B, H], each twice, and temporaries of as many steps.
 STEP_SIZE = 2**18
 BLOCK_SIZE = 2**17
 
@@ -28,7 +26,7 @@ BLOCK_SIZE = 2**17
 class Tiles(NamedTuple):
     """Sizes, each in the order T, B, H."""
 
-    own: tuple[int, int, int]
+    unpadded: tuple[int, int, int]
     padded: tuple[int, int, int]
     block: tuple[int, int, int]
 
@@ -37,48 +35,33 @@ class Tiles(NamedTuple):
         """The number of tiles of rows, and of blocks of time."""
         return self.padded[1] // self.block[1], self.padded[0] // self.block[0]
 
-    def pad_inputs(self, inputs: Inputs) -> Inputs:
-        params, xs, h0, reset_state = inputs
+    def pad_args(self, args: RecurrenceArgs) -> RecurrenceArgs:
         steps, batch, units = self.padded
-        padded = GRUParams(
-            w_x=_pad(params.w_x, (3, params.input_size, units)),
-            w_h=_pad(params.w_h, (3, units, units)),
-            b_x=_pad(params.b_x, (3, units)),
-            b_hn=_pad(params.b_hn, (units,)),
-            reset_after=params.reset_after,
-        )
-        xs = _pad(xs, (steps, batch, params.input_size))
-        return Inputs(padded, xs, self.pad_rows(h0), self.pad_rows(reset_state))
+        masks = args.masks
+        if masks.valid is None and steps > self.unpadded[0]:
+            masks = masks._replace(valid=jnp.ones(self.unpadded[:2], bool))
+        args = pad_units(args.replace(masks=masks), units)
+        args = args.map_batch(lambda array, axis: pad_axis(array, axis, batch))
+        return args.map_time(lambda array: pad_axis(array, 0, steps))
 
-    def pad_masks(self, masks: Masks) -> Masks:
-        exists = masks.exists
-        if exists is None and self.padded[0] > self.own[0]:
-            exists = jnp.ones(self.own[:2], bool)
-        exists, starts = jax.tree.map(
-            lambda mask: _pad(mask, self.padded[:2]), (exists, masks.starts)
-        )
-        return Masks(
-            exists=exists,
-            starts=starts,
-            keeps=jax.tree.map(self.pad_steps, masks.keeps),
-            zoneout=masks.zoneout,
-            scale=jax.tree.map(self.pad_rows, masks.scale),
-        )
-
-    def pad_gates(self, gates: Gates) -> Gates:
+    def pad_gates(self, gates: GateResiduals) -> GateResiduals:
         padded = jax.tree.map(self.pad_steps, gates)
-        return padded._replace(update=_pad(gates.update, self.padded, 1))
+        return padded._replace(update=self.pad_steps(gates.update, 1))
 
-    def pad_steps(self, array: Array) -> Array:
+    def pad_steps(self, array: Array, value: float = 0) -> Array:
         """`[T, B, H]`."""
-        return _pad(array, self.padded)
+        for axis, size in enumerate(self.padded):
+            array = pad_axis(array, axis, size, value)
+        return array
 
     def pad_rows(self, array: Array) -> Array:
         """`[B, H]`."""
-        return _pad(array, self.padded[1:])
+        _, batch, units = self.padded
+        return pad_axis(pad_axis(array, 0, batch), 1, units)
 
 
-def cut(steps: int, batch: int, hidden: int, dtype: Any) -> Tiles:
+def choose_tiles(steps: int, batch: int, hidden: int, dtype: Any) -> Tiles:
+    """Tiles for a sequence of these sizes."""
     units = _round_up(hidden, LANES)
     sublanes = 32 // jnp.dtype(dtype).itemsize
     most_rows = max(sublanes, min(MOST_ROWS, STEP_SIZE // units) // sublanes * sublanes)
@@ -87,15 +70,10 @@ def cut(steps: int, batch: int, hidden: int, dtype: Any) -> Tiles:
     blocks = -(-steps // max(1, min(MOST_STEPS, BLOCK_SIZE // (rows * units))))
     length = -(-steps // blocks)
     return Tiles(
-        own=(steps, batch, hidden),
+        unpadded=(steps, batch, hidden),
         padded=(blocks * length, tiles * rows, units),
         block=(length, rows, units),
     )
-
-
-def _pad(array: Array, shape: tuple[int, ...], value: float = 0) -> Array:
-    ends = [(0, size - own) for own, size in zip(array.shape, shape, strict=True)]
-    return jnp.pad(array, ends, constant_values=value)
 
 
 def _round_up(size: int, multiple: int) -> int:

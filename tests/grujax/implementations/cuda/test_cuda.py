@@ -17,22 +17,22 @@ from jax.interpreters import mlir
 
 import grujax
 from grujax.implementations import cuda
-from grujax.implementations.cuda import calls as cuda_calls
 from grujax.implementations.cuda import launch as cuda_launch
 from grujax.implementations.cuda import layouts as cuda_layouts
-from grujax.implementations.cuda import nvrtc
+from grujax.implementations.cuda import nvrtc, support
 from grujax.implementations.layout import batch_major
-from grujax.implementations.native.building import KernelError
-from grujax.implementations.passes import Kept
-from grujax.implementations.primitive import calls as kernel_calls
-from grujax.implementations.primitive.model_batch import Stack
+from grujax.implementations.library_cache import KernelError
+from grujax.implementations.primitive import lowering
+from grujax.implementations.primitive.model_batch import ModelBatch
+from grujax.implementations.primitive.primitives import backward_p, forward_p
+from grujax.implementations.types import Residuals
 from tests.fixtures.cuda_emulator import SMALL_LAYOUTS, emulated_call
 from tests.helpers import COMPILER, Draw, assert_close
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 needs_nvrtc = pytest.mark.skipif(nvrtc._find_library() is None, reason="there is no NVRTC")
 
-PRIMITIVES = (kernel_calls.forward_p, kernel_calls.backward_p)
+PRIMITIVES = (forward_p, backward_p)
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def emulated(monkeypatch):
     """`implementation="cuda"` runs emulated on the CPU, on small layouts."""
     monkeypatch.setattr(cuda_layouts, "LAYOUTS", SMALL_LAYOUTS)
     monkeypatch.setattr(cuda_launch, "call", emulated_call)
-    monkeypatch.setattr(cuda, "check", lambda: None)
-    monkeypatch.setattr(cuda, "can_run", lambda: True)
+    monkeypatch.setattr(cuda, "require", lambda: None)
+    monkeypatch.setattr(cuda, "passes_self_test", lambda: True)
     for primitive in PRIMITIVES:
-        lower = partial(kernel_calls._lower_cuda, primitive)
+        lower = partial(lowering._lower_cuda, primitive)
         mlir.register_lowering(primitive, lower, platform="cpu")
     yield partial(monkeypatch.setattr, cuda_layouts, "MULTIPROCESSORS")
     for primitive in PRIMITIVES:
-        lower = partial(kernel_calls._lower_native, primitive)
+        lower = partial(lowering._lower_native, primitive)
         mlir.register_lowering(primitive, lower, platform="cpu")
 
 
@@ -117,9 +117,24 @@ CASES = {
 }
 
 
+# The first tier has both products, both reset forms, both orders of the axes, several models, both
+# directions, and every option.
+FIRST_TIER = {
+    "one block, two models at once",
+    "four blocks, both directions",
+    "tensor cores, two blocks, sixteen rows",
+    "batch-major, reset before",
+}
+SECOND_TIER = {"bfloat16, one block", "reset before, tensor cores", "batch-major, tensor cores"}
+
+
+def in_tier(case: str):
+    tier = pytest.mark.slow if case in SECOND_TIER else pytest.mark.long
+    return case if case in FIRST_TIER else pytest.param(case, marks=tier)
+
+
 @needs_compiler
-@pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", map(in_tier, CASES))
 def test_the_emulated_kernel_agrees_with_plain(emulated, case):
     run, dtype, units, multiprocessors, options = CASES[case]
     emulated(multiprocessors)
@@ -138,15 +153,15 @@ def test_the_emulated_kernel_agrees_with_plain(emulated, case):
 @pytest.mark.slow
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_gates_that_were_not_kept_are_recomputed(emulated, reset_after):
-    inputs, masks = cuda._example("float32", 20, reset_after)
-    stack = Stack(None, even=False, odd=False)
-    shared = jax.tree.map(lambda _: False, (inputs, masks))
-    h_last, hs, gates = cuda_calls.forward(stack, shared, True, inputs, masks)
+    args = support._example("float32", 20, reset_after)
+    batch = ModelBatch(None, (False,))
+    is_batched = jax.tree.map(lambda _: False, (args,))
+    h_last, hs, gates = cuda.forward(batch, is_batched, args, keep_gates=True)
 
     def gradient(gates):
-        kept = Kept(inputs, masks, hs, gates)
-        own = jax.tree.map(lambda _: False, kept), False, False
-        return cuda_calls.backward(stack, own, kept, h_last, hs)
+        arguments = Residuals(args, hs, gates), h_last, hs
+        is_batched = jax.tree.map(lambda _: False, arguments)
+        return cuda.backward(batch, is_batched, *arguments)
 
     assert_close(gradient(None), gradient(gates), "float32")
 
@@ -159,7 +174,7 @@ def test_by_name_it_says_what_it_needs():
 
 @pytest.mark.parametrize(("units", "dtype"), [(300, "float32"), (600, "bfloat16"), (8, "float16")])
 def test_sizes_and_dtypes_that_it_has_not(monkeypatch, units, dtype):
-    monkeypatch.setattr(cuda, "check", lambda: None)
+    monkeypatch.setattr(cuda, "require", lambda: None)
     shapes = [(3, 2, units), (3, units, units), (3, units), (units,)]
     params = grujax.GRUParams(*(jnp.zeros(shape, dtype) for shape in shapes))
     with pytest.raises(ValueError, match=rf"H ≤ 256.*got {dtype}, H = {units}"):
@@ -169,7 +184,7 @@ def test_sizes_and_dtypes_that_it_has_not(monkeypatch, units, dtype):
 @pytest.fixture
 def fresh(monkeypatch):
     """As in a process that has not asked yet, where everything is installed."""
-    asked = cuda.can_run, cuda._self_test
+    asked = cuda.passes_self_test, support._self_test
     for function in asked:
         function.cache_clear()
     monkeypatch.setattr(nvrtc, "is_installed", lambda: True)
@@ -180,45 +195,45 @@ def fresh(monkeypatch):
 
 def test_an_older_gpu_runs_the_scan_and_says_so_once(fresh, monkeypatch, caplog):
     device = SimpleNamespace(compute_capability="8.0", device_kind="NVIDIA A100")
-    monkeypatch.setattr(cuda, "_devices", lambda: [device])
+    monkeypatch.setattr(support, "_devices", lambda: [device])
     with caplog.at_level(logging.INFO, "grujax"):
-        assert [cuda.can_run() for _ in range(2)] == [False, False]
+        assert [cuda.passes_self_test() for _ in range(2)] == [False, False]
     assert [record.getMessage() for record in caplog.records] == [
         "grujax runs its scan instead of the CUDA kernel: NVIDIA A100 has compute capability 8.0."
     ]
     with pytest.raises(ValueError, match="A100 has compute capability 8"):
-        cuda.check()
+        cuda.require()
 
 
 @pytest.mark.parametrize("failure", ["wrong", "raises"])
 def test_a_kernel_that_fails_its_test_is_not_used(fresh, monkeypatch, caplog, failure):
     device = SimpleNamespace(compute_capability="9.0", device_kind="NVIDIA H100")
-    monkeypatch.setattr(cuda, "_devices", lambda: [device])
+    monkeypatch.setattr(support, "_devices", lambda: [device])
 
     def error(dtype, units, reset_after):
         if failure == "raises":
             raise KernelError("NVRTC does not compile gru.cu")
         return float("nan")
 
-    monkeypatch.setattr(cuda, "_error", error)
+    monkeypatch.setattr(support, "_error", error)
     with caplog.at_level(logging.INFO, "grujax"):
-        assert not cuda.can_run()
+        assert not cuda.passes_self_test()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @needs_compiler
 @pytest.mark.slow
 def test_the_self_test_passes_and_fails(fresh, emulated, monkeypatch):
-    monkeypatch.setattr(cuda, "_devices", lambda: jax.devices("cpu"))
-    monkeypatch.setattr(cuda, "_TRIED", {("float32", 20, True): 1e-5})
-    assert cuda._self_test() is None
-    cuda._self_test.cache_clear()
+    monkeypatch.setattr(support, "_devices", lambda: jax.devices("cpu"))
+    monkeypatch.setattr(support, "_SELF_TESTS", {("float32", 20, True): 1e-5})
+    assert support._self_test() is None
+    support._self_test.cache_clear()
 
     def without_carrying(launch, definitions, operands, results):
         return [0.5 * array for array in emulated_call(launch, definitions, operands, results)]
 
     monkeypatch.setattr(cuda_launch, "call", without_carrying)
-    assert "off by" in cuda._self_test()
+    assert "error of" in support._self_test()
 
 
 # --- compiled for a GPU that is not there ---------------------------------------------------------
@@ -232,7 +247,7 @@ def lowered_for_a_gpu(function, *arguments):
 def test_a_pass_is_one_launch(fresh, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(nvrtc, "_compile", nvrtc._compile.__wrapped__)
-    monkeypatch.setattr(cuda, "check", lambda: None)
+    monkeypatch.setattr(cuda, "require", lambda: None)
     params, xs = grujax.init_gru(jax.random.key(0), 2, 30), jnp.ones((4, 3, 2))
 
     def loss(params, xs):
@@ -276,11 +291,11 @@ def test_weights_stay_in_registers(tmp_path, dtype, layout, reset_after, backwar
         "BFLOAT16": int(dtype == "bfloat16"),
         "BATCH_MAJOR": 1,
         "KEEP_GATES": 1 - backward,
-        "STARTS": 1,
-        "SCALE": 0,
-        "ZONEOUT": 0,
-        "EXISTS": 1,
-        "KEEPS": 1 - backward,
+        "HAS_RESTART": 1,
+        "HAS_DROPOUT_MASK": 0,
+        "HAS_ZONEOUT_RATE": 0,
+        "HAS_VALID": 1,
+        "HAS_ZONEOUT_MASK": 1 - backward,
     }
     (tmp_path / "gru.ptx").write_text(nvrtc.compile_to_ptx(definitions))
     command = [ptxas, "-arch=sm_90", "-v", "gru.ptx", "-o", os.devnull]

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 import grujax
 from grujax import implementations
 from grujax.implementations import newton
-from grujax.implementations.newton.linear_recurrence import carry_over, solve_recurrence
+from grujax.implementations.gates import project_steps
+from grujax.implementations.newton import rules
+from grujax.implementations.newton.linear_recurrence import make_carry_fn, solve_recurrence
 from grujax.implementations.newton.steps import (
     dense_jacobians,
     diagonal_jacobians,
-    project_inputs,
     take_steps,
 )
-from grujax.implementations.types import Masks
+from grujax.implementations.types import RecurrenceArgs, StepMasks
 from tests.helpers import (
     Case,
     Draw,
@@ -191,7 +192,7 @@ def test_a_network_in_chaos_falls_back_and_gives_what_the_scan_gives():
 
 
 def test_gradients_without_a_certificate_are_those_of_the_scan(monkeypatch):
-    monkeypatch.setattr(newton, "MAX_ITERATIONS", 2)
+    monkeypatch.setattr(rules, "MAX_ITERATIONS", 2)
     inputs = inputs_of(Case("chaos", steps=40), dtype="float32")
 
     def gradients(implementation):
@@ -241,7 +242,7 @@ def fallbacks(monkeypatch):
         return counted
 
     for name in ("forward_pass", "backward_pass"):
-        monkeypatch.setattr(newton.scan, name, count(getattr(newton.scan, name)))
+        monkeypatch.setattr(rules.scan, name, count(getattr(rules.scan, name)))
     return runs
 
 
@@ -350,16 +351,18 @@ def test_it_is_never_chosen_unasked():
 def test_jacobians_are_those_of_autodiff(x64, special, reset_after):
     inputs = inputs_of(Case("jacobians", steps=4, batch=(2,)), reset_after)
     draw = Draw("masks of jacobians")
-    masks = Masks()
+    masks = StepMasks()
     if special:
-        masks = Masks(
-            exists=jnp.array([[True, True]] * 3 + [[True, False]]),
-            keeps=draw.bools(4, 2, 5),
-            zoneout=jnp.float64(0.3),
-            scale=jnp.asarray(draw.bools(2, 5) / 0.6),
+        masks = StepMasks(
+            valid=jnp.array([[True, True]] * 3 + [[True, False]]),
+            zoneout_mask=draw.bools(4, 2, 5),
+            zoneout_rate=jnp.float64(0.3),
+            recurrent_dropout_mask=jnp.asarray(draw.bools(2, 5) / 0.6),
         )
     before = jnp.asarray(draw.normal(4, 2, 5))
-    projected = project_inputs(jax.tree.map(jnp.asarray, inputs.params), inputs.xs, masks)
+    params = jax.tree.map(jnp.asarray, inputs.params)
+    h = before[0]
+    projected = project_steps(RecurrenceArgs(params, inputs.xs, h, h, masks))
 
     def after(before):
         return take_steps(inputs.params, projected, masks, before)
@@ -387,12 +390,12 @@ def test_a_linear_recurrence_is_that_of_a_loop(x64, reverse, steps):
         assert_close(solve(factors, terms), want, "float64")
 
 
-@given(keeps=st.lists(st.booleans(), min_size=24, max_size=24))
-def test_kept_states_are_copied_bit_for_bit(keeps):
+@given(keep=st.lists(st.booleans(), min_size=24, max_size=24))
+def test_kept_states_are_copied_bit_for_bit(keep):
     draw = Draw("copied", "float32")
     states, start = draw.normal(8, 1, 3), draw.normal(1, 3)
-    keeps = np.reshape(keeps, (8, 1, 3))
+    keep = np.reshape(keep, (8, 1, 3))
     h, want = start, np.zeros_like(states)
     for t in range(8):
-        h = want[t] = np.where(keeps[t], h, states[t])
-    assert_equal(carry_over(keeps, start)(states), want)
+        h = want[t] = np.where(keep[t], h, states[t])
+    assert_equal(make_carry_fn(keep, start)(states), want)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import grujax
-from grujax.implementations.scan.chunks import cut_time
+from grujax.implementations.scan.chunks import split_time
 from tests.helpers import Case, Draw, assert_close, inputs_of, outputs_and_gradients
 
 
@@ -14,18 +14,18 @@ from tests.helpers import Case, Draw, assert_close, inputs_of, outputs_and_gradi
 @pytest.mark.parametrize(
     ("steps", "batch"), [(1, 1), (16, 4), (17, 4), (31, 1), (33, 300), (784, 64), (2048, 1)]
 )
-def test_chunks_cover_every_step_once_in_the_order_of_the_walk(steps, batch, reverse):
-    chunks = cut_time(steps, batch, reverse)
-    walked = []
+def test_chunks_visit_every_step_once_in_order(steps, batch, reverse):
+    chunks = split_time(steps, batch, reverse)
+    visited = []
     for index in range(chunks.number):
         begin = int(chunks.begin(jnp.int32(index)))
         assert 0 <= begin <= steps - chunks.length
-        takes_part = chunks.takes_part(jnp.int32(index))
+        active = chunks.active_mask(jnp.int32(index))
         times = np.arange(begin, begin + chunks.length)
-        if takes_part is not None:
-            times = times[np.asarray(takes_part)[:, 0]]
-        walked.extend(times[::-1] if reverse else times)
-    assert walked == list(range(steps)[::-1] if reverse else range(steps))
+        if active is not None:
+            times = times[np.asarray(active)[:, 0]]
+        visited.extend(times[::-1] if reverse else times)
+    assert visited == list(range(steps)[::-1] if reverse else range(steps))
 
 
 @pytest.mark.parametrize("reset_after", [True, False])

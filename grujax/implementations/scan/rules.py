@@ -1,0 +1,66 @@
+"""The recurrence in pure JAX with a hand-derived gradient: what runs where no kernel does.
+
+Gradient. With λ = ∂L/∂h' complete, h the state before the step and c = h·Whn + bhn, the chain rule
+through h' = z∘h + (1 − z)∘n gives the gradients of the gates' pre-activations, for
+reset_after=True:
+
+    δn = λ ∘ (1 − z) ∘ (1 − n²)             δc = δn ∘ r
+    δz = λ ∘ (h − n) ∘ z ∘ (1 − z)          δr = δc ∘ c ∘ (1 − r)
+    ∂L/∂h = λ ∘ z + [δr δz δc]·[Whr Whz Whn]ᵀ
+
+Every factor of λ is known before the backward pass begins. Its sequential part thus is one matmul
+and a few products per step. The gradients of the weights, biases and inputs are matmuls over a
+whole chunk afterwards:
+
+    ∂L/∂Wx = xᵀ·[δr δz δn]     ∂L/∂Wh = hᵀ·[δr δz δc]     ∂L/∂x = [δr δz δn]·Wxᵀ
+
+For reset_after=False the candidate has its own matmul, q = δn·Whnᵀ:
+
+    δr = q ∘ h ∘ r ∘ (1 − r)                ∂L/∂h = λ ∘ z + q ∘ r + [δr δz]·[Whr Whz]ᵀ
+    ∂L/∂Whn = (r ∘ h)ᵀ·δn
+
+With recurrent dropout the gates see s = m∘h instead of h: s replaces h in the products with Wh and
+in c, and the gradients that these products send back are multiplied by m. Zoneout's expectation
+replaces z by u = z + p(1 − z) in h', in 1 − z and in λ ∘ z, and multiplies δz by ∂u/∂z = 1 − p.
+
+Memory, in numbers, besides inputs, outputs and parameters:
+
+    from forward to backward        nothing (`hs` is an output), or 4·T·B·H for the gates
+    while a pass runs               about 12·K·B·H, for one chunk of K steps
+
+`grujax.implementations.vjp.keeps_gates` decides whether the gates are saved or recomputed, chunk by
+chunk. Autodiff of a scan saves about 10·T·B·H.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from jax import Array
+
+from grujax.implementations import vjp
+from grujax.implementations.batching import sequential_vmap_on_cpu
+from grujax.implementations.scan.backward import backward
+from grujax.implementations.scan.forward import forward
+from grujax.implementations.types import Outputs, Primals, RecurrenceArgs, Residuals
+
+_FORWARD = {
+    keep_gates: sequential_vmap_on_cpu(
+        partial(forward, keep_gates=keep_gates), lambda args: args.params
+    )
+    for keep_gates in (False, True)
+}
+_BACKWARD = sequential_vmap_on_cpu(backward, lambda residuals, *_: residuals.args.params)
+
+
+def forward_pass(args: RecurrenceArgs, keep_gates: bool) -> Outputs:
+    """`h_last [B, H]`, `hs [T, B, H]` and the gates or None, for one batch axis."""
+    return _FORWARD[keep_gates](args)
+
+
+def backward_pass(residuals: Residuals, d_last: Array, d_hs: Array) -> Primals:
+    """The gradient of the primals from those of `h_last [B, H]` and `hs [T, B, H]`."""
+    return _BACKWARD(residuals, d_last, d_hs)
+
+
+run = partial(vjp.run, vjp.VJPRules(forward_pass, backward_pass))
