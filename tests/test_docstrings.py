@@ -9,8 +9,8 @@ import pytest
 
 import grujax
 
-# A shape with a named axis, such as `[B, H]`, `[..., 2H]` or `[trials]`; or "any shape", or "takes no array".
-SHAPE = re.compile(r"""(?<!\w)\[[^]'"=]*[A-Za-z][^]'"=]*\]|\b(no arrays?|any shape)\b""")
+# A shape, such as `[B, H]`, `[..., 2H]`, `[trials]`, or `[]` of a number; or a statement about it.
+SHAPE = re.compile(r"""(?<!\w)\[([^]'"=]*[A-Za-z][^]'"=]*)?\]|\b(no arrays?|any shape)\b""")
 
 
 def public_modules() -> list[ModuleType]:
@@ -46,9 +46,17 @@ def public_methods(cls: type) -> dict[str, Any]:
     }
 
 
+def states_shapes(docstring: str) -> bool:
+    """Whether it states them itself, or names a public class that does, such as `GRUParams`."""
+    named = (CLASSES.get(word, "") for word in re.findall(r"`(\w+)`", docstring))
+    return any(SHAPE.search(text) for text in (docstring, *named))
+
+
 NAMES = public_names()
 FUNCTIONS = [name for name, thing in NAMES.items() if inspect.isroutine(thing)]
-CLASSES = [name for name, thing in NAMES.items() if inspect.isclass(thing)]
+CLASSES = {
+    thing.__name__: thing.__doc__ or "" for thing in NAMES.values() if inspect.isclass(thing)
+}
 
 
 @pytest.mark.parametrize("module", public_modules(), ids=lambda module: module.__name__)
@@ -67,11 +75,11 @@ def test_a_public_name_has_a_docstring(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_public_function_states_shapes_and_has_an_example(name):
     docstring = NAMES[name].__doc__
-    assert SHAPE.search(docstring), "neither a shape, such as `[B, H]`, nor 'takes no array'"
+    assert states_shapes(docstring), "neither a shape, such as `[B, H]`, nor 'takes no array'"
     assert ">>> " in docstring, "no example"
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", [name for name in NAMES if inspect.isclass(NAMES[name])])
 def test_the_public_methods_of_a_class_have_docstrings(name):
     for method, member in public_methods(NAMES[name]).items():
         assert member.__doc__, f"{name}.{method}"
