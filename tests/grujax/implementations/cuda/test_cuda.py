@@ -134,7 +134,7 @@ def in_tier(case: str):
 
 
 @needs_compiler
-@pytest.mark.parametrize("case", map(in_tier, CASES))
+@pytest.mark.parametrize("case", [in_tier(case) for case in CASES])
 def test_the_emulated_kernel_agrees_with_plain(emulated, case):
     run, dtype, units, multiprocessors, options = CASES[case]
     emulated(multiprocessors)

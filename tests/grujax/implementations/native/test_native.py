@@ -107,9 +107,16 @@ def pair_gradients(implementation, options):
     return jax.jit(jax.grad(lambda *a: pair_loss(*a, implementation, options), argnums=(0, 1, 2)))
 
 
-@pytest.mark.parametrize("options", PAIR_OPTIONS.values(), ids=PAIR_OPTIONS)
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_both_directions_are_one_call_and_agree_with_plain(options, reset_after):
+@pytest.mark.parametrize(
+    ("name", "reset_after"),
+    [
+        pytest.param(name, after, marks=() if name in ("plain", "everything") else pytest.mark.slow)
+        for name in PAIR_OPTIONS
+        for after in (True, False)
+    ],
+)
+def test_both_directions_are_one_call_and_agree_with_plain(name, reset_after):
+    options = PAIR_OPTIONS[name]
     arguments = pair_of(reset_after)
     got = pair_gradients("native", options)
     text = got.lower(*arguments).as_text()
@@ -127,7 +134,9 @@ def test_directions_that_cannot_share_a_call_use_two(options):
     assert_close(got(*arguments), pair_gradients("plain", options)(*arguments), "float32")
 
 
-@pytest.mark.parametrize("axes", [(0, None, None), (None, 1, None), (0, 0, 0)])
+@pytest.mark.parametrize(
+    "axes", [(0, None, None), (None, 1, None), pytest.param((0, 0, 0), marks=pytest.mark.slow)]
+)
 def test_both_directions_under_vmap_are_one_call(axes):
     params, xs, h0 = pair_of()
     many = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, leaf / 2]), params)
@@ -147,6 +156,7 @@ def test_both_directions_under_vmap_are_one_call(axes):
     assert_close(mapped("native")(*arguments), mapped("plain")(*arguments), "float32")
 
 
+@pytest.mark.slow
 def test_both_directions_have_second_derivatives_and_export():
     options = PAIR_OPTIONS["everything"]
 
@@ -338,6 +348,7 @@ check(jax.jit(step)(params, xs))
     run_python(code)
 
 
+@pytest.mark.slow
 def test_a_new_process_runs_a_program_from_the_compilation_cache(tmp_path):
     code = """
 import sys, jax
@@ -353,6 +364,7 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     assert {path.name for path in tmp_path.iterdir() if "atime" not in path.name} <= written
 
 
+@pytest.mark.slow
 def test_forked_workers_load_the_kernel():
     code = """
 import os
