@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from experiments.common.command import InputError
 from experiments.vision.digits import SIDE
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")  # of image files; besides them .npy
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")  # of image files; .npy files are read too
 LONGER_SIDE = 20  # pixels of a digit in MNIST
 MIN_CONTRAST = 0.05  # between ink and paper; black on white is 1
 INK_THRESHOLD = 0.3  # relative to the darkest ink; anything fainter is paper, or a shadow on it

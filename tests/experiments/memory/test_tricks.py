@@ -1,5 +1,7 @@
 """Each trick changes the parameters that it names, and no others."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +15,10 @@ every_cell = pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 CARRY_GATE = 1  # its row, in both the GRU's and the LSTM's biases
 
 
-def init(cell: str, trick: str):
-    return init_cell(cell, TRICKS[trick], I, H, T, jax.random.key(1))
+@cache
+def init(cell: str, trick: str, hidden_size: int = H):
+    draw = partial(init_cell, cell, TRICKS[trick], I, hidden_size, T)
+    return jax.jit(draw)(jax.random.key(1))
 
 
 def biases(cell: str, params) -> np.ndarray:
@@ -24,7 +28,7 @@ def biases(cell: str, params) -> np.ndarray:
 @every_cell
 def test_plain_draws_normal_matrices_without_biases(cell):
     assert not biases(cell, init(cell, "plain")).any()
-    large = init_cell(cell, TRICKS["plain"], I, 100, T, jax.random.key(0))
+    large = init(cell, "plain", hidden_size=100)
     np.testing.assert_allclose(np.std(large.w_h), 0.1, rtol=0.05)  # at least 10,000 draws
 
 

@@ -7,10 +7,12 @@ import pytest
 from experiments.training_difficulty import copy_memory
 from experiments.training_difficulty.copy_memory import BLANK, MARK
 
+draw = jax.jit(copy_memory.draw_batch, static_argnums=(1, 2, 3))
+
 
 @pytest.mark.parametrize(("delay", "num_symbols"), [(0, 1), (1, 3), (20, 10)])
 def test_symbols_then_blanks_then_the_marker(delay, num_symbols):
-    xs, targets = copy_memory.draw_batch(jax.random.key(0), delay, num_symbols, 200)
+    xs, targets = draw(jax.random.key(0), delay, num_symbols, 200)
     steps = copy_memory.num_steps(delay, num_symbols)
     assert xs.shape == (steps, 200, copy_memory.INPUT_SIZE)
     np.testing.assert_array_equal(xs.sum(-1), 1)
@@ -24,7 +26,7 @@ def test_symbols_then_blanks_then_the_marker(delay, num_symbols):
 
 
 def test_symbols_are_equally_frequent():
-    _, targets = copy_memory.draw_batch(jax.random.key(0), 3, 10, 2000)
+    _, targets = draw(jax.random.key(0), 3, 10, 2000)
     shares = np.bincount(np.ravel(targets), minlength=copy_memory.ALPHABET) / targets.size
     assert len(shares) == copy_memory.ALPHABET
     np.testing.assert_allclose(shares, 1 / 8, atol=0.01)  # 20,000 draws: 4 standard deviations

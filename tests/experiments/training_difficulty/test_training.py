@@ -3,12 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from experiments.memory.tricks import TRICKS, Trick
+from experiments.memory.tricks import Trick
 from experiments.training_difficulty import tasks, training
 
-SIZES = {"parameters": 40, "learning_rate": 1e-2, "batch_size": 4}
+CAP, EVERY = 400, 20
 
 
 def easy_task(solved: float) -> tasks.Task:
@@ -24,43 +23,53 @@ def easy_task(solved: float) -> tasks.Task:
     )
 
 
-def train(task, trick=TRICKS["plain"], cap=400, seed=0, **sizes):
-    sizes = SIZES | sizes
-    key = jax.random.key(seed)
-    return training.train(key, task, "gru", trick, cap=cap, every=20, **sizes)
+@jax.jit
+def train_jitted(seed, solved, max_gradient_norm, learning_rate):
+    return training.train(
+        jax.random.key(seed),
+        easy_task(solved),
+        "gru",
+        Trick(max_gradient_norm=max_gradient_norm),
+        parameters=40,
+        learning_rate=learning_rate,
+        batch_size=4,
+        cap=CAP,
+        every=EVERY,
+    )
 
 
-@pytest.mark.slow
+def train(solved=0.0, max_gradient_norm=np.inf, learning_rate=1e-2, seed=0):
+    return train_jitted(seed, solved, max_gradient_norm, learning_rate)
+
+
 def test_training_ends_when_its_task_is_solved():
-    metrics = train(easy_task(0.5))
-    errors, index = np.asarray(metrics["errors"]), int(metrics["updates"]) // 20
-    assert 0 < index < 20
+    metrics = train(solved=0.5)
+    errors, index = np.asarray(metrics["errors"]), int(metrics["updates"]) // EVERY
+    assert 0 < index < CAP // EVERY
     assert metrics["solved"] == 1
     assert np.all(errors[: index - 1] >= 0.5)
     assert np.all(errors[index - 1 :] == metrics["error"])
     assert metrics["error"] < 0.5
     np.testing.assert_allclose(metrics["learned"], 1 - errors.clip(max=1).mean(), rtol=1e-5)
-    never = train(easy_task(0.0), cap=60)
-    assert (never["solved"], never["updates"]) == (0, 60)
-    assert len(np.unique(never["errors"])) == 3
+    never = train(solved=0.0)
+    assert (never["solved"], never["updates"]) == (0, CAP)
+    assert len(np.unique(never["errors"])) == CAP // EVERY
 
 
-@pytest.mark.slow
 def test_equal_seeds_start_alike_and_a_loose_clip_changes_nothing():
-    task = easy_task(0.0)
-    plain = train(task, cap=40)
-    assert np.array_equal(plain["errors"], train(task, Trick(max_gradient_norm=1e6), 40)["errors"])
-    clipped = train(task, Trick(max_gradient_norm=1e-3), cap=40)
+    plain = train()
+    assert np.array_equal(plain["errors"], train(max_gradient_norm=1e6)["errors"])
+    clipped = train(max_gradient_norm=1e-3)
     assert np.any(clipped["errors"] != plain["errors"])
     np.testing.assert_array_equal(clipped["flow_before"], plain["flow_before"])
     assert plain["flow_before"].shape == (3,)
     assert plain["flow_before"][0] == plain["flow_after"][0] == 1
     assert np.any(plain["flow_before"] != plain["flow_after"])
-    assert np.any(train(task, cap=40, seed=1)["errors"] != plain["errors"])
+    assert np.any(train(seed=1)["errors"] != plain["errors"])
 
 
 def test_a_diverged_training_ends_and_has_learned_nothing():
-    metrics = train(easy_task(0.0), learning_rate=jnp.inf)
+    metrics = train(learning_rate=jnp.inf)
     assert np.isnan(metrics["error"])
-    assert metrics["updates"] == 20
+    assert metrics["updates"] == EVERY
     assert (metrics["solved"], metrics["learned"]) == (0, 0)
