@@ -1,6 +1,6 @@
-"""The former name of `experiments.summarization`."""
+"""The former name of `experiments.summarization`, still usable as a command."""
 
-from experiments.summarization.__main__ import cli
+from experiments.summarization.train import cli
 
 if __name__ == "__main__":
     cli()

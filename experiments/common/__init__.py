@@ -1,1 +1,1 @@
-"""What three experiments or more use: the Optax loop, data, reports, the command line."""
+"""Code that three or more experiments share: training loop, data, reports, command line."""

@@ -1,4 +1,4 @@
-"""Recurrent cells by name, so that an experiment swaps them by a word in its settings."""
+"""Recurrent cells by name, so that one word in the settings selects the cell."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -18,24 +18,24 @@ Run = Callable[..., tuple[Any, Any]]
 
 
 class Cell(NamedTuple):
-    """What an experiment needs to know of a recurrent cell."""
+    """The functions of a recurrent cell."""
 
     init: Callable[[Array, int, int], Any]  # (key, I, H) -> params
     step: Callable[[Any, Any, Array], Any]  # (params, state, x [B, I]) -> state
     initial_state: Callable[[tuple[int, ...], DTypeLike], Any]  # ((*B, H), dtype) -> zeros
     output: Callable[[Any], Array]  # state -> [B, H]
-    run: Run  # over time
+    run: Run  # over all steps
 
 
 def _cell(init: Any, step: Any, run: Run | None = None) -> Cell:
-    """A cell whose state is its output; `run` where there is a faster way than `scan_cell`."""
+    """A cell whose state is its output; `run` defaults to `scan_cell` over `step`."""
     return Cell(init, step, jnp.zeros, lambda h: h, run or partial(grujax.scan_cell, step))
 
 
 CELLS = {
     "gru": _cell(grujax.init_gru, grujax.gru_cell, grujax.gru),
     "lstm": _cell(baselines.init_lstm, baselines.lstm_cell)._replace(
-        initial_state=lambda *of: baselines.LSTMState(h=jnp.zeros(*of), c=jnp.zeros(*of)),
+        initial_state=lambda *args: baselines.LSTMState(h=jnp.zeros(*args), c=jnp.zeros(*args)),
         output=lambda state: state.h,
     ),
     "rnn": _cell(baselines.init_rnn, baselines.rnn_cell),
@@ -54,16 +54,16 @@ def run_cell(
     resets: Array | None = None,
     reverse: bool = False,
 ) -> tuple[Any, Array]:
-    """Runs a cell over time, the fast way where it has one.
+    """Runs a cell over a sequence with its fastest implementation.
 
     Args:
       name: one of CELLS.
-      params: the cell's, for input size I and hidden size H.
+      params: the cell's parameters, for input size I and hidden size H.
       xs: [T, B, I].
-      state0: the initial state, as the cell's `initial_state` makes it; zeros if None.
+      state0: the initial state, with the structure of the cell's `initial_state`; zeros if None.
       lengths, resets, reverse: see `grujax.gru`.
 
-    Returns: (state_last, outputs [T, B, H]); what the padding holds is zero.
+    Returns: (state_last, outputs [T, B, H]); outputs in the padding are zero.
     """
     cell = CELLS[name]
     if state0 is None:
@@ -76,7 +76,7 @@ def run_cell(
 
 
 def hidden_size_for(name: str, input_size: int, parameters: int) -> int:
-    """The hidden size at which a cell's number of parameters is closest to `parameters`."""
+    """The hidden size that brings a cell's number of parameters closest to `parameters`."""
 
     def count(hidden_size: int) -> int:
         init = partial(CELLS[name].init, input_size=input_size, hidden_size=hidden_size)
@@ -86,8 +86,8 @@ def hidden_size_for(name: str, input_size: int, parameters: int) -> int:
 
 
 def closest_size(count: Callable[[int], int], parameters: int) -> int:
-    """The hidden size at which `count`, a model's growing number of parameters, is closest."""
-    # No model has fewer parameters than units.
+    """The hidden size whose `count`, an increasing function, is closest to `parameters`."""
+    # A model has at least as many parameters as units, so this range holds the answer.
     larger = 1 + bisect_left(range(1, parameters + 1), parameters, key=count)
     candidates = (max(larger - 1, 1), larger)
     return min(candidates, key=lambda size: abs(count(size) - parameters))

@@ -18,20 +18,21 @@ from experiments.common.training.processes import (
     LostProcessError,
     Processes,
     ScaleError,
+    exit_immediately,
     is_writer,
-    leave,
-    silent_unless_writer,
+    silence_non_writers,
 )
-from experiments.common.training.scale import Scale, using
+from experiments.common.training.scale import Scale, use_scale
 
 Command = TypeVar("Command")
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message says why."""
+    """The user's input cannot be used; the message says why."""
 
 
-MENDABLE = (
+# Errors that the user can fix: printed without a traceback.
+USER_ERRORS = (
     DataError,
     FileNotFoundError,
     InputError,
@@ -51,68 +52,78 @@ def run_command(
 ) -> None:
     """Reads `command`, a dataclass, from the command line and calls `main` with it.
 
-    Errors that the user can mend are printed without a traceback, with exit status 1. Ctrl-C ends
+    Errors that the user can fix are printed without a traceback, with exit status 1. Ctrl-C exits
     with status 130.
 
     Args:
       main: the experiment.
       command: its flags.
-      description: what `--help` says.
-      trains: add the flags of `Scale`, which `loop.run` obeys. `command` has a path `out` then.
-      sweeps: add the flags of `Processes`, for a sweep over several. The same holds.
+      description: the text of `--help`.
+      trains: adds the flags of `Scale`, which `loop.run` obeys. Requires a path `command.out`.
+      sweeps: adds the flags of `Processes`, for a sweep over several processes.
     """
     scale = Scale if trains else Processes if sweeps else None
+    options = {"prog": program_name(main), "description": description}
     try:
         if scale is None:
-            main(tyro.cli(command, description=description))
+            main(tyro.cli(command, **options))
         else:
-            _run_scaled(main, *_read(command, scale, description))
-    except MENDABLE as error:
-        _end(f"error: {error}")
+            _run_scaled(main, *_parse_both(command, scale, options))
+    except USER_ERRORS as error:
+        _exit(f"error: {error}")
     except KeyboardInterrupt:
-        _end(130)
+        _exit(130)
     except Exception:
         if not jax.distributed.is_initialized():
             raise
         traceback.print_exc()
-        _end(1)
+        _exit(1)
 
 
-def _read(command: type, scale: type[Processes], description: str | None) -> tuple[Any, Any]:
-    """Both from one command line."""
+def program_name(main: Callable[..., Any]) -> str | None:
+    """The command as the user types it, "python -m experiments.NAME"; None outside a package."""
+    if not main.__module__.startswith("experiments."):
+        return None
+    return "python -m " + ".".join(main.__module__.split(".")[:2])
+
+
+def _parse_both(
+    command: type, scale: type[Processes], options: dict[str, Any]
+) -> tuple[Any, Processes]:
+    """Reads both dataclasses from one command line."""
     flat = tyro.conf.OmitArgPrefixes
     fields = [
         ("command", flat[command], field(default_factory=command)),
         ("scale", flat[scale], field(default_factory=scale)),
     ]
-    both = tyro.cli(make_dataclass("Both", fields), description=description)
+    both = tyro.cli(make_dataclass("Both", fields), **options)
     return both.command, both.scale
 
 
-def _run_scaled(main: Callable[[Any], None], command: Any, scale: Any) -> None:
+def _run_scaled(main: Callable[[Any], None], command: Any, scale: Processes) -> None:
     scale.prepare()
-    with silent_unless_writer():
+    with silence_non_writers():
         if isinstance(scale, Scale):
-            with using(scale), _place_to_write(command.out) as out:
+            with use_scale(scale), _output_directory(command.out) as out:
                 main(replace(command, out=out))
         else:
             main(command)
 
 
 @contextmanager
-def _place_to_write(out: Path) -> Iterator[Path]:
-    """Where reports go: of processes that do not write, nowhere."""
+def _output_directory(out: Path) -> Iterator[Path]:
+    """The directory for reports; processes that do not write get a temporary one."""
     if is_writer():
         yield out
         return
-    with TemporaryDirectory() as nowhere:
-        yield Path(nowhere)
+    with TemporaryDirectory() as temporary:
+        yield Path(temporary)
 
 
-def _end(status: int | str) -> NoReturn:
-    """As `sys.exit`, but does not wait for the other processes to end."""
+def _exit(status: int | str) -> NoReturn:
+    """Like `sys.exit`, but does not wait for the other processes to end."""
     if jax.distributed.is_initialized():
         if isinstance(status, str):
             print(status, file=sys.stderr)
-        leave(1 if isinstance(status, str) else status)
+        exit_immediately(1 if isinstance(status, str) else status)
     sys.exit(status)

@@ -1,8 +1,8 @@
-"""A network that reads a story and a question: GRUs for the sentences, episodes of attention.
+"""A network that reads a story and a question: GRUs for the sentences, episodic attention.
 
-The episodic memory is that of dynamic memory networks (Kumar et al. 2016,
-https://arxiv.org/abs/1506.07285); the layer that gives sentences their context, and what attention
-looks at, follow Xiong et al. 2016, https://arxiv.org/abs/1603.01417.
+The episodic memory follows dynamic memory networks (Kumar et al. 2016,
+https://arxiv.org/abs/1506.07285); the fusion layer and the attention features follow Xiong et al.
+2016, https://arxiv.org/abs/1603.01417.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ def tokens(sentence: str) -> list[str]:
 
 
 def encode(questions: Sequence[Question], words: list[str]) -> dict[str, np.ndarray]:
-    """Turns N questions into arrays, of a vocabulary `words` in the order of its ids.
+    """Converts N questions to arrays; `words` is the vocabulary in the order of its ids.
 
     S is the number of sentences of the longest story.
 
-    Returns: "story" int32 [N, S, W] and "question" int32 [N, Q], the words' ids, with "story_words"
-    [N, S] and "question_words" [N], how many, and "story_sentences" [N].
+    Returns: the word ids "story" int32 [N, S, W] and "question" int32 [N, Q], their counts
+    "story_words" [N, S] and "question_words" [N], and "story_sentences" [N].
     """
     ids = {word: number for number, word in enumerate(words, start=UNKNOWN + 1)}
     asked = [[ids.get(word, UNKNOWN) for word in tokens(q.question)] for q in questions]
@@ -49,24 +49,24 @@ def encode(questions: Sequence[Question], words: list[str]) -> dict[str, np.ndar
 
 
 def latest_relevant(energy: Array) -> Array:
-    """Attention [..., S] that prefers the latest of the relevant sentences, of energies [..., S].
+    """Attention weights [..., S] that prefer the latest relevant sentence, from energies [..., S].
 
-    With the relevance g = σ(energy) the weight of sentence i is gᵢ times the product of 1 − gⱼ over
-    the sentences j behind it: what is left of sentence i in the last state of a GRU that walks over
-    the sentences with 1 − g as its update gate.
+    With the relevance g = σ(energy), the weight of sentence i is gᵢ times the product of 1 − gⱼ
+    over the later sentences j. It is the contribution of sentence i to the last state of a GRU that
+    reads the sentences with the update gate 1 − g.
     """
     forgotten = jax.lax.cumsum(nn.log_sigmoid(-energy), energy.ndim - 1, reverse=True)
     return jnp.exp(nn.log_sigmoid(energy) + forgotten - nn.log_sigmoid(-energy))
 
 
 class Reader(nn.Module):
-    """Sentences and question to vectors, the story's context, episodes of attention, an answer.
+    """Encodes sentences and question, adds context, attends in several passes, and answers.
 
     Attributes:
-      num_words, num_answers: the sizes of the vocabulary and of the answers.
-      features: the size of words, sentences and the memory.
-      passes: how often it goes over the story.
-      dropout: the rate, of the sentences' vectors and of the last memory.
+      num_words, num_answers: the size of the vocabulary, and the number of possible answers.
+      features: the size of word vectors, sentence vectors and memory.
+      passes: attention passes over the story.
+      dropout: the dropout rate of the sentence vectors and of the last memory.
     """
 
     num_words: int
@@ -77,7 +77,7 @@ class Reader(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: dict[str, Array], train: bool) -> tuple[Array, Array]:
-        """inputs as `encode` makes them. Returns: logits [B, A], attention [B, passes, S]."""
+        """inputs: from `encode`. Returns: logits [B, A], attention [B, passes, S]."""
         size, drop = self.features, nn.Dropout(self.dropout)
         embed = nn.Embed(self.num_words + 2, size)
         read = GRU(size)
@@ -86,19 +86,19 @@ class Reader(nn.Module):
         length = inputs["story_sentences"]
         fuse = BidirectionalGRU(size, merge="sum")
         facts = sentences + fuse(drop(sentences, not train), lengths=length)[1]
-        exists = jnp.arange(facts.shape[1]) < length[:, None]
+        valid = jnp.arange(facts.shape[1]) < length[:, None]
 
         memory, attention = question, []
         weights = jnp.zeros(facts.shape[:2])
         for _ in range(self.passes):
             guides = question[:, None], memory[:, None]
-            alike = [x for a in guides for x in (facts * a, jnp.abs(facts - a))]
-            later = jnp.cumsum(weights, axis=1)  # 0 before what was looked at last, 1 behind it
-            alike.append(jnp.stack([weights, later], -1))
-            energy = nn.Dense(1)(nn.tanh(nn.Dense(size)(jnp.concatenate(alike, -1))))[..., 0]
-            weights = latest_relevant(jnp.where(exists, energy, -1e9))
-            found = jnp.einsum("bs,bsh->bh", weights, facts)
-            memory = nn.relu(nn.Dense(size)(jnp.concatenate([memory, found, question], -1)))
+            features = [x for a in guides for x in (facts * a, jnp.abs(facts - a))]
+            is_later = jnp.cumsum(weights, axis=1)  # 0 before the last attended sentence, 1 after
+            features.append(jnp.stack([weights, is_later], -1))
+            energy = nn.Dense(1)(nn.tanh(nn.Dense(size)(jnp.concatenate(features, -1))))[..., 0]
+            weights = latest_relevant(jnp.where(valid, energy, -1e9))
+            context = jnp.einsum("bs,bsh->bh", weights, facts)
+            memory = nn.relu(nn.Dense(size)(jnp.concatenate([memory, context, question], -1)))
             attention.append(weights)
         answer = jnp.concatenate([drop(memory, not train), question], -1)
         return nn.Dense(self.num_answers)(answer), jnp.stack(attention, 1)

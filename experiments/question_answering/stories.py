@@ -1,8 +1,8 @@
-"""Stories of people who move and carry things, and questions about them: generated, from a seed.
+"""Generates stories of people who move and carry things, and questions about them, from a seed.
 
-The six tasks and their words follow the bAbI tasks 1, 2, 3, 6, 7 and 8 (Weston et al. 2015,
-https://arxiv.org/abs/1502.05698); the generator is our own. A question comes with the sentences
-that it takes to answer it, which no model is shown in training.
+The six tasks and their vocabulary follow the bAbI tasks 1, 2, 3, 6, 7 and 8 (Weston et al. 2015,
+https://arxiv.org/abs/1502.05698); the generator is new. Each question comes with its supporting
+sentences, which no model sees in training.
 """
 
 import random
@@ -22,25 +22,25 @@ ANSWERS = (*PLACES, "yes", "no", *NUMBERS, "nothing", *LISTS)
 
 
 class Question(NamedTuple):
-    """A story, and a question about it."""
+    """A story and a question about it."""
 
     task: str  # one of TASKS
     story: tuple[str, ...]  # S sentences
     question: str
-    answer: str  # one word, or several with "and" between them
-    support: tuple[int, ...]  # the sentences that decide it, in order
+    answer: str  # one word, or several joined by "and"
+    support: tuple[int, ...]  # the indices of the sentences that decide it, in order
 
 
 class _World:
-    """What is where, while a story is told; every fact with the sentences that it rests on."""
+    """The state of the world during a story; every fact with its supporting sentences."""
 
     def __init__(self, rng: random.Random):
         self.rng = rng
         self.story: list[str] = []
-        self.place: dict[str, tuple[str, int]] = {}  # of each person, and the sentence
+        self.place: dict[str, tuple[str, int]] = {}  # of each person, with the sentence
         self.held: dict[str, dict[str, int]] = {person: {} for person in PEOPLE}
-        self.handled: dict[str, list[int]] = {person: [] for person in PEOPLE}  # took or dropped
-        # The places of each object one after the other, each with its sentences.
+        self.handled: dict[str, list[int]] = {person: [] for person in PEOPLE}  # sentences
+        # The successive places of each object, each with its sentences.
         self.path: dict[str, list[tuple[str, tuple[int, ...]]]] = {name: [] for name in OBJECTS}
 
     def tell(self, num_sentences: int, with_objects: bool) -> None:
@@ -67,7 +67,7 @@ class _World:
             self.path[thing].append((place, (taken, now)))
 
     def _in_reach(self, person: str) -> list[str]:
-        """Objects where the person is, or that nobody has touched yet."""
+        """Objects at the person's place, and those that nobody has touched yet."""
         if person not in self.place:
             return []
         held = {thing for things in self.held.values() for thing in things}
@@ -91,7 +91,7 @@ class _World:
         self.path[thing][-1] = place, (moved, now)
 
 
-# What a task asks of a world: (question, answer, support); None where it has nothing to ask.
+# (question, answer, support) about a world; None if the task has no question about it.
 _Asked = tuple[str, str, tuple[int, ...]]
 
 
@@ -135,7 +135,7 @@ def _is_person_in(world: _World) -> _Asked | None:
 
 
 def _who_holds(world: _World) -> tuple[str, list[str], tuple[int, ...]] | None:
-    """A person who has handled something, with what they hold now."""
+    """A person who has taken something, the things they hold now, and the support."""
     people = [person for person in PEOPLE if world.handled[person]]
     if not people:
         return None
@@ -159,7 +159,7 @@ def _what_holds(world: _World) -> _Asked | None:
 
 class _Task(NamedTuple):
     ask: Callable[[_World], _Asked | None]
-    sentences: tuple[int, int]  # the least and the most of a story
+    sentences: tuple[int, int]  # the minimum and maximum length of a story
     with_objects: bool
 
 
@@ -175,7 +175,7 @@ TASKS = tuple(_TASKS)
 
 
 def draw_question(task: str, rng: random.Random) -> Question:
-    """Tells a story and asks one question about it."""
+    """Generates a story and one question about it."""
     ask, sentences, with_objects = _TASKS[task]
     while True:
         world = _World(rng)
@@ -186,25 +186,25 @@ def draw_question(task: str, rng: random.Random) -> Question:
             return Question(task, tuple(world.story), question, answer, tuple(sorted(set(support))))
 
 
-def draw_questions(num_of_each: tuple[int, ...], seed: int) -> tuple[list[Question], ...]:
-    """Draws sets of questions, such as training, validation and test; no story is in two of them.
+def draw_questions(num_per_task: tuple[int, ...], seed: int) -> tuple[list[Question], ...]:
+    """Draws sets of questions, such as training, validation and test, without common stories.
 
     Args:
-      num_of_each: for every set, the number of questions of each task.
-      seed: of the random numbers; equal seeds give equal sets.
+      num_per_task: for every set, the number of questions of each task.
+      seed: the random seed; equal seeds give equal sets.
     """
     rng = random.Random(seed)
-    told: set[tuple[str, ...]] = set()
+    seen: set[tuple[str, ...]] = set()
     sets = []
-    for num in num_of_each:
+    for num in num_per_task:
         questions = []
         for task in TASKS:
             drawn = 0
             while drawn < num:
                 question = draw_question(task, rng)
-                if question.story not in told:
+                if question.story not in seen:
                     questions.append(question)
                     drawn += 1
-        told |= {question.story for question in questions}
+        seen |= {question.story for question in questions}
         sets.append(questions)
     return tuple(sets)

@@ -1,16 +1,16 @@
 """Sentiment of real sentences in three classes: a bidirectional GRU with attention.
 
-13,098 sentences (tweets, Amazon reviews, New York Times editorials), each rated by twenty people or
-more, from the archive of Hutto and Gilbert 2014, "VADER". The mean rating, cut at -0.5 and 0.5,
-gives the class. Sentences of one document, and equal sentences, lie on one side of a split.
+The data are 13,098 sentences (tweets, Amazon reviews, New York Times editorials), each rated by at
+least twenty people, from the archive of Hutto and Gilbert 2014, "VADER". The mean rating, cut at
+-0.5 and 0.5, is the class. No split separates sentences of one document, or equal sentences.
 
     python -m experiments.sentiment                              one of five folds: a few minutes
     python -m experiments.sentiment --folds 5 --seeds 3          everything
     python -m experiments.sentiment --predict "the battery died after two days"
 
-Measured, mean of five folds and three seeds (accuracy / macro-F1, %), words alone and with VADER's
-lexicon apart, because VADER was developed on these texts: GRU 64.1 / 62.5 and 68.2 / 66.6, TF-IDF +
-logistic regression 63.6 / 62.6 and 69.3 / 68.2. One rater agrees with the rest at 76%.
+Measured, mean of five folds and three seeds (accuracy / macro-F1, %), with words alone and with
+VADER's lexicon, which was developed on these texts: GRU 64.1 / 62.5 and 68.2 / 66.6, TF-IDF +
+logistic regression 63.6 / 62.6 and 69.3 / 68.2. A single rater agrees with the others on 76%.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,13 +31,19 @@ from experiments.common import training
 from experiments.common.command import run_command
 from experiments.common.data import text
 from experiments.common.data.splits import Split
-from experiments.common.report import Answers, describe_answer, plots, write_report
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import validation_metrics
 from experiments.common.training.models import load_model, save_model
 from experiments.sentiment import vader
+from experiments.sentiment.baselines import predict_baselines
 from experiments.sentiment.modules import AttentionPooling, WordEmbedding
+from experiments.sentiment.report import (
+    Predictions,
+    describe_prediction,
+    plot_attention,
+    write_report,
+)
 from grujax.linen import StackedGRU
 
 COMMAND = "python -m experiments.sentiment"
@@ -49,33 +55,33 @@ EXAMPLES = ("the battery died after two days", "not bad at all, I would buy it a
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines a trained classifier."""
+    """The settings of a training."""
 
-    embedding_size: int = 48  # of words, and of their beginnings and ends, which are added
+    embedding_size: int = 48  # of words, and of their prefixes and suffixes, which are added
     hidden_size: int = 64  # of the GRU, in each direction
     num_layers: int = 1  # of bidirectional GRUs
-    max_tokens: int = 40  # the rest of a sentence is cut off; 3% of them are longer
-    subword_buckets: int = 16384  # into which beginnings and ends of words are hashed
+    max_tokens: int = 40  # longer sentences, 3% of them, are truncated
+    subword_buckets: int = 16384  # of the hashed prefixes and suffixes
     batch_size: int = 64
     epochs: int = 6  # at most
     patience: int = 3  # epochs without a better validation score
-    learning_rate: float = 2e-3  # the peak, after one epoch of warm-up; then a cosine
+    learning_rate: float = 2e-3  # the peak: one epoch of warm-up, then a cosine
     weight_decay: float = 0.02
     max_gradient_norm: float = 1.0
     dropout: float = 0.5  # of embeddings, GRU outputs and the pooled vector
-    token_dropout: float = 0.25  # words read as unknown; half as many tokens are blanked
+    token_dropout: float = 0.25  # fraction of words read as unknown; half as many tokens are zeroed
     label_width: float = 0.35  # sd, in rating units, of the noise that softens the labels
-    rating_weight: float = 0.3  # of the squared error of the predicted mean rating
-    film_weight: float = 0.3  # of that error on 10,605 rated film snippets; 0 leaves them out
+    rating_weight: float = 0.3  # weight of the squared error of the predicted mean rating
+    film_weight: float = 0.3  # the same on 10,605 rated film snippets; 0 leaves them out
 
 
 def encode(texts: Iterable[str], vocabulary: list[str], lexicon: bool, settings: Settings):
-    """Turns texts into the classifier's inputs, see `vader.encode`."""
+    """Converts texts to the classifier's inputs, see `vader.encode`."""
     return vader.encode(texts, vocabulary, lexicon, settings.max_tokens, settings.subword_buckets)
 
 
 class Data(NamedTuple):
-    """What one training needs: inputs as `encode` returns them, and what to predict."""
+    """The data of one training: the inputs from `encode`, and the targets."""
 
     train: dict[str, Any]  # inputs, "target" [N, 3], "rating" [N], "film" [N]: 1 for film snippets
     validation: dict[str, Any]  # inputs, "label" [N]
@@ -83,7 +89,7 @@ class Data(NamedTuple):
 
 
 def prepare(sentences: vader.Sentences, split: Split, lexicon: bool, settings: Settings) -> Data:
-    """Makes the vocabulary and the arrays; film snippets train the rating, never the classes."""
+    """Builds vocabulary and arrays; film snippets train only the rating, not the classes."""
     texts, ratings, labels, domains, groups = sentences
     film = domains == vader.FILMS
     unseen = groups[np.concatenate([split.validation, split.test])]
@@ -178,9 +184,9 @@ def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics
 def train_and_test(
     out: Path, settings: Settings, sentences: vader.Sentences, split: Split, which: dict[str, Any]
 ) -> np.ndarray:
-    """Trains, or finds the finished training, and saves the model. Returns: probabilities [N, 3].
+    """Trains, unless already trained, and saves the model. Returns: probabilities [N, 3].
 
-    `which` training it is: "lexicon" (bool), "fold" and "seed".
+    `which` identifies the training: "lexicon" (bool), "fold" and "seed".
     """
     lexicon, fold, seed = which["lexicon"], which["fold"], which["seed"]
     directory = out / f"{'lexicon' if lexicon else 'words'}-fold{fold}-seed{seed}"
@@ -195,33 +201,33 @@ def train_and_test(
 
 
 def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
-    """Trains on each fold and compares the classifiers on its test set."""
+    """Trains on each fold and compares all classifiers on its test set."""
     models = 2 * folds * seeds
     print(f"Training {models} models: about {MINUTES * models:.0f} minutes on 2 idle CPU cores.")
     sentences = vader.read_sentences()
     splits = vader.split_rated(sentences, NUM_FOLDS, validation_parts=8, seed=0)
-    rows: dict[str, list[Answers]] = {}
+    rows: dict[str, list[Predictions]] = {}
     for fold, split in enumerate(splits[:folds]):
-        answers = vader.baselines(sentences, split)
+        predictions = predict_baselines(sentences, split)
         for lexicon, name in ((False, "GRU, words alone"), (True, "GRU with VADER's lexicon")):
-            kinds = [{"lexicon": lexicon, "fold": fold, "seed": seed} for seed in range(seeds)]
-            chances = [train_and_test(out, settings, sentences, split, which) for which in kinds]
-            answers[name] = [chance.argmax(-1) for chance in chances]
+            runs = [{"lexicon": lexicon, "fold": fold, "seed": seed} for seed in range(seeds)]
+            outputs = [train_and_test(out, settings, sentences, split, which) for which in runs]
+            predictions[name] = [output.argmax(-1) for output in outputs]
             if seeds > 1:
-                answers[f"{name}, {seeds} seeds averaged"] = [np.mean(chances, 0).argmax(-1)]
-        truth, domains = sentences.labels[split.test], sentences.domains[split.test]
-        for name, predictions in answers.items():
-            rows.setdefault(name, []).extend(Answers(truth, p, domains) for p in predictions)
+                predictions[f"{name}, {seeds} seeds averaged"] = [np.mean(outputs, 0).argmax(-1)]
+        labels, domains = sentences.labels[split.test], sentences.domains[split.test]
+        for name, row in predictions.items():
+            rows.setdefault(name, []).extend(Predictions(labels, p, domains) for p in row)
     print(f"\nOn the test sentences of {folds} of {NUM_FOLDS} folds:")
     write_report(rows, vader.RATED, vader.CLASSES, out)
-    plots.plot_attention(
-        out / "attention.png", [ask(out, sentence) for sentence in EXAMPLES], vader.CLASSES
+    plot_attention(
+        out / "attention.png", [predict(out, sentence) for sentence in EXAMPLES], vader.CLASSES
     )
     print(f'Try: {COMMAND} --predict "{EXAMPLES[0]}"')
 
 
-def ask(out: Path, sentence: str) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Asks the saved model. Returns: class probabilities [3], tokens [T], attention [T]."""
+def predict(out: Path, sentence: str) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """The saved model's class probabilities [3], the tokens [T], and its attention [T]."""
     params, record, vocabulary = load_model(out / "lexicon-fold0-seed0" / MODEL, COMMAND)
     settings = Settings(**record["settings"])
     inputs = encode([sentence], vocabulary, record["lexicon"], settings)
@@ -233,20 +239,20 @@ def ask(out: Path, sentence: str) -> tuple[np.ndarray, list[str], np.ndarray]:
 
 @dataclass(frozen=True)
 class Command:
-    """Trains the classifiers and compares them, or asks a trained one."""
+    """Trains and compares the classifiers, or applies a trained one."""
 
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
-    folds: int = 1  # how many of the five folds to run
-    seeds: int = 1  # trainings per fold and kind of classifier
-    out: Path = Path("runs/sentiment")  # where everything is written
-    predict: str | None = None  # a text to classify with the saved model, instead of training
+    folds: int = 1  # of the five folds
+    seeds: int = 1  # trainings per fold and kind of input
+    out: Path = Path("runs/sentiment")  # the output directory
+    predict: str | None = None  # a text to classify with the saved model, without training
 
 
 def main(command: Command) -> None:
     """Runs the command."""
     if command.predict is None:
         return experiment(command.settings, command.folds, command.seeds, command.out)
-    print(describe_answer(vader.CLASSES, *ask(command.out, command.predict)))
+    print(describe_prediction(vader.CLASSES, *predict(command.out, command.predict)))
 
 
 def cli() -> None:

@@ -1,18 +1,16 @@
-"""VADER: its rated sentences, its word lists and its rule, for experiments on sentiment.
+"""VADER: its rated sentences, its word lists and its scores.
 
 Reference: Hutto and Gilbert, 2014, "VADER: a parsimonious rule-based model for sentiment analysis
 of social media text". The archive holds its authors' four collections of rated sentences.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import norm
 from vaderSentiment.vaderSentiment import BOOSTER_DICT, NEGATE, SentimentIntensityAnalyzer
 
-from experiments.common.classical import tfidf_logistic_regression
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.splits import Split, merge_groups, stratified_group_splits
 from experiments.common.data.text import encode_words, tokenize, word_form
@@ -27,7 +25,7 @@ MEMBERS = (
     "hutto_ICWSM_2014/{}_GroundTruth.txt",  # lines: document_sentence, mean rating, text
 )
 RATED = ("tweets", "Amazon", "NYT")  # the 13,098 sentences of the task
-FILMS = "films"  # 10,605 more snippets, of which only 5% are neutral
+FILMS = "films"  # 10,605 more snippets, only 5% of them neutral
 FILES = {
     "tweets": "tweets",
     "Amazon": "amazonReviewSnippets",
@@ -45,7 +43,7 @@ class Sentences(NamedTuple):
     ratings: np.ndarray  # float [N], mean over raters, -4 to 4
     labels: np.ndarray  # int [N], 0, 1, 2: mean rating <= -0.5, between, >= 0.5
     domains: np.ndarray  # str [N]
-    groups: np.ndarray  # int [N]: same document or same text
+    groups: np.ndarray  # int [N]: the same for equal documents or equal texts
 
 
 def read_sentences() -> Sentences:
@@ -70,7 +68,7 @@ def read_sentences() -> Sentences:
 def split_rated(
     sentences: Sentences, num_folds: int, validation_parts: int, seed: int
 ) -> list[Split]:
-    """Splits all but the film snippets, see `stratified_group_splits`."""
+    """Splits all sentences except the film snippets, see `stratified_group_splits`."""
     rated = np.flatnonzero(sentences.domains != FILMS)
     labels, groups = sentences.labels[rated], sentences.groups[rated]
     splits = stratified_group_splits(labels, groups, num_folds, validation_parts, seed)
@@ -78,12 +76,12 @@ def split_rated(
 
 
 def _plain(text: str) -> str:
-    """The words of a text without case and punctuation, by which duplicates are found."""
+    """The words of a text without case and punctuation, to find duplicates."""
     return " ".join(form for form in map(word_form, tokenize(text)) if form[0].isalnum()) or text
 
 
 def soft_labels(ratings: np.ndarray, width: float) -> np.ndarray:
-    """The chance of each class if the mean rating [N] has normal noise of sd `width`: [N, 3]."""
+    """The class probabilities [N, 3] if the mean ratings [N] have normal noise of sd `width`."""
     below, above = norm.cdf((-0.5 - ratings) / width), norm.cdf((ratings - 0.5) / width)
     return np.stack([below, 1 - below - above, above], -1).astype(np.float32)
 
@@ -97,7 +95,7 @@ def sentence_features(texts: Iterable[str]) -> np.ndarray:
 
 
 def token_features(sentences: Sequence[Sequence[str]], length: int) -> np.ndarray:
-    """What VADER's word lists say of each token of N tokenized sentences, T = `length`.
+    """The features of each token in VADER's word lists, for N tokenized sentences, T = `length`.
 
     Returns: float32 [N, T, 4]: valence / 2 (-2 to 2), listed, negation, booster (-1 to 1).
     """
@@ -115,11 +113,11 @@ def token_features(sentences: Sequence[Sequence[str]], length: int) -> np.ndarra
 def encode(
     texts: Iterable[str], vocabulary: Sequence[str], lexicon: bool, length: int, buckets: int
 ) -> dict[str, np.ndarray]:
-    """Turns N texts into a classifier's inputs.
+    """Converts N texts to a classifier's inputs.
 
-    Returns: the arrays of `text.encode_words`, T = `length`, `case` renamed and extended:
-      token_features: [N, T, 2], or with `lexicon` [N, T, 6]: also `token_features`.
-      sentence_features: [N, 0], or with `lexicon` [N, 4]: `sentence_features`.
+    Returns: the arrays of `text.encode_words`, T = `length`, with `case` replaced by:
+      token_features: [N, T, 2], the case; with `lexicon` [N, T, 6]: also `token_features`.
+      sentence_features: [N, 0]; with `lexicon` [N, 4]: `sentence_features`.
     """
     tokens = [tokenize(text) for text in texts]
     inputs = encode_words(tokens, vocabulary, length, buckets)
@@ -130,33 +128,3 @@ def encode(
     inputs["token_features"] = np.concatenate(features, -1)
     inputs["sentence_features"] = scores
     return inputs
-
-
-def predict(scores: np.ndarray) -> np.ndarray:
-    """VADER's published rule: compound >= 0.05 is positive, <= -0.05 negative, else neutral.
-
-    Args:
-      scores: [N, 4], from `sentence_features`.
-
-    Returns: int [N]: 0 negative, 1 neutral, 2 positive.
-    """
-    compound = scores[:, 0]
-    return np.where(compound >= 0.05, 2, np.where(compound <= -0.05, 0, 1))
-
-
-def baselines(sentences: Sentences, split: Split) -> dict[str, list[np.ndarray]]:
-    """What is to be beaten: predictions for the test set [N] without a neural network.
-
-    Those that learn do so from the training and validation sets together.
-    """
-    known = np.concatenate([split.train, split.validation])
-    texts, test_texts = sentences.texts[known], sentences.texts[split.test]
-    labels = sentences.labels[known]
-    scores, test_scores = sentence_features(texts), sentence_features(test_texts)
-    regression = partial(tfidf_logistic_regression, texts, labels, test_texts)
-    return {
-        "majority class": [np.full(len(test_texts), np.bincount(labels).argmax())],
-        "VADER's rule": [predict(test_scores)],
-        "TF-IDF + logistic regression": [regression()],
-        "TF-IDF + VADER's scores + logistic regression": [regression(scores, test_scores)],
-    }

@@ -1,1 +1,4 @@
-"""What translation and summarization share: the corpus, subwords, the model, beam search."""
+"""What translation and summarization share: corpora, subwords, batches, the model, beam search.
+
+`training` and `decoding` are the top: a corpus becomes a trained `Translator`.
+"""

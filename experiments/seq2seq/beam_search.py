@@ -1,4 +1,4 @@
-"""Beam search as one program: a `lax.while_loop` that ends when every sentence has."""
+"""Beam search as one program: a `lax.while_loop` that ends when every sentence has ended."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from jax import Array
 from experiments.seq2seq.subwords import END, PADDING, START, UNKNOWN
 
 PyTree = Any
-# (state, leaves [K, B, ...]; the tokens before [K, B]) -> (state, log-probabilities [K, B, V])
+# (state, leaves [K, B, ...]; previous tokens [K, B]) -> (state, log-probabilities [K, B, V])
 Step = Callable[[PyTree, Array], tuple[PyTree, Array]]
 
 
@@ -31,25 +31,25 @@ def beam_search(
     length_penalty: float = 1.0,
     no_repeat: int | None = None,
 ) -> tuple[Array, Array]:
-    """Finds likely sentences. Several beams of a sentence share whatever `step` closes over.
+    """Finds likely sentences. The beams of a sentence share everything that `step` closes over.
 
     Args:
       step: one step of the decoder.
-      carry: its first state, leaves [B, ...].
+      carry: its initial state, leaves [B, ...].
       num_beams: K; 1 is greedy search.
-      max_length: T; what has not ended by then is cut off.
-      length_penalty: a sentence of n tokens, its end included, is ranked by its log-probability
+      max_length: T; longer sentences are truncated.
+      length_penalty: a sentence of n tokens, including `END`, is ranked by its log-probability
         divided by ((5 + n) / 6) to this power (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
-      no_repeat: a sentence may not contain so many tokens in a row twice (Paulus et al. 2018,
-        https://arxiv.org/abs/1705.04304); None: it may.
+      no_repeat: forbids sentences that contain an n-gram of this length twice (Paulus et al. 2018,
+        https://arxiv.org/abs/1705.04304); None: allows them.
 
-    A row is done when none of its unfinished beams outranks, so far, its best finished one.
+    A row is finished when its best beam so far has ended.
 
     Returns: the best sentence of each row, int [B, T], `PADDING` after `END`; and its rank [B].
     """
     batch_size = jax.tree.leaves(carry)[0].shape[0]
     shape = (num_beams, batch_size)
-    first = jnp.arange(num_beams)[:, None] == 0  # all beams begin alike: only one may go on
+    first = jnp.arange(num_beams)[:, None] == 0  # all beams start equal: continue only one
     beams = _Beams(
         step=jnp.int32(0),
         carry=jax.tree.map(lambda x: jnp.broadcast_to(x, (num_beams, *x.shape)), carry),
@@ -88,15 +88,15 @@ def beam_search(
 
 
 def _ranks(tokens: Array, scores: Array, length_penalty: float) -> Array:
-    """[K, B]: log-probabilities, made fair to sentences of all lengths."""
+    """[K, B]: log-probabilities with the length penalty."""
     lengths = (tokens != PADDING).sum(-1)
     return scores / ((5 + lengths) / 6) ** length_penalty
 
 
 def _would_repeat(beams: _Beams, size: int, num_tokens: int) -> Array:
-    """Which tokens, bool [K, B, V], would end `size` tokens in a row that were written before."""
+    """Which tokens, bool [K, B, V], would complete an n-gram, n = `size`, for the second time."""
     num_beams, batch_size, length = beams.tokens.shape
-    end = jnp.arange(length)  # where a row written before may end
+    end = jnp.arange(length)  # where an earlier n-gram may end
     same = jnp.broadcast_to((end >= size - 1) & (end < beams.step), beams.tokens.shape)
     for back in range(1, size):
         last = jnp.take(beams.tokens, beams.step - back, axis=-1)[..., None]
@@ -107,23 +107,23 @@ def _would_repeat(beams: _Beams, size: int, num_tokens: int) -> Array:
 
 
 def _best_continuations(beams: _Beams, scores: Array) -> tuple[Array, Array, Array]:
-    """The K best of all continuations: which beam each goes on from, its token, its score [K, B].
+    """The K best continuations: the beam that each continues, its token, its score, all [K, B].
 
-    A finished beam goes on with `PADDING`, at no cost.
+    A finished beam continues with `PADDING` at no cost.
     """
     num_beams, num_tokens = scores.shape[0], scores.shape[-1]
     impossible = jnp.isin(jnp.arange(num_tokens), jnp.array([PADDING, UNKNOWN, START]))
-    going_on = jnp.where(impossible, -jnp.inf, scores)
+    continued = jnp.where(impossible, -jnp.inf, scores)
     idle = jnp.where(jnp.arange(num_tokens) == PADDING, 0.0, -jnp.inf)
     scores, tokens = jax.lax.top_k(
-        jnp.where(beams.finished[..., None], idle, going_on), min(num_beams, num_tokens)
+        jnp.where(beams.finished[..., None], idle, continued), min(num_beams, num_tokens)
     )  # [K, B, K]
     width = scores.shape[-1]
     scores += beams.scores[..., None]
 
-    def joined(x: Array) -> Array:
+    def join_beams(x: Array) -> Array:
         return jnp.moveaxis(x, 0, 1).reshape(x.shape[1], -1)  # [B, K * K]
 
-    scores, index = jax.lax.top_k(joined(scores), num_beams)  # [B, K]
-    token = jnp.take_along_axis(joined(tokens), index, axis=-1)
+    scores, index = jax.lax.top_k(join_beams(scores), num_beams)  # [B, K]
+    token = jnp.take_along_axis(join_beams(tokens), index, axis=-1)
     return (index // width).T, token.T, scores.T

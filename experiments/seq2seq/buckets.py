@@ -1,8 +1,8 @@
-"""Sentences of like length together, so that little of a batch is padding.
+"""Batches of sentences of similar length, to keep padding small.
 
-A bundle is a batch made beforehand: sentences of about one length, cut to the first of a few
-widths that holds them. Each width is a program of its own inside one `lax.switch`: nothing is
-compiled anew for another length. Training takes the bundles in random order, one a step.
+Batches are made in advance: sentences of similar length, padded to the first of a few widths
+(buckets) that holds them. Each width is one branch of a `lax.switch`, so no length needs another
+compilation. Training takes the batches in random order, one per step.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,58 +19,59 @@ from experiments.common.data.text import pad
 from experiments.common.training.gradients import Mean
 
 PyTree = Any
-Bundles = dict[str, np.ndarray]  # "source" [N, S, B], "target" [N, T, B], "bucket" [N]: which width
-Width = int | tuple[int, int]  # of source and target; one number is that of both
+# N batches: "source" [N, S, B], "target" [N, T, B], "bucket" [N], the index of the width
+Batches = dict[str, np.ndarray]
+Width = int | tuple[int, int]  # of source and target; a single number holds for both
 # (parameters, source [S, B], target [T, B], key or None) -> a pytree of scalars
 Measure = Callable[[PyTree, Array, Array, Array | None], Any]
 
 
 class Data(NamedTuple):
-    """What one training needs."""
+    """The data of one training."""
 
-    train: Bundles
-    validation: Bundles
+    train: Batches
+    validation: Batches
 
 
-def make_bundles(
+def make_batches(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
     widths: Sequence[Width],
     size: int,
     seed: int,
-) -> Bundles:
-    """Sorts pairs of sentences by width, then length, and cuts them into N bundles, time-major.
+) -> Batches:
+    """Sorts pairs of sentences by width, then length, and cuts them into N batches, time-major.
 
     Args:
-      sources: ids of each source sentence.
-      targets: ids of each target sentence.
-      widths: increasing, the last one in both directions; pairs that it does not hold are left out.
-      size: B, the number of pairs in a bundle. The last bundle is filled with empty pairs.
-      seed: of the order among pairs of one length.
+      sources: the ids of each source sentence.
+      targets: the ids of each target sentence.
+      widths: increasing; the last one is the largest on both sides, and longer pairs are dropped.
+      size: B, the number of pairs per batch. The last batch is filled with empty pairs.
+      seed: shuffles pairs of equal length.
     """
-    shapes = np.array([_both(width) for width in widths])
+    shapes = np.array([as_pair(width) for width in widths])
     lengths = np.array([(len(s), len(t)) for s, t in zip(sources, targets, strict=True)], int)
     fits = (lengths <= shapes[-1]).all(1)
     order = np.random.default_rng(seed).permutation(np.flatnonzero(fits))
-    width = _first_that_holds(shapes, lengths[order])
+    width = _first_that_fits(shapes, lengths[order])
     order = order[np.lexsort((lengths[order].max(1), width))]
-    num_bundles = -(-len(order) // size)
+    num_batches = -(-len(order) // size)
 
-    def bundled(rows: Sequence[Sequence[int]], width: int) -> np.ndarray:
-        filled = np.zeros((num_bundles * size, width), np.int32)
+    def batched(rows: Sequence[Sequence[int]], width: int) -> np.ndarray:
+        filled = np.zeros((num_batches * size, width), np.int32)
         filled[: len(order)] = pad([rows[i] for i in order], width)
-        return filled.reshape(num_bundles, size, -1).transpose(0, 2, 1)
+        return filled.reshape(num_batches, size, -1).transpose(0, 2, 1)
 
-    parts = [order[i * size : (i + 1) * size] for i in range(num_bundles)]
+    parts = [order[i * size : (i + 1) * size] for i in range(num_batches)]
     longest = np.array([lengths[part].max(0) for part in parts]).reshape(-1, 2)
     return {
-        "source": bundled(sources, shapes[-1][0]),
-        "target": bundled(targets, shapes[-1][1]),
-        "bucket": _first_that_holds(shapes, longest),
+        "source": batched(sources, shapes[-1][0]),
+        "target": batched(targets, shapes[-1][1]),
+        "bucket": _first_that_fits(shapes, longest),
     }
 
 
-def bundle_training(
+def bucketed_training(
     *,
     init_params: Callable[[Array], PyTree],
     totals: Measure,
@@ -79,16 +80,16 @@ def bundle_training(
     optimizer: optax.GradientTransformation,
     epochs: int,
 ) -> training.Training:
-    """Builds the training that takes one bundle a step, and keeps the epoch with most tokens right.
+    """Builds a training of one batch per step that keeps the epoch with the best token accuracy.
 
     Args:
       init_params: key -> parameters.
-      totals: gives the sums over a bundle's target tokens: their loss, how many are right, and how
-        many there are. The loss of a step is the mean.
-      data: the bundles, made with these widths.
-      widths: see `make_bundles`.
-      optimizer: its schedule takes a step for each training bundle.
-      epochs: how many.
+      totals: returns three sums over the target tokens of a batch: the losses, the correct
+        predictions, the number of tokens. The loss of a step is the mean.
+      data: the batches, made with these widths.
+      widths: see `make_batches`.
+      optimizer: its schedule counts one step per training batch.
+      epochs: the number of epochs.
     """
 
     def loss(params: PyTree, source: Array, target: Array, key: Array | None) -> Mean:
@@ -96,8 +97,8 @@ def bundle_training(
         return Mean(total, count.astype(jnp.float32))
 
     def evaluate(params: PyTree) -> training.Metrics:
-        total, right, count = sum_over_bundles(totals, widths, params, data.validation)
-        return {"validation_loss": total / count, "validation_accuracy": right / count}
+        total, correct, count = sum_over_batches(totals, widths, params, data.validation)
+        return {"validation_loss": total / count, "validation_accuracy": correct / count}
 
     return training.make_training(
         init_params=init_params,
@@ -106,7 +107,7 @@ def bundle_training(
         score="validation_accuracy",
         optimizer=optimizer,
         examples=jax.tree.map(jnp.asarray, data.train),
-        batch_size=1,  # a bundle
+        batch_size=1,  # each example is a whole batch
         epochs=epochs,
         patience=epochs,
         row_axes={"source": 2, "target": 2, "bucket": None},
@@ -114,16 +115,16 @@ def bundle_training(
 
 
 def bucketed_loss(measure: Measure, widths: Sequence[Width]) -> Callable[[PyTree, Any, Array], Any]:
-    """Turns the loss of one width into that of a batch of one bundle, as `make_training` takes it.
+    """Converts the loss of one width to the loss of an example [1, ...] for `make_training`.
 
-    The loss is [] or a `Mean`, whose weight has no gradient. The gradient is taken inside the
-    switch: outside, every width would hand out its residuals.
+    The loss is [] or a `Mean`, whose weight has no gradient. The gradient is computed inside the
+    switch, because outside of it every width would return its residuals.
     """
-    plain = [_cut(measure, width) for width in widths]
+    branches = [_at_width(measure, width) for width in widths]
 
-    def switch(branches: Sequence[Any], params: PyTree, batch: Any, key: Array) -> Any:
-        bundle = jax.tree.map(lambda array: array[0], batch)
-        return jax.lax.switch(bundle["bucket"], branches, params, bundle, key)
+    def switch(functions: Sequence[Any], params: PyTree, batch: Any, key: Array) -> Any:
+        batch = jax.tree.map(lambda array: array[0], batch)
+        return jax.lax.switch(batch["bucket"], functions, params, batch, key)
 
     def differentiated(branch: Callable[..., Any]) -> Callable[..., Any]:
         def total_and_all(*arguments: Any) -> tuple[Array, Any]:
@@ -134,10 +135,10 @@ def bucketed_loss(measure: Measure, widths: Sequence[Width]) -> Callable[[PyTree
 
     @jax.custom_vjp
     def loss(params: PyTree, batch: Any, key: Array) -> Any:
-        return switch(plain, params, batch, key)
+        return switch(branches, params, batch, key)
 
     def forward(params: PyTree, batch: Any, key: Array) -> tuple[Any, PyTree]:
-        gradient, value = switch(list(map(differentiated, plain)), params, batch, key)
+        gradient, value = switch(list(map(differentiated, branches)), params, batch, key)
         return value, gradient
 
     def backward(gradient: PyTree, cotangents: Any):
@@ -148,32 +149,34 @@ def bucketed_loss(measure: Measure, widths: Sequence[Width]) -> Callable[[PyTree
     return loss
 
 
-def sum_over_bundles(
-    measure: Measure, widths: Sequence[Width], params: PyTree, bundles: Bundles
+def sum_over_batches(
+    measure: Measure, widths: Sequence[Width], params: PyTree, batches: Batches
 ) -> Any:
-    """Adds up over all bundles what `measure` returns; it is given no key."""
-    branches = [_cut(measure, width) for width in widths]
+    """Sums the results of `measure` without a key over all batches."""
+    branches = [_at_width(measure, width) for width in widths]
 
-    def one(bundle):
-        return jax.lax.switch(bundle["bucket"], branches, params, bundle, None)
+    def measure_batch(batch):
+        return jax.lax.switch(batch["bucket"], branches, params, batch, None)
 
-    results = jax.lax.map(one, jax.tree.map(jnp.asarray, bundles))
+    results = jax.lax.map(measure_batch, jax.tree.map(jnp.asarray, batches))
     return jax.tree.map(lambda array: array.sum(0), results)
 
 
-def _cut(measure: Measure, width: Width) -> Callable[..., Any]:
-    source, target = _both(width)
+def _at_width(measure: Measure, width: Width) -> Callable[..., Any]:
+    """`measure` of a batch that is cut to one width."""
+    source, target = as_pair(width)
 
-    def cut(params: PyTree, bundle: Any, key: Array | None) -> Any:
-        return measure(params, bundle["source"][:source], bundle["target"][:target], key)
+    def measure_width(params: PyTree, batch: Any, key: Array | None) -> Any:
+        return measure(params, batch["source"][:source], batch["target"][:target], key)
 
-    return cut
+    return measure_width
 
 
-def _both(width: Width) -> tuple[int, int]:
+def as_pair(width: Width) -> tuple[int, int]:
+    """The widths of source and target."""
     return (width, width) if isinstance(width, int) else width
 
 
-def _first_that_holds(shapes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The number of the first of the shapes [W, 2] that holds each of the lengths [N, 2]."""
+def _first_that_fits(shapes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The index of the first of the shapes [W, 2] that holds each of the lengths [N, 2]."""
     return (lengths[:, None] <= shapes).all(-1).argmax(1).astype(np.int32)

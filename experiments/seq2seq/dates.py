@@ -1,6 +1,6 @@
-"""Dates as people write them in many languages, and as ISO 8601 writes them.
+"""Generated pairs of dates: as people write them in many languages, and in ISO 8601.
 
-The formats and names are those of the Unicode CLDR, through Babel; every pair is generated.
+The formats and names come from the Unicode CLDR, through Babel.
 """
 
 from datetime import date
@@ -13,7 +13,7 @@ LOCALES = (
     *("en", "de", "fr", "it", "es", "pt", "nl", "sv", "pl", "cs"),
     *("fi", "hu", "tr", "ro", "id", "vi", "el", "ru", "uk", "ja", "zh", "ko"),
 )
-# Not "short": it leaves out the century, and 03/04 is a day in March or in April.
+# Not "short": it omits the century, and 03/04 is ambiguous.
 FORMATS = ("medium", "long", "full")
 FIRST, LAST = date(1900, 1, 1), date(2099, 12, 31)
 
@@ -27,13 +27,13 @@ class Dates(NamedTuple):
 
 
 def draw_days(num_days: int, seed: int) -> np.ndarray:
-    """Draws different days between `FIRST` and `LAST`, as proleptic ordinals [num_days]."""
+    """Draws distinct days between `FIRST` and `LAST`, as proleptic ordinals [num_days]."""
     days = np.arange(FIRST.toordinal(), LAST.toordinal() + 1)
     return np.random.default_rng(seed).choice(days, num_days, replace=False)
 
 
 def write_dates(days: np.ndarray, per_day: int, seed: int) -> Dates:
-    """Writes every day in `per_day` locales and formats, drawn at random."""
+    """Writes every day in `per_day` random locales and formats."""
     random = np.random.default_rng(seed)
     rows = []
     for day in np.repeat(days, per_day):

@@ -1,8 +1,8 @@
-"""Debian's package descriptions and their translations, which volunteers of the DDTP write.
+"""Debian's package descriptions and their translations by volunteers of the DDTP.
 
-They come from the package index of the machine's own Debian (or of a system made from it), through
-apt, in folders of our own: neither root nor the system's lists are touched. The first call keeps
-one file a language in the cache directory; later calls read these, whatever the archive says then.
+apt fetches them from the package index of the machine's Debian, or of a system derived from it,
+into separate folders: it needs no root, and the system's lists stay untouched. The first call keeps
+one file per language in the cache directory; later calls read these files.
 """
 
 import gzip
@@ -23,9 +23,9 @@ from experiments.common.data.splits import Split, merge_groups
 
 MAX_WORDS = 14  # of a source sentence
 KINDS = ("synopsis", "paragraph")
-LENGTHS = (20, 120)  # fewest and most words of a description that is summarised
-OPENING = 8  # so many first words in common, and two descriptions are taken for versions of one
-# What says nothing about which program a package belongs to.
+LENGTHS = (20, 120)  # minimum and maximum number of words of a description to summarize
+OPENING = 8  # two descriptions with this many first words in common count as versions of one
+# Parts of package names that do not identify a program.
 _GENERIC = re.compile(
     r"bin|bioc|cli|com|common|cran|data|dbg|dev|doc|docs|elpa|examples|extra|extras|fonts|gir1|"
     r"github|gnome|go|golang|gui|haskell|java|kde|lib|libghc|librust|libs|lua|node|perl|php|plugin|"
@@ -35,7 +35,7 @@ _GENERIC = re.compile(
 
 
 class Description(NamedTuple):
-    """What the index says of a package."""
+    """The index entry of a package."""
 
     package: str
     synopsis: str
@@ -43,21 +43,21 @@ class Description(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """N texts and what is to be made of them; no source comes twice."""
+    """N texts and their targets, without duplicate sources."""
 
     sources: list[str]
     targets: list[str]
-    kinds: np.ndarray  # str [N]: what the sources are, of KINDS or "description"
-    groups: np.ndarray  # int [N]: same package family, or same text
+    kinds: np.ndarray  # str [N]: the kind of source, one of KINDS or "description"
+    groups: np.ndarray  # int [N]: the same for equal package families or equal texts
 
 
 def fetch(languages: Iterable[str]) -> dict[str, Path]:
-    """Returns the file of each language, a gzipped Translation index, fetching what is not there.
+    """Returns the file of each language, a gzipped Translation index, fetching it if necessary.
 
-    `GRUJAX_DATA` may name a folder that holds them as Translation-en.gz, Translation-it.gz ...
+    `GRUJAX_DATA` may name a folder with the files Translation-en.gz, Translation-it.gz ...
 
     Raises:
-      DataError: this system has no apt, or apt did not deliver.
+      DataError: this system has no apt, or apt failed.
     """
     names = {language: f"Translation-{language}.gz" for language in languages}
     provided = os.environ.get("GRUJAX_DATA")
@@ -71,8 +71,8 @@ def fetch(languages: Iterable[str]) -> dict[str, Path]:
 def read_pairs(files: dict[str, Path], target: str) -> Pairs:
     """Reads the aligned sentences, English -> `target`, of at most `MAX_WORDS` English words.
 
-    A package's synopsis is a pair; so are its description's paragraphs where both languages have
-    as many. Of a source that comes more than once the first translation is taken.
+    Each synopsis is a pair, and each paragraph of a description that has equally many paragraphs in
+    both languages. Duplicate sources keep their first translation.
     """
     english = read_descriptions(files["en"], "en")
     translated = read_descriptions(files[target], target)
@@ -98,10 +98,10 @@ def read_pairs(files: dict[str, Path], target: str) -> Pairs:
 
 
 def read_summaries(path: Path) -> Pairs:
-    """Reads the English descriptions of `LENGTHS` words, and as targets their synopses.
+    """Reads the English descriptions of `LENGTHS` words, with their synopses as targets.
 
-    A group also shares the first `OPENING` words of the description, or the whole synopsis. Of a
-    description that comes more than once the first synopsis is taken.
+    Descriptions with the same first `OPENING` words, or the same synopsis, are in one group.
+    Duplicate descriptions keep their first synopsis.
     """
     rows = {}
     for package, synopsis, paragraphs in sorted(read_descriptions(path, "en").values()):
@@ -116,10 +116,10 @@ def read_summaries(path: Path) -> Pairs:
 
 
 def package_family(name: str) -> str:
-    """Guesses the program a package belongs to: "libx2go-utils-perl" and "x2go-doc" are "x2go"."""
+    """Guesses the program of a package: "libx2go-utils-perl" and "x2go-doc" are "x2go"."""
     words = [word for word in re.split(r"[-+._]", name.lower()) if word]
-    telling = [word for word in words if not _GENERIC.fullmatch(word) and not word.isdigit()]
-    word = (telling or words)[0]
+    specific = [word for word in words if not _GENERIC.fullmatch(word) and not word.isdigit()]
+    word = (specific or words)[0]
     word = word.removeprefix("lib") if len(word) > 5 else word
     return word.rstrip("0123456789") or word
 
@@ -129,8 +129,8 @@ def split_pairs(
 ) -> Split:
     """Draws whole groups at random for the test set, then for the validation set.
 
-    Texts such as "This package contains the documentation." connect thousands of families: that one
-    large group, and any above `largest`, 1% of all pairs if None, trains.
+    Texts such as "This package contains the documentation." connect thousands of families into one
+    large group. Groups of more than `largest` pairs, by default 1% of all, are used for training.
     """
     sizes = np.bincount(groups)
     largest = max(1, len(groups) // 100) if largest is None else largest
@@ -145,7 +145,7 @@ def split_pairs(
 
 
 def read_descriptions(path: Path, language: str) -> dict[str, Description]:
-    """Reads a Translation index, by the checksum of the English description."""
+    """Reads a Translation index: descriptions by the checksum of the English text."""
     description = re.compile(rf"^Description-{language}: (.*(?:\n .*)*)", re.M)
     found = {}
     for block in gzip.decompress(path.read_bytes()).decode("utf-8").split("\n\n"):
@@ -166,8 +166,8 @@ def _fetch_with_apt(folder: Path, languages: list[str]) -> None:
     if apt is None or not helper.exists():
         raise DataError(
             "Debian's descriptions come through apt, which this system does not have. Copy the "
-            f"files Translation-*.gz from the folder {folder} of a Debian machine on which this "
-            "experiment ran. Of translation, `--data dates` runs anywhere."
+            f"files Translation-*.gz from the folder {folder} of a Debian machine that ran this "
+            "experiment. Translation also runs without them: use `--data dates`."
         )
     print("Fetching Debian's package descriptions through apt ...", file=sys.stderr)
     folder.mkdir(parents=True, exist_ok=True)

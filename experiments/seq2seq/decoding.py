@@ -1,4 +1,4 @@
-"""From a trained `EncoderDecoder` to text, by beam search."""
+"""Writing texts with a trained `EncoderDecoder`, by beam search."""
 
 import time
 from collections.abc import Sequence
@@ -17,16 +17,15 @@ from experiments.seq2seq.beam_search import beam_search
 from experiments.seq2seq.model import EncoderDecoder, shift_right
 
 PyTree = Any
-ROOM = 16  # how many tokens longer than its source's width a text may become, unless told
-ALONE = 50  # how many texts are also translated one by one, for the time it takes
+EXTRA_LENGTH = 16  # the default maximum length is the width of the source plus this many tokens
+NUM_TIMED = 50  # texts that are also translated one by one, to time it
 
 
 class Translator(NamedTuple):
     """Translates texts: `translator(texts, batch_size) -> translations`.
 
-    Sentences of like length go together. Each is padded to the narrowest of `widths` that holds it,
-    and each batch to `batch_size`: so there is one program for each pair of width and batch size,
-    compiled when it is first used.
+    Texts of similar length share a batch, which is padded to the narrowest of `widths` that holds
+    it and to `batch_size`. So each pair of width and batch size compiles once, on first use.
     """
 
     model: EncoderDecoder
@@ -34,30 +33,30 @@ class Translator(NamedTuple):
     tokenizer: Tokenizer
     widths: tuple[int, ...]
     num_beams: int
-    tail: int = 0  # longer texts are cut to the last width, but for so many tokens at their end
-    max_length: int | None = None  # of what is written, in tokens
-    length_penalty: float = 1.0  # see `beam_search`, also for the next
-    no_repeat: int | None = None
+    tail: int = 0  # longer texts lose their middle: this many tokens at their end are kept
+    max_length: int | None = None  # of the output, in tokens; None: depends on the source
+    length_penalty: float = 1.0  # see `beam_search`
+    no_repeat: int | None = None  # see `beam_search`
 
     def __call__(self, texts: Sequence[str], batch_size: int) -> list[str]:
         rows = self._source_ids(texts)
         order = np.argsort([len(row) for row in rows], kind="stable")
-        found = [""] * len(rows)
+        outputs = [""] * len(rows)
         for begin in range(0, len(order), batch_size):
             chosen = order[begin : begin + batch_size]
             batch = [rows[i] for i in chosen]
             width = next(width for width in self.widths if width >= max(map(len, batch)))
-            # What fills up the batch has ended after one step.
+            # The rows that fill the batch end after one step.
             filled = batch + [[subwords.END]] * (batch_size - len(batch))
-            room = self.max_length or width + ROOM
-            options = Options(self.num_beams, room, self.length_penalty, self.no_repeat)
+            max_length = self.max_length or width + EXTRA_LENGTH
+            options = SearchOptions(self.num_beams, max_length, self.length_penalty, self.no_repeat)
             tokens = search(self.model, options, self.params, pad(filled, width).T)
             for i, row in zip(chosen, np.asarray(tokens), strict=False):
-                found[i] = subwords.to_text(self.tokenizer, row)
-        return found
+                outputs[i] = subwords.to_text(self.tokenizer, row)
+        return outputs
 
     def attention_map(self, source: str, target: str) -> tuple[list[str], list[str], np.ndarray]:
-        """What the decoder looked at when it wrote `target`.
+        """The decoder's attention while it writes `target`.
 
         Returns: the S source tokens, the T target tokens, and the attention weights [T, S].
         """
@@ -70,17 +69,17 @@ class Translator(NamedTuple):
         return names[0], names[1], np.asarray(weights)[:, 0]
 
     def columns(self, source: str, target: str) -> tuple[Array, Array]:
-        """The ids of one pair, int [S, 1] and [T, 1], as the model takes them."""
+        """The ids of one pair as inputs of the model, int [S, 1] and [T, 1]."""
         [row], [written] = self._source_ids([source]), subwords.to_ids(self.tokenizer, [target])
         return jnp.array(row)[:, None], jnp.array(written)[:, None]
 
     def _source_ids(self, texts: Sequence[str]) -> list[list[int]]:
         rows = subwords.to_ids(self.tokenizer, texts)
-        return [subwords.without_middle(row, self.widths[-1], self.tail) for row in rows]
+        return [subwords.drop_middle(row, self.widths[-1], self.tail) for row in rows]
 
 
-class Options(NamedTuple):
-    """How to search, see `beam_search`."""
+class SearchOptions(NamedTuple):
+    """The options of `beam_search`."""
 
     num_beams: int
     max_length: int
@@ -89,8 +88,8 @@ class Options(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def search(model: EncoderDecoder, options: Options, params: PyTree, source: Array) -> Array:
-    """The best texts, int [B, T], for sources [S, B]: encoding and beam search."""
+def search(model: EncoderDecoder, options: SearchOptions, params: PyTree, source: Array) -> Array:
+    """The best texts, int [B, T], for sources [S, B]: encodes, then searches."""
     apply = partial(model.apply, params)
     memory, carry = apply(source, method="encode")
     step = partial(apply, memory, method="step")
@@ -98,12 +97,12 @@ def search(model: EncoderDecoder, options: Options, params: PyTree, source: Arra
 
 
 def describe_speed(translator: Translator, texts: Sequence[str], batch_size: int) -> str:
-    """Says how long a text takes, from text to text, one by one and in batches."""
-    alone = _milliseconds(translator, texts[:ALONE], 1)
+    """Reports the time per text, tokenization included, one by one and in batches."""
+    alone = _milliseconds(translator, texts[:NUM_TIMED], 1)
     batched = _milliseconds(translator, texts, batch_size)
     return (
-        f"{translator.num_beams} beams, milliseconds a text: {alone:.1f} one by one, {batched:.2f} "
-        f"in batches of {batch_size}, {alone / batched:.1f} times as fast."
+        f"{translator.num_beams} beams, milliseconds per text: {alone:.1f} one by one, "
+        f"{batched:.2f} in batches of {batch_size}, {alone / batched:.1f} times as fast."
     )
 
 

@@ -1,17 +1,17 @@
 """An encoder and a decoder with additive attention: the model of translation and summarization.
 
-The source is read by a bidirectional GRU. The decoder is two GRUs: the lower one reads the words
-written so far, its states are the queries of additive attention over the source, and the upper one
-reads those states and what they looked at. So the states of the upper GRU know where the decoder
-has looked before, and yet, when training gives the words (teacher forcing), each of the three
-stages runs over all steps at once: nothing but the two recurrences goes step by step.
+A bidirectional GRU encodes the source. The decoder has two GRUs. The lower one reads the tokens
+written so far; its states are the queries of additive attention over the source. The upper one
+reads these states and the attention's context, so it knows where the decoder has attended before.
+With teacher forcing each of the three stages still runs over all steps at once: only the two
+recurrences are sequential.
 
-One matrix embeds source and target words and is the output layer too. The source's embeddings are
-part of what attention returns, so that to copy a word is to look at it.
+One matrix embeds source and target tokens and is the output layer. The attention values contain
+the source embeddings, so attending to a token is enough to copy it.
 
 References: Bahdanau et al. 2015, https://arxiv.org/abs/1409.0473 (additive attention); Wu et al.
-2016, https://arxiv.org/abs/1609.08144 (attention from the bottom layer of the decoder alone, for
-speed); Press and Wolf 2017, https://arxiv.org/abs/1608.05859 (tied embeddings).
+2016, https://arxiv.org/abs/1609.08144 (attention only from the decoder's bottom layer, for speed);
+Press and Wolf 2017, https://arxiv.org/abs/1608.05859 (tied embeddings).
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ from grujax.linen import GRU, BidirectionalGRU
 
 
 class Memory(NamedTuple):
-    """A source sentence as the decoder sees it: S tokens, batch B."""
+    """An encoded source: S tokens, batch B."""
 
     keys: Array  # [S, B, A], projected
     values: Array  # [S, B, E]
@@ -41,7 +41,7 @@ class Memory(NamedTuple):
 
     @property
     def mask(self) -> Array:
-        """Which tokens exist, bool [S, B]."""
+        """Which tokens are not padding, bool [S, B]."""
         return self.tokens != PADDING
 
 
@@ -60,7 +60,7 @@ class EncoderDecoder(nn.Module):
       embedding_size: E.
       hidden_size: H of the decoder's GRUs and of each direction of the encoder.
       attention_size: A.
-      dropout: the rate, for embeddings, states and what the output layer reads.
+      dropout: the dropout rate of embeddings, states and inputs of the output layer.
     """
 
     num_tokens: int
@@ -88,7 +88,7 @@ class EncoderDecoder(nn.Module):
         return vars(init_additive_attention(key, *sizes))
 
     def encode(self, source: Array, train: bool = False) -> tuple[Memory, Carry]:
-        """Reads the source [S, B], padded. Returns: its memory, and the decoder's first state."""
+        """Encodes the padded source [S, B]. Returns: its memory, the decoder's initial state."""
         mask = source != PADDING
         xs = self._embed(source, train)
         params = self.encoder.gru_params(self.embedding_size)
@@ -103,15 +103,15 @@ class EncoderDecoder(nn.Module):
     def decode(
         self, memory: Memory, carry: Carry, tokens: Array, train: bool = False
     ) -> tuple[Carry, Array, Array]:
-        """Writes on for T steps: after a teacher's tokens, or with T = 1 after its own.
+        """Decodes T steps: with teacher forcing, or one step (T = 1) after the previous output.
 
         Args:
-          memory: of the source.
+          memory: the encoded source.
           carry: the state before these steps.
-          tokens: int [T, ..., B], at each step the token before the one to be predicted.
-          train: whether dropout acts; it draws from the rng collection "dropout".
+          tokens: int [T, ..., B], at each step the token before the predicted one.
+          train: applies dropout, drawn from the rng collection "dropout".
 
-        Returns: the state after them, what the output layer reads [T, ..., B, E], and the
+        Returns: the state after these steps, the inputs of the output layer [T, ..., B, E], and the
           attention weights [T, ..., B, S].
         """
         xs = self._embed(tokens, train)
@@ -123,9 +123,9 @@ class EncoderDecoder(nn.Module):
             memory.values,
             mask=memory.mask,
         )
-        seen = jnp.concatenate([queries, context], -1)
-        seen = self.drop(seen, deterministic=not train)
-        upper, hs = grujax.gru(self.upper.gru_params(seen.shape[-1]), seen, carry.upper)
+        inputs = jnp.concatenate([queries, context], -1)
+        inputs = self.drop(inputs, deterministic=not train)
+        upper, hs = grujax.gru(self.upper.gru_params(inputs.shape[-1]), inputs, carry.upper)
         hs = self.drop(hs, deterministic=not train)
         outputs = self.readout(jnp.concatenate([hs, queries], -1)) + context
         return Carry(lower, upper), self.drop(outputs, deterministic=not train), weights
@@ -146,7 +146,9 @@ class EncoderDecoder(nn.Module):
         return self.logits(outputs), weights
 
     def score_targets(self, source: Array, targets: Array, train: bool) -> tuple[Array, Array]:
-        """The log-probability of each target [T, B], 0 in the padding; is it the likeliest?"""
+        """The log-probability of each target [T, B], 0 in the padding, and whether it is the
+        most likely token.
+        """
         logits, _ = self(source, shift_right(targets), train)
         return -smoothed_cross_entropy(logits, targets, 0), logits.argmax(-1) == targets
 
@@ -155,12 +157,12 @@ class EncoderDecoder(nn.Module):
 
 
 def shift_right(targets: Array) -> Array:
-    """The tokens before those of `targets` [T, B], as a teacher gives them: `START` comes first."""
+    """The previous tokens for teacher forcing: `START`, then `targets` [T, B] without the last."""
     return jnp.concatenate([jnp.full_like(targets[:1], START), targets[:-1]])
 
 
 def smoothed_cross_entropy(logits: Array, targets: Array, label_smoothing: float) -> Array:
-    """The loss of every token, [T, B], 0 in the padding; logits [T, B, V], targets [T, B].
+    """The loss of each token [T, B], 0 in the padding, from logits [T, B, V], targets [T, B].
 
     The smoothed target is 1 - `label_smoothing` on the true token and the rest spread evenly over
     the vocabulary (Szegedy et al. 2016).

@@ -1,4 +1,4 @@
-"""Pairs of texts, the second made from the first, split so that nothing leaks."""
+"""Corpora of text pairs, source and target, with splits without leakage."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ import numpy as np
 from experiments.common.data.splits import Split
 from experiments.seq2seq import dates, ddtp
 
-SHORT = 40  # words of a description
-LARGEST_GROUP = 20  # of the descriptions held out, so that no one family of packages decides
+SHORT = 40  # words; longer descriptions are a separate part of the report
+LARGEST_GROUP = 20  # in the held-out sets, so that no package family dominates the scores
 
 
 class Corpus(NamedTuple):
-    """N pairs of texts."""
+    """N text pairs."""
 
     sources: list[str]
     targets: list[str]
@@ -20,19 +20,19 @@ class Corpus(NamedTuple):
     split: Split
 
     def select(self, indices: np.ndarray) -> tuple[list[str], list[str]]:
-        """The sources and the targets of these pairs."""
+        """The sources and targets of these pairs."""
         return [self.sources[i] for i in indices], [self.targets[i] for i in indices]
 
     def reduced(self, num_pairs: int | None) -> "Corpus":
-        """The same with so many training pairs, drawn at random; all of them if None."""
+        """The same corpus with `num_pairs` random training pairs; None keeps all."""
         train = np.random.default_rng(0).permutation(self.split.train)[:num_pairs]
         return self._replace(split=self.split._replace(train=train))
 
 
 def date_corpus(train: int = 7500, validation: int = 500, test: int = 1000) -> Corpus:
-    """Dates in many languages and their ISO form: four texts of each of so many days.
+    """Dates in many languages and their ISO form, four texts per day.
 
-    No day lies in two parts of the split.
+    The arguments are numbers of days; the parts of the split share no day.
     """
     days = dates.draw_days(train + validation + test, seed=0)
     per_day = 4
@@ -52,7 +52,7 @@ def debian_corpus(target: str, validation: int = 1000, test: int = 2000) -> Corp
 def synopsis_corpus(validation: int = 1000, test: int = 2000) -> Corpus:
     """Debian's package descriptions with their synopses; see `experiments.seq2seq.ddtp`.
 
-    The parts are shorter and longer descriptions.
+    `parts` separates short and long descriptions.
     """
     pairs = ddtp.read_summaries(ddtp.fetch(("en",))["en"])
     split = ddtp.split_pairs(pairs.groups, validation, test, seed=0, largest=LARGEST_GROUP)

@@ -1,4 +1,4 @@
-"""Subwords: a vocabulary learned by byte-pair encoding, and texts as rows of its ids.
+"""Subwords: a vocabulary learned by byte-pair encoding, and texts as lists of ids.
 
 Reference: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909
 """
@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from experiments.common.training.loop import write_atomically
+from experiments.common.files import write_atomically
 
 PADDING, UNKNOWN, START, END = range(4)  # the first ids of every vocabulary
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]
 
 
 def learn_subwords(texts: Iterable[str], size: int) -> Tokenizer:
-    """Learns a vocabulary of `size` subwords. Case, and spaces between words, are kept.
+    """Learns a vocabulary of `size` subwords that keeps case and the spaces between words.
 
-    Digits and punctuation marks stand alone, so that numbers are spelled.
+    Each digit and punctuation mark is its own token, so numbers are spelled out.
     """
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
     tokenizer.normalizer = normalizers.NFC()
@@ -36,7 +36,7 @@ def learn_subwords(texts: Iterable[str], size: int) -> Tokenizer:
 
 
 def learn_or_load_subwords(path: Path, texts: Iterable[str], size: int) -> Tokenizer:
-    """Learns the vocabulary from the training texts, once for a run directory: `path` keeps it."""
+    """Loads the vocabulary at `path`, or learns it from the training texts and saves it there."""
     if not path.exists():
         tokenizer = learn_subwords(texts, size)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,13 +50,13 @@ def to_ids(tokenizer: Tokenizer, texts: Iterable[str]) -> list[list[int]]:
 
 
 def to_text(tokenizer: Tokenizer, ids: Sequence[int] | np.ndarray) -> str:
-    """Returns the text that ids stand for, up to the first `END`."""
+    """Decodes ids up to the first `END`."""
     row = [int(i) for i in ids]
     return tokenizer.decode(row[: row.index(END)] if END in row else row).strip()
 
 
-def without_middle(ids: Sequence[int], length: int, tail: int) -> list[int]:
-    """Cuts a row of ids to `length`: what is longer keeps its beginning and its last `tail`."""
+def drop_middle(ids: Sequence[int], length: int, tail: int) -> list[int]:
+    """Shortens a list of ids to `length`: keeps its beginning and its last `tail` ids."""
     if len(ids) <= length:
         return list(ids)
     return [*ids[: length - tail], *ids[len(ids) - tail :]]

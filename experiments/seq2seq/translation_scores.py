@@ -1,4 +1,4 @@
-"""What a translation is compared with, and how it is scored."""
+"""Baselines and scores of translations."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ WORD = r"(?u)\w+|[^\w\s]"
 def translation_memory(
     sources: Sequence[str], targets: Sequence[str], queries: Sequence[str]
 ) -> list[str]:
-    """Answers with the translation of the most similar known source: TF-IDF of words and pairs."""
+    """Returns the translation of the most similar known source, by TF-IDF of words and pairs."""
     vectorizer = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
     known = vectorizer.fit_transform(sources)
     similarity = vectorizer.transform(queries) @ known.T
@@ -22,9 +22,9 @@ def translation_memory(
 def word_dictionary(
     sources: Sequence[str], targets: Sequence[str], queries: Sequence[str]
 ) -> list[str]:
-    """Translates word by word: each by the word that comes with it the most (Dice coefficient).
+    """Translates each word to the one that occurs with it most often (Dice coefficient).
 
-    Words that are seen less than twice, or have no good partner, are copied.
+    Words that are seen only once, or have no good partner, are copied.
     """
     counts = [CountVectorizer(token_pattern=WORD, binary=True, min_df=2) for _ in range(2)]
     source, target = (c.fit_transform(t) for c, t in zip(counts, (sources, targets), strict=True))
@@ -42,7 +42,7 @@ def word_dictionary(
 
 
 def score_translations(outputs: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """BLEU and chrF, as sacrebleu computes them and exact matches, all in percent."""
+    """BLEU and chrF of sacrebleu, and exact matches, all in percent."""
     exact = [output == reference for output, reference in zip(outputs, references, strict=True)]
     return {
         "BLEU": sacrebleu.corpus_bleu(list(outputs), [list(references)], force=True).score,

@@ -1,4 +1,4 @@
-"""Summarization: a description of a package becomes one line, by GRUs that write and copy."""
+"""Summarization: GRUs that write and copy turn a package description into one line."""
 
 from experiments.summarization.train import Command, Settings, main, make_train
 

@@ -1,14 +1,14 @@
 """How long can an RNN, an LSTM and a GRU remember? The adding problem, swept over T.
 
-Two numbers of a sequence of T steps are marked, and the network has to add them up at the end
-(Hochreiter & Schmidhuber 1997, "Long short-term memory"). For each cell and T: all combinations of
-three learning rates, two initialisations and two seeds, trained alike, on fresh sequences only.
+Two numbers of a sequence of T steps are marked, and the network must add them up at the end
+(Hochreiter & Schmidhuber 1997, "Long short-term memory"). Each cell is trained at each T with all
+combinations of three learning rates, two initializations and two seeds; every batch is new.
 
     python -m experiments.sweep_adding --quick     T = 20, 50: one to three minutes on 2 cores
     python -m experiments.sweep_adding             T = 100, 200, 500, 1000: 38 core minutes
 
-The initialisations: "standard" is orthogonal recurrent matrices with zero biases, besides the
-LSTM's forget gate with 1. "long" is chrono biases up to T for the gate that carries the state (GRU:
+The initializations: "standard" is orthogonal recurrent matrices and zero biases, except for 1 in
+the LSTM's forget gate. "long" is chrono biases up to T for the gate that carries the state (GRU:
 update, LSTM: forget; Tallec & Ollivier 2018), and the identity as the RNN's recurrent matrix (with
 tanh, after Le et al. 2015).
 
@@ -17,8 +17,8 @@ always answering 1 gives 0.167. Of 12 trainings each, at T = 100 / 200 / 500 / 1
 100 / 67 / 50 / 42%, with chrono biases alone 100 / 67 / 67 / 67%; the LSTM 50 / 25 / 0 / 0%; the
 RNN none. With --quick, T = 20 / 50, it is RNN 0 / 0%, LSTM 67 / 33% and GRU 100 / 67%.
 
-Writes success.png, table.csv, sweep.npz and one overview per cell to runs/sweep_adding. Every
-finished chunk of trainings is kept there: after a kill the same command goes on.
+Writes success.png, table.csv, sweep.npz and one overview per cell to runs/sweep_adding. Each
+finished chunk of trainings is saved there, and the same command resumes if interrupted.
 """
 
 from dataclasses import dataclass
@@ -34,33 +34,33 @@ import grujax
 from experiments.common.cells import CELLS, run_cell
 from experiments.common.command import run_command
 from experiments.common.report import format_table
-from experiments.common.report.plots import plot_success
 from experiments.memory import adding, shared_sweep
+from experiments.sweep_adding.plots import plot_success
 from grujax import baselines, sweep
 from grujax.initializers import chrono, identity
 
 CELL_NAMES = ("rnn", "lstm", "gru")
-INITIALISATIONS = ("standard", "long")
-MINUTES = 20  # of the default settings on 2 quiet CPU cores; it took 38 of one
+INITIALIZATIONS = ("standard", "long")
+MINUTES = 20  # for the default settings on 2 idle CPU cores; 38 core minutes
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is swept, and how each training goes."""
+    """The swept values, and the settings of each training."""
 
     steps: tuple[int, ...] = (100, 200, 500, 1000)  # T
     learning_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
     seeds: int = 2
     hidden_size: int = 24
     batch_size: int = 16
-    updates: int = 1500  # optimizer steps of a training
+    updates: int = 1500  # optimizer steps per training
     quick: bool = False  # T = 20 and 50, one seed, 600 updates
     out: Path = Path("runs/sweep_adding")
 
 
-def init_cell(cell: str, initialisation: str, steps: int, hidden_size: int, key: Array):
+def init_cell(cell: str, initialization: str, steps: int, hidden_size: int, key: Array):
     """Draws the parameters of a cell, see the top of this file."""
-    remember = chrono(steps) if initialisation == "long" else None
+    remember = chrono(steps) if initialization == "long" else None
     if cell == "rnn":
         matrix = initializers.orthogonal() if remember is None else identity()
         return baselines.init_rnn(key, 2, hidden_size, recurrent_kernel_init=matrix)
@@ -72,7 +72,10 @@ def init_cell(cell: str, initialisation: str, steps: int, hidden_size: int, key:
 
 
 def make_train(settings: Settings):
-    """Returns the pure `train(key, cell, steps, initialisation, learning_rate, seed)`."""
+    """Returns the pure `train(key, cell, steps, initialisation, learning_rate, seed)`.
+
+    The spelling `initialisation` is that of the files of earlier runs, which stay readable.
+    """
 
     def train(key, cell, steps, initialisation, learning_rate, seed):
         def last_output(params, xs):
@@ -93,14 +96,14 @@ def make_train(settings: Settings):
 
 
 def success_rates(result: sweep.SweepResult) -> dict[str, dict[int, float]]:
-    """For each cell, and each cell with one initialisation: T -> the share of solved trainings."""
+    """T -> the share of solved trainings, for each cell with all and with each initialization."""
     trials, rates = result.trials, {}
     for cell in CELL_NAMES:
-        for initialisation in ("all", *INITIALISATIONS):
+        for initialization in ("all", *INITIALIZATIONS):
             chosen = trials["cell"] == cell
-            if initialisation != "all":
-                chosen = chosen & (trials["initialisation"] == initialisation)
-            rates[f"{cell.upper()}, {initialisation}"] = {
+            if initialization != "all":
+                chosen = chosen & (trials["initialisation"] == initialization)
+            rates[f"{cell.upper()}, {initialization}"] = {
                 int(steps): float(
                     result.metrics["solved"][chosen & (trials["steps"] == steps)].mean()
                 )
@@ -110,6 +113,7 @@ def success_rates(result: sweep.SweepResult) -> dict[str, dict[int, float]]:
 
 
 def main(settings: Settings) -> None:
+    """Sweeps all cells, and reports how many trainings solved the problem."""
     out = settings.out
     length = f"about {MINUTES} minutes by default" if not settings.quick else "about a minute"
     if settings.quick:
@@ -118,12 +122,12 @@ def main(settings: Settings) -> None:
     trials = sweep.grid(
         cell=CELL_NAMES,
         steps=settings.steps,
-        initialisation=INITIALISATIONS,
+        initialisation=INITIALIZATIONS,
         learning_rate=settings.learning_rates,
         seed=range(settings.seeds),
     )
     number = len(trials["cell"])
-    print(f"{number} trainings: {length}, on 2 quiet cores.")
+    print(f"{number} trainings: {length}, on 2 idle cores.")
     result = shared_sweep.run(
         make_train(settings),
         trials,
@@ -140,7 +144,7 @@ def main(settings: Settings) -> None:
 
 
 def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float]]) -> None:
-    """Writes table, file and figures, and says what the best of each cell was."""
+    """Writes table, file and figures, and prints the best training of each cell."""
     result.table().to_csv(out / "table.csv")
     result.save(out / "sweep.npz")
     plot_success(out / "success.png", rates)

@@ -1,4 +1,4 @@
-"""Text generation: GRU, LSTM and RNN read books character by character, and go on writing."""
+"""Text generation: GRU, LSTM and RNN as language models of characters."""
 
 from experiments.text_generation.train import Command, Settings, main, make_train
 

@@ -1,7 +1,7 @@
-"""Language models without a neural network, to compare with: compressors and n-grams.
+"""Language models without a neural network: compressors and n-grams.
 
-A compressor's bits are those of the file that it makes. A model that gives a text's characters the
-probabilities p could compress it to −Σ log2 p bits, so the two compare.
+The bits of a compressor are the size of its output. A model that assigns the probabilities p to a
+text's characters could compress it to −Σ log2 p bits, so the two are comparable.
 """
 
 import gzip
@@ -22,8 +22,8 @@ def gzip_bits(text: str) -> float:
 def xz_bits(text: str, known: str = "") -> float:
     """Bits per character of `text` under xz -9e, given the `known` text before it.
 
-    It is by how much the compressed file grows when `text` is appended to `known`. The dictionary
-    of 64 MiB reaches back to the beginning of both.
+    This is the growth of the compressed file when `text` is appended to `known`. The dictionary of
+    64 MiB holds both.
     """
     before, after = (
         len(lzma.compress(content.encode(), preset=9 | lzma.PRESET_EXTREME))
@@ -39,14 +39,14 @@ def baselines(
     alphabet: str,
     orders: Sequence[int],
 ) -> dict[str, dict[str, float]]:
-    """The bits per character of compressors, and of n-grams that know the training text.
+    """The bits per character of compressors, and of n-gram models of the training text.
 
     Args:
-      train, validation, test: uint8 [N], [M] and [K], ids of characters.
+      train, validation, test: uint8 [N], [M] and [K], character ids.
       alphabet: the V characters.
-      orders: values of n. The first has a row, and so has the best on the validation text.
+      orders: values of n. The first one and the best one on the validation text get a row each.
 
-    Returns: for each row "bits", of the test text, and for n-grams "validation bits".
+    Returns: for each row the "bits" of the test text, and for n-grams the "validation bits".
     """
     text, known = decode(test, alphabet), decode(train, alphabet)
     rows = {

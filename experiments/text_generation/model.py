@@ -1,7 +1,7 @@
-"""A character language model: a recurrent layer reads characters, a readout tells the next.
+"""A character language model: a recurrent layer and a readout that predicts the next character.
 
-Characters are read as one-hot vectors, so that the cell's input weights are their embedding.
-Information is in bits. A character's bits are −log2 of the probability that the model gave it.
+Characters are one-hot vectors, so the cell's input weights are their embedding. Losses are in bits:
+the bits of a character are −log2 of its predicted probability.
 """
 
 from functools import cache, partial
@@ -17,11 +17,11 @@ from experiments.common.cells import CELLS, closest_size, run_cell
 from grujax.baselines import count_parameters
 
 PyTree = Any
-ROWS, STEPS = 32, 128  # how a text is cut to be measured
+ROWS, STEPS = 32, 128  # the shape of the batches in which `text_bits` reads
 
 
 class CharacterModel(NamedTuple):
-    """What determines the model's functions."""
+    """The model's sizes, which determine its functions."""
 
     cell: str  # one of CELLS
     num_symbols: int  # V
@@ -38,7 +38,7 @@ class CharacterModel(NamedTuple):
         }
 
     def num_parameters(self) -> int:
-        """How many numbers `init` draws."""
+        """The number of parameters."""
         return count_parameters(jax.eval_shape(self.init, jax.random.key(0)))
 
     def initial_state(self, batch_size: int) -> PyTree:
@@ -46,8 +46,8 @@ class CharacterModel(NamedTuple):
         return CELLS[self.cell].initial_state((batch_size, self.hidden_size), jnp.float32)
 
     def read(self, params: dict[str, Any], state: PyTree, symbols: Array) -> tuple[PyTree, Array]:
-        """Reads symbols [T, B]. Returns: the state, and the logits of what comes next [T, B, V]."""
-        # Scaled so that a component's mean square is 1, as the input weights' initialiser expects.
+        """Reads symbols [T, B]. Returns: the state, and logits of the next symbols [T, B, V]."""
+        # Scaled to a mean square of 1 per component, as the initializer of the weights expects.
         xs = jax.nn.one_hot(symbols, self.num_symbols, dtype=params["readout"].dtype)
         state, outputs = run_cell(self.cell, params["cell"], self.num_symbols**0.5 * xs, state)
         return state, outputs @ params["readout"] + params["bias"]
@@ -61,10 +61,10 @@ class CharacterModel(NamedTuple):
         return state, nats / jnp.log(2)
 
     def text_bits(self, params: dict[str, Any], symbols: ArrayLike) -> Array:
-        """The bits of each symbol of a text [N] but the first, given those before it: [N − 1].
+        """The bits of each symbol of a text [N] except the first, given all before it: [N − 1].
 
-        The text is read in up to 32 pieces side by side, at whose starts nothing is known of what
-        came before, which costs a few bits for each piece.
+        The text is read in up to 32 pieces in parallel. Each piece starts without context, which
+        costs a few bits.
         """
         symbols = jnp.asarray(symbols)
         count = len(symbols) - 1
@@ -81,7 +81,7 @@ class CharacterModel(NamedTuple):
 
 @cache
 def model_of_size(cell: str, num_symbols: int, parameters: int) -> CharacterModel:
-    """The model whose number of parameters, readout included, is closest to `parameters`."""
+    """The model with the number of parameters, readout included, closest to `parameters`."""
 
     def size(hidden_size: int) -> int:
         return CharacterModel(cell, num_symbols, hidden_size).num_parameters()
@@ -90,13 +90,13 @@ def model_of_size(cell: str, num_symbols: int, parameters: int) -> CharacterMode
 
 
 def to_arrays(params: dict[str, Any]) -> dict[str, Array]:
-    """The parameters as a plain dict, each under the path that leads to it, to be saved."""
+    """The parameters as a flat dict by path, for saving."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
 def from_arrays(model: CharacterModel, arrays: dict[str, Array]) -> dict[str, Any]:
-    """The parameters again."""
+    """The inverse of `to_arrays`."""
     like = jax.eval_shape(model.init, jax.random.key(0))
     return jax.tree_util.tree_map_with_path(
         lambda path, _: jnp.asarray(arrays[jax.tree_util.keystr(path)]), like

@@ -1,10 +1,11 @@
-"""A language model of n-grams with modified Kneser–Ney smoothing, interpolated.
+"""An n-gram language model with interpolated modified Kneser–Ney smoothing.
 
     p(c | h) = (count(hc) − D(count(hc))) / count(h) + backoff(h) · p(c | h′)
 
-where h′ is h without its first symbol, and backoff(h) is what the discounts D took from all that
-followed h, divided by count(h). The longest n-grams are counted as often as they occur, shorter
-ones by how many different symbols came before them. Below single symbols all are equally likely.
+where h′ is h without its first symbol, and backoff(h) is the sum of the discounts D over all
+symbols after h, divided by count(h). The count of the longest n-grams is their frequency; that of
+shorter ones is the number of distinct symbols before them. The order below single symbols is
+uniform.
 
 Reference: Chen & Goodman 1999, "An empirical study of smoothing techniques for language modeling",
 Computer Speech & Language 13.
@@ -17,24 +18,24 @@ import numpy as np
 
 
 class Grams(NamedTuple):
-    """The n-grams of one length. A number stands for n symbols: its digits in base V."""
+    """The n-grams of one length, each encoded as a number with n digits in base V."""
 
     grams: np.ndarray  # int64 [G], sorted
     discounted: np.ndarray  # [G], count(hc) − D
-    contexts: np.ndarray  # int64 [C], sorted: what the n-grams begin with
+    contexts: np.ndarray  # int64 [C], sorted: the n-grams without their last symbol
     totals: np.ndarray  # [C], count(h)
     backoffs: np.ndarray  # [C]
 
 
 class NGramModel(NamedTuple):
-    """What was counted."""
+    """The statistics of all lengths."""
 
     num_symbols: int  # V
     orders: tuple[Grams, ...]  # of 1, 2, ..., n symbols
 
 
 def fit(symbols: np.ndarray, num_symbols: int, order: int) -> NGramModel:
-    """Counts a sequence of symbols, int [N] from 0 to V − 1, up to n = `order`.
+    """Counts the n-grams of a sequence of symbols, int [N] from 0 to V − 1, up to n = `order`.
 
     Raises:
       ValueError: an n-gram does not fit into 63 bits.
@@ -50,22 +51,22 @@ def fit(symbols: np.ndarray, num_symbols: int, order: int) -> NGramModel:
 
 
 def probabilities(model: NGramModel, symbols: np.ndarray) -> np.ndarray:
-    """The probability of each symbol but the first, given all before it: [N − 1]."""
+    """The probability of each symbol except the first, given all before it: [N − 1]."""
     result = np.full(len(symbols) - 1, 1 / model.num_symbols)
     for length, grams in enumerate(model.orders, start=1):
-        first = max(length - 2, 0)  # the first of them with enough symbols before it
+        first = max(length - 2, 0)  # the first one with enough symbols before it
         windows = _windows(symbols, model.num_symbols, length)[1 if length == 1 else 0 :]
         result[first:] = _interpolate(grams, windows, model.num_symbols, result[first:])
     return result
 
 
 def bits(model: NGramModel, symbols: np.ndarray) -> np.ndarray:
-    """The bits of each symbol but the first, −log2 of its probability: [N − 1]."""
+    """The bits of each symbol except the first, −log2 of its probability: [N − 1]."""
     return -np.log2(probabilities(model, symbols))
 
 
 def distribution(model: NGramModel, context: Sequence[int]) -> np.ndarray:
-    """The probabilities [V] of what follows `context`, of which the last n − 1 symbols count."""
+    """The probabilities [V] of the symbol after `context`, whose last n − 1 symbols count."""
     result = np.full(model.num_symbols, 1 / model.num_symbols)
     for length, grams in enumerate(model.orders, start=1):
         if length - 1 > len(context):
@@ -79,7 +80,7 @@ def distribution(model: NGramModel, context: Sequence[int]) -> np.ndarray:
 
 
 def _windows(symbols: np.ndarray, num_symbols: int, length: int) -> np.ndarray:
-    """The number of each run of `length` symbols: int64 [N − length + 1]."""
+    """The code of each n-gram, n = `length`: int64 [N − length + 1]."""
     count = len(symbols) - length + 1
     windows = np.zeros(count, np.int64)
     for offset in range(length):
@@ -88,30 +89,30 @@ def _windows(symbols: np.ndarray, num_symbols: int, length: int) -> np.ndarray:
 
 
 def _smooth(grams: np.ndarray, counts: np.ndarray, num_symbols: int) -> Grams:
-    # Chen & Goodman's estimate of D1, D2 and D3+. On little data it can leave its bounds, in which
-    # what it takes is more than nothing and less than there is.
+    # Chen & Goodman's estimate of D1, D2 and D3+. On little data it can leave the bounds that keep
+    # every discount above 0 and below its count.
     n1, n2, n3, n4 = (max(int((counts == count).sum()), 1) for count in (1, 2, 3, 4))
-    share = n1 / (n1 + 2 * n2)
+    ratio = n1 / (n1 + 2 * n2)
     discounts = np.array(
-        [1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3]
+        [1 - 2 * ratio * n2 / n1, 2 - 3 * ratio * n3 / n2, 3 - 4 * ratio * n4 / n3]
     )
     discounts = discounts.clip(0.1, [0.9, 1.8, 2.7])
-    taken = discounts[np.minimum(counts, 3) - 1]
+    discount = discounts[np.minimum(counts, 3) - 1]
     contexts, starts = np.unique(grams // num_symbols, return_index=True)
     totals = np.add.reduceat(counts, starts)
-    return Grams(grams, counts - taken, contexts, totals, np.add.reduceat(taken, starts) / totals)
+    return Grams(
+        grams, counts - discount, contexts, totals, np.add.reduceat(discount, starts) / totals
+    )
 
 
 def _interpolate(
-    orders: Grams, windows: np.ndarray, num_symbols: int, shorter: np.ndarray
+    grams: Grams, windows: np.ndarray, num_symbols: int, shorter: np.ndarray
 ) -> np.ndarray:
-    """The probabilities of the last symbols of `windows`, given `shorter`, those of p(c | h′)."""
-    discounted = _look_up(orders.grams, orders.discounted, windows, 0.0)
+    """The probabilities p(c | h) for `windows` hc, given `shorter`, the probabilities p(c | h′)."""
+    discounted = _look_up(grams.grams, grams.discounted, windows, 0.0)
     histories = windows // num_symbols
-    totals = _look_up(orders.contexts, orders.totals, histories, 1.0)
-    return (
-        discounted / totals + _look_up(orders.contexts, orders.backoffs, histories, 1.0) * shorter
-    )
+    totals = _look_up(grams.contexts, grams.totals, histories, 1.0)
+    return discounted / totals + _look_up(grams.contexts, grams.backoffs, histories, 1.0) * shorter
 
 
 def _look_up(keys: np.ndarray, values: np.ndarray, wanted: np.ndarray, default: float):

@@ -4,18 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+
+from experiments.common.report.plots import plt, save_figure
 
 
 class Curve(NamedTuple):
-    """How a training went: E looks at the validation books."""
+    """The course of a training with E evaluations on the validation books."""
 
-    characters: np.ndarray  # [E], read until then
+    characters: np.ndarray  # [E], read so far
     seconds: np.ndarray  # [E]
     bits: np.ndarray  # [E], per character
 
@@ -29,8 +26,8 @@ def plot_curves(
 
     Args:
       path: the PNG to write.
-      curves: for each corpus the trainings by name.
-      floors: for each corpus what is drawn as a horizontal line: bits per character by name.
+      curves: the trainings by name, per corpus.
+      floors: the horizontal lines, bits per character by name, per corpus.
     """
     figure, axes = plt.subplots(
         len(curves),
@@ -47,11 +44,10 @@ def plot_curves(
         for axis in row:
             for number, (name, bits) in enumerate(floors[corpus].items()):
                 style = (":", "--", "-.")[number % 3]
-                axis.axhline(bits, color="grey", linestyle=style, label=name)
+                axis.axhline(bits, color="gray", linestyle=style, label=name)
             axis.set(title=corpus)
             axis.grid(alpha=0.3)
         row[0].set(xlabel="characters read, millions", ylabel="bits per validation character")
         row[1].set(xlabel="seconds")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)

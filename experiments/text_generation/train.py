@@ -1,19 +1,19 @@
-"""Text generation: GRU, LSTM and RNN read books character by character, and go on writing.
+"""Text generation: GRU, LSTM and RNN as language models of characters.
 
-The King James Bible and the plays and poems of Shakespeare, whole books of which are held out. The
-models read what is left in 16 streams side by side, by truncated backpropagation through time over
-64 characters, with a state that is carried from segment to segment. An RNN, an LSTM and a GRU of
-equally many parameters read equally much, a larger GRU reads longer. Beside them: n-grams with
-modified Kneser–Ney smoothing, and what gzip and xz make of the held-out books.
+The texts are the King James Bible and the works of Shakespeare; whole books are held out. The
+models read the other books as 16 parallel streams, by truncated backpropagation through time over
+64 characters with a carried state. An RNN, an LSTM and a GRU with equally many parameters read the
+books once; a larger GRU reads them twice. The baselines are n-grams with modified Kneser–Ney
+smoothing, gzip and xz.
 
     python -m experiments.text_generation                        20 minutes of one CPU core
-    python -m experiments.text_generation --quick                a small slice: 2 minutes
+    python -m experiments.text_generation --quick                a small subset: 2 minutes
     python -m experiments.text_generation --sample "In the beginning"
     python -m experiments.text_generation --sample "ROMEO." --corpus shakespeare
 
 Measured, bits per character of the test books, Bible / Shakespeare: RNN 1.765 / 2.316, LSTM 1.739
-/ 2.302, GRU 1.719 / 2.280, the larger GRU 1.593 / 2.149; n-grams, n = 5: 1.754 / 2.252, n = 9 and
-8, the best: 1.554 / 2.164; xz that has seen the training books 1.805 / 2.475.
+/ 2.302, GRU 1.719 / 2.280, the larger GRU 1.593 / 2.149; n-grams with n = 5: 1.754 / 2.252, with
+the best n (9 and 8): 1.554 / 2.164; xz after the training books 1.805 / 2.475.
 """
 
 import json
@@ -38,34 +38,34 @@ from experiments.text_generation.baselines import baselines
 from experiments.text_generation.model import CharacterModel, from_arrays, model_of_size, to_arrays
 from experiments.text_generation.plots import Curve, plot_curves
 from experiments.text_generation.prose import CORPORA, Corpus, read_corpus
-from experiments.text_generation.sampling import Choice, draw_text, show
+from experiments.text_generation.sampling import SamplingOptions, print_stream, sample_text
 from experiments.text_generation.streaming import cut_streams, make_streaming_training
 
 COMMAND = "python -m experiments.text_generation"
 MODEL = "model.msgpack"
 MINUTES = {False: 20, True: 2}  # of the whole command, and with --quick
-SHARES = (0.06, 0.03)  # of all characters, that the test and the validation books have at most
+SHARES = (0.06, 0.03)  # maximum fractions of all characters in the test and validation books
 ORDERS = range(5, 10)  # of the n-grams
 PROMPTS = {"bible": "In the beginning", "shakespeare": "ROMEO."}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines a trained model."""
+    """The settings of a training."""
 
     cell: str = "gru"
-    parameters: int = 150_000  # about, the readout included
-    num_characters: int | None = None  # read so many of the training books; None: all
+    parameters: int = 150_000  # approximately, including the readout
+    num_characters: int | None = None  # of the training books to read; None: all
     batch_size: int = 16  # streams
-    steps: int = 64  # characters between which gradients flow
+    steps: int = 64  # characters per segment; gradients flow within it
     passes: int = 1  # over the training books
-    parts: int = 8  # of a pass; after each the model is evaluated
-    learning_rate: float = 4e-3  # the peak, after one part of warm-up; then a cosine
+    parts: int = 8  # evaluations per pass
+    learning_rate: float = 4e-3  # the peak: one part of warm-up, then a cosine
     max_gradient_norm: float = 1.0
 
 
-# Learning rates: of 4e-3 and 8e-3 the one with which a whole training on the Bible ends with fewer
-# bits on the validation books. The RNN was tried with 1e-3 and 4e-3, and on less text.
+# The learning rates are the better of 4e-3 and 8e-3 by the validation bits of a whole training on
+# the Bible; for the RNN, of 1e-3 and 4e-3 on less text.
 TRAININGS = {
     "rnn": Settings("rnn"),
     "lstm": Settings("lstm", learning_rate=8e-3),
@@ -81,7 +81,7 @@ ROWS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU", "gru-large": "GRU, larger an
 
 
 class Data(NamedTuple):
-    """What one training needs."""
+    """The data of one training."""
 
     num_symbols: int
     train: np.ndarray  # uint8 [N]
@@ -89,13 +89,13 @@ class Data(NamedTuple):
 
 
 def prepare(corpus: Corpus, settings: Settings) -> Data:
-    """The characters to train on and those to validate on."""
+    """The training and validation characters."""
     train = corpus.join(corpus.split.train)[: settings.num_characters]
     return Data(len(corpus.alphabet), train, corpus.join(corpus.split.validation))
 
 
 def make_model(settings: Settings, num_symbols: int) -> CharacterModel:
-    """The model of these settings."""
+    """The model with these settings."""
     return model_of_size(settings.cell, num_symbols, settings.parameters)
 
 
@@ -131,15 +131,11 @@ def language_training(
 
 def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each part read [E]."""
-
-    def train(key, learning_rate=settings.learning_rate):
-        return training.train(language_training(settings, data, learning_rate), key)[1]
-
-    return train
+    return training.as_function(language_training, settings, data)
 
 
 def train_and_test(settings: Settings, corpus: Corpus, out: Path) -> tuple[dict[str, float], Curve]:
-    """Trains in `out`, or finds the finished training. Returns: its figures, its curve."""
+    """Trains in `out`, unless already trained. Returns: the results and the learning curve."""
     data = prepare(corpus, settings)
     model = make_model(settings, data.num_symbols)
     plan = language_training(settings, data, settings.learning_rate)
@@ -155,22 +151,22 @@ def train_and_test(settings: Settings, corpus: Corpus, out: Path) -> tuple[dict[
     read = settings.passes * segment * ((len(data.train) - 1) // segment)
     curve = Curve(np.linspace(0, read, len(records) + 1)[1:], seconds, validation)
     test = jax.jit(model.text_bits)(params, corpus.join(corpus.split.test)).mean()
-    figures = {
+    results = {
         "bits": float(test),
         "validation bits": float(validation.min()),
         "parameters": model.num_parameters(),
         "characters read": read,
         "seconds": float(seconds[-1]),
     }
-    return figures, curve
+    return results, curve
 
 
 def run_corpus(
     name: str, trainings: dict[str, Settings], out: Path
 ) -> tuple[dict[str, dict[str, float]], dict[str, Curve]]:
-    """Trains all models on a corpus, and prints them beside the baselines.
+    """Trains all models on a corpus, and prints them with the baselines.
 
-    Returns: the figures of every row of the table, and the curve of each training.
+    Returns: the results in every row of the table, and the curve of each training.
     """
     corpus = read_corpus(name, SHARES)
     held_out = ", ".join(corpus.titles[book] for book in corpus.split.test)
@@ -193,7 +189,7 @@ def run_corpus(
 
 
 def experiment(command: "Command", out: Path) -> None:
-    """Trains on the corpora, and compares."""
+    """Trains on each corpus, and compares."""
     names = [command.corpus] if command.corpus else list(CORPORA)
     print(f"Training: about {MINUTES[command.quick]} minutes of one CPU core for both corpora.")
     trainings = QUICK if command.quick else TRAININGS
@@ -208,31 +204,34 @@ def experiment(command: "Command", out: Path) -> None:
 
 
 def sample(command: "Command", out: Path) -> None:
-    """Prints the prompt and what the saved model writes after it."""
+    """Prints the prompt and its continuation by the saved model."""
     directory = out / (command.corpus or "bible") / SAMPLED
     arrays, record, alphabet = load_model(directory / MODEL, COMMAND)
     model = CharacterModel(**record["model"])
-    choice = Choice(command.temperature, command.top_p, command.seed)
+    options = SamplingOptions(command.temperature, command.top_p, command.seed)
     prompt = command.sample or ""
     try:
         if command.length < 0:
             raise ValueError(f"`--length` is {command.length}: expected 0 or more.")
-        drawn = draw_text(model, from_arrays(model, arrays), "".join(alphabet), prompt, choice)
+        params = from_arrays(model, arrays)
+        sampled = sample_text(model, params, "".join(alphabet), prompt, options)
     except ValueError as error:
         raise SystemExit(f"error: {error}") from None
-    show(chain(prompt, islice(drawn, command.length)))
+    print_stream(chain(prompt, islice(sampled, command.length)))
 
 
 @dataclass(frozen=True)
 class Command:
-    """Trains the models and compares them, or lets a trained one write."""
+    """Trains and compares the models, or generates text with a trained one."""
 
     corpus: Literal["bible", "shakespeare"] | None = None  # None: both; --sample: the Bible
-    quick: bool = False  # small models and a small slice, to see that everything works
-    out: Path = Path("runs/text_generation")  # each training has a folder in it
-    sample: str | None = None  # how a text begins that the saved model goes on writing
-    temperature: float = 0.7  # of the sampling: less is bolder, more is more even
-    top_p: float = 0.95  # draw from the most likely characters that have this probability together
+    quick: bool = False  # train small models on a small subset, to try it out
+    out: Path = Path(
+        "runs/text_generation"
+    )  # the output directory; each training has a folder in it
+    sample: str | None = None  # a prompt for the saved model to continue, without training
+    temperature: float = 0.7  # of the sampling: lower is more predictable, higher more random
+    top_p: float = 0.95  # sample from the most likely characters with this total probability
     length: int = 500  # characters
     seed: int = 0  # of the sampling
 

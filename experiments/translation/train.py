@@ -1,27 +1,25 @@
 """Translation: a bidirectional GRU encoder, a GRU decoder with additive attention, beam search.
 
 Debian's volunteers translate the descriptions of its packages: 72,000 English sentences of at most
-14 words with their Italian translations (`--target fr|de`: French, German), from the package index
-of the Debian system it runs on. No family of packages, and no sentence, lies on both sides of a
-split. Or dates as 22 languages write them, into ISO 8601, which runs anywhere.
+14 words with Italian translations (`--target fr|de`: French, German), from the package index of the
+Debian system it runs on. No split separates packages of one family, or equal sentences. The
+alternative data, which run anywhere, are dates in 22 languages with their ISO 8601 form.
 
     python -m experiments.translation                     English to Italian: 20 minutes
     python -m experiments.translation --data dates        dates: 2 minutes
-    python -m experiments.translation --quick             a small slice: 2 minutes
+    python -m experiments.translation --quick             a small subset: 2 minutes
     python -m experiments.translation --translate "small library for reading images"
 
 Measured on 1,998 test sentences, BLEU / chrF: GRU with 5 beams 56.3 / 77.4, translation memory
-22.7 / 43.1, the source copied 10.0 / 37.4. Of 4,000 dates, of days not seen in training, all are
-right.
+22.7 / 43.1, the source copied 10.0 / 37.4. All of 4,000 dates, on days outside the training set,
+are correct.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from tokenizers import Tokenizer
@@ -29,12 +27,10 @@ from tokenizers import Tokenizer
 from experiments.common import training
 from experiments.common.command import run_command
 from experiments.common.report import plots
-from experiments.common.training import loop
-from experiments.common.training.metrics import read_records
-from experiments.common.training.models import load_model, save_model
-from experiments.seq2seq import buckets, subwords
+from experiments.seq2seq import training as seq2seq
+from experiments.seq2seq.buckets import Data
 from experiments.seq2seq.decoding import Translator, describe_speed
-from experiments.seq2seq.model import EncoderDecoder, shift_right, smoothed_cross_entropy
+from experiments.seq2seq.model import shift_right, smoothed_cross_entropy
 from experiments.seq2seq.parallel_corpus import Corpus, date_corpus, debian_corpus
 from experiments.seq2seq.report import write_outputs, write_scores
 from experiments.seq2seq.translation_scores import (
@@ -44,7 +40,6 @@ from experiments.seq2seq.translation_scores import (
 )
 
 COMMAND = "python -m experiments.translation"
-MODEL, TOKENIZER = "model.msgpack", "tokenizer.json"
 BEAMS = 5
 BATCH = 64  # sentences translated together
 MINUTES = {"ddtp": (20, 2), "dates": (2, 1.5)}  # of the whole command, and with --quick
@@ -52,19 +47,19 @@ MINUTES = {"ddtp": (20, 2), "dates": (2, 1.5)}  # of the whole command, and with
 
 @dataclass(frozen=True)
 class Settings:
-    """What determines a trained translator."""
+    """The settings of a training."""
 
-    num_pairs: int | None = None  # train on so many, drawn at random; None: on all
-    vocabulary_size: int = 4000  # subwords, of both languages together
+    num_pairs: int | None = None  # number of random training pairs; None: all
+    vocabulary_size: int = 4000  # subwords of both languages together
     embedding_size: int = 160
-    hidden_size: int = 192  # of the decoder, and of the encoder in each direction
+    hidden_size: int = 192  # of the decoder, and of each direction of the encoder
     attention_size: int = 64
     dropout: float = 0.1
     label_smoothing: float = 0.1
-    widths: tuple[int, ...] = (12, 16, 24, 40)  # subwords that a batch is padded to
+    widths: tuple[int, ...] = (12, 16, 24, 40)  # in subwords, to which batches are padded
     batch_size: int = 32
     epochs: int = 5
-    learning_rate: float = 3e-3  # the peak, after one epoch of warm-up; then a cosine
+    learning_rate: float = 3e-3  # the peak: one epoch of warm-up, then a cosine
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
 
@@ -86,68 +81,35 @@ QUICK = {
 }
 
 
-def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> buckets.Data:
-    """Turns pairs into bundles of ids."""
-
-    def bundles(indices: np.ndarray) -> buckets.Bundles:
-        ids = [subwords.to_ids(tokenizer, side) for side in corpus.select(indices)]
-        return buckets.make_bundles(*ids, settings.widths, settings.batch_size, seed=0)
-
-    return buckets.Data(bundles(corpus.split.train), bundles(corpus.split.validation))
-
-
-def make_model(settings: Settings) -> EncoderDecoder:
-    """The model of these settings."""
-    return EncoderDecoder(
-        settings.vocabulary_size,
-        settings.embedding_size,
-        settings.hidden_size,
-        settings.attention_size,
-        settings.dropout,
-    )
+def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> Data:
+    """Converts text pairs to batches of ids."""
+    return seq2seq.prepare(corpus, tokenizer, settings)
 
 
 def translation_training(
-    settings: Settings, data: buckets.Data, learning_rate: float | Array
+    settings: Settings, data: Data, learning_rate: float | Array
 ) -> training.Training:
     """Builds the training of one translator; the learning rate may be traced."""
-    model = make_model(settings)
+    model = seq2seq.make_model(settings)
 
-    def totals(params, source, target, key):
-        rngs = None if key is None else {"dropout": key}
-        logits, _ = model.apply(params, source, shift_right(target), key is not None, rngs=rngs)
-        exists = target != subwords.PADDING
+    def token_losses(params, source, target, train, rngs):
+        logits, _ = model.apply(params, source, shift_right(target), train, rngs=rngs)
         losses = smoothed_cross_entropy(logits, target, settings.label_smoothing)
-        right = (logits.argmax(-1) == target) & exists
-        return losses.sum(), right.sum(), exists.sum()
+        return losses, logits.argmax(-1) == target
 
-    return buckets.bundle_training(
-        init_params=lambda key: model.init(key, *[jnp.ones((2, 1), int)] * 2, False),
-        totals=totals,
-        data=data,
-        widths=settings.widths,
-        optimizer=training.adamw_warmup_cosine(
-            learning_rate,
-            settings.weight_decay,
-            settings.max_gradient_norm,
-            len(data.train["bucket"]),
-            settings.epochs,
-        ),
-        epochs=settings.epochs,
-    )
+    return seq2seq.encoder_decoder_training(settings, data, learning_rate, model, token_losses)
 
 
-def make_train(settings: Settings, data: buckets.Data) -> Callable[..., training.Metrics]:
+def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each epoch [E]."""
     return training.as_function(translation_training, settings, data)
 
 
-def load_translator(out: Path) -> tuple[Translator, Settings]:
+def load_translator(out: Path) -> Translator:
     """Loads the saved model."""
-    params, record, _ = load_model(out / MODEL, COMMAND)
-    settings = Settings(**record["settings"] | {"widths": tuple(record["settings"]["widths"])})
-    tokenizer = Tokenizer.from_file(str(out / TOKENIZER))
-    return Translator(make_model(settings), params, tokenizer, settings.widths, BEAMS), settings
+    params, saved, tokenizer = seq2seq.load(out, COMMAND)
+    settings = Settings(**saved)
+    return Translator(seq2seq.make_model(settings), params, tokenizer, settings.widths, BEAMS)
 
 
 def experiment(command: "Command", out: Path) -> None:
@@ -156,47 +118,44 @@ def experiment(command: "Command", out: Path) -> None:
     print(f"Training: about {MINUTES[command.data][command.quick]} minutes on 2 idle CPU cores.")
     corpus = date_corpus() if command.data == "dates" else debian_corpus(command.target)
     corpus = corpus.reduced(settings.num_pairs)
-    known = corpus.select(corpus.split.train)
-    tokenizer = subwords.learn_or_load_subwords(
-        out / TOKENIZER, [*known[0], *known[1]], settings.vocabulary_size
+    seq2seq.train_and_save(
+        settings,
+        corpus,
+        out,
+        prepare,
+        translation_training,
+        data=command.data,
+        target=command.target,
     )
-    settings = replace(settings, vocabulary_size=tokenizer.get_vocab_size())
-    data = prepare(corpus, tokenizer, settings)
-    record = {"settings": asdict(settings), "data": command.data, "target": command.target}
-    plan = translation_training(settings, data, settings.learning_rate)
-    state = loop.run(plan, jax.random.key(0), out, record, out.name)
-    save_model(out / MODEL, state.best_params, record, [])
 
-    translator, _ = load_translator(out)
+    translator = load_translator(out)
+    known = corpus.select(corpus.split.train)
     test, references = corpus.select(corpus.split.test)
     rows = {"copy": test, "translation memory": translation_memory(*known, test)}
     if command.data == "ddtp":
         rows["word dictionary"] = word_dictionary(*known, test)
-    greedy = translator._replace(num_beams=1)
-    rows["GRU, greedy"] = greedy(test, batch_size=BATCH)
+    rows["GRU, greedy"] = translator._replace(num_beams=1)(test, batch_size=BATCH)
     rows[f"GRU, {BEAMS} beams"] = outputs = translator(test, batch_size=BATCH)
     parts = corpus.parts[corpus.split.test]
     columns = ("exact",) if command.data == "dates" else ("BLEU", "chrF", "exact")
     write_scores(rows, references, parts, score_translations, columns, out / "results.json")
     write_outputs(out / "translations.tsv", test, references, outputs)
     print(f"\n{describe_speed(translator, test, BATCH)}")
-    shown = np.random.default_rng(1).choice(len(test), 3, replace=False)
-    maps = [translator.attention_map(test[i], outputs[i]) for i in shown]
+    examples = np.random.default_rng(1).choice(len(test), 3, replace=False)
+    maps = [translator.attention_map(test[i], outputs[i]) for i in examples]
     plots.plot_alignment(out / "attention.png", maps)
-    records = {out.name: read_records(out / loop.METRICS)}
-    plots.plot_learning_curves(out / "learning_curves.png", records, "validation_accuracy")
-    print(f'Try: {COMMAND} --data {command.data} --translate "{test[shown[0]]}"')
+    print(f'Try: {COMMAND} --data {command.data} --translate "{test[examples[0]]}"')
 
 
 @dataclass(frozen=True)
 class Command:
-    """Trains a translator and compares it, or asks a trained one."""
+    """Trains a translator and compares it with baselines, or applies a trained one."""
 
     data: Literal["ddtp", "dates"] = "ddtp"  # Debian's package descriptions, or dates
-    target: Literal["it", "fr", "de"] = "it"  # the language that ddtp is translated to
-    quick: bool = False  # a small slice, to see that everything works
-    out: Path = Path("runs/translation")  # each training has a folder in it
-    translate: str | None = None  # a text to translate with the saved model, instead of training
+    target: Literal["it", "fr", "de"] = "it"  # the target language of ddtp
+    quick: bool = False  # train a small model on a small subset, to try it out
+    out: Path = Path("runs/translation")  # the output directory; each training has a folder in it
+    translate: str | None = None  # a text to translate with the saved model, without training
 
 
 def main(command: Command) -> None:
@@ -205,8 +164,7 @@ def main(command: Command) -> None:
     out = command.out / (f"{name}-quick" if command.quick else name)
     if command.translate is None:
         return experiment(command, out)
-    translator, _ = load_translator(out)
-    print(translator([command.translate], batch_size=1)[0])
+    print(load_translator(out)([command.translate], batch_size=1)[0])
 
 
 def cli() -> None:

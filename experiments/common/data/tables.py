@@ -1,7 +1,7 @@
-"""A column of a user's table as a series: numbers at equal steps of time, with its gaps known.
+"""A column of a user's table as a time series with equal steps and marked gaps.
 
-The file has a header and separates its cells by commas, semicolons or tabs. What is wrong with it
-is said by column and row, as a spreadsheet counts rows: the header is row 1.
+The file has a header row; commas, semicolons or tabs separate its cells. Error messages name the
+column and the row, counted as in a spreadsheet: the header is row 1.
 """
 
 import csv
@@ -17,7 +17,7 @@ import pandas as pd
 from experiments.common.command import InputError
 
 MISSING = {"", "-", "na", "n/a", "nan", "nat", "null", "none"}
-MAX_MISSING_ROWS = 0.1  # a table that lacks more of its steps has steps of unequal length
+MAX_MISSING_ROWS = 0.1  # with more missing, the steps count as unequal
 
 
 class Series(NamedTuple):
@@ -25,8 +25,8 @@ class Series(NamedTuple):
 
     values: np.ndarray  # float [L]; NaN where a cell or a whole row is missing
     times: np.ndarray  # datetime64[ns] [L], or the rows' numbers, int [L]
-    frequency: pd.offsets.BaseOffset | pd.Timedelta | None  # one step; None: rows are only counted
-    notes: list[str]  # what was done to the table, a sentence each
+    frequency: pd.offsets.BaseOffset | pd.Timedelta | None  # one step; None: time is the row number
+    notes: list[str]  # one sentence per change made to the table
 
 
 def read_series(path: Path, target: str | None, time: str | None) -> Series:
@@ -35,12 +35,11 @@ def read_series(path: Path, target: str | None, time: str | None) -> Series:
     Args:
       path: the file.
       target: the column's name.
-      time: the name of the column of times; None takes the first column that holds nothing but
-        dates, and counts rows where there is none.
+      time: the name of the time column; None: the first column of dates, or else the row numbers.
 
     Raises:
-      FileNotFoundError: there is no such file.
-      InputError: the table cannot be read as such a series; the message names column and row.
+      FileNotFoundError: the file does not exist.
+      InputError: the column is not a time series; the message names column and row.
     """
     header, rows = _read_cells(path)
     columns = ", ".join(header)
@@ -57,15 +56,15 @@ def read_series(path: Path, target: str | None, time: str | None) -> Series:
         times = _times(path, name, numbers, cells, chosen=bool(time))
         if times is not None:
             return _on_a_grid(path, name, numbers, times, values)
-    return Series(values, numbers, None, ["There is no column of times: each row is one step."])
+    return Series(values, numbers, None, ["There is no time column: each row is one step."])
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
-    """Reads columns that hold a number in every row: [rows, columns].
+    """Reads columns of numbers without gaps: [rows, columns].
 
     Raises:
-      FileNotFoundError: there is no such file.
-      InputError: a column or a cell is missing, or not a number; the message names column and row.
+      FileNotFoundError: the file does not exist.
+      InputError: a column or a cell is missing, or is not a number; the message says where.
     """
     header, rows = _read_cells(path)
     missing = [name for name in columns if name not in header]
@@ -84,7 +83,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
 
 
 def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and each row's number with its cells; blank rows at the end are left out."""
+    """The header, and each row's number with its cells, without trailing blank rows."""
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
@@ -96,7 +95,7 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     header, *rows = [[cell.strip() for cell in row] for row in lines] or [[]]
     if not any(header):
-        raise InputError(f"{path} has no header in row 1; it should name the columns.")
+        raise InputError(f"{path} has no header: row 1 must name the columns.")
     twice = [name for name in header if header.count(name) > 1]
     if twice:
         raise InputError(f"{path} has the column {twice[0]!r} more than once in row 1.")
@@ -109,7 +108,7 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         cells = row or [""]
         if len(cells) != len(header):
             raise InputError(
-                f"Row {number} of {path} has {len(cells)} cells, and the header {len(header)}."
+                f"Row {number} of {path} has {len(cells)} cells, but the header has {len(header)}."
             )
         numbered.append((number, cells))
     return header, numbered
@@ -135,7 +134,7 @@ def _numbers(path: Path, column: str, numbers: np.ndarray, cells: list[str]) -> 
 def _times(
     path: Path, column: str, numbers: np.ndarray, cells: list[str], chosen: bool
 ) -> pd.DatetimeIndex | None:
-    """Reads dates; None where some are not, unless the user has chosen the column."""
+    """Parses dates; None if they are not dates and the user has not chosen the column."""
     if not chosen and (not cells or _is_number(cells[0])):
         return None
     times = pd.to_datetime(pd.Series(cells, dtype=str), errors="coerce", utc=True)
@@ -145,7 +144,7 @@ def _times(
         i = int(np.flatnonzero(times.isna())[0])
         raise InputError(
             f"Column {column!r} of {path} holds {cells[i]!r} in row {numbers[i]}, which is not a "
-            "time like those before it."
+            "time in the format of the rows before it."
         )
     return pd.DatetimeIndex(times).tz_localize(None)
 
@@ -161,7 +160,7 @@ def _is_number(cell: str) -> bool:
 def _on_a_grid(
     path: Path, column: str, numbers: np.ndarray, times: pd.DatetimeIndex, values: np.ndarray
 ) -> Series:
-    """Sorts by time, and puts a missing value where a row is missing."""
+    """Sorts by time, and inserts NaN for missing rows."""
     notes = []
     if not times.is_monotonic_increasing:
         order = times.argsort()
@@ -178,9 +177,7 @@ def _on_a_grid(
     places = (times - times[0]) / step
     length = int(places[-1]) + 1 if len(times) else 0
     if len(times) < (1 - MAX_MISSING_ROWS) * length or not (places == places.astype(int)).all():
-        notes.append(
-            f"The steps of {column!r} have unequal lengths: each row is taken as one step."
-        )
+        notes.append(f"The steps of {column!r} have unequal lengths: each row counts as one step.")
         return Series(values, times.to_numpy(), None, notes)
     grid = pd.date_range(times[0], periods=length, freq=step)
     notes.append(f"Rows are missing for {length - len(times)} of the {length} steps.")
@@ -189,7 +186,7 @@ def _on_a_grid(
 
 
 def _frequency(times: pd.DatetimeIndex) -> pd.offsets.BaseOffset | None:
-    """The step of times without gaps, such as a month or a business day."""
+    """The step of times without gaps, such as a month or a business day; else None."""
     if len(times) < 3:
         return None
     with warnings.catch_warnings():

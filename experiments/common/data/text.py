@@ -26,7 +26,7 @@ def tokenize(text: str) -> list[str]:
 
 
 def word_form(token: str) -> str:
-    """Returns the form under which a token is looked up: lower case, "sooo" as "soo".
+    """Normalizes a token for the vocabulary: lower case, "sooo" as "soo".
 
     Addresses, user names and numbers become the placeholders <url>, <user> and <number>.
     """
@@ -60,12 +60,12 @@ def hash_id(string: str, buckets: int) -> int:
 
 
 def subword_ids(word: str, buckets: int) -> list[int]:
-    """Hashes the beginnings and ends of a word, by which unseen words resemble seen ones.
+    """Hashes the prefixes and suffixes of a word, which unseen words share with seen ones.
 
-    These are its first 3, 4, 5 and 6 letters and its last 3 and 4: what is left of fastText's
-    character n-grams (Bojanowski et al. 2017) when training has to be quick.
+    These are its first 3, 4, 5 and 6 letters and its last 3 and 4: a fast subset of fastText's
+    character n-grams (Bojanowski et al. 2017).
 
-    Returns: ids from 1 to `buckets`, `NUM_SUBWORDS` of them, filled up with `PADDING`.
+    Returns: `NUM_SUBWORDS` ids from 1 to `buckets`, padded with `PADDING`.
     """
     starts = [f"{word[:n]}-" for n in (3, 4, 5, 6) if len(word) >= n - 1]
     ends = [f"-{word[-n:]}" for n in (3, 4) if len(word) >= n]
@@ -74,7 +74,7 @@ def subword_ids(word: str, buckets: int) -> list[int]:
 
 
 def pad(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
-    """Cuts or fills each row with `PADDING`. Returns: int32 [len(rows), length]."""
+    """Truncates each row, or fills it with `PADDING`. Returns: int32 [len(rows), length]."""
     padded = np.full((len(rows), length), PADDING, np.int32)
     for i, row in enumerate(rows):
         padded[i, : min(len(row), length)] = row[:length]
@@ -84,12 +84,12 @@ def pad(rows: Sequence[Sequence[int]], length: int) -> np.ndarray:
 def encode_words(
     sentences: Sequence[Sequence[str]], vocabulary: Sequence[str], length: int, buckets: int
 ) -> dict[str, np.ndarray]:
-    """Turns N tokenized sentences into arrays, T = `length`; what is longer is cut off.
+    """Converts N tokenized sentences to arrays, truncated to T = `length`.
 
     Returns:
-      words: int32 [N, T], ids of the tokens' forms; `PADDING` past the end.
+      words: int32 [N, T], ids of the normalized tokens; `PADDING` past the end.
       subwords: int32 [N, T, NUM_SUBWORDS], see `subword_ids`.
-      case: float32 [N, T, 2]: the token is all capitals; it begins with a capital.
+      case: float32 [N, T, 2]: whether the token is all capitals; whether it begins with one.
       lengths: int32 [N].
     """
     ids = {word: number for number, word in enumerate(vocabulary, start=UNKNOWN + 1)}

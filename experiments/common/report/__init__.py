@@ -1,21 +1,5 @@
 """Reports: tables of results, plots, timing."""
 
-from experiments.common.report.tables import (
-    Answers,
-    comparison_table,
-    confusion,
-    describe_answer,
-    format_table,
-    mean_and_deviation,
-    write_report,
-)
+from experiments.common.report.tables import format_table, mean_and_deviation
 
-__all__ = [
-    "Answers",
-    "comparison_table",
-    "confusion",
-    "describe_answer",
-    "format_table",
-    "mean_and_deviation",
-    "write_report",
-]
+__all__ = ["format_table", "mean_and_deviation"]

@@ -1,4 +1,4 @@
-"""Timing of programs beside each other, and what the machine itself can do."""
+"""Interleaved timing of several programs, and the speed of the machine itself."""
 
 import math
 import subprocess
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 MATMUL_SIZE = 2048  # of the square float32 matrices
-STREAM_FLOATS = 2**26  # 256 MiB, more than any cache holds
+STREAM_FLOATS = 2**26  # 256 MiB, larger than any cache
 
 SETTLE_SECONDS = 0.05
 
@@ -26,26 +26,26 @@ def time_interleaved(
     max_rounds: int = 15,
     turn_seconds: float = 0.005,
 ) -> dict[str, np.ndarray]:
-    """Times functions in turns, so that the machine's drift hits all of them alike.
+    """Times functions in turn, so that drift of the machine affects all of them alike.
 
-    In each round every function has one turn, in an order drawn anew. A turn is one call, or of a
-    function that takes less than `turn_seconds` as many as fill that time; their mean counts. Where
-    a call takes less than SETTLE_SECONDS, one that does not count comes first: the function before
-    has emptied the caches, and the threads of its pool may still be spinning.
+    In each round every function gets one turn, in random order. A turn is one call, or enough calls
+    to fill `turn_seconds`, whose mean is recorded. An untimed call precedes each turn of calls that
+    are shorter than SETTLE_SECONDS: the function before has evicted the caches, and the threads of
+    its pool may still be spinning.
 
     Args:
       runs: the functions; each returns when its work is done.
-      seconds: the time to spend on all of them; the number of rounds follows from it.
-      min_rounds: rounds even if that takes longer; one or more.
-      max_rounds: rounds even if that takes less.
-      turn_seconds: the least length of a turn.
+      seconds: the time budget for all of them; it sets the number of rounds.
+      min_rounds: at least this many rounds, 1 or more, even if they take longer.
+      max_rounds: at most this many rounds.
+      turn_seconds: the minimum length of a turn.
 
-    Returns: for each function its seconds per call, [rounds].
+    Returns: the seconds per call of each function, [rounds].
     """
     estimates = {}
     for name, run in runs.items():
         estimates[name] = _seconds(run, 1)
-        if estimates[name] < SETTLE_SECONDS:  # the first call of a short one is mostly its start
+        if estimates[name] < SETTLE_SECONDS:  # the first call is mostly startup
             estimates[name] = max(_seconds(run, 1), 1e-6)
     order = np.random.default_rng(0)
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -63,7 +63,7 @@ def time_interleaved(
 
 @contextmanager
 def busy_processes(number: int) -> Iterator[None]:
-    """Meanwhile so many processes compute without a pause, and want all cores."""
+    """Inside, this many processes compute without pause and compete for all cores."""
     command = [sys.executable, "-c", "while True: pass"]
     processes = [subprocess.Popen(command) for _ in range(number)]
     try:
@@ -75,11 +75,11 @@ def busy_processes(number: int) -> Iterator[None]:
 
 
 def machine_runs() -> dict[str, tuple[Run, float]]:
-    """What measures the machine: for each of two functions, how much work one call of it does.
+    """Two functions that measure the machine, each with the work of one call.
 
     Returns:
-      "matmul": the product of two square float32 matrices, and its floating-point operations.
-      "stream": adds one to an array in place, and the bytes it reads and writes.
+      "matmul": multiplies two square float32 matrices; the work in floating-point operations.
+      "stream": adds one to an array in place; the work in bytes read and written.
     """
     matrix = jnp.ones((MATMUL_SIZE, MATMUL_SIZE), jnp.float32)
     multiply = jax.jit(jnp.matmul)

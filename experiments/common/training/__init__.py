@@ -1,33 +1,40 @@
-"""Training: pure functions of a state, the loop that saves and resumes, many devices."""
+"""Training: pure functions of a state, a loop that saves and resumes, several devices.
 
+The files, in the order in which they build on each other: `devices`, `processes`, `scale` (where a
+training runs), `gradients`, `functional`, `standard`, `batches` (pure functions), `metrics`,
+`checkpoints`, `loop`, `models` (what it writes).
+"""
+
+from experiments.common.training.batches import map_batches
 from experiments.common.training.functional import (
     Metrics,
     PyTree,
-    Recipe,
     Training,
     TrainState,
-    adamw_warmup_cosine,
     as_function,
     end_epoch,
+    init_train_state,
     make_training,
-    make_usual_training,
-    map_batches,
-    start,
     train,
+)
+from experiments.common.training.standard import (
+    TrainingSettings,
+    adamw_warmup_cosine,
+    make_standard_training,
 )
 
 __all__ = [
     "Metrics",
     "PyTree",
-    "Recipe",
     "TrainState",
     "Training",
+    "TrainingSettings",
     "adamw_warmup_cosine",
     "as_function",
     "end_epoch",
+    "init_train_state",
+    "make_standard_training",
     "make_training",
-    "make_usual_training",
     "map_batches",
-    "start",
     "train",
 ]

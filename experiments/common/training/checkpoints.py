@@ -1,7 +1,7 @@
-"""Checkpoints of a training state with Orbax: each carries checksums, the newest intact one counts.
+"""Checkpoints of a training state with Orbax, with checksums; the newest intact one is restored.
 
-A checkpoint is a folder named by its epoch. It holds the state's arrays, and a small JSON item with
-the CRC-32 of every array, because a storage format may decode a flipped bit without complaint.
+A checkpoint is a folder named after its epoch. It holds the state's arrays and a small JSON item
+with the CRC-32 of every array, because a storage format may decode a flipped bit without an error.
 """
 
 import logging
@@ -15,25 +15,25 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from experiments.common.training.processes import are_several
+from experiments.common.training.processes import is_multiprocess
 
 PyTree = Any
 
-logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs every step it takes
+logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax logs every save
 
 
 class Checkpoints:
-    """The checkpoints in one folder, of which the last two are kept.
+    """The checkpoints in one folder; the last two are kept.
 
-    `save(epoch, state)` returns when the files are in place; a process killed meanwhile leaves the
-    earlier checkpoints as they were. States may contain typed random keys.
+    `save(epoch, state)` returns when the files are in place. A process killed during it leaves the
+    earlier checkpoints untouched. States may contain typed random keys.
 
-    Of several processes the writer alone has one.
+    Of several processes only the writer creates one.
     """
 
     def __init__(self, directory: Path):
         processes = ocp.options.MultiprocessingOptions()
-        if are_several():
+        if is_multiprocess():
             processes = ocp.options.MultiprocessingOptions(
                 active_processes={0}, barrier_sync_key_prefix="writer"
             )
@@ -61,7 +61,7 @@ class Checkpoints:
     def restore_newest(self, like: PyTree) -> tuple[int, PyTree] | None:
         """Returns (epoch, state) of the newest intact checkpoint; None if there is none.
 
-        A damaged one is named in a warning, deleted, and the one before it is tried.
+        A damaged checkpoint is deleted with a warning, and the one before it is tried.
 
         Args:
           like: a state with the structure, shapes and dtypes of the saved one (values unused).
@@ -75,12 +75,12 @@ class Checkpoints:
             try:
                 restored = self._manager.restore(epoch, args=arguments)
                 if _checksums(restored["state"]) != restored["checksums"]:
-                    raise ValueError("an array's checksum is wrong")
+                    raise ValueError("an array has the wrong checksum")
             except Exception as error:
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
                 warnings.warn(
                     f"The checkpoint {self._directory / str(epoch)} is damaged ({reason}): "
-                    "deleted, going back to the one before.",
+                    "deleted, restoring the one before.",
                     stacklevel=2,
                 )
                 self._manager.delete(epoch)
@@ -89,7 +89,7 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Releases what Orbax holds."""
+        """Releases Orbax's resources."""
         self._manager.close()
 
 
@@ -98,18 +98,18 @@ def _is_typed_key(x: Any) -> bool:
 
 
 def _storable(state: PyTree) -> PyTree:
-    """As Orbax takes it, which of several processes refuses arrays that lie in one."""
+    """The state as Orbax accepts it: with several processes, NumPy arrays."""
     state = without_typed_keys(state)
-    return jax.tree.map(np.asarray, state) if are_several() else state
+    return jax.tree.map(np.asarray, state) if is_multiprocess() else state
 
 
 def without_typed_keys(state: PyTree) -> PyTree:
-    """Random keys as the numbers that they are made of."""
+    """Replaces typed random keys by their key data."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if _is_typed_key(x) else x, state)
 
 
 def with_typed_keys(stored: PyTree, like: PyTree) -> PyTree:
-    """The inverse; `like` has the keys."""
+    """The inverse of `without_typed_keys`; `like` holds typed keys where `stored` had them."""
     return jax.tree.map(
         lambda x, y: (
             jax.random.wrap_key_data(x, impl=jax.random.key_impl(y)) if _is_typed_key(y) else x

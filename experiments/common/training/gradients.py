@@ -1,7 +1,7 @@
 """The gradient of a batch's loss: over several devices, piece by piece, in half precision.
 
-What must not happen with a batch in pieces is a mean of means: pieces have unequal numbers of
-tokens. So a loss whose rows weigh differently gives each of its means as a sum and a weight.
+With a batch in pieces a mean of means would be wrong, because pieces differ in their number of
+tokens. A loss whose rows weigh differently therefore returns each mean as a sum and a weight.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from experiments.common.training.scale import Scale, map_rows, spread
+from experiments.common.training.scale import Scale, map_rows, shard_rows
 
 PyTree = Any
 
 
 class Mean(NamedTuple):
-    """A mean told in two parts, so that those of pieces of a batch can be added up.
+    """A mean in two parts, which can be added over the pieces of a batch.
 
-    The mean is `total / weight`, 0 where nothing has weight; of several, [...], their own mean.
+    The mean is `total / weight`, 0 where the weight is 0; of several, [...], their unweighted mean.
     """
 
     total: Array  # [...] a weighted sum over rows, or tokens
@@ -30,31 +30,31 @@ class Mean(NamedTuple):
         return jnp.mean(self.total / jnp.where(self.weight == 0, 1, self.weight))
 
 
-# (parameters, batch, key) -> [] the mean over a batch all of whose rows weigh the same; or a
-# `Mean`; or a tuple of such, which are added.
+# (parameters, batch, key) -> [], the mean over a batch whose rows all weigh the same; or a `Mean`;
+# or a tuple of these, which are added.
 Loss = Callable[[PyTree, PyTree, Array], Array | Mean | tuple[Array | Mean, ...]]
 
 
 def value_and_gradient(
     loss: Callable[..., Any], scale: Scale, row_axes: PyTree = 0, has_aux: bool = False
 ) -> Callable[[PyTree, PyTree, Array], tuple[Any, PyTree]]:
-    """Returns the function of parameters, batch and key that gives loss, [], and gradient.
+    """Returns the function (parameters, batch, key) -> (loss [], gradient).
 
-    With `scale.accumulate` the batch is cut into pieces, read one after the other, each with a key
-    of its own. Their means are added up as those of the whole batch.
+    With `scale.accumulate` the batch is processed in pieces, one after the other, each with its own
+    key. The result is the mean over the whole batch.
 
     Args:
       loss: see `Loss`; the key draws dropout.
       scale: devices, pieces and dtype.
-      row_axes: where a batch has its rows, see `experiments.common.training.scale.spread`.
-      has_aux: `loss` returns besides a pytree of arrays [B, ...], of which a row depends on that
-        row of the batch; so does the function, in place of the loss: (loss, arrays).
+      row_axes: the row axes of a batch, see `experiments.common.training.scale.shard_rows`.
+      has_aux: `loss` returns (loss, arrays), a pytree of arrays [B, ...] in which each row depends
+        only on that row of the batch; the function then returns ((loss, arrays), gradient).
     """
 
     def means(params: PyTree, batch: PyTree, key: Array) -> tuple[tuple[Mean, ...], PyTree]:
-        batch = spread(batch, row_axes)
+        batch = shard_rows(batch, row_axes)
         if scale.dtype != "float32":
-            params, batch = in_dtype((params, batch), scale.dtype)
+            params, batch = cast_float32((params, batch), scale.dtype)
         value, aux = loss(params, batch, key) if has_aux else (loss(params, batch, key), ())
         return _as_means(value), aux
 
@@ -63,7 +63,10 @@ def value_and_gradient(
         return sum((mean.value() for mean in parts), start=jnp.zeros(())), aux
 
     def in_pieces(params: PyTree, batch: PyTree, key: Array) -> tuple[tuple[Array, PyTree], PyTree]:
-        pieces = _cut(batch, row_axes, scale.accumulate), jax.random.split(key, scale.accumulate)
+        pieces = (
+            _split_batch(batch, row_axes, scale.accumulate),
+            jax.random.split(key, scale.accumulate),
+        )
         weights = jax.lax.map(lambda x: [mean.weight for mean in means(params, *x)[0]], pieces)
 
         def share(params: PyTree, batch: PyTree, key: Array) -> tuple[Array, PyTree]:
@@ -78,51 +81,51 @@ def value_and_gradient(
 
         zeros = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), params))
         (value, gradient), aux = jax.lax.scan(add, zeros, pieces)
-        return (value, jax.tree.map(_joined, aux)), gradient
+        return (value, jax.tree.map(_join_pieces, aux)), gradient
 
-    both = jax.value_and_grad(whole, has_aux=True) if scale.accumulate == 1 else in_pieces
+    with_aux = jax.value_and_grad(whole, has_aux=True) if scale.accumulate == 1 else in_pieces
 
     def without_aux(params: PyTree, batch: PyTree, key: Array) -> tuple[Array, PyTree]:
-        (value, _), gradient = both(params, batch, key)
+        (value, _), gradient = with_aux(params, batch, key)
         return value, gradient
 
-    return both if has_aux else without_aux
+    return with_aux if has_aux else without_aux
 
 
-def in_dtype(tree: PyTree, dtype: str) -> PyTree:
-    """Casts the float32 arrays of a pytree."""
+def cast_float32(tree: PyTree, dtype: str) -> PyTree:
+    """Casts the float32 arrays of a pytree, and leaves the others as they are."""
     return jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, tree)
 
 
 def _as_means(value: Any) -> tuple[Mean, ...]:
-    """A loss as means, in float32 at least."""
+    """Converts a loss to a tuple of `Mean`s in at least float32."""
 
     def as_mean(value: Array | Mean) -> Mean:
         mean = value if isinstance(value, Mean) else Mean(value, jnp.ones(()))
         return Mean(*(part.astype(jnp.promote_types(part.dtype, jnp.float32)) for part in mean))
 
-    several = isinstance(value, tuple) and not isinstance(value, Mean)
-    return tuple(map(as_mean, value if several else (value,)))
+    is_sum = isinstance(value, tuple) and not isinstance(value, Mean)
+    return tuple(map(as_mean, value if is_sum else (value,)))
 
 
-def _joined(pieces: Array) -> Array:
-    """The inverse of `_cut` for an array [K, B / K, ...]: [B, ...]."""
-    count, rows = pieces.shape[:2]
-    return jnp.moveaxis(pieces, 0, 1).reshape(count * rows, *pieces.shape[2:])
+def _split_batch(batch: PyTree, row_axes: PyTree, pieces: int) -> PyTree:
+    """Splits a batch into K pieces along a new first axis.
 
-
-def _cut(batch: PyTree, row_axes: PyTree, pieces: int) -> PyTree:
-    """Cuts a batch into K pieces along a new first axis.
-
-    A piece has every Kth row, so that a device has as many rows of each.
+    A piece holds every Kth row, so that each device holds equally many rows of each piece.
     """
 
-    def one(axis: int | None, array: Array) -> Array:
+    def split(axis: int | None, array: Array) -> Array:
         if axis is None:
             return jnp.broadcast_to(array, (pieces, *array.shape))
         shape = array.shape
-        each = shape[axis] // pieces
-        array = array.reshape(*shape[:axis], each, pieces, *shape[axis + 1 :])
+        rows = shape[axis] // pieces
+        array = array.reshape(*shape[:axis], rows, pieces, *shape[axis + 1 :])
         return jnp.moveaxis(array, axis + 1, 0)
 
-    return map_rows(one, row_axes, batch)
+    return map_rows(split, row_axes, batch)
+
+
+def _join_pieces(pieces: Array) -> Array:
+    """The inverse of `_split_batch` for an array [K, B / K, ...]: [B, ...]."""
+    count, rows = pieces.shape[:2]
+    return jnp.moveaxis(pieces, 0, 1).reshape(count * rows, *pieces.shape[2:])

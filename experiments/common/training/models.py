@@ -1,4 +1,4 @@
-"""A trained model in one file: parameters, settings and words, all that answering takes."""
+"""A trained model in one file: parameters, settings and vocabulary."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,17 @@ import jax
 import numpy as np
 from flax.serialization import msgpack_restore, msgpack_serialize
 
-from experiments.common.training.loop import write_atomically
+from experiments.common.files import write_atomically
 
 
 def save_model(path: Path, params: Any, settings: dict[str, Any], words: list[str]) -> None:
-    """Writes the file; what was there before stays whole until then.
+    """Writes the file atomically: an existing one is replaced at the end.
 
     Args:
       path: the file.
       params: nested dicts of arrays.
       settings: JSON values.
-      words: the vocabulary's words in the order of their ids.
+      words: the vocabulary in the order of its ids.
     """
     about = json.dumps({"settings": settings, "words": words})
     content = {"params": jax.tree.map(np.asarray, params), "about": about}
@@ -26,14 +26,14 @@ def save_model(path: Path, params: Any, settings: dict[str, Any], words: list[st
 
 
 def load_model(path: Path, command: str) -> tuple[Any, dict[str, Any], list[str]]:
-    """Reads what `save_model` wrote. Returns: (params, settings, words).
+    """Reads a file written by `save_model`. Returns: (params, settings, words).
 
     Args:
       path: the file.
-      command: the command that makes it, for the error.
+      command: the command that writes it, for the error message.
 
     Raises:
-      FileNotFoundError: there is no such file.
+      FileNotFoundError: the file does not exist.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no trained model {path}. Train it first: {command}")

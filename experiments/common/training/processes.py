@@ -1,7 +1,8 @@
-"""Several processes as one program, on JAX's distributed runtime: who they are, and who writes.
+"""Several processes that run as one program on JAX's distributed runtime.
 
-Every process runs the same script on the same data. Process 0 is the writer: it alone prints, and
-reads and writes files; what it read, a checkpoint say, it hands to the others.
+Every process runs the same script on the same data. Process 0 is the writer: only it prints, and
+only it reads and writes files. It broadcasts what it reads, a checkpoint for example, to the
+others.
 """
 
 import hashlib
@@ -22,11 +23,11 @@ from experiments.common.training.devices import use_a_device_per_core
 
 PyTree = Any
 
-HEARTBEAT_SECONDS = 30  # without a sign of life for so long, a process counts as dead
-REPORT_SECONDS = 4 * 3600  # that a process may end before the others, which report say
-JOIN_SECONDS = 120  # that the processes may start after each other
+HEARTBEAT_SECONDS = 30  # a process that is silent for longer counts as dead
+REPORT_SECONDS = 4 * 3600  # how much later than the others the writer may end: it writes reports
+JOIN_SECONDS = 120  # how far apart the processes may start
 
-# What the collectives of JAX say when another process has gone.
+# How JAX's collectives report that another process has died.
 _LOST = re.compile(r"gloo|nccl|UNAVAILABLE|DEADLINE_EXCEEDED|connection|socket|barrier", re.I)
 
 
@@ -35,40 +36,40 @@ class LostProcessError(RuntimeError):
 
 
 class ScaleError(ValueError):
-    """The flags for devices and processes cannot be followed; the message says why."""
+    """The flags for devices and processes are invalid here; the message says why."""
 
 
 @dataclass(frozen=True)
 class Processes:
     """Which of several processes this one is."""
 
-    distributed: bool = False  # one of several processes; SLURM or Kubernetes say which
-    coordinator: str | None = None  # HOST:PORT of process 0, where nobody says it
-    processes: int | None = None  # how many there are, where nobody says it
-    process: int | None = None  # which of them this one is, from 0
+    distributed: bool = False  # run as one of several processes; SLURM or Kubernetes number them
+    coordinator: str | None = None  # HOST:PORT of process 0, unless SLURM or Kubernetes set it
+    processes: int | None = None  # their number, unless SLURM or Kubernetes set it
+    process: int | None = None  # the index of this one, from 0
 
     def prepare(self) -> None:
-        """Sets up JAX for a sweep, before it is first used: a device per core. Raises as `join`."""
+        """Sets up JAX for a sweep: one device per core. Call it before using JAX; see `join`."""
         use_a_device_per_core()
         self.join()
 
     def join(self) -> None:
-        """Meets the other processes, if this is to be one of several; before JAX is first used.
+        """Joins the other processes if `distributed` is set. Call it before using JAX.
 
         Raises:
-          ScaleError: what the flags say is not enough, or contradicts itself.
+          ScaleError: the flags are incomplete or contradict each other.
         """
         given = (self.coordinator, self.processes, self.process)
         if not self.distributed:
             if any(value is not None for value in given):
                 raise ScaleError(
-                    "--coordinator, --processes and --process are for --distributed: add it."
+                    "--coordinator, --processes and --process require --distributed: add it."
                 )
             return
         if any(value is None for value in given) and any(value is not None for value in given):
             raise ScaleError(
                 "--coordinator HOST:PORT, --processes N and --process I belong together: give all "
-                "three, or none where SLURM or Kubernetes say them."
+                "three, or none under SLURM or Kubernetes."
             )
         if self.process is not None and not 0 <= self.process < (self.processes or 0):
             raise ScaleError(
@@ -78,7 +79,7 @@ class Processes:
         if self.coordinator is not None and not re.fullmatch(r".+:\d+", self.coordinator):
             raise ScaleError(f"--coordinator must be HOST:PORT, got {self.coordinator!r}.")
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.config.update("jax_enable_preemption_service", False)  # it would log when one ends
+        jax.config.update("jax_enable_preemption_service", False)  # it logs when a process ends
         try:
             jax.distributed.initialize(
                 *given,
@@ -88,12 +89,12 @@ class Processes:
             )
         except ValueError as error:
             raise ScaleError(
-                f"Nothing here says which process this is ({error}): give --coordinator "
-                "HOST:PORT, --processes N and --process I."
+                f"The environment does not say which process this is ({error}): give "
+                "--coordinator HOST:PORT, --processes N and --process I."
             ) from error
 
 
-def are_several() -> bool:
+def is_multiprocess() -> bool:
     """Whether this process is one of several."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
@@ -103,77 +104,77 @@ def is_writer() -> bool:
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
-def from_writer(tree: PyTree) -> PyTree:
-    """A pytree of arrays as the writer has it, in every process."""
-    if not are_several():
+def broadcast_from_writer(tree: PyTree) -> PyTree:
+    """Returns the writer's pytree of arrays in every process."""
+    if not is_multiprocess():
         return tree
-    with noticing_losses():
+    with detect_lost_processes():
         tree = multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, tree))
     return jax.tree.map(np.asarray, tree)
 
 
-def text_from_writer(text: str) -> str:
-    """A text as the writer has it, in every process."""
-    own = np.frombuffer(text.encode(), np.uint8)
-    shared = np.zeros(from_writer(np.int32(len(own))), np.uint8)
-    count = min(len(own), len(shared))
-    shared[:count] = own[:count]
-    return bytes(from_writer(shared)).decode()
+def broadcast_text_from_writer(text: str) -> str:
+    """Returns the writer's text in every process."""
+    local = np.frombuffer(text.encode(), np.uint8)
+    shared = np.zeros(broadcast_from_writer(np.int32(len(local))), np.uint8)
+    count = min(len(local), len(shared))
+    shared[:count] = local[:count]
+    return bytes(broadcast_from_writer(shared)).decode()
 
 
 def wait_for_all(name: str) -> None:
-    """Returns when every process has come here."""
-    if are_several():
-        with noticing_losses():
+    """Returns when every process has reached this call."""
+    if is_multiprocess():
+        with detect_lost_processes():
             multihost_utils.sync_global_devices(name)
 
 
-def check_alike(what: str, value: Any) -> None:
+def check_same_everywhere(what: str, value: Any) -> None:
     """Checks that a JSON value is the same in every process.
 
     Raises:
-      ScaleError: it is not.
+      ScaleError: it differs.
     """
-    if not are_several():
+    if not is_multiprocess():
         return
     content = json.dumps(value, sort_keys=True).encode()
-    own = np.frombuffer(hashlib.sha256(content).digest(), np.uint32)
-    with noticing_losses():
-        everybody = multihost_utils.process_allgather(own)
-    if (everybody != everybody[0]).any():
+    local = np.frombuffer(hashlib.sha256(content).digest(), np.uint32)
+    with detect_lost_processes():
+        gathered = multihost_utils.process_allgather(local)
+    if (gathered != gathered[0]).any():
         raise ScaleError(
-            f"The processes differ in their {what}: start all of them with the same command, but "
-            "for --process, from the same version of everything."
+            f"The processes differ in their {what}: start all of them with the same command except "
+            "for --process, and with the same versions of all packages."
         )
 
 
 @contextmanager
-def noticing_losses() -> Iterator[None]:
-    """Inside, a collective that fails because a process has gone raises LostProcessError."""
+def detect_lost_processes() -> Iterator[None]:
+    """Inside, a collective that fails because a process is gone raises LostProcessError."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        if not are_several() or not _LOST.search(str(error)):
+        if not is_multiprocess() or not _LOST.search(str(error)):
             raise
         raise LostProcessError(
-            "another process has ended or cannot be reached; its own output says why. Start all "
-            "of them again with the same command: they go on after what is saved. "
+            "another process has ended or cannot be reached; its output says why. Start all "
+            "processes again with the same command: they resume from the last checkpoint. "
             f"({str(error).splitlines()[0][:200]})"
         ) from error
 
 
 @contextmanager
-def silent_unless_writer() -> Iterator[None]:
+def silence_non_writers() -> Iterator[None]:
     """Inside, only the writer prints to standard output."""
     if is_writer():
         yield
         return
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+    with open(os.devnull, "w", encoding="utf-8") as devnull, redirect_stdout(devnull):
         yield
 
 
-def leave(status: int) -> NoReturn:
-    """Ends a process that has failed. JAX's own end would first wait for the others to end, too."""
+def exit_immediately(status: int) -> NoReturn:
+    """Ends a failed process. A normal exit under JAX would wait for the other processes first."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -1,9 +1,9 @@
-"""A training on more than one device, in smaller pieces, in half precision: the same training.
+"""How a training runs: on how many devices, in how many pieces per batch, in which precision.
 
-`Scale` holds the flags. Data parallelism is by annotation: parameters lie on every device, a
-batch's rows are spread over them, and XLA adds what a mean over the batch needs. So a loss is that
-of the whole batch, dropout draws the same masks on one device as on eight, and the results are the
-same up to rounding.
+`Scale` holds the flags. Data parallelism is by annotation: parameters are replicated, the rows of
+a batch are sharded, and XLA adds the communication that a mean over the batch needs. The loss is
+that of the whole batch and dropout draws the same masks on one device as on eight, so the results
+are equal up to rounding.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ ROWS = "rows"  # the mesh's axis
 
 @dataclass(frozen=True)
 class Scale(Processes):
-    """On what a training runs, and in what pieces."""
+    """The devices of a training, its pieces per batch, and its precision."""
 
-    devices: int = 1  # of each process; a batch is spread over all of them
-    accumulate: int = 1  # pieces of a batch whose gradients are added up: less memory
+    devices: int = 1  # per process; the rows of a batch are split over all of them
+    accumulate: int = 1  # pieces per batch, whose gradients are added: less memory
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computations; parameters: float32
 
     def prepare(self) -> None:
-        """Sets up JAX; before it is first used. Raises ScaleError if that cannot be."""
+        """Sets up JAX; call it before using JAX. Raises ScaleError for invalid flags."""
         for name in ("devices", "accumulate"):
             if getattr(self, name) < 1:
                 raise ScaleError(f"--{name} must be at least 1, got {getattr(self, name)}.")
@@ -40,26 +40,26 @@ class Scale(Processes):
         self.join()
 
     def mesh(self) -> Mesh | None:
-        """All devices that train together; None if it is one. Raises ScaleError: too few."""
+        """The mesh of all devices; None for a single one. Raises ScaleError: too few devices."""
         if self.devices == 1 and jax.process_count() == 1:
             return None
-        own = len(jax.local_devices())
-        if own < self.devices:
+        available = len(jax.local_devices())
+        if available < self.devices:
             raise ScaleError(
-                f"--devices {self.devices} asks for more devices than there are: {own} "
+                f"--devices {self.devices} asks for more devices than there are: {available} "
                 f"({jax.local_devices()[0].platform})."
             )
-        chosen = [
+        ordered = [
             device
             for process in range(jax.process_count())
             for device in jax.devices()
             if device.process_index == process
         ]
-        per_process = np.array(chosen).reshape(jax.process_count(), -1)[:, : self.devices]
+        per_process = np.array(ordered).reshape(jax.process_count(), -1)[:, : self.devices]
         return Mesh(per_process.ravel(), (ROWS,), axis_types=(AxisType.Auto,))
 
     def check(self, rows: int | None) -> None:
-        """Raises ScaleError unless batches of so many rows can be cut as these flags say."""
+        """Raises ScaleError unless a batch of `rows` rows divides evenly."""
         if rows is None:
             return
         devices = self.devices * jax.process_count()
@@ -71,85 +71,85 @@ class Scale(Processes):
             )
 
     def settings(self) -> dict[str, Any]:
-        """What of it changes a training's results by more than rounding, as JSON values."""
-        changes = {"accumulate": self.accumulate, "dtype": self.dtype}
-        usual = {"accumulate": 1, "dtype": "float32"}
-        return {name: value for name, value in changes.items() if value != usual[name]}
+        """The flags that change a training's results by more than rounding, as JSON values."""
+        flags = {"accumulate": self.accumulate, "dtype": self.dtype}
+        defaults = {"accumulate": 1, "dtype": "float32"}
+        return {name: value for name, value in flags.items() if value != defaults[name]}
 
 
 ONE_DEVICE = Scale()
-_in_force = [ONE_DEVICE]
+_scales = [ONE_DEVICE]
 
 
 @contextmanager
-def using(scale: Scale) -> Iterator[None]:
+def use_scale(scale: Scale) -> Iterator[None]:
     """Inside, trainings run at this scale."""
-    _in_force.append(scale)
+    _scales.append(scale)
     try:
         yield
     finally:
-        _in_force.pop()
+        _scales.pop()
 
 
-def in_force() -> Scale:
-    """The scale at which a training is to run: one device, unless `using` says otherwise."""
-    return _in_force[-1]
+def current_scale() -> Scale:
+    """The scale set by `use_scale`; one device by default."""
+    return _scales[-1]
 
 
-def on(mesh: Mesh | None) -> AbstractContextManager[Any]:
-    """Inside, `spread` spreads over this mesh."""
+def use_mesh(mesh: Mesh | None) -> AbstractContextManager[Any]:
+    """Inside, `shard_rows` shards over this mesh."""
     return nullcontext() if mesh is None else jax.set_mesh(mesh)
 
 
-def spread(batch: PyTree, row_axes: PyTree = 0) -> PyTree:
-    """Spreads the rows of a batch over the devices, if there are several.
+def shard_rows(batch: PyTree, row_axes: PyTree = 0) -> PyTree:
+    """Shards the rows of a batch over the devices, if there are several.
 
     Args:
       batch: a pytree of arrays.
-      row_axes: along which axis of each array the rows lie, None where there are none; a prefix of
-        `batch`, as `jax.vmap` takes it.
+      row_axes: the row axis of each array, None for an array without rows; a prefix of `batch`, as
+        in `jax.vmap`.
     """
     if ROWS not in jax.sharding.get_abstract_mesh().shape:
         return batch
 
-    def one(axis: int | None, array: Array) -> Array:
+    def shard(axis: int | None, array: Array) -> Array:
         spec = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, ROWS)
         return jax.lax.with_sharding_constraint(array, spec)
 
-    return map_rows(one, row_axes, batch)
+    return map_rows(shard, row_axes, batch)
 
 
 def count_rows(batch: PyTree, row_axes: PyTree = 0) -> int | None:
-    """How many rows a batch has, see `spread`; None if none."""
+    """The number of rows of a batch, see `shard_rows`; None if it has no rows."""
     counts = map_rows(lambda axis, x: None if axis is None else x.shape[axis], row_axes, batch)
     return next(iter(jax.tree.leaves(counts)), None)
 
 
-def rounded_up(rows: int) -> int:
-    """The least number of rows, from `rows` on, that can be spread evenly."""
+def round_up_rows(rows: int) -> int:
+    """Rounds up to a number of rows that divides evenly over the devices."""
     devices = jax.sharding.get_abstract_mesh().shape.get(ROWS, 1)
     return -(-rows // devices) * devices
 
 
-def replicated(tree: PyTree, mesh: Mesh | None) -> PyTree:
+def replicate(tree: PyTree, mesh: Mesh | None) -> PyTree:
     """Puts arrays, equal in every process, on every device."""
     return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def results_on(mesh: Mesh | None) -> dict[str, Any]:
-    """The options of `jax.jit` for results that shall lie on every device."""
+def replicated_outputs(mesh: Mesh | None) -> dict[str, Any]:
+    """The options of `jax.jit` that replicate its outputs."""
     return {} if mesh is None else {"out_shardings": NamedSharding(mesh, PartitionSpec())}
 
 
-def on_one_device(tree: PyTree, mesh: Mesh | None) -> PyTree:
-    """The own copy of what lies on every device."""
+def local_copy(tree: PyTree, mesh: Mesh | None) -> PyTree:
+    """This process's copy of replicated arrays."""
     return tree if mesh is None else jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def map_rows(
     function: Callable[[int | None, Array], Any], row_axes: PyTree, batch: PyTree
 ) -> PyTree:
-    """Applies a function of the axis of rows and the array, see `spread`."""
+    """Maps `function(row_axis, array)` over a batch, see `shard_rows`."""
     return jax.tree.map(
         lambda axis, part: jax.tree.map(lambda array: function(axis, array), part),
         row_axes,

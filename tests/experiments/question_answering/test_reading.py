@@ -1,5 +1,7 @@
 """The reader of stories: its attention, and what its arrays mean."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,9 +56,10 @@ def test_attention_stays_finite_where_sentences_do_not_exist():
 def test_a_longer_story_beside_it_does_not_change_an_answer():
     reader = Reader(len(WORDS), 2, features=8, passes=2, dropout=0.5)
     both, alone = encode([SHORT, LONG], WORDS), encode([SHORT], WORDS)
-    params = reader.init(jax.random.key(0), both, False)
-    logits, attention = reader.apply(params, both, False)
-    logits_alone, attention_alone = reader.apply(params, alone, False)
+    read = jax.jit(partial(reader.apply, train=False))
+    params = jax.jit(partial(reader.init, train=False))(jax.random.key(0), alone)
+    logits, attention = read(params, both)
+    logits_alone, attention_alone = read(params, alone)
     np.testing.assert_allclose(logits[0], logits_alone[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(attention[0, :, :1], attention_alone[0], rtol=1e-5, atol=1e-6)
     assert np.all(attention[0, :, 1] == 0)

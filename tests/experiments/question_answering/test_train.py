@@ -8,7 +8,11 @@ import pytest
 
 from experiments.common.training import loop
 from experiments.question_answering import train as qa
-from experiments.question_answering.scores import attended_support, baselines, right_by_task
+from experiments.question_answering.evaluation import (
+    accuracy_by_task,
+    attended_support,
+    baselines,
+)
 from experiments.question_answering.stories import TASKS, Question
 
 SETTINGS = qa.Settings(hidden_size=8, num_examples=32, epochs=2, batch_size=32)
@@ -58,7 +62,7 @@ def test_scores():
 
     questions = [question(TASKS[0], "hall", (1,)), question(TASKS[0], "garden", (0, 3))]
     questions += [question(task, "hall", (0,)) for task in TASKS[1:]]
-    right = right_by_task(questions, ["hall"] * len(questions))
+    right = accuracy_by_task(questions, ["hall"] * len(questions))
     assert right == {TASKS[0]: 0.5} | dict.fromkeys(TASKS[1:], 1.0)
     attention = np.zeros((2, 2, 4))
     attention[0, 0, 1] = attention[0, 1, 2] = 1  # finds its sentence, and looks at another

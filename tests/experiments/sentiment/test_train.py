@@ -21,6 +21,7 @@ from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.sentiment import train as sentiment
 from experiments.sentiment import vader
+from experiments.sentiment.baselines import vader_rule
 from grujax import sweep
 from tests.helpers import ROOT
 
@@ -187,7 +188,7 @@ def test_soft_labels_are_distributions_around_the_cut():
 
 @pytest.mark.parametrize(("compound", "label"), [(0.05, 2), (0.049, 1), (-0.049, 1), (-0.05, 0)])
 def test_vader_rule(compound, label):
-    assert vader.predict(np.array([[compound, 0, 0, 0]])).tolist() == [label]
+    assert vader_rule(np.array([[compound, 0, 0, 0]])).tolist() == [label]
 
 
 def test_make_train_is_pure_and_can_be_swept(archive):

@@ -64,18 +64,18 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     # Stopped after an epoch and begun again: the same numbers.
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
-    assert "going on after epoch 1" in capsys.readouterr().err
+    assert "resuming after epoch 1" in capsys.readouterr().err
     metrics = [tmp_path / name / out.name / loop.METRICS for name in ("alone", "stopped")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 2
 
     # The saved model answers, as it did among others; also what comes on standard input.
     source, _, expected = lines[1].split("\t")
-    run(tmp_path / "alone", summarise=source)
+    run(tmp_path / "alone", summarize=source)
     assert capsys.readouterr().out.rstrip("\n") == expected
     before = search._cache_size()
     monkeypatch.setattr("sys.stdin", io.StringIO(source.replace(" ", "\n", 3)))
-    run(tmp_path / "alone", summarise="-")
+    run(tmp_path / "alone", summarize="-")
     assert capsys.readouterr().out.rstrip("\n") == expected
     assert search._cache_size() == before
 
@@ -85,7 +85,7 @@ def test_without_a_model_one_sentence_names_the_command(tmp_path, copy, folder):
     with pytest.raises(
         FileNotFoundError, match=rf"{folder}-quick/m.* Train it first: python -m ex"
     ):
-        run(tmp_path, copy=copy, summarise="A tool.")
+        run(tmp_path, copy=copy, summarize="A tool.")
 
 
 @pytest.mark.slow

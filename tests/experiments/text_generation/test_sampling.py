@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from experiments.text_generation.model import CharacterModel
-from experiments.text_generation.sampling import Choice, draw_text, keep_nucleus, show
+from experiments.text_generation.sampling import (
+    SamplingOptions,
+    keep_nucleus,
+    print_stream,
+    sample_text,
+)
 from tests.helpers import ROOT
 
 ALPHABET = "\n abcde"
@@ -22,8 +27,8 @@ PARAMS = MODEL.init(jax.random.key(0))
 
 
 def draw(length=40, prompt="abc", **changes) -> str:
-    choice = Choice(**{"temperature": 1.0, "top_p": 1.0, "seed": 0, **changes})
-    return "".join(islice(draw_text(MODEL, PARAMS, ALPHABET, prompt, choice), length))
+    options = SamplingOptions(**{"temperature": 1.0, "top_p": 1.0, "seed": 0, **changes})
+    return "".join(islice(sample_text(MODEL, PARAMS, ALPHABET, prompt, options), length))
 
 
 def nucleus(logits: np.ndarray, top_p: float) -> set[int]:
@@ -93,15 +98,15 @@ def test_interrupted_text_ends_its_line(capsys):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        show(characters())
+        print_stream(characters())
     assert capsys.readouterr().out == "ab\n"
 
 
 def test_a_closed_pipe_ends_it_without_a_word():
     program = (
         "from itertools import repeat\n"
-        "from experiments.text_generation.sampling import show\n"
-        "show(repeat('ab\\n'))\n"
+        "from experiments.text_generation.sampling import print_stream\n"
+        "print_stream(repeat('ab\\n'))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program],

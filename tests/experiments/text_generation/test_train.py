@@ -68,7 +68,7 @@ def test_a_resumed_training_is_the_same_to_the_last_bit(tmp_path, capsys, stop_a
 
     stop_after(3, lambda: train("stopped"))  # in the middle of the streams
     train("stopped")
-    assert "going on after epoch 3" in capsys.readouterr().err
+    assert "resuming after epoch 3" in capsys.readouterr().err
     metrics = [tmp_path / name / "gru" / loop.METRICS for name in ("alone", "stopped")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 4

@@ -66,7 +66,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, stop_after):
     # Stopped after an epoch and begun again: the same numbers.
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
-    assert "going on after epoch 1" in capsys.readouterr().err
+    assert "resuming after epoch 1" in capsys.readouterr().err
     metrics = [tmp_path / name / out.name / loop.METRICS for name in ("alone", "stopped")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from experiments.common.command import InputError
 from experiments.common.data import tables
-from experiments.forecasting import table_forecasts
+from experiments.forecasting import user_table
 
 DATES = pd.date_range("2020-01-01", periods=200, freq="D")
 
@@ -35,7 +35,7 @@ def test_a_complete_table(write):
     assert series.values.tolist() == list(range(200))
     assert series.times[0] == np.datetime64("2020-01-01")
     assert series.notes == []
-    assert list(table_forecasts.times_after(series, 2)) == ["2020-07-19", "2020-07-20"]
+    assert list(user_table.times_after(series, 2)) == ["2020-07-19", "2020-07-20"]
 
 
 def test_missing_cells_and_rows_become_nan(write):
@@ -60,7 +60,7 @@ def test_steps_of_business_days_and_months(write, frequency, ahead):
     dates = pd.date_range("2020-01-01", periods=200, freq=frequency)
     series = tables.read_series(write(daily(range(200), dates)), "level", None)
     assert len(series.values) == 200
-    assert list(table_forecasts.times_after(series, 1)) == [ahead]
+    assert list(user_table.times_after(series, 1)) == [ahead]
 
 
 def test_unequal_steps_are_rows_one_by_one(write):
@@ -68,8 +68,8 @@ def test_unequal_steps_are_rows_one_by_one(write):
     series = tables.read_series(write(daily(range(100), dates)), "level", None)
     assert len(series.values) == 100
     [note] = series.notes
-    assert note == "The steps of 'day' have unequal lengths: each row is taken as one step."
-    assert list(table_forecasts.times_after(series, 1)) == [f"{dates[-1]:%Y-%m-%d} + 1"]
+    assert note == "The steps of 'day' have unequal lengths: each row counts as one step."
+    assert list(user_table.times_after(series, 1)) == [f"{dates[-1]:%Y-%m-%d} + 1"]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
@@ -77,8 +77,8 @@ def test_other_separators_quotes_and_a_byte_order_mark(write, separator):
     text = "\ufeff" + f'note{separator}x\n"a"{separator}"1.5"\n\n'
     series = tables.read_series(write(text), "x", None)
     assert series.values.tolist() == [1.5]
-    assert list(table_forecasts.times_after(series, 2)) == ["row 3", "row 4"]
-    assert series.notes == ["There is no column of times: each row is one step."]
+    assert list(user_table.times_after(series, 2)) == ["row 3", "row 4"]
+    assert series.notes == ["There is no time column: each row is one step."]
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_other_separators_quotes_and_a_byte_order_mark(write, separator):
         ("a,b\n1,2\n", "b", "when", "`--time` is 'when'; .* has the columns a, b"),
         ("a,b\n1,2\n1,?\n", "b", None, r"Column 'b' of .* holds '\?' in row 3, .* not a number"),
         ("a,b\n1,inf\n", "b", None, "holds 'inf' in row 2"),
-        ("a,b\n1,2\n1\n", "b", None, "Row 3 of .* has 1 cells, and the header 2"),
+        ("a,b\n1,2\n1\n", "b", None, "Row 3 of .* has 1 cells, but the header has 2"),
         ("a,a\n1,2\n", "a", None, "has the column 'a' more than once in row 1"),
-        ("", "a", None, "has no header in row 1"),
+        ("", "a", None, "has no header: row 1"),
         ("t,b\n2020-01-01,1\nsoon,2\n2020-01-03,2\n", "b", "t", "'t' of .* holds 'soon' in row 3"),
         ("t,b\n2020-01-01,1\nsoon,2\n2020-01-03,2\n", "b", None, "holds 'soon' in row 3"),
         ("t,b\n2020-01-01,1\n2020-01-02,2\n2020-01-01,3\n", "b", None, "repeats a time in row 4"),
@@ -118,17 +118,17 @@ def series_of(values, times=None) -> tables.Series:
 def test_how_many_rows_are_needed():
     rng = np.random.default_rng(0)
     with pytest.raises(InputError, match=r"'level' is too short: .* needs (\d+) rows") as error:
-        table_forecasts.make_problem(series_of(rng.normal(size=40)), "level", 7, 28)
+        user_table.make_problem(series_of(rng.normal(size=40)), "level", 7, 28)
     needed = int(str(error.value).split(" needs ")[1].split()[0])
     for rows, enough in ((needed - 1, False), (needed, True)):
         series = series_of(rng.normal(size=rows))
         if enough:
-            problem, _ = table_forecasts.make_problem(series, "level", 7, 28)
+            problem, _ = user_table.make_problem(series, "level", 7, 28)
             _, counts = np.unique(problem.parts[problem.split.train], return_counts=True)
-            assert min(*counts, len(problem.split.test)) >= table_forecasts.MIN_ORIGINS
+            assert min(*counts, len(problem.split.test)) >= user_table.MIN_ORIGINS
         else:
             with pytest.raises(InputError, match="too short"):
-                table_forecasts.make_problem(series, "level", 7, 28)
+                user_table.make_problem(series, "level", 7, 28)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_how_many_rows_are_needed():
 )
 def test_what_cannot_be_forecast(values, message):
     with pytest.raises(InputError, match=message):
-        table_forecasts.make_problem(series_of(values), "level", 7, 28)
+        user_table.make_problem(series_of(values), "level", 7, 28)
     with pytest.raises(InputError, match="`--horizon` is 0"):
-        table_forecasts.make_problem(series_of(values), "level", 0, 28)
+        user_table.make_problem(series_of(values), "level", 0, 28)
 
 
 @given(
@@ -157,7 +157,7 @@ def test_no_forecast_knows_what_comes(missing, horizon, seed):
     values = rng.normal(size=200).cumsum()
     values[list(missing)] = np.nan
     try:
-        problem, _ = table_forecasts.make_problem(series_of(values), "level", horizon, 28)
+        problem, _ = user_table.make_problem(series_of(values), "level", horizon, 28)
     except InputError:
         return
     row = problem.split.test[len(problem.split.test) // 2]
@@ -165,7 +165,7 @@ def test_no_forecast_knows_what_comes(missing, horizon, seed):
     assert np.isfinite(values[place])
     changed = values.copy()
     changed[place + 1 :] += 100
-    other, _ = table_forecasts.make_problem(series_of(changed), "level", horizon, 28)
+    other, _ = user_table.make_problem(series_of(changed), "level", horizon, 28)
     for name in ("inputs", "linear", "origins"):
         before, after = (getattr(p, name)[: row + 1] for p in (problem, other))
         np.testing.assert_array_equal(before, after)
@@ -178,12 +178,12 @@ def test_parts_do_not_overlap(missing, horizon):
     values = np.random.default_rng(0).normal(size=200).cumsum()
     values[list(missing)] = np.nan
     try:
-        problem, notes = table_forecasts.make_problem(series_of(values), "level", horizon, 28)
+        problem, notes = user_table.make_problem(series_of(values), "level", horizon, 28)
     except InputError:
         return
     assert bool(notes) == bool(missing)
     day = np.timedelta64(1, "D")
-    parts = [problem.origins[problem.parts == part] for part in range(1, table_forecasts.PARTS + 1)]
+    parts = [problem.origins[problem.parts == part] for part in range(1, user_table.PARTS + 1)]
     parts.append(problem.origins[problem.split.test])
     for before, after in pairwise(parts):
         assert before.max() + horizon * day <= after.min()
@@ -196,9 +196,9 @@ def test_parts_do_not_overlap(missing, horizon):
 
 
 def test_only_the_newest_steps_of_a_long_series_are_used(monkeypatch):
-    monkeypatch.setattr(table_forecasts, "MAX_STEPS", 150)
+    monkeypatch.setattr(user_table, "MAX_STEPS", 150)
     values = np.random.default_rng(0).normal(size=200)
-    problem, notes = table_forecasts.make_problem(series_of(values), "level", 2, 28)
+    problem, notes = user_table.make_problem(series_of(values), "level", 2, 28)
     assert notes == ["The newest 150 steps are used."]
     assert problem.origins[-1] == DATES[-1]
     assert len(problem.origins) == 150 - 28 + 1
@@ -206,8 +206,8 @@ def test_only_the_newest_steps_of_a_long_series_are_used(monkeypatch):
 
 def test_the_calendar_has_the_periods_that_the_steps_resolve():
     hours = pd.date_range("2020-01-01", periods=24 * 30, freq="h").to_numpy()
-    waves = table_forecasts.calendar(hours)
+    waves = user_table.calendar(hours)
     assert waves.shape == (720, 12)  # the day and the week
     np.testing.assert_allclose(waves[:24, :6], waves[24:48, :6], atol=1e-9)
-    assert table_forecasts.calendar(DATES.to_numpy()).shape == (200, 6)  # the week alone
-    assert table_forecasts.calendar(np.arange(200)).shape == (200, 0)
+    assert user_table.calendar(DATES.to_numpy()).shape == (200, 6)  # the week alone
+    assert user_table.calendar(np.arange(200)).shape == (200, 0)

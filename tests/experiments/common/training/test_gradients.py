@@ -1,4 +1,4 @@
-"""Gradients of a batch in pieces and in half precision, beside those of the whole batch."""
+"""Gradients of a batch in pieces and in half precision, compared with the whole batch."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import pytest
 from experiments.common.training import loop, make_training
 from experiments.common.training.gradients import Mean, value_and_gradient
 from experiments.common.training.metrics import read_records
-from experiments.common.training.scale import ONE_DEVICE, Scale, ScaleError, using
+from experiments.common.training.scale import ONE_DEVICE, Scale, ScaleError, use_scale
 from experiments.seq2seq import buckets
 from experiments.text_generation.streaming import cut_streams, make_streaming_training
 from tests.fixtures import tiny_experiment
@@ -85,7 +85,7 @@ def test_half_precision_computes_in_it_and_keeps_float32():
 @pytest.mark.slow
 def test_a_training_in_pieces_and_in_half_precision(tmp_path):
     def scores(name: str, scale: Scale) -> list[float]:
-        with using(scale):
+        with use_scale(scale):
             tiny_experiment.main(tiny_experiment.Command(out=tmp_path / name))
         return [line["score"] for line in read_records(tmp_path / name / "run" / loop.METRICS)]
 
@@ -100,14 +100,14 @@ def test_a_training_in_pieces_and_in_half_precision(tmp_path):
 
 def test_a_batch_that_cannot_be_cut_is_refused(tmp_path):
     with (
-        using(Scale(accumulate=3)),
+        use_scale(Scale(accumulate=3)),
         pytest.raises(ScaleError, match=r"A batch of 16 rows .* 3 equal pieces .* multiple of 3"),
     ):
         tiny_experiment.main(tiny_experiment.Command(out=tmp_path))
     assert not list(tmp_path.iterdir())
 
 
-def test_bundles_in_pieces():
+def test_batches_in_pieces():
     def totals(params, source, target, key):
         exists = target != 0
         losses = jnp.where(exists, (params[source] - 3.0) ** 2, 0)
@@ -115,11 +115,11 @@ def test_bundles_in_pieces():
 
     rng = np.random.default_rng(0)
     rows = [rng.integers(1, 9, rng.integers(1, 7)).tolist() for _ in range(24)]
-    bundles = buckets.make_bundles(rows, rows, (4, 7), 8, seed=0)
-    plan = buckets.bundle_training(
+    batches = buckets.make_batches(rows, rows, (4, 7), 8, seed=0)
+    plan = buckets.bucketed_training(
         init_params=lambda key: jnp.arange(9.0),
         totals=totals,
-        data=buckets.Data(bundles, bundles),
+        data=buckets.Data(batches, batches),
         widths=(4, 7),
         optimizer=optax.sgd(0.1),
         epochs=2,

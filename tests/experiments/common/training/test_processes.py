@@ -110,7 +110,7 @@ def test_two_processes_train_as_one_and_go_on_after_one_is_killed(start, alone, 
     saved = sorted(int(path.name) for path in (tmp_path / "run" / "checkpoints").iterdir())
 
     (printed, errors), (nothing, no_bar) = finish(start("tests.fixtures.tiny_experiment", *flags))
-    assert f"tiny: going on after epoch {saved[-1]} in" in errors
+    assert f"tiny: resuming after epoch {saved[-1]} in" in errors
     assert "damaged" not in errors
     assert printed.splitlines()[-1] == "done"
     assert "done" not in nothing
@@ -128,7 +128,7 @@ def test_the_writer_is_killed_and_one_process_goes_on(start, alone, tmp_path, ca
     )
     assert re.search("another (process has ended|task died)", errors)
     assert_same(train_alone(tmp_path), alone)
-    assert "going on after epoch" in capsys.readouterr().err
+    assert "resuming after epoch" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_slurm_says_which_process_this_is_and_differences_are_told(tmp_path):
         "from experiments.common.training.processes import *\n"
         "Processes(distributed=True).join()\n"
         "try:\n"
-        "    check_alike('settings', {'size': jax.process_index()})\n"
+        "    check_same_everywhere('settings', {'size': jax.process_index()})\n"
         "except ScaleError as error:\n"
         "    print(jax.process_count(), error)\n"
     )
@@ -176,7 +176,7 @@ def test_slurm_says_which_process_this_is_and_differences_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"process": 1}, "are for --distributed: add it"),
+        ({"process": 1}, "require --distributed: add it"),
         ({"distributed": True, "process": 1}, "belong together"),
         (
             {"distributed": True, "coordinator": "a:1", "processes": 2, "process": 2},
@@ -193,9 +193,9 @@ def test_flags_that_say_too_little_or_too_much(flags, message):
         Processes(**flags).join()
 
 
-def test_nothing_says_which_process_this_is():
+def test_the_environment_does_not_number_the_processes():
     code = "from experiments.common.training.processes import *; Processes(distributed=True).join()"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )
-    assert "Nothing here says which process this is" in result.stderr
+    assert "The environment does not say which process this is" in result.stderr

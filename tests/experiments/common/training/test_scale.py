@@ -14,9 +14,9 @@ from experiments.common.training.scale import (
     Scale,
     ScaleError,
     count_rows,
-    in_force,
-    spread,
-    using,
+    current_scale,
+    shard_rows,
+    use_scale,
 )
 from tests.helpers import ROOT
 
@@ -44,7 +44,7 @@ def test_rows_are_counted_along_their_axes():
 
 def test_nothing_is_spread_without_a_mesh():
     batch = {"a": jnp.zeros((4, 3))}
-    assert spread(batch) is batch
+    assert shard_rows(batch) is batch
     assert ONE_DEVICE.mesh() is None
 
 
@@ -68,11 +68,11 @@ def test_rows_that_do_not_divide_are_refused(devices, accumulate):
 
 
 def test_a_scale_holds_inside_its_block():
-    with using(Scale(accumulate=2)):
-        with using(Scale(devices=8)):
-            assert in_force().devices == 8
-        assert in_force().accumulate == 2
-    assert in_force() == ONE_DEVICE
+    with use_scale(Scale(accumulate=2)):
+        with use_scale(Scale(devices=8)):
+            assert current_scale().devices == 8
+        assert current_scale().accumulate == 2
+    assert current_scale() == ONE_DEVICE
 
 
 def test_what_changes_results_is_a_setting():

@@ -1,4 +1,4 @@
-"""What a one-line summary is compared with, and how it is scored."""
+"""Baselines and scores of one-line summaries."""
 
 import re
 from collections import Counter
@@ -11,7 +11,7 @@ from rouge_score.tokenizers import DefaultTokenizer
 from experiments.seq2seq.translation_scores import translation_memory
 
 ROUGE = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
-WORDS = 8  # of a baseline's line; the synopses have 6.6 on average
+WORDS = 8  # per baseline summary; the synopses have 6.6 on average
 _DEFINITION = re.compile(
     r"\b(?:is an?|is the|are|(?:provides?|contains?|implements?)(?: an?| the)?) ", re.I
 )
@@ -21,23 +21,23 @@ _SENTENCE_END = re.compile(r"(?<=[.!?]) ")
 def baselines(
     known: tuple[Sequence[str], Sequence[str]], texts: Sequence[str]
 ) -> dict[str, list[str]]:
-    """The lines of what does not learn to write; `known` are the training texts and their lines."""
+    """The summaries of each baseline; `known` are the training texts and their summaries."""
     return {
         "first sentence": [first_sentence(text) for text in texts],
         f'{WORDS} words after "is a", "provides" ...': [words_after_definition(t) for t in texts],
-        "nearest neighbour": translation_memory(*known, texts),
+        "nearest neighbor": translation_memory(*known, texts),
     }
 
 
 def first_sentence(text: str) -> str:
-    """The lead: what comes before the first full stop."""
+    """The text up to the first period, the lead."""
     return _SENTENCE_END.split(text, maxsplit=1)[0]
 
 
 def words_after_definition(text: str) -> str:
-    """Of the first sentence the `WORDS` words after "is a", "provides the" and their like.
+    """The `WORDS` words after "is a", "provides the" and the like in the first sentence.
 
-    Without these its first words.
+    Without such a phrase, its first words.
     """
     sentence = first_sentence(text)
     found = _DEFINITION.search(sentence)
@@ -45,7 +45,7 @@ def words_after_definition(text: str) -> str:
 
 
 def best_window(text: str, reference: str) -> str:
-    """The `WORDS` consecutive words with the highest ROUGE-1: an oracle, it knows the reference."""
+    """The `WORDS` consecutive words with the highest ROUGE-1, by an oracle with the reference."""
     tokenize = DefaultTokenizer(use_stemmer=True).tokenize
     words = text.split()
     tokens = [Counter(tokenize(word)) for word in words]
@@ -60,9 +60,9 @@ def best_window(text: str, reference: str) -> str:
 
 
 def score_summaries(outputs: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """The mean F of ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004), as rouge-score has them, in percent.
+    """The mean F of rouge-score's ROUGE-1, ROUGE-2 and ROUGE-L (Lin 2004), in percent.
 
-    In lower case and with Porter's stemmer, as See et al. 2017.
+    In lower case and with Porter's stemmer, as in See et al. 2017.
     """
     scorer = RougeScorer(list(ROUGE.values()), use_stemmer=True)
     pairs = zip(outputs, references, strict=True)
@@ -73,8 +73,8 @@ def score_summaries(outputs: Sequence[str], references: Sequence[str]) -> dict[s
     }
 
 
-def share_of_new_words(sources: Sequence[str], outputs: Sequence[str]) -> float:
-    """How much of what is written does not stand in its source, in words as ROUGE counts them."""
+def new_word_rate(sources: Sequence[str], outputs: Sequence[str]) -> float:
+    """The fraction of output words that are not in the source, with words as in ROUGE."""
     new, total = 0, 0
     for source, output in zip(sources, outputs, strict=True):
         known = set(_words(source))

@@ -1,14 +1,13 @@
-"""The encoder-decoder that may also copy: a mixture of writing a word and pointing at one.
+"""The encoder-decoder that can also copy: a mixture of writing a token and pointing at one.
 
     p(y) = p_gen · p_vocabulary(y) + (1 − p_gen) · Σ_s α_s [x_s = y]
 
-α is the attention over the source x. Source and target are subwords of one vocabulary, so that
-whatever the source says can be written, rare names too, one subword after the other. Where the
-vocabulary and the source agree on a token, both terms count.
+α is the attention over the source x. Source and target are subwords of one vocabulary, so rare
+names can be copied one subword after the other. A token that is written and copied gets the sum.
 
-Reference: See et al. 2017, https://arxiv.org/abs/1704.04368. Their coverage, which keeps the
-decoder from saying things twice, is left out: on lines of seven words it is enough to forbid the
-search to repeat itself (`no_repeat` in `experiments.seq2seq.beam_search`).
+Reference: See et al. 2017, https://arxiv.org/abs/1704.04368. Their coverage loss against
+repetitions is left out: for lines of seven words it is enough to forbid repeated n-grams in the
+search (`no_repeat` in `experiments.seq2seq.beam_search`).
 """
 
 import flax.linen as nn
@@ -21,8 +20,8 @@ from experiments.seq2seq.subwords import PADDING
 
 
 class PointerGenerator(EncoderDecoder):
-    """See the file's docstring. p_gen is read from what the output layer reads, which is a linear
-    map of the decoder's states and of the context, as See et al. have it.
+    """See the file's docstring. p_gen is a linear function of the inputs of the output layer, which
+    are themselves linear in the decoder's states and the context, as in See et al.
     """
 
     def setup(self):
@@ -44,24 +43,25 @@ class PointerGenerator(EncoderDecoder):
         return self._mixture(memory, outputs, weights), weights
 
     def score_targets(self, source: Array, targets: Array, train: bool) -> tuple[Array, Array]:
-        """The log-probability of each target [T, B], 0 in the padding; is it the likeliest?
+        """The log-probability of each target [T, B], 0 in the padding, and whether it is the
+        most likely token.
 
-        The first needs no distribution over the vocabulary: the copied share of one token is a sum
-        over the source.
+        The log-probability needs no mixture over the vocabulary: the probability of copying one
+        token is a sum over the source.
         """
         memory, carry = self.encode(source, train)
         _, outputs, weights = self.decode(memory, carry, shift_right(targets), train)
         logits = self.logits(outputs)
         written = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
-        same = targets[..., None] == source.T  # [T, B, S]
-        copied = jnp.where(same, weights, 0).sum(-1)
+        is_same = targets[..., None] == source.T  # [T, B, S]
+        copied = jnp.where(is_same, weights, 0).sum(-1)
         gate = self.to_gate(outputs)[..., 0]
         scores = mix(gate, written - jax.nn.logsumexp(logits, -1), copied)
-        right = self._mixture(memory, outputs, weights).argmax(-1) == targets
-        return jnp.where(targets != PADDING, scores, 0), right
+        is_most_likely = self._mixture(memory, outputs, weights).argmax(-1) == targets
+        return jnp.where(targets != PADDING, scores, 0), is_most_likely
 
     def generation_probability(self, source: Array, targets: Array) -> Array:
-        """p_gen [T, B] at each of the targets [T, B]."""
+        """p_gen [T, B] of each target [T, B]."""
         _, outputs, _ = self.decode(*self.encode(source), shift_right(targets))
         return nn.sigmoid(self.to_gate(outputs)[..., 0])
 
@@ -74,12 +74,12 @@ class PointerGenerator(EncoderDecoder):
 
 
 def mix(gate: Array, written: Array, copied: Array) -> Array:
-    """log(σ(gate)·exp(written) + (1 − σ(gate))·copied), without leaving the logarithms.
+    """log(σ(gate)·exp(written) + (1 − σ(gate))·copied), computed in log space.
 
     Args:
       gate: the logit of p_gen.
       written: log-probabilities of writing a token.
-      copied: probabilities of copying it; where 0, neither value nor gradient pass through a log.
+      copied: probabilities of copying it; where it is 0, no value or gradient goes through a log.
     """
     possible = copied >= jnp.finfo(copied.dtype).tiny
     log_copied = jnp.log(jnp.where(possible, copied, 1))

@@ -1,0 +1,135 @@
+"""The report of `experiments.sentiment`: one row per classifier, over all folds and seeds."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.common.report import format_table, mean_and_deviation, plots
+from experiments.common.report.plots import plt
+from experiments.common.training.metrics import read_records, score_classifier
+
+
+class Predictions(NamedTuple):
+    """A classifier's predictions for the N test examples of one fold."""
+
+    labels: np.ndarray  # int [N]
+    predictions: np.ndarray  # int [N]
+    parts: np.ndarray  # str [N]: the part of the data that each example belongs to
+
+
+def comparison_table(
+    rows: dict[str, list[Predictions]], parts: Sequence[str], num_classes: int, path: Path
+) -> str:
+    """Compares classifiers: accuracy and macro-F1 in percent, and the accuracy on each part.
+
+    Several predictions per row (folds, seeds) give "mean ±sample standard deviation".
+
+    Args:
+      rows: the predictions of each classifier.
+      parts: the names of the parts, in the order of the columns.
+      num_classes: C.
+      path: the JSON file for the mean of every cell, as fractions.
+
+    Returns: the table as text.
+    """
+    columns = ["accuracy", "macro-F1", *parts]
+    cells: dict[str, dict[str, list[float]]] = {}
+    for name, results in rows.items():
+        cells[name] = {column: [] for column in columns}
+        for labels, predictions, part_names in results:
+            score = score_classifier(labels, predictions, num_classes)
+            cells[name]["accuracy"].append(float(score.accuracy))
+            cells[name]["macro-F1"].append(float(score.macro_f1))
+            for part in parts:
+                correct = (labels == predictions)[part_names == part]
+                cells[name][part].append(float(correct.mean()) if len(correct) else float("nan"))
+    means = {n: {c: float(np.mean(v)) for c, v in row.items()} for n, row in cells.items()}
+    path.write_text(json.dumps(means, indent=2) + "\n", encoding="utf-8")
+    table = [[n, *map(mean_and_deviation, row.values())] for n, row in cells.items()]
+    return format_table(["% correct", *columns], table)
+
+
+def write_report(
+    rows: dict[str, list[Predictions]],
+    parts: Sequence[str],
+    classes: Sequence[str],
+    directory: Path,
+) -> None:
+    """Prints the comparison and writes it to `directory`, which also holds the trainings.
+
+    Writes results.json, confusion.png (all classifiers but the first, the majority class) and
+    learning_curves.png (of every training in a folder of `directory`).
+    """
+    print(f"\n{comparison_table(rows, parts, len(classes), directory / 'results.json')}")
+    matrices = {name: confusion_matrix(row, len(classes)) for name, row in rows.items()}
+    name, matrix = list(matrices.items())[-1]
+    print(f"\n{name}: rows true, columns predicted ({', '.join(classes)})\n{matrix}")
+    plots.plot_confusion(directory / "confusion.png", dict(list(matrices.items())[1:]), classes)
+    paths = sorted(directory.glob("*/metrics.jsonl"))
+    records = {path.parent.name: read_records(path) for path in paths}
+    plots.plot_learning_curves(directory / "learning_curves.png", records, "validation_score")
+    print(f"\nresults.json, plots and models are in {directory}.")
+
+
+def confusion_matrix(row: Sequence[Predictions], num_classes: int) -> np.ndarray:
+    """The sum of the confusion matrices of several folds or seeds: [C, C]."""
+    scores = [score_classifier(p.labels, p.predictions, num_classes) for p in row]
+    return np.sum([np.asarray(score.confusion) for score in scores], axis=0)
+
+
+def describe_prediction(
+    classes: Sequence[str], probabilities: np.ndarray, tokens: Sequence[str], attention: np.ndarray
+) -> str:
+    """Describes the prediction for one text, and the five tokens with the most attention.
+
+    Args:
+      classes: the C names.
+      probabilities: [C].
+      tokens: [T].
+      attention: [T], the weight of each token.
+    """
+    named = zip(classes, probabilities, strict=True)
+    attended = sorted(zip(attention, tokens, strict=True), reverse=True)[:5]
+    lines = [
+        classes[int(probabilities.argmax())],
+        "  ".join(f"{name} {probability:.0%}" for name, probability in named),
+        "attended to:  " + "  ".join(f"{token} {weight:.0%}" for weight, token in attended),
+    ]
+    return "\n".join(lines)
+
+
+def plot_attention(
+    path: Path,
+    sentences: Sequence[tuple[np.ndarray, Sequence[str], np.ndarray]],
+    classes: Sequence[str],
+) -> None:
+    """Draws sentences word by word, each word shaded by its attention weight.
+
+    Args:
+      path: the PNG to write.
+      sentences: (class probabilities [C], tokens [T], attention weights [T]) of each.
+      classes: the C names.
+    """
+    figure, axis = plt.subplots(figsize=(9, 0.5 * len(sentences) + 0.3), layout="constrained")
+    axis.set(xlim=(0, 1), ylim=(len(sentences), 0))
+    axis.axis("off")
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    figure.draw_without_rendering()
+    width = axis.get_window_extent(renderer).width
+    for row, (probabilities, tokens, weights) in enumerate(sentences):
+        heading = f"{classes[int(probabilities.argmax())]} {probabilities.max():.0%}"
+        axis.text(0, row + 0.5, heading, va="center", fontsize=9, fontweight="bold")
+        left = 0.17
+        for token, weight in zip(tokens, weights, strict=True):
+            color = plt.get_cmap("Oranges")(0.65 * float(weight) / float(np.max(weights)))
+            box = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
+            label = token.replace("$", r"\$")
+            text = axis.text(left, row + 0.5, label, va="center", fontsize=9, bbox=box)
+            left += text.get_window_extent(renderer).width / width + 0.008
+            if left > 1:
+                text.remove()
+                break
+    plots.save_figure(figure, path)

@@ -1,0 +1,44 @@
+"""Groups and splits."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.common.data.splits import merge_groups, stratified_group_splits
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
+def test_merged_groups_are_the_connected_components(pairs):
+    first, second = zip(*pairs, strict=True)
+    groups = merge_groups(first, second)
+    for i, a in enumerate(pairs):  # neighbours share a group
+        for j, b in enumerate(pairs):
+            if a[0] == b[0] or a[1] == b[1]:
+                assert groups[i] == groups[j]
+    reached = {0}  # and group 0 is no larger than what neighbours reach
+    while grown := {
+        j
+        for i in reached
+        for j in range(len(pairs))
+        if j not in reached and (pairs[i][0] == pairs[j][0] or pairs[i][1] == pairs[j][1])
+    }:
+        reached |= grown
+    assert reached == set(np.flatnonzero(groups == groups[0]))
+
+
+@given(st.integers(0, 1000))
+def test_no_group_straddles_a_split(seed):
+    generator = np.random.default_rng(seed)
+    groups = generator.integers(0, 60, 200)
+    labels = generator.integers(0, 3, 200)
+    splits = stratified_group_splits(labels, groups, num_folds=5, validation_parts=4, seed=seed)
+    tested = np.concatenate([split.test for split in splits])
+    assert sorted(tested) == list(range(200))
+    for split in splits:
+        assert sorted(np.concatenate(split)) == list(range(200))
+        parts = [set(groups[part]) for part in split]
+        assert parts[0].isdisjoint(parts[1] | parts[2])
+        assert parts[1].isdisjoint(parts[2])
+    again = stratified_group_splits(labels, groups, num_folds=5, validation_parts=4, seed=seed)
+    for one, other in zip(splits, again, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
