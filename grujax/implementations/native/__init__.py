@@ -1,4 +1,24 @@
-"""The implementation "native": C++ kernels for CPUs; sources in `src/`."""
+"""The implementation "native": C++ kernels for CPUs.
+
+`support.py` says what the kernel can run and when it is faster; `building.py` compiles and loads
+it. The sources in `src/`, in reading order:
+
+    layer.h             sizes and arrays of one model's layer
+    simd.h              AVX-512, AVX2, SSE and NEON vectors, sigmoid and tanh, and the inner loop of
+                        every matmul
+    gru.h               both passes over all models, and their arguments
+    gates.h, gates.cpp  the equations of the gates, for any number of rows
+    forward.cpp         the forward pass: some rows of a layer, at all steps
+    backward.cpp        the backward pass of the same rows
+    deltas.h            gradients of the gates, and their products with the weights
+    weight_gradients.h  gradients of the weights, summed over rows
+    packed_weights.h    the weights in the order in which the matmuls read them
+    time_window.h       the inputs of some steps, copied into contiguous memory
+    parallel.h          how the batch is split into tasks, and how threads share these
+    memory.h            scratch memory
+    self_test.h         a reference in double precision, which the kernel is checked against
+    xla_ffi.cpp         what XLA calls
+"""
 
 from grujax.implementations.native.support import (
     SUPPORTS,

@@ -1,19 +1,22 @@
-"""The recurrence in C++ on CPUs (sources in `src/`), and the scan wherever that cannot run or pay.
+"""What the native kernel can run, and when it is faster than the scan.
 
-Each pass is a primitive of JAX (`implementations.primitive.lowering`), and how it runs falls in
-its lowering. The derivation of the gradient stands in `grujax.implementations.scan.rules`.
+Each pass is a JAX primitive, whose lowering calls the kernel
+(`grujax.implementations.primitive.lowering`). `grujax.implementations.scan.rules` derives the
+gradient.
 
-Threads take rows of the batch, each over all time, so that no thread ever waits for another inside
-a step. Under `vmap` over parameters each takes whole models, and so do the two directions of a
-bidirectional layer; under `vmap` over data alone, the mapped axis is one more axis of the batch.
+The batch is split across threads, and each thread computes its rows at all steps, so threads never
+wait for each other inside a pass. Under `vmap` over parameters each thread computes whole models;
+the two directions of a bidirectional layer are two models. Under `vmap` over data alone, the mapped
+axis is one more batch axis.
 
-Fewer than 8 rows of one model are not split, and with more than 2 MB of recurrent weights, H > 418,
-one thread would read them from beyond its own cache at every step. XLA shares out each product and
-is faster there: the scan runs.
+Fewer than 8 rows of one model are not split. With more than 2 MB of recurrent weights (H > 418),
+one thread would read them from outside its own cache at every step. XLA splits every product across
+threads and is faster there, so the scan runs.
 
-Memory. Between the two passes as much as the scan keeps, by the same rule. While a pass runs, each
-thread has about 128·(13·H + 3·I) floats for a chunk of time and the sums of its weights' gradients,
-and there are two packed copies of the weights; XLA's memory analysis sees none of these.
+Memory. Between the passes, the kernel keeps as much as the scan does, by the same rule. While a
+pass runs, each thread needs about 128·(13·H + 3·I) floats for a time window, plus the sums of the
+weights' gradients. There are two packed copies of the weights. XLA's memory analysis includes none
+of these.
 """
 
 from __future__ import annotations
@@ -33,22 +36,22 @@ SUPPORTS = f"computes in {' or '.join(DTYPES)}"
 
 
 def supports(params: GRUParams, dtype: Any) -> bool:
-    """Whether the kernel has this dtype; it has both reset forms and any size."""
+    """Whether the kernel supports this dtype. It supports both reset forms and any size."""
     return jnp.dtype(dtype).name in DTYPES
 
 
 def is_faster(models: int, rows: int, units: int) -> bool:
-    """Whether it is the faster: see the module's docstring."""
+    """Whether the kernel is faster than the scan; see the module's docstring."""
     return models > 1 or rows >= FEW_ROWS or 4 * 3 * units**2 <= LARGE_WEIGHTS
 
 
 def is_installed() -> bool:
-    """Whether the kernel was built before. Compiles nothing."""
+    """Whether the kernel has been built. Compiles nothing."""
     return building.is_loaded()
 
 
 def require() -> None:
-    """Builds the kernel if it is not built; raises ValueError if it cannot run."""
+    """Builds the kernel if necessary; raises ValueError if it cannot run."""
     try:
         building.build_and_load()
     except KernelError as error:
