@@ -23,7 +23,7 @@ def uniform(lo: float, hi: float) -> Distribution:
         lo, hi: finite bounds, lo < hi.
 
     Returns:
-        A distribution, for `sample` and `resample`.
+        A distribution for `sample` and `resample`: numbers of any shape in [0, 1) to values.
 
     Raises:
         ValueError: unless lo < hi and both are finite.
@@ -43,7 +43,7 @@ def log_uniform(lo: float, hi: float) -> Distribution:
         lo, hi: finite bounds, 0 < lo < hi.
 
     Returns:
-        A distribution, for `sample` and `resample`.
+        A distribution for `sample` and `resample`: numbers of any shape in [0, 1) to values.
 
     Raises:
         ValueError: unless 0 < lo < hi and both are finite.
@@ -65,7 +65,7 @@ def integer(lo: int, hi: int) -> Distribution:
         lo, hi: finite bounds, lo < hi.
 
     Returns:
-        A distribution, for `sample` and `resample`.
+        A distribution for `sample` and `resample`: numbers of any shape in [0, 1) to values.
 
     Raises:
         ValueError: unless lo < hi and both are finite.
@@ -85,7 +85,7 @@ def choice(values: Sequence[Any]) -> Distribution:
         values: one or more numbers, bools or strings.
 
     Returns:
-        A distribution, for `sample` and `resample`.
+        A distribution for `sample` and `resample`: numbers of any shape in [0, 1) to values.
 
     Raises:
         ValueError: for no values, or strings mixed with other values.

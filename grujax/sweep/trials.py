@@ -25,7 +25,7 @@ def grid(**values: Iterable[Any]) -> Trials:
         **values: the values of each hyperparameter.
 
     Returns:
-        A dict of arrays, each as long as the product of the numbers of values.
+        A dict of arrays `[n]`, where n is the product of the numbers of values.
 
     Raises:
         ValueError: for no hyperparameters, or one without values.
@@ -56,7 +56,7 @@ def sample(key: Array, n: int, *, sobol: bool = False, **distributions: Distribu
             any function from numbers in [0, 1) to values.
 
     Returns:
-        A dict of arrays of length n.
+        A dict of arrays `[n]`.
 
     Raises:
         ValueError: for n below 1, no hyperparameters, or an argument that is not a distribution.

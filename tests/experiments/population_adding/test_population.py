@@ -82,9 +82,10 @@ def test_a_learner_continues_from_the_state_of_another():
     keys = jax.random.split(jax.random.key(0), 4)
     state = learner(0.05).start(keys[0], keys[1])
     batch = adding.draw_batch(keys[2], 6, 64)
-    errors = [learner(0.05).error(state, *batch)]
+    error = jax.jit(lambda rate, state: learner(rate).error(state, *batch))
+    errors = [error(0.05, state)]
     for rate in (0.1, 0.01):
         state = train(rate, state, jax.random.split(keys[3], 100))
-        errors.append(learner(rate).error(state, *batch))
+        errors.append(error(rate, state))
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < adding.SOLVED

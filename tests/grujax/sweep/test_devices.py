@@ -32,8 +32,10 @@ assert len(jax.devices()) == 3
 for strategy, chunk in [("map", 2), ("vmap", 4)]:
     result = sweep_trainings.run(strategy=strategy, chunk=chunk)
     assert_equals_trials_alone(result, descend, TRIALS)
-spread = populations.run(rounds=3)
-populations.assert_same(spread, populations.run(rounds=3, devices=jax.devices()[1:2]), 1e-5)
+spread = populations.run(**populations.WALK)
+alone = populations.run(**populations.WALK, devices=jax.devices()[1:2])
+populations.assert_same(spread, alone, 1e-5)
+assert np.any(spread.metrics["parent_by_round"] != np.arange(5)[:, None])
 """,
     )
 

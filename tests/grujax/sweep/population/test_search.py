@@ -1,7 +1,6 @@
 """A search resumes bit for bit in its directory, and refuses the directory of another one."""
 
 import jax
-import jax.numpy as jnp
 import pytest
 
 from grujax import sweep
@@ -85,28 +84,6 @@ def test_a_directory_of_another_search_is_refused(tmp_path, change, message):
         run(directory=tmp_path, **{"rounds": 1} | change)
     with pytest.raises(ValueError, match=r"belongs to another sweep: .*`rungs` is None there"):
         halve(directory=tmp_path)
-
-
-def test_a_directory_with_other_states_or_metrics_is_refused(tmp_path):
-    def longer(key, learning_rate):
-        return jnp.zeros(4)
-
-    def one_metric(key, w, learning_rate):
-        return {"loss": w.sum()}
-
-    run(directory=tmp_path, rounds=1)
-
-    def richer(key, learning_rate):
-        return RICH["init"](key, learning_rate)
-
-    longer.__qualname__ = richer.__qualname__ = "init"
-    one_metric.__qualname__ = "evaluate"
-    with pytest.raises(ValueError, match=r"metrics \['first', 'loss'\], and .* \['loss'\] now"):
-        run(evaluate=one_metric, directory=tmp_path)
-    with pytest.raises(ValueError, match=r"an array float32 \[3\], where `init` makes float32 \[4"):
-        run(init=longer, directory=tmp_path, rounds=1)
-    with pytest.raises(ValueError, match="states of 1 arrays, and `init` makes 4 now"):
-        run(init=richer, directory=tmp_path, rounds=1)
 
 
 def test_progress_shows_rounds(capsys):
