@@ -1,25 +1,24 @@
-"""Looking inside a GRU: what its gates do, and why its training is hard.
+"""Analysis of trained GRUs: what the gates do, and why training is hard.
 
-Everything here is a pure function of `GRUParams` (of both reset forms) and of inputs: it can be
-jitted, and vmapped over a population of models that share a leading axis. One layer of a stack is
-looked at by itself, with the inputs that `layer_inputs` gives.
+All functions but the plots are pure functions of `GRUParams` (in both reset forms) and inputs. They
+can be jitted, and vmapped over a population of models. To analyze one layer of a stack, pass it the
+inputs that `layer_inputs` returns.
 
-    gates           traces of the gates, memory time scales, saturation
-    jacobians       ∂h_t/∂h_{t−1}, products over spans, singular values, spectral radius
-    gradient_flow   the norm of a loss's gradient by every state: where it vanishes
-    lyapunov        the largest exponents along a driven trajectory, the attractor's dimension
-    fixed_points    fixed and slow points under a constant input, and their stability
-    attribution     which inputs an answer rests on
-    plots           one function a figure; they alone need matplotlib
-    saliency_plots  contributions over a text, a series or an image
+    gates             traces of the gates, memory time scales, saturation
+    jacobians         ∂h_t/∂h_{t−1}, products over spans, singular values, spectral radius
+    gradient_flow     the norm of a loss's gradient with respect to each state: where it vanishes
+    gradient_profile  its summary: steps back until the gradient vanishes or explodes
+    lyapunov          the largest Lyapunov exponents along a trajectory, the attractor's dimension
+    fixed_points      fixed and slow points under a constant input, and their stability
+    attribution       the contribution of each input to a score
+    relevance         how much of what each step wrote remains, according to the gates
+    states            the states and inputs of one layer; the other files build on it
+    plots             plots of gates, eigenvalues, gradients and trajectories; they need matplotlib
+    saliency_plots    contributions drawn over a text, a series or an image
+    figures           what all plots share
 """
 
-from grujax.analysis.attribution import (
-    Attribution,
-    gate_relevance,
-    integrated_gradients,
-    occlusion,
-)
+from grujax.analysis.attribution import Attribution, integrated_gradients, occlusion
 from grujax.analysis.fixed_points import (
     FixedPoints,
     Stability,
@@ -33,7 +32,8 @@ from grujax.analysis.gates import (
     memory_time_scale,
     trace_gates,
 )
-from grujax.analysis.gradient_flow import GradientFlow, cell_gradient_flow, gradient_flow
+from grujax.analysis.gradient_flow import cell_gradient_flow, gradient_flow
+from grujax.analysis.gradient_profile import GradientFlow
 from grujax.analysis.jacobians import (
     ScaledMatrix,
     jacobian_product,
@@ -50,6 +50,7 @@ from grujax.analysis.plots import (
     plot_gradient_flow,
     plot_state_space,
 )
+from grujax.analysis.relevance import gate_relevance
 from grujax.analysis.saliency_plots import (
     plot_image_saliency,
     plot_series_saliency,

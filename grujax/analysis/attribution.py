@@ -1,4 +1,4 @@
-"""What an answer rests on: integrated gradients, occlusion, gate-based relevance."""
+"""The contribution of each input to a score: integrated gradients and occlusion."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
-
-from grujax.analysis.gates import GateTrace
 
 PyTree = Any
 
 
 class Attribution(NamedTuple):
-    """What each input contributes to a score, and whether the contributions add up."""
+    """The contribution of each input to a score, and whether the contributions add up."""
 
-    values: PyTree  # in the structure and shapes of the inputs
-    total: Array  # []: score(inputs) − score(baseline), which they should add up to
+    values: PyTree  # the structure, shapes and dtypes of the inputs
+    total: Array  # []: score(inputs) − score(baseline), the exact sum of the contributions
     completeness_error: Array  # []: |sum of the values − total| / |total|
 
 
@@ -31,22 +28,22 @@ def integrated_gradients(
     *,
     steps: int = 32,
 ) -> Attribution:
-    """What each input contributes to a score, by the gradients on the way from a baseline:
+    """Attributes a score to the inputs by its gradients along a line from a baseline:
 
         (x − x̄) ∘ ∫₀¹ ∂score/∂x (x̄ + α·(x − x̄)) dα
 
-    The contributions add up to score(x) − score(x̄), but for the error of the integral, which is
-    taken by Gauss–Legendre quadrature and returned.
+    The contributions add up to score(x) − score(x̄), except for the error of the Gauss–Legendre
+    quadrature, which is returned.
 
     Args:
         score: `score(inputs) -> []`, such as the logit of a class; for a batch use `jax.vmap`.
         inputs: an array or pytree of floating arrays, such as embeddings `[T, I]`.
-        baseline: the same structure and shapes: an input that says nothing. Zeros by default.
-        steps: gradients that are taken.
+        baseline: an uninformative input of the same structure and shapes; zeros by default.
+        steps: the number of gradients in the quadrature.
 
     Returns:
-        `Attribution`; sum `values` over the features for one number per step. More `steps` help
-        where `completeness_error` is large.
+        `Attribution`. Sum `values` over the features to get one number per step. Increase `steps`
+        if `completeness_error` is large.
 
     Raises:
         ValueError: if the structure or the shapes of `baseline` differ from those of `inputs`,
@@ -64,7 +61,7 @@ def integrated_gradients(
     if steps < 1:
         raise ValueError(f"`steps` must be positive, got {steps}.")
     inputs = jax.tree.map(jnp.asarray, inputs)
-    baseline = _baseline(inputs, baseline)
+    baseline = _check_baseline(inputs, baseline)
     difference = jax.tree.map(jnp.subtract, inputs, baseline)
     ends = score(inputs), score(baseline)
     if jnp.shape(ends[0]):
@@ -92,16 +89,16 @@ def occlusion(
     *,
     window: int = 1,
 ) -> Array:
-    """By how much a score falls when a step's input is replaced by the baseline.
+    """The decrease of a score when the input of each step is replaced by a baseline.
 
     Args:
         score: `score(inputs) -> []`; for a batch use `jax.vmap`.
         inputs: an array or pytree of arrays with a leading time axis, `[T, ...]`.
-        baseline: the same structure and shapes; zeros by default.
-        window: how many steps are replaced at once, the step in their middle.
+        baseline: an input of the same structure and shapes; zeros by default.
+        window: the number of steps to replace at once, centered at each step.
 
     Returns:
-        `[T]`: score(inputs) − score(inputs with this step replaced). 0 in the padding, which
+        `[T]`: score(inputs) − score(inputs with this step replaced). It is 0 in padding that
         `score` does not read.
 
     Raises:
@@ -119,7 +116,7 @@ def occlusion(
     if window < 1:
         raise ValueError(f"`window` must be positive, got {window}.")
     inputs = jax.tree.map(jnp.asarray, inputs)
-    baseline = _baseline(inputs, baseline)
+    baseline = _check_baseline(inputs, baseline)
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(inputs)}
     if len(lengths) != 1 or lengths == {()}:
         raise ValueError(f"`inputs` must share one leading time axis, got {sorted(lengths)}.")
@@ -138,78 +135,7 @@ def occlusion(
     return score(inputs) - jax.lax.map(score_without, times)
 
 
-def gate_relevance(
-    trace: GateTrace, readout: ArrayLike | None = None, *, reverse: bool = False
-) -> Array:
-    """How much of what each step wrote is left, by the gates alone, where it is read.
-
-    A GRU's state is a sum of what every step wrote, each kept by the update gates since then:
-
-        h_t = Σ_{s≤t} (Π_{s<u≤t} z_u) ∘ (1 − z_s) ∘ n_s  +  (Π_{u≤t} z_u) ∘ h_0
-
-    so a linear readout Σ_t readout_t · h_t is a sum over the steps s too. The gates count as given:
-    that a step opened or shut them for others is not attributed to it.
-
-    Args:
-        trace: from `trace_gates`.
-        readout: broadcast against `[T, B, H]`: the weight with which each state is read, such as
-            a class's weights times an attention over time. By default the last state is read, and
-            every unit counts by itself, with weight 1.
-        reverse: as in the trace.
-
-    Returns:
-        `[T, B, H]`, zero in the padding. The sum over T is the last state (by default) less what
-        is left of `h0`; the sum over T and H is Σ readout ∘ hs, less the part of `h0`.
-
-    Raises:
-        ValueError: if `readout` does not broadcast against `[T, B, H]`.
-
-    Example:
-        >>> import grujax
-        >>> from grujax.analysis import trace_gates
-        >>> params = grujax.init_gru(jax.random.key(0), input_size=3, hidden_size=6)
-        >>> trace = trace_gates(params, jnp.ones((5, 2, 3)))
-        >>> bool(jnp.allclose(gate_relevance(trace).sum(0), trace.hs[-1], atol=1e-6))
-        True
-
-    Reference:
-        Du et al. 2019, https://arxiv.org/abs/1903.11245
-    """
-    shape = trace.update.shape
-    exists = trace.exists[..., None]
-    if readout is None:
-        weights = _last_steps(trace.exists, reverse)[..., None].astype(trace.update.dtype)
-    else:
-        weights = jnp.asarray(readout)
-    try:
-        weights = jnp.broadcast_to(weights, shape)
-    except ValueError:
-        raise ValueError(
-            f"`readout` has shape {list(weights.shape)} and does not broadcast against "
-            f"[T, B, H] = {list(shape)} of the trace."
-        ) from None
-    weights = jnp.where(exists, weights, 0)
-    keep = jnp.where(exists, trace.update, 1)  # the padding carries the state
-
-    def read_later(later, step):
-        weight, keep = step
-        read = weight + later  # of what is in the state after this step
-        return keep * read, read
-
-    zero = jnp.zeros(shape[1:], jnp.result_type(weights, keep))
-    _, read = jax.lax.scan(read_later, zero, (weights, keep), reverse=not reverse)
-    return (1 - keep) * trace.candidate * read
-
-
-def _last_steps(exists: Array, reverse: bool) -> Array:
-    """`[T, B]`: the last step of each row's walk."""
-    if reverse:
-        return exists & (jnp.arange(len(exists)).reshape(-1, *(1,) * (exists.ndim - 1)) == 0)
-    follows = jnp.concatenate([exists[1:], jnp.zeros_like(exists[:1])])[: len(exists)]
-    return exists & ~follows
-
-
-def _baseline(inputs: PyTree, baseline: PyTree | None) -> PyTree:
+def _check_baseline(inputs: PyTree, baseline: PyTree | None) -> PyTree:
     if baseline is None:
         return jax.tree.map(jnp.zeros_like, inputs)
     baseline = jax.tree.map(jnp.asarray, baseline)

@@ -1,14 +1,15 @@
 """Fixed and slow points of a network under a constant input, and their stability.
 
-Each initial state descends on the speed q(h) = ½·‖F(h) − h‖² (Sussillo & Barak 2013), all at once,
-by the method of Levenberg and Marquardt. With A = ∂F/∂h − I it steps by
+The search minimizes the speed q(h) = ½·‖F(h) − h‖² (Sussillo & Barak 2013) from many initial states
+in parallel, by the Levenberg–Marquardt method. With A = ∂F/∂h − I the step δ solves
 
     (AᵀA + μI)·δ = −Aᵀ·(F(h) − h)
 
-and divides μ by four when the speed falls, or multiplies it and tries again. With μ large this is
-gradient descent; near a fixed point, as μ falls, it is Newton's method and quadratic; at a slow
-point, where A is singular and q has a minimum above zero, it comes to rest. What arrived at the
-same point is merged, and the eigenvalues of ∂F/∂h there say how it is approached and left.
+If the speed decreases, μ is divided by four; otherwise μ is multiplied by four and the step is
+retried. For large μ this is gradient descent. Near a fixed point μ becomes small, and the method
+becomes Newton's, which converges quadratically. At a slow point, where A is singular and q has a
+minimum above zero, the search stops. End points that coincide are merged, and the eigenvalues of
+∂F/∂h determine the stability of each.
 """
 
 from __future__ import annotations
@@ -24,38 +25,36 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.analysis.jacobians import step_jacobian
-from grujax.analysis.states import at_least_float32, checked_steps
+from grujax.analysis.states import Cell, at_least_float32, checked_steps
 from grujax.cell import gru_cell
 
-Cell = Callable[[Any, Array, Array], Array]
-
-DAMPING = 1e-2  # μ at the start
-MAX_REJECTIONS = 12  # in a row: no damping makes the speed fall any more
-BATCH = 128  # initial states whose H × H Jacobians are held at once
+DAMPING = 1e-2  # the initial μ
+MAX_REJECTIONS = 12  # rejected steps in a row before the search stops
+BATCH = 128  # initial states whose H × H Jacobians are in memory at once
 
 
 class Stability(IntEnum):
-    """What kind of point it is, by the moduli of the Jacobian's eigenvalues."""
+    """The kind of a point, from the moduli of the Jacobian's eigenvalues."""
 
-    NONE = 0  # an empty place
-    STABLE = 1  # all below 1: it attracts
-    SADDLE = 2  # some below, some above
-    UNSTABLE = 3  # all above 1: it repels
-    SLOW = 4  # not a fixed point, but nearly
+    NONE = 0  # an unused slot
+    STABLE = 1  # all moduli below 1: the point attracts
+    SADDLE = 2  # some below 1, some above
+    UNSTABLE = 3  # all above 1: the point repels
+    SLOW = 4  # almost a fixed point
 
 
 class FixedPoints(NamedTuple):
-    """M places for distinct points, fixed points before slow ones; the places left are NaN."""
+    """M slots for distinct points, fixed points before slow ones; unused slots are NaN."""
 
     points: Array  # [M, H]
     residuals: Array  # [M]: ‖F(h) − h‖
-    eigenvalues: Array  # [M, H] complex, of ∂F/∂h, by descending modulus
+    eigenvalues: Array  # [M, H] complex, of ∂F/∂h, sorted by descending modulus
     stability: Array  # [M] int, see `Stability`
-    num_starts: Array  # [M] int: how many initial states arrived there
-    num_found: Array  # [] int: distinct points, those included for which there was no place
+    num_starts: Array  # [M] int: how many initial states converged to the point
+    num_found: Array  # [] int: the number of distinct points, which can exceed M
 
     def of(self, kind: Stability) -> Array:
-        """The points of one kind, `[n, H]`; not under jit, because n depends on the values."""
+        """The points of one kind, `[n, H]`. It does not work in jit: n depends on the values."""
         return self.points[self.stability == kind]
 
 
@@ -72,30 +71,32 @@ def find_fixed_points(
     slow_tolerance: float = 1e-3,
     radius: float = 1e-2,
 ) -> FixedPoints:
-    """Finds the points where h = F(h), F(h) = cell(params, h, x), from many initial states.
+    """Finds points with h = F(h), where F(h) = cell(params, h, x), from many initial states.
 
     Args:
-        params: `GRUParams`, or what `cell` takes.
+        params: `GRUParams`, or the parameters of `cell`.
         x: `[I]`, the constant input.
-        starts: `[N, H]`, the initial states, such as those that the network visits with some noise
-            added (`sample_states`).
+        starts: `[N, H]`, the initial states, such as states that the network visits plus noise
+            (`sample_states`).
         cell: any `cell(params, h [H], x [I]) -> [H]`.
-        size: M, at most so many distinct points are returned.
-        steps: of the descent, at most; it ends where the residual is rounding.
-        bound: the search keeps |h| ≤ bound in every unit; None if there is no bound. Every fixed
-            point of a GRU has h = n, hence |h| < 1. Without the bound one finds places far outside
-            where the update gate is all but 1, so that nothing moves.
-        tolerance: at most this residual ‖F(h) − h‖ makes a fixed point. In float32 the residual of
-            a state of norm 1 is rounding below about 1e-7.
-        slow_tolerance: at most this residual makes a slow point; what is faster is left out.
-        radius: points nearer to each other than this are one.
+        size: M, the maximal number of points to return.
+        steps: the maximal number of steps; the search stops earlier once the residual is within
+            rounding error.
+        bound: the search keeps |h| ≤ bound in every unit; None for no bound. Every fixed point of a
+            GRU has h = n, and therefore |h| < 1. Without the bound the search finds states far
+            outside, where the update gate is almost 1 and nothing moves.
+        tolerance: the largest residual ‖F(h) − h‖ of a fixed point. In float32 residuals below
+            about 1e-7 are rounding errors for a state of norm 1.
+        slow_tolerance: the largest residual of a slow point; faster points are dropped.
+        radius: points closer to each other than this are merged.
 
     Returns:
-        `FixedPoints`, of fixed shapes, so that it can be jitted and vmapped.
+        `FixedPoints` in at least float32. The shapes are static, so the function can be jitted and
+        vmapped.
 
     Raises:
-        ValueError: if `starts` is not `[N, H]` with at least one row, `size` is not positive, or
-            as `cell`.
+        ValueError: if `starts` is not `[N, H]` with at least one row, if `size` is not positive, or
+            as `cell` does.
 
     Example:
         >>> def pitchfork(gain, h, x):
@@ -132,17 +133,20 @@ def find_fixed_points(
 def sample_states(
     key: Array, hs: ArrayLike, num: int, *, noise: float = 0.0, lengths: ArrayLike | None = None
 ) -> Array:
-    """Draws states that a network visited, as initial states of a search.
+    """Draws states that a network visited, as initial states for `find_fixed_points`.
 
     Args:
         key: a JAX random key.
         hs: `[T, B, H]`, as from `grujax.gru`.
-        num: N, how many to draw, with replacement.
-        noise: the standard deviation of what is added to each unit.
-        lengths: `[B]`: the padding is not drawn. At least one row must have a step.
+        num: N, the number of states to draw, with replacement.
+        noise: the standard deviation of the Gaussian noise added to each unit.
+        lengths: `[B]`; padding is not drawn. At least one row must have a step.
 
     Returns:
-        `[N, H]`.
+        `[N, H]` in the dtype of `hs`.
+
+    Raises:
+        ValueError: if `lengths` does not match `hs`, see `grujax.gru`.
 
     Example:
         >>> sample_states(jax.random.key(0), jnp.ones((5, 2, 3)), 7, lengths=jnp.array([5, 1]))[0]
@@ -161,7 +165,7 @@ def _step(cell: Cell, params: Any, x: Array, h: Array) -> Array:
 
 
 def _jacobian(cell: Cell, params: Any, x: Array, h: Array) -> Array:
-    """`[H, H]` at one state; in closed form for the GRU, which is H times cheaper."""
+    """`[H, H]` at one state; the closed form for a GRU is H times cheaper than autodiff."""
     if cell is gru_cell:
         return step_jacobian(params, h, x)
     return jax.jacfwd(partial(_step, cell, params, x))(h)
@@ -179,11 +183,11 @@ def _descend(
     bound: float,
     start: Array,  # [H]
 ) -> tuple[Array, Array]:
-    """Levenberg–Marquardt from one state: where it ends `[H]`, and the residual there `[]`."""
+    """Runs Levenberg–Marquardt from one state. Returns: the end point `[H]`, its residual `[]`."""
     identity = jnp.eye(start.shape[-1], dtype=start.dtype)
     epsilon = jnp.finfo(start.dtype).eps
 
-    def goes_on(carry):
+    def is_running(carry):
         count, h, residual, _, rejections = carry
         rounding = epsilon * (1 + jnp.linalg.norm(h))
         return (count < max_steps) & (rejections < MAX_REJECTIONS) & (residual > rounding)
@@ -197,33 +201,33 @@ def _descend(
         )
         new_h = jnp.clip(h - delta, -bound, bound)
         new_residual = _residual(step, new_h)
-        falls = new_residual < residual
+        is_better = new_residual < residual
         return (
             count + 1,
-            jnp.where(falls, new_h, h),
-            jnp.where(falls, new_residual, residual),
-            jnp.where(falls, jnp.maximum(damping / 4, epsilon), damping * 4),
-            jnp.where(falls, 0, rejections + 1),
+            jnp.where(is_better, new_h, h),
+            jnp.where(is_better, new_residual, residual),
+            jnp.where(is_better, jnp.maximum(damping / 4, epsilon), damping * 4),
+            jnp.where(is_better, 0, rejections + 1),
         )
 
     damping = jnp.asarray(DAMPING, start.dtype)
     start = jnp.clip(start, -bound, bound)
     carry = (0, start, _residual(step, start), damping, jnp.int32(0))
-    _, h, residual, _, _ = jax.lax.while_loop(goes_on, attempt, carry)
+    _, h, residual, _, _ = jax.lax.while_loop(is_running, attempt, carry)
     return h, residual
 
 
 def _merge(
     points: Array, residuals: Array, slow_tolerance: float, radius: float, size: int
 ) -> tuple[Array, Array, Array, Array]:
-    """The distinct points among `[N, H]`, the best first, in `size` places; see `FixedPoints`."""
+    """Merges points `[N, H]` into `size` slots, the smallest residual first; see `FixedPoints`."""
     order = jnp.argsort(residuals)
     points, residuals = points[order], residuals[order]
     num, numbers = len(points), jnp.arange(len(points))
 
     def visit(distinct, index):
-        near = jnp.linalg.norm(points - points[index], axis=-1) < radius
-        known = distinct & near
+        is_near = jnp.linalg.norm(points - points[index], axis=-1) < radius
+        known = distinct & is_near
         is_new = (residuals[index] <= slow_tolerance) & ~known.any()
         owner = jnp.where(is_new, index, jnp.where(known.any(), jnp.argmax(known), num))
         return distinct.at[index].set(is_new), owner
@@ -231,24 +235,24 @@ def _merge(
     distinct, owners = jax.lax.scan(visit, jnp.zeros(num, bool), numbers)
     owners = jnp.where(residuals <= slow_tolerance, owners, num)
     arrived = jnp.zeros(num + 1, int).at[owners].add(1)
-    (places,) = jnp.nonzero(distinct, size=size, fill_value=num)
-    taken = places < num
-    at = places.clip(max=num - 1)
+    (slots,) = jnp.nonzero(distinct, size=size, fill_value=num)
+    is_used = slots < num
+    index = slots.clip(max=num - 1)
     return (
-        jnp.where(taken[:, None], points[at], jnp.nan),
-        jnp.where(taken, residuals[at], jnp.nan),
-        jnp.where(taken, arrived[at], 0),
+        jnp.where(is_used[:, None], points[index], jnp.nan),
+        jnp.where(is_used, residuals[index], jnp.nan),
+        jnp.where(is_used, arrived[index], 0),
         distinct.sum(),
     )
 
 
 def _eigenvalues(jacobian: Callable[[Array], Array], points: Array) -> Array:
-    taken = ~jnp.isnan(points[:, 0])
+    is_used = ~jnp.isnan(points[:, 0])
     jacobians = jax.lax.map(jacobian, points, batch_size=BATCH)
-    values = jnp.linalg.eigvals(jnp.where(taken[:, None, None], jacobians, 0))
+    values = jnp.linalg.eigvals(jnp.where(is_used[:, None, None], jacobians, 0))
     descending = jnp.argsort(-jnp.abs(values), axis=-1)
     values = jnp.take_along_axis(values, descending, axis=-1)
-    return jnp.where(taken[:, None], values, jnp.nan)
+    return jnp.where(is_used[:, None], values, jnp.nan)
 
 
 def _classify(eigenvalues: Array, residuals: Array, tolerance: float) -> Array:

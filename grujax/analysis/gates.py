@@ -1,4 +1,4 @@
-"""What the gates do over time: traces, memory time scales, saturation."""
+"""Gates over time: traces, memory time scales, saturation."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from grujax.params import GRUParams
 class GateTrace(NamedTuple):
     """The gates and the state of a layer at every step; zero in the padding."""
 
-    reset: Array  # [T, B, H], in at least float32, as the two below
+    reset: Array  # [T, B, H]; all three gates are in at least float32
     update: Array  # [T, B, H]: 1 keeps the state, 0 replaces it
     candidate: Array  # [T, B, H]
-    hs: Array  # [T, B, H], the state after each step
-    exists: Array  # [T, B] bool: whether the step exists
+    hs: Array  # [T, B, H], the state after each step, in the dtype of `grujax.gru`
+    exists: Array  # [T, B] bool: whether the step is not padding
 
 
 class GateSaturation(NamedTuple):
-    """The share of the existing steps in which a unit's gates are nearly shut or open."""
+    """The fraction of existing steps in which a unit's gates are almost closed or open."""
 
-    reset_shut: Array  # [H]
-    reset_open: Array  # [H]
-    update_shut: Array  # [H]: the state is replaced
-    update_open: Array  # [H]: the state is kept
+    reset_shut: Array  # [H]: r near 0
+    reset_open: Array  # [H]: r near 1
+    update_shut: Array  # [H]: z near 0, the state is replaced
+    update_open: Array  # [H]: z near 1, the state is kept
     candidate: Array  # [H]: |n| near 1
 
 
@@ -41,7 +41,7 @@ def trace_gates(
     lengths: ArrayLike | None = None,
     reverse: bool = False,
 ) -> GateTrace:
-    """The gates r, z, n and the state of a layer at every step of a sequence.
+    """Records the gates r, z, n and the state of a layer at every step of a sequence.
 
     Args:
         params: `GRUParams` for input size I and hidden size H.
@@ -51,10 +51,10 @@ def trace_gates(
         reverse: see `grujax.gru`.
 
     Returns:
-        `GateTrace`; `hs` is what `grujax.gru` returns, and z ∘ h + (1 − z) ∘ n of these gates.
+        `GateTrace`. `hs` is what `grujax.gru` returns; it equals z ∘ h + (1 − z) ∘ n.
 
     Raises:
-        ValueError: as `grujax.gru`.
+        ValueError: as `grujax.gru` does.
 
     Example:
         >>> import jax, grujax
@@ -70,18 +70,18 @@ def trace_gates(
 
 
 def memory_time_scale(trace: GateTrace) -> Array:
-    """How many steps each unit remembers, judged by its mean update gate z̄:
+    """How many steps each unit remembers, from its mean update gate z̄ over all existing steps:
 
         τ = −1 / log z̄
 
-    A state kept by the factor z̄ a step has fallen to 1/e after τ steps.
+    A state that is multiplied by z̄ at every step decays to 1/e after τ steps.
 
     Args:
         trace: from `trace_gates`.
 
     Returns:
-        `[H]` steps, in the mean over all existing steps; 0 where the gate is always shut, infinite
-        where it is always open, NaN if no step exists.
+        `[H]`, in steps: 0 if the gate is always closed, infinite if it is always open, NaN if no
+        step exists.
 
     Example:
         >>> import jax, grujax
@@ -101,13 +101,13 @@ def gate_saturation(trace: GateTrace, margin: float = 0.1) -> GateSaturation:
 
     Args:
         trace: from `trace_gates`.
-        margin: between 0 and 1/2.
+        margin: between 0 and 1/2, exclusive.
 
     Returns:
-        `GateSaturation`, each `[H]`: the share of all existing steps.
+        `GateSaturation`; each field is a fraction of all existing steps, `[H]`.
 
     Raises:
-        ValueError: if `margin` does not lie in (0, 1/2).
+        ValueError: if `margin` is not in (0, 1/2).
 
     Example:
         >>> import jax, grujax
@@ -119,7 +119,7 @@ def gate_saturation(trace: GateTrace, margin: float = 0.1) -> GateSaturation:
         Karpathy et al. 2015, https://arxiv.org/abs/1506.02078
     """
     if not 0 < margin < 0.5:
-        raise ValueError(f"`margin` must lie in (0, 1/2), got {margin}.")
+        raise ValueError(f"`margin` must be in (0, 1/2), got {margin}.")
     saturated = (
         trace.reset < margin,
         trace.reset > 1 - margin,

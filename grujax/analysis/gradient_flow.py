@@ -1,16 +1,15 @@
 """How far a loss's gradient reaches back in time: ‖∂L/∂h_t‖ for every step and layer.
 
-The states inside a scan are no argument of anything, so a perturbation δ_t = 0 is added to each:
+The states inside a scan are not arguments, so a perturbation δ_t = 0 is added to each:
 
     h_t = cell(h_{t−1}, x_t) + δ_t        ∂L/∂h_t = ∂L/∂δ_t
 
-This is the whole derivative, through the layers above and all later steps, and exact.
+This derivative is exact and total: it includes the layers above and all later steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -18,43 +17,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax.analysis.gradient_profile import GradientFlow, stable_norm, summarize
 from grujax.cell import gru_cell
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
-from grujax.sequence import existing_steps, gru, scan_cell
-
-VANISHED = 1e-3  # of the gradient where the loss enters; 1/VANISHED is called exploded
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class GradientFlow:
-    """How a gradient fares on its way back in time, a pytree; `print` it for a summary.
-
-    L counts layers, from the bottom, and both directions of a pair. "Steps back" count against the
-    walk of each row, from the step where the loss first enters; rows are merged by the root of the
-    mean square.
-    """
-
-    norms: Array  # [L, T, B]: ‖∂L/∂h_t‖ over the hidden units, zero in the padding
-    profile: Array  # [L, T]: the norm d steps before the walk's end, relative to where L enters
-    reaches_start: Array  # [L]: the share of the gradient that is left at the walk's first step
-    vanishes_after: Array  # [L] int: steps back until less than 1/1000 is left; −1 for never
-    explodes_after: Array  # [L] int: steps back until it is 1000 times as large; −1 for never
-    names: tuple[str, ...] = field(metadata={"static": True})  # of the L rows
-
-    def __str__(self) -> str:
-        lines = []
-        for index, name in enumerate(self.names):
-            vanishes, explodes = int(self.vanishes_after[index]), int(self.explodes_after[index])
-            verdict = f"neither vanishes nor explodes within {self.norms.shape[1]} steps"
-            if vanishes >= 0 and not 0 <= explodes < vanishes:
-                verdict = f"vanishes after ~{vanishes} steps"
-            elif explodes >= 0:
-                verdict = f"explodes after ~{explodes} steps"
-            share = float(self.reaches_start[index])
-            lines.append(f"{name}: {verdict}; {share:.2g} of it reaches the first step")
-        return "\n".join(lines)
+from grujax.sequence import gru, scan_cell
 
 
 def gradient_flow(
@@ -66,23 +33,23 @@ def gradient_flow(
     lengths: ArrayLike | None = None,
     residual: bool = False,
 ) -> GradientFlow:
-    """The norm of a loss's gradient by every state, and a summary of how far back it reaches.
+    """Measures the gradient of a loss with respect to every state, and how far back it reaches.
 
     Args:
         layers: `GRUParams`, or the layers of a stack as in `grujax.stacked_gru`.
         xs: `[T, B, I]`, at least one step.
-        loss: `loss(h_last, hs) -> []`, a scalar of what `grujax.gru` returns, or
-            `grujax.stacked_gru` for a sequence of layers. With `h_last` alone it enters at the
-            end; a loss that reads every state feeds the gradient anew at every step.
-        h0: as `grujax.gru`, or `grujax.stacked_gru`, takes it.
+        loss: `loss(h_last, hs) -> []`, a scalar function of what `grujax.gru` returns, or
+            `grujax.stacked_gru` for a sequence of layers. A loss of `h_last` alone enters at the
+            end; a loss that reads every state adds to the gradient at every step.
+        h0: the initial state, as in `grujax.gru` or `grujax.stacked_gru`.
         lengths: `[B]`, see `grujax.gru`.
         residual: see `grujax.stacked_gru`.
 
     Returns:
-        `GradientFlow`.
+        `GradientFlow`, in the dtype of the states.
 
     Raises:
-        ValueError: as `grujax.stacked_gru`, or if there is no step.
+        ValueError: as `grujax.stacked_gru` does, or if there is no step.
 
     Example:
         >>> import grujax
@@ -95,27 +62,25 @@ def gradient_flow(
     Reference:
         Pascanu, Mikolov & Bengio 2013, https://arxiv.org/abs/1211.5063
     """
-    alone = isinstance(layers, GRUParams)
+    is_single = isinstance(layers, GRUParams)
     stack: Sequence[Layer] = [layers] if isinstance(layers, GRUParams) else layers
-    initial = [h0] if alone else h0
-    xs = jnp.asarray(xs)
-    if xs.ndim and not xs.shape[0]:
-        raise ValueError("`xs` has no step, expected at least one.")
-    h_last, _ = stacked_gru(stack, xs, initial, lengths=lengths, residual=residual)  # its checks
+    initial = [h0] if is_single else h0
+    xs = _check_has_steps(xs)
+    h_last, _ = stacked_gru(stack, xs, initial, lengths=lengths, residual=residual)  # also checks
     deltas = jax.tree.map(lambda h: jnp.zeros((xs.shape[0], *h.shape), h.dtype), h_last)
 
     def perturbed_loss(deltas):
         h_last, hs = _perturbed_stack(stack, xs, initial, deltas, lengths, residual)
-        return loss(h_last[0] if alone else h_last, hs)
+        return loss(h_last[0] if is_single else h_last, hs)
 
     gradients = jax.grad(perturbed_loss)(deltas)
-    norms = jnp.stack([_norm(gradient, axis=-1) for gradient in jax.tree.leaves(gradients)])
-    walks = {}
+    norms = jnp.stack([stable_norm(gradient, axis=-1) for gradient in jax.tree.leaves(gradients)])
+    is_reverse = {}
     for index, layer in enumerate(stack):
-        pair = not isinstance(layer, GRUParams)
-        for direction in ("forward", "backward") if pair else ("",):
-            walks[f"layer {index} {direction}".strip()] = direction == "backward"
-    return _summarise(norms, walks, lengths)
+        is_pair = not isinstance(layer, GRUParams)
+        for direction in ("forward", "backward") if is_pair else ("",):
+            is_reverse[f"layer {index} {direction}".strip()] = direction == "backward"
+    return summarize(norms, is_reverse, lengths)
 
 
 def cell_gradient_flow(
@@ -127,22 +92,23 @@ def cell_gradient_flow(
     *,
     lengths: ArrayLike | None = None,
 ) -> GradientFlow:
-    """`gradient_flow` of any recurrent cell: an LSTM, a plain RNN, one of your own.
+    """Computes `gradient_flow` for any recurrent cell: an LSTM, a plain RNN, or your own.
 
     Args:
-        cell: `cell(params, state, x) -> state`, as `grujax.scan_cell` takes it.
-        params: handed to the cell as it is.
+        cell: `cell(params, state, x) -> state`, as in `grujax.scan_cell`.
+        params: passed to the cell unchanged.
         xs: `[T, B, I]`, at least one step.
         state0: the initial state, a pytree of floating `[B, ...]`.
-        loss: `loss(state_last, states) -> []`, a scalar of what `grujax.scan_cell` returns.
+        loss: `loss(state_last, states) -> []`, a scalar function of what `grujax.scan_cell`
+            returns.
         lengths: `[B]`, see `grujax.gru`.
 
     Returns:
-        `GradientFlow` with one row, "cell". The norm is that of the gradient by the whole state,
-        over all arrays that it has: h and c of an LSTM together.
+        `GradientFlow` with one entry, "cell". The norm is taken over all arrays of the state, such
+        as h and c of an LSTM together.
 
     Raises:
-        ValueError: as `grujax.scan_cell`, or if there is no step.
+        ValueError: as `grujax.scan_cell` does, or if there is no step.
 
     Example:
         >>> def leaky(rate, state, x):
@@ -153,9 +119,7 @@ def cell_gradient_flow(
         >>> print(flow)
         cell: vanishes after ~10 steps; 1.9e-06 of it reaches the first step
     """
-    xs = jnp.asarray(xs)
-    if xs.ndim and not xs.shape[0]:
-        raise ValueError("`xs` has no step, expected at least one.")
+    xs = _check_has_steps(xs)
     steps, batch = xs.shape[0], xs.shape[1:-1]
     state0 = jax.tree.map(jnp.asarray, state0)
     deltas = jax.tree.map(lambda leaf: jnp.zeros((steps, *leaf.shape), leaf.dtype), state0)
@@ -165,8 +129,15 @@ def cell_gradient_flow(
 
     gradients = jax.tree.leaves(jax.grad(perturbed_loss)(deltas))
     flat = [gradient.reshape(steps, *batch, -1) for gradient in gradients]
-    norms = _norm(jnp.concatenate(flat, axis=-1), axis=-1)
-    return _summarise(norms[None], {"cell": False}, lengths)
+    norms = stable_norm(jnp.concatenate(flat, axis=-1), axis=-1)
+    return summarize(norms[None], {"cell": False}, lengths)
+
+
+def _check_has_steps(xs: ArrayLike) -> Array:
+    xs = jnp.asarray(xs)
+    if xs.ndim and not xs.shape[0]:
+        raise ValueError("`xs` has no step, expected at least one.")
+    return xs
 
 
 def _perturbed_stack(
@@ -177,7 +148,7 @@ def _perturbed_stack(
     lengths: ArrayLike | None,
     residual: bool,
 ) -> tuple[list, Array]:
-    """`stacked_gru` with `deltas`, `[T, B, H]` for each direction, added to the states."""
+    """`stacked_gru` with `deltas [T, B, H]` of each direction added to the states."""
     h_last: list[Any] = []
     for index, (layer, delta) in enumerate(zip(stack, deltas, strict=True)):
         start = None if h0 is None else h0[index]
@@ -202,7 +173,7 @@ def _perturbed_layer(
     lengths: ArrayLike | None,
     reverse: bool = False,
 ) -> tuple[Array, Array]:
-    start, _ = gru(params, xs[:0], h0)  # no step: h0, broadcast
+    start, _ = gru(params, xs[:0], h0)  # zero steps return the broadcast h0
     return _perturbed_scan(gru_cell, params, xs, start, delta, lengths, reverse)
 
 
@@ -215,61 +186,10 @@ def _perturbed_scan(
     lengths: ArrayLike | None,
     reverse: bool = False,
 ) -> tuple[Any, Any]:
-    """`scan_cell` with `deltas`, a leading time axis before the state's, added to the states."""
+    """`scan_cell` with `deltas` added to the states; they have a time axis before the state's."""
 
     def perturbed(params, state, x_and_delta):
         x, delta = x_and_delta
         return jax.tree.map(jnp.add, cell(params, state, x), delta)
 
     return scan_cell(perturbed, params, (xs, deltas), state0, lengths=lengths, reverse=reverse)
-
-
-def _summarise(norms: Array, walks: dict[str, bool], lengths: ArrayLike | None) -> GradientFlow:
-    """The flow of rows `norms [L, T, B]`; `walks` has the name of each, and whether in reverse."""
-    steps, batch = norms.shape[1], norms.shape[2:]
-    lengths = jnp.full(batch, steps) if lengths is None else jnp.asarray(lengths)
-    profiles, shares = [], []
-    for norm, reverse in zip(norms, walks.values(), strict=True):
-        profile, share = _steps_back(norm, lengths, reverse)
-        profiles.append(profile)
-        shares.append(share)
-    profile = jnp.stack(profiles)
-    return GradientFlow(
-        norms=norms,
-        profile=profile,
-        reaches_start=jnp.stack(shares),
-        vanishes_after=_first_after_entry(profile, profile < VANISHED),
-        explodes_after=_first_after_entry(profile, profile > 1 / VANISHED),
-        names=tuple(walks),
-    )
-
-
-def _steps_back(norm: Array, lengths: Array, reverse: bool) -> tuple[Array, Array]:
-    """`[T, B]` norms by distance from each row's end of the walk: the profile `[T]`, relative to
-    where the loss enters, and the share `[]` that reaches the walk's first step."""
-    steps = norm.shape[0]
-    norm, lengths = norm.reshape(steps, -1), lengths.reshape(-1)
-    exists = existing_steps(steps, lengths)
-    distance = jnp.arange(steps)[:, None]
-    time = distance if reverse else lengths - 1 - distance  # of the step so far back
-    back = jnp.where(exists, jnp.take_along_axis(norm, time.clip(0), axis=0), 0)
-    entry = jnp.argmax(jnp.any(back > 0, axis=1))
-    # Of the rows that go back so far; a shorter row does not count as one that vanished.
-    entered = jnp.where(exists, back[entry], 0)
-    first = jnp.take_along_axis(back, (lengths - 1).clip(0)[None], axis=0)
-    return _norm(back, axis=1) / _norm(entered, axis=1), _norm(first[0]) / _norm(entered[entry])
-
-
-def _norm(values: Array, axis: int = 0) -> Array:
-    """The Euclidean norm, of small values too, whose squares are zero in their dtype."""
-    largest = jnp.max(jnp.abs(values), axis=axis, keepdims=True, initial=0)
-    scale = jnp.where(largest > 0, largest, 1)
-    return jnp.squeeze(scale, axis) * jnp.linalg.norm(values / scale, axis=axis)
-
-
-def _first_after_entry(profile: Array, found: Array) -> Array:
-    """`[L, T]` -> `[L]`: steps from the entry of the loss to the first that is found, or −1."""
-    steps = jnp.arange(profile.shape[1])
-    entry = jnp.argmax(profile > 0, axis=1)
-    found = found & (steps > entry[:, None])
-    return jnp.where(found.any(1), jnp.argmax(found, axis=1) - entry, -1)

@@ -1,15 +1,14 @@
 """Lyapunov exponents of a recurrent network along a driven trajectory.
 
-Tangent vectors Q [H, k] are carried along with the state and made orthonormal again and again:
+Tangent vectors Q [H, k] are propagated with the state and repeatedly orthonormalized:
 
     J_t·Q_{t−1} = Q_t·R_t        λ_i = lim 1/T · Σ_t log |R_t[i, i]|
 
-J_t·Q is k Jacobian-vector products of the cell: no H × H Jacobian is formed.
+J_t·Q is k Jacobian-vector products of the cell; no H × H Jacobian is formed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,12 +17,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax.analysis.states import at_least_float32, checked_steps
+from grujax.analysis.states import Cell, at_least_float32, checked_steps
 from grujax.cell import gru_cell
 from grujax.params import GRUParams
 from grujax.sequence import gru
-
-Cell = Callable[[Any, Array, Array], Array]
 
 
 def lyapunov_exponents(
@@ -38,31 +35,31 @@ def lyapunov_exponents(
     qr_interval: int = 1,
     key: Array | None = None,
 ) -> Array:
-    """The largest Lyapunov exponents: how fast small changes of the state grow, a step.
+    """The largest Lyapunov exponents: how fast small changes of the state grow per step.
 
-    A positive one means chaos: the trajectory forgets where it began and its gradients explode.
-    With all of them negative it forgets its past, and gradients vanish, in about −1/λ₁ steps.
+    If one is positive, the network is chaotic: small differences grow and gradients explode. If all
+    are negative, it forgets its past and gradients vanish, in about −1/λ₁ steps.
 
     Args:
-        params: `GRUParams`, or what `cell` takes.
-        xs: `[T, B, I]`, the inputs that drive the network; zeros for one without input.
-        h0: the initial state, broadcast against `[B, H]`. None is zeros, for `GRUParams` only.
+        params: `GRUParams`, or the parameters of `cell`.
+        xs: `[T, B, I]`, the inputs that drive the network; zeros for an autonomous one.
+        h0: the initial state, broadcast against `[B, H]`. None means zeros, for `GRUParams` only.
         num_exponents: k, between 1 and H.
         cell: any `cell(params, h [H], x [I]) -> [H]`.
         lengths: `[B]`, see `grujax.gru`. A row's exponents are those of its existing steps.
-        warmup: the first so many steps do not count: the state reaches its attractor in them, and
-            the tangent vectors find their directions.
-        qr_interval: steps from one orthonormalisation to the next. Larger is faster; too large,
-            and the tangent vectors are parallel to within rounding before they are separated.
-        key: draws the first tangent vectors; `jax.random.key(0)` by default.
+        warmup: the number of initial steps to ignore, in which the state reaches its attractor and
+            the tangent vectors align.
+        qr_interval: steps between orthonormalizations. Larger is faster; if it is too large, the
+            tangent vectors become numerically parallel.
+        key: a JAX random key for the initial tangent vectors; `jax.random.key(0)` by default.
 
     Returns:
-        `[B, k]`, descending, in nats a step; NaN for a row that has no step after the warm-up.
-        Compare the result with that of T/2 steps to judge whether it has converged.
+        `[B, k]`, descending, in nats per step, in at least float32; NaN for a row that has no step
+        after the warm-up. To judge convergence, compare the result with that of T/2 steps.
 
     Raises:
-        ValueError: as `grujax.gru`; and for a `num_exponents`, `warmup` or `qr_interval` out of
-            range, or a cell other than `gru_cell` without `h0`.
+        ValueError: as `grujax.gru` does; if `num_exponents`, `warmup` or `qr_interval` is out of
+            range; or if `h0` is missing for a cell other than `gru_cell`.
 
     Example:
         >>> def rotate_and_stretch(matrix, h, x):
@@ -76,7 +73,7 @@ def lyapunov_exponents(
 
     Reference:
         Engelken, Wolf & Abbott 2023, https://arxiv.org/abs/2006.02427; Vogt et al. 2022,
-        https://arxiv.org/abs/2006.14123; the algorithm is that of Benettin et al. 1980.
+        https://arxiv.org/abs/2006.14123; the algorithm is by Benettin et al. 1980.
     """
     params, inputs, state = at_least_float32(params, jnp.asarray(xs), h0)
     if inputs.ndim < 2:
@@ -90,33 +87,33 @@ def lyapunov_exponents(
     random_vectors = jax.random.normal(
         jax.random.key(0) if key is None else key, (size, num_exponents), state.dtype
     )
-    tangents, _ = jnp.linalg.qr(random_vectors)  # not axes, which a network may never mix
+    tangents, _ = jnp.linalg.qr(random_vectors)  # random, as a network may never mix the axes
     run = partial(_growth, cell, params, qr_interval=qr_interval)
 
-    def of_a_row(xs: Array, exists: Array, h: Array) -> Array:
+    def mean_growth(xs: Array, exists: Array, h: Array) -> Array:
         h, vectors, _ = run(xs[:warmup], exists[:warmup], h, tangents)
         _, _, growth = run(xs[warmup:], exists[warmup:], h, vectors)
         return growth / exists[warmup:].sum()
 
     for _ in batch:
-        of_a_row = jax.vmap(of_a_row, in_axes=(1, 1, 0))
-    return -jnp.sort(-of_a_row(inputs, exists, state), axis=-1)
+        mean_growth = jax.vmap(mean_growth, in_axes=(1, 1, 0))
+    return -jnp.sort(-mean_growth(inputs, exists, state), axis=-1)
 
 
 def kaplan_yorke_dimension(exponents: ArrayLike) -> Array:
-    """The attractor's dimension, as conjectured from its Lyapunov exponents:
+    """The Kaplan–Yorke estimate of an attractor's dimension from its Lyapunov exponents:
 
-        D = j + (λ_1 + … + λ_j) / |λ_{j+1}|        j the last with λ_1 + … + λ_j ≥ 0
+        D = j + (λ_1 + … + λ_j) / |λ_{j+1}|        with the last j where λ_1 + … + λ_j ≥ 0
 
     Args:
         exponents: `[B, k]`, descending.
 
     Returns:
-        `[B]`; 0 if all exponents are negative, a fixed point or its driven counterpart. k if
-        λ_1 + … + λ_k ≥ 0, which is a lower bound where k < H: ask for more exponents then.
+        `[B]`. 0 if all exponents are negative, as at a fixed point. k if λ_1 + … + λ_k ≥ 0: if
+        k < H, this is only a lower bound, so compute more exponents.
 
     Example:
-        >>> round(kaplan_yorke_dimension(jnp.array([0.4192, -1.6229])).item(), 3)  # Hénon's map
+        >>> round(kaplan_yorke_dimension(jnp.array([0.4192, -1.6229])).item(), 3)  # the Hénon map
         1.258
 
     Reference:
@@ -124,7 +121,7 @@ def kaplan_yorke_dimension(exponents: ArrayLike) -> Array:
     """
     exponents = jnp.asarray(exponents)
     sums = jnp.cumsum(exponents, axis=-1)
-    count = jnp.sum(sums >= 0, axis=-1)  # the sums rise, then fall: the first so many
+    count = jnp.sum(sums >= 0, axis=-1)  # the sums rise, then fall
     k = exponents.shape[-1]
     last_sum = jnp.take_along_axis(sums, (count - 1).clip(0)[..., None], -1)[..., 0]
     following = jnp.take_along_axis(exponents, count.clip(max=k - 1)[..., None], -1)[..., 0]
@@ -142,13 +139,13 @@ def _growth(
     *,
     qr_interval: int,
 ) -> tuple[Array, Array, Array]:
-    """The state and tangent vectors at the end, and Σ log |R[i, i]|, `[k]`."""
-    padding = -xs.shape[0] % qr_interval  # a chunk is filled up with steps that do not exist
+    """Returns the final state, the final tangent vectors, and Σ log |R[i, i]| `[k]`."""
+    padding = -xs.shape[0] % qr_interval  # fill the last chunk with steps that do not exist
     xs = jnp.pad(xs, ((0, padding), (0, 0))).reshape(-1, qr_interval, xs.shape[1])
     exists = jnp.pad(exists, (0, padding)).reshape(-1, qr_interval)
 
     def step(carry, inputs):
-        h, vectors = carry  # [H], [k, H]: as rows, all vectors make one matmul
+        h, vectors = carry  # [H], [k, H]: rows, so that vmap makes one matmul
         x, exists_now = inputs
         next_h, push = jax.linearize(lambda h: cell(params, h, x), h)
         pushed = jax.vmap(push)(vectors)
@@ -168,7 +165,7 @@ def _initial_state(
     params: Any, cell: Cell, xs: Array, h0: Array | None, batch: tuple[int, ...]
 ) -> Array:
     if isinstance(params, GRUParams) and cell is gru_cell:
-        return gru(params, xs[:0], h0)[0]  # no step: h0, broadcast
+        return gru(params, xs[:0], h0)[0]  # zero steps return the broadcast h0
     if h0 is None:
         raise ValueError("`h0` must be given with a `cell` other than `gru_cell`.")
     return jnp.broadcast_to(h0, (*batch, h0.shape[-1]))
@@ -176,10 +173,10 @@ def _initial_state(
 
 def _check_counts(num_exponents: int, size: int, warmup: int, steps: int, qr_interval: int) -> None:
     if not 1 <= num_exponents <= size:
-        raise ValueError(f"`num_exponents` must lie between 1 and H = {size}, got {num_exponents}.")
+        raise ValueError(f"`num_exponents` must be between 1 and H = {size}, got {num_exponents}.")
     if not 0 <= warmup < steps:
         raise ValueError(
-            f"`warmup` must lie between 0 and T − 1 with T = {steps} steps in `xs`, got {warmup}."
+            f"`warmup` must be between 0 and T − 1 with T = {steps} steps in `xs`, got {warmup}."
         )
     if qr_interval < 1:
         raise ValueError(f"`qr_interval` must be at least 1, got {qr_interval}.")

@@ -1,7 +1,7 @@
-"""One function a figure, each from the arrays that the rest of `analysis` returns.
+"""Plots of gates, eigenvalues, gradient norms and trajectories.
 
-They return a matplotlib `Figure` that belongs to no window: `figure.savefig(...)`, or leave it as
-the last line of a notebook's cell. They run outside jit.
+Each function returns one matplotlib `Figure`, made from arrays that the rest of `analysis` returns.
+They do not run inside jit.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
+from grujax.analysis.figures import as_array, figure_with_axis, label_steps, new_figure
 from grujax.analysis.fixed_points import FixedPoints, Stability
-from grujax.analysis.gradient_flow import VANISHED, GradientFlow
+from grujax.analysis.gradient_profile import VANISHED, GradientFlow
 
-_MARKS = {  # colour and size of each kind of point
+_MARKERS = {  # color and size for each kind of point
     Stability.STABLE: ("#1a1a1a", 46),
     Stability.SADDLE: ("#c8322b", 22),
     Stability.UNSTABLE: ("#e08214", 22),
@@ -26,16 +27,16 @@ _MARKS = {  # colour and size of each kind of point
 def plot_gates(
     gate: ArrayLike, tokens: Sequence[str] | None = None, *, name: str = "update gate z"
 ) -> Any:
-    """A heat map of one gate, units by steps, the tokens beneath it.
+    """A heat map of one gate, units by steps, labeled with tokens.
 
     Args:
-        gate: `[T, H]` of one row, such as `trace.update[:length, row]`. The range of the colours
-            is [0, 1], and [−1, 1] if there are negative values, as in a candidate.
-        tokens: T strings.
-        name: what is shown.
+        gate: `[T, H]` for one row, such as `trace.update[:length, row]`. The color range is [0, 1],
+            or [−1, 1] if there are negative values, as in a candidate.
+        tokens: T strings, or None.
+        name: the title.
 
     Returns:
-        A matplotlib `Figure`. Units are sorted by their mean, so that slow ones lie at the top.
+        A matplotlib `Figure`. Units are sorted by their mean, so that slow ones are at the top.
 
     Raises:
         ValueError: if `gate` is not `[T, H]`, or the number of tokens is not T.
@@ -47,7 +48,7 @@ def plot_gates(
         ['not', 'bad', '!']
     """
     gate = as_array("gate", gate, "[T, H]")
-    signed = gate.min(initial=0) < 0
+    is_signed = gate.min(initial=0) < 0
     order = np.argsort(-gate.mean(0))
     width = min(3 + 0.32 * len(gate), 16)
     figure, axis = figure_with_axis(width, 4.2)
@@ -55,8 +56,8 @@ def plot_gates(
         gate[:, order].T,
         aspect="auto",
         interpolation="nearest",
-        cmap="RdBu_r" if signed else "viridis",
-        vmin=-1 if signed else 0,
+        cmap="RdBu_r" if is_signed else "viridis",
+        vmin=-1 if is_signed else 0,
         vmax=1,
     )
     label_steps(axis, tokens, len(gate))
@@ -66,11 +67,11 @@ def plot_gates(
 
 
 def plot_eigenvalues(eigenvalues: ArrayLike, *, title: str = "eigenvalues of ∂h'/∂h") -> Any:
-    """Eigenvalues in the complex plane, with the unit circle that parts growth from decay.
+    """Eigenvalues in the complex plane, with the unit circle that separates decay from growth.
 
     Args:
-        eigenvalues: complex `[H]`, or `[M, H]`, a colour a row; NaN rows are left out. Those that
-            grow, outside the circle, are ringed.
+        eigenvalues: complex `[H]`, or `[M, H]` with one color per row. NaN rows are skipped.
+            Eigenvalues outside the circle get a ring.
         title: the title.
 
     Returns:
@@ -103,10 +104,10 @@ def plot_eigenvalues(eigenvalues: ArrayLike, *, title: str = "eigenvalues of ∂
 
 
 def plot_gradient_flow(flow: GradientFlow) -> Any:
-    """The gradient's norm against the steps it has come back, one line a layer and direction.
+    """The norm of the gradient against steps back in time, one line per layer and direction.
 
     Args:
-        flow: from `gradient_flow`.
+        flow: a `GradientFlow`, as `gradient_flow` returns it.
 
     Returns:
         A matplotlib `Figure`.
@@ -137,15 +138,15 @@ def plot_gradient_flow(flow: GradientFlow) -> Any:
 def plot_state_space(
     hs: ArrayLike, found: FixedPoints | None = None, *, max_trajectories: int = 12
 ) -> Any:
-    """Trajectories in the plane and the space of their principal components, with fixed points.
+    """Trajectories and fixed points in the first two and three principal components.
 
     Args:
-        hs: `[T, B, H]`, H at least 3, whose principal components are taken, over all of it.
-        found: from `find_fixed_points`, to draw on top.
-        max_trajectories: of so many of the B rows are lines drawn.
+        hs: `[T, B, H]`, H at least 3. The principal components are those of all states.
+        found: from `find_fixed_points`, drawn on top; None for no points.
+        max_trajectories: how many of the B rows to draw.
 
     Returns:
-        A matplotlib `Figure`: components 1, 2 and 3 in space, and 1 and 2 in the plane.
+        A matplotlib `Figure`: components 1, 2 and 3 on the left, 1 and 2 on the right.
 
     Raises:
         ValueError: if `hs` is not `[T, B, H]`.
@@ -171,46 +172,14 @@ def plot_state_space(
         space.plot(*line.T, color="#4c78a8", linewidth=0.7, alpha=0.45)
         plane.plot(*line[:, :2].T, color="#4c78a8", linewidth=0.7, alpha=0.45)
     space.set(xlabel="component 1", ylabel="component 2", zlabel="component 3")
-    space.set_box_aspect(None, zoom=0.88)  # the labels lie outside the box
+    space.set_box_aspect(None, zoom=0.88)  # leave room for the labels
     plane.set(xlabel="component 1", ylabel="component 2")
     if found is not None:
-        for kind, (colour, size) in _MARKS.items():
+        for kind, (color, size) in _MARKERS.items():
             points = project(np.asarray(found.points)[np.asarray(found.stability) == kind])
             if len(points):
                 label = f"{len(points)} {kind.name.lower()}"
-                space.scatter(*points.T, s=size, color=colour, depthshade=False, label=label)
-                plane.scatter(*points[:, :2].T, s=size, color=colour, zorder=3)
-        figure.legend(loc="outside lower center", ncols=len(_MARKS), frameon=False)
+                space.scatter(*points.T, s=size, color=color, depthshade=False, label=label)
+                plane.scatter(*points[:, :2].T, s=size, color=color, zorder=3)
+        figure.legend(loc="outside lower center", ncols=len(_MARKERS), frameon=False)
     return figure
-
-
-def new_figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "Plots need matplotlib, which is not installed: pip install 'grujax[analysis]'"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained", dpi=120)
-
-
-def figure_with_axis(width: float, height: float) -> tuple[Any, Any]:
-    figure = new_figure(width, height)
-    return figure, figure.subplots()
-
-
-def as_array(name: str, value: ArrayLike, shape: str) -> np.ndarray:
-    array = np.asarray(value, dtype=float)
-    if array.ndim != shape.count(",") + 1:
-        raise ValueError(f"`{name}` must have shape {shape}, got {list(array.shape)}.")
-    return array
-
-
-def label_steps(axis: Any, tokens: Sequence[str] | None, steps: int) -> None:
-    if tokens is None:
-        axis.set_xlabel("step")
-        return
-    if len(tokens) != steps:
-        raise ValueError(f"`tokens` has {len(tokens)} entries, expected {steps}, one a step.")
-    labels = [token.replace("$", r"\$") for token in tokens]  # no mathematics
-    axis.set_xticks(range(steps), labels, rotation=45, ha="right", rotation_mode="anchor")

@@ -1,4 +1,4 @@
-"""What each token, step or pixel contributes, drawn over the text, series or image itself."""
+"""The contribution of each token, step or pixel, drawn with the text, series or image."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from grujax.analysis.plots import as_array, figure_with_axis, label_steps, new_figure
+from grujax.analysis.figures import as_array, figure_with_axis, label_steps, new_figure
 
 _FOR, _AGAINST = "#b2182b", "#2166ac"
 
 
 def plot_text_saliency(tokens: Sequence[str], relevance: ArrayLike, *, title: str = "") -> Any:
-    """What each token contributes: a bar a token, red for and blue against the answer.
+    """The contribution of each token as a bar, red for and blue against the answer.
 
     Args:
         tokens: T strings.
@@ -35,8 +35,8 @@ def plot_text_saliency(tokens: Sequence[str], relevance: ArrayLike, *, title: st
     """
     relevance = as_array("relevance", relevance, "[T]")
     figure, axis = figure_with_axis(min(2 + 0.42 * len(relevance), 16), 3.2)
-    colours = np.where(relevance >= 0, _FOR, _AGAINST)
-    axis.bar(np.arange(len(relevance)), relevance, color=colours, width=0.8)
+    colors = np.where(relevance >= 0, _FOR, _AGAINST)
+    axis.bar(np.arange(len(relevance)), relevance, color=colors, width=0.8)
     axis.axhline(0, color="#7b7b7b", linewidth=0.8)
     label_steps(axis, tokens, len(relevance))
     axis.set(ylabel="contribution", title=title)
@@ -45,18 +45,18 @@ def plot_text_saliency(tokens: Sequence[str], relevance: ArrayLike, *, title: st
 
 
 def plot_series_saliency(xs: ArrayLike, relevance: ArrayLike, *, title: str = "") -> Any:
-    """A series, its background coloured by what each step contributes.
+    """A time series on a background colored by the contribution of each step.
 
     Args:
-        xs: `[T, I]`, a line for each of the I inputs.
-        relevance: `[T]`.
+        xs: `[T, I]`, one line for each of the I inputs.
+        relevance: `[T]`, such as integrated gradients summed over the inputs.
         title: the title.
 
     Returns:
         A matplotlib `Figure`.
 
     Raises:
-        ValueError: if `xs` is not `[T, I]` or `relevance` not `[T]`.
+        ValueError: if `xs` is not `[T, I]` or `relevance` is not `[T]`.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -82,18 +82,18 @@ def plot_series_saliency(xs: ArrayLike, relevance: ArrayLike, *, title: str = ""
 
 
 def plot_image_saliency(image: ArrayLike, relevance: ArrayLike, *, title: str = "") -> Any:
-    """An image that was read step by step, beside what each pixel contributes.
+    """An image that was read pixel by pixel, and next to it the contribution of each pixel.
 
     Args:
         image: `[rows, columns]`, or `[rows, columns, 3]`.
-        relevance: `[rows, columns]`, or as many values in the order of reading, row by row.
+        relevance: `[rows, columns]`, or as many values in row-major order.
         title: the title.
 
     Returns:
         A matplotlib `Figure`.
 
     Raises:
-        ValueError: if the sizes do not fit.
+        ValueError: if there is not one value per pixel.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -105,7 +105,7 @@ def plot_image_saliency(image: ArrayLike, relevance: ArrayLike, *, title: str = 
     if pixels.ndim not in (2, 3) or relevance.size != pixels.shape[0] * pixels.shape[1]:
         raise ValueError(
             f"`image` has shape {list(pixels.shape)} and `relevance` {list(relevance.shape)}: "
-            "expected one value for each pixel."
+            "expected one value per pixel."
         )
     relevance = relevance.reshape(pixels.shape[:2])
     figure = new_figure(7.2, 3.4)

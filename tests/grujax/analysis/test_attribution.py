@@ -1,4 +1,4 @@
-"""Attributions, where they are known and where they must add up."""
+"""Attributions with known values, and their sums."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ from grujax import analysis
 from tests.helpers import Draw, assert_close
 
 both_forms = pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
-both_ways = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
 @both_forms
@@ -45,7 +44,7 @@ def test_integrated_gradients_of_a_polynomial():
     np.testing.assert_allclose([values["a"], *values["b"], total], [0, 9, 0, 9], atol=1e-5)
 
 
-def test_too_few_steps_show_in_the_error():
+def test_the_error_reveals_too_few_steps():
     def score(x):
         return jnp.where(x > 0.9, 10.0, 1.0) * x
 
@@ -70,36 +69,6 @@ def test_occlusion_is_the_difference_of_scores():
     np.testing.assert_allclose(parts, analysis.occlusion(score, xs) + xs[:, 0], atol=1e-5)
 
 
-@both_forms
-@both_ways
-def test_gate_relevance_adds_up_to_what_is_read(x64, reset_after, reverse):
-    draw = Draw("relevance")
-    params, xs, h0 = draw.params(4, 5, reset_after), draw.normal(6, 3, 4), draw.normal(3, 5)
-    lengths, readout = np.int32([6, 0, 3]), draw.normal(6, 3, 5)
-    trace = analysis.trace_gates(params, xs, h0, lengths=lengths, reverse=reverse)
-    h_last, hs = grujax.gru(params, xs, h0, lengths=lengths, reverse=reverse)
-
-    relevance = analysis.gate_relevance(trace, reverse=reverse)
-    kept = np.prod(np.where(trace.exists[..., None], trace.update, 1), axis=0)
-    assert_close(relevance.sum(0), h_last - kept * h0, "float64")
-    assert not any(np.any(relevance[length:, row]) for row, length in enumerate(lengths))
-
-    # From a zero state the whole readout is attributed.
-    trace = analysis.trace_gates(params, xs, lengths=lengths, reverse=reverse)
-    _, hs = grujax.gru(params, xs, lengths=lengths, reverse=reverse)
-    relevance = analysis.gate_relevance(trace, readout, reverse=reverse)
-    assert_close(relevance.sum((0, 2)), np.sum(readout * hs, axis=(0, 2)), "float64")
-
-
-def test_gate_relevance_by_hand():
-    """z = 3/4, n = tanh 1: a step writes tanh(1)/4, of which each later step keeps 3/4."""
-    b_x = jnp.array([[0.0], [np.log(3.0)], [1.0]])
-    params = grujax.GRUParams(jnp.zeros((3, 1, 1)), jnp.zeros((3, 1, 1)), b_x, jnp.zeros(1))
-    trace = analysis.trace_gates(params, jnp.zeros((3, 1)))
-    want = np.tanh(1) / 4 * np.array([[9 / 16], [3 / 4], [1.0]])
-    np.testing.assert_allclose(analysis.gate_relevance(trace), want, rtol=1e-5)
-
-
 def test_jit_and_a_population():
     draw = Draw("population", "float32")
     models = [draw.params(4, 5) for _ in range(3)]
@@ -110,18 +79,13 @@ def test_jit_and_a_population():
         def score(xs):
             return grujax.gru(params, xs)[0].sum()
 
-        trace = analysis.trace_gates(params, xs)
-        return (
-            analysis.integrated_gradients(score, xs),
-            analysis.occlusion(score, xs),
-            analysis.gate_relevance(trace),
-        )
+        return analysis.integrated_gradients(score, xs), analysis.occlusion(score, xs)
 
     together = jax.jit(jax.vmap(explain))(population)
     for index, model in enumerate(models):
         got = jax.tree.map(lambda leaf, i=index: leaf[i], together)
-        attribution, drops, relevance = explain(model)
-        assert_close(got[1:], (drops, relevance), "float32")
+        attribution, drops = explain(model)
+        assert_close(got[1], drops, "float32")
         assert_close(got[0].values, attribution.values, "float32", tolerance=1e-4)
 
 
@@ -137,6 +101,3 @@ def test_bad_input():
         analysis.occlusion(jnp.sum, xs, window=0)
     with pytest.raises(ValueError, match="`inputs` must share one leading time axis"):
         analysis.occlusion(lambda parts: parts[0].sum(), (xs, xs[:2]))
-    trace = analysis.trace_gates(Draw("bad", "float32").params(2, 5), xs)
-    with pytest.raises(ValueError, match=r"`readout` has shape \[4\] and does not broadcast"):
-        analysis.gate_relevance(trace, jnp.ones(4))

@@ -1,4 +1,4 @@
-"""Fixed points of systems where they are known, and of GRUs."""
+"""Fixed points of systems with a known solution, and of GRUs."""
 
 from functools import partial
 
@@ -12,11 +12,9 @@ from grujax import analysis
 from grujax.analysis import Stability
 from tests.helpers import Draw, assert_close
 
-both_forms = pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
-
 
 def pitchfork(gain, h, x):
-    """Each unit by itself: fixed points at 0, which repels for a gain above 1, and at ±h*."""
+    """Independent units with fixed points at 0, which repels for a gain above 1, and at ±h*."""
     return jnp.tanh(gain * h + x)
 
 
@@ -45,13 +43,14 @@ def test_all_fixed_points_of_two_bistable_units():
     slopes = gain * (1 - np.asarray(found.points[:9]) ** 2)
     want = -np.sort(-slopes, axis=-1)
     np.testing.assert_allclose(found.eigenvalues[:9].real, want, atol=1e-4)
-    # The places left are empty.
+    # The other slots are unused.
     assert np.isnan(found.points[9:]).all()
     assert found.stability[9:].tolist() == [Stability.NONE] * 3
     assert found.num_starts[9:].sum() == 0
 
 
-def test_a_place_too_few_is_told():
+@pytest.mark.slow
+def test_num_found_counts_points_without_a_slot():
     found = analysis.find_fixed_points(
         1.5, jnp.zeros(2), grid(-1.2, 1.2, 9, 2), cell=pitchfork, size=4
     )
@@ -61,7 +60,7 @@ def test_a_place_too_few_is_told():
 
 
 def test_a_slow_point_is_the_ghost_of_two_fixed_points():
-    """h + ε + h²/2 has none, but is slowest, ε, at 0."""
+    """h + ε + h²/2 has no fixed point; its speed is lowest, ε, at 0."""
 
     def ghost(epsilon, h, x):
         return h + epsilon + h**2 / 2 + x
@@ -78,8 +77,12 @@ def test_a_slow_point_is_the_ghost_of_two_fixed_points():
     np.testing.assert_allclose(np.sort(two.points[:2, 0]), [-0.2, 0.2], atol=1e-4)
 
 
-@both_forms
-def test_the_fixed_points_of_a_gru_attract_it(reset_after):
+@pytest.mark.parametrize(
+    "reset_after",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["after", "before"],
+)
+def test_stable_fixed_points_attract_a_gru(reset_after):
     draw = Draw("gru", "float32")
     params, x, starts = draw.params(3, 8, reset_after), draw.normal(3), draw.normal(40, 8)
     found = analysis.find_fixed_points(params, x, starts, size=8)
@@ -99,7 +102,8 @@ def test_the_fixed_points_of_a_gru_attract_it(reset_after):
     np.testing.assert_allclose(grujax.gru(params, steps, nearby)[0], stable, atol=1e-4)
 
 
-def test_without_the_bound_saturated_places_pass_for_slow_points():
+@pytest.mark.slow
+def test_without_a_bound_saturated_states_are_slow_points():
     draw = Draw("gru", "float32")
     params, x, starts = draw.params(3, 8), draw.normal(3), draw.normal(40, 8)
     found = analysis.find_fixed_points(params, x, starts, size=40, bound=None)
@@ -109,12 +113,13 @@ def test_without_the_bound_saturated_places_pass_for_slow_points():
     assert np.all(gates.update.max(-1) > 0.99)
 
 
-def test_in_float64_the_residual_is_rounding(x64):
+def test_residuals_are_rounding_errors_in_float64(x64):
     draw = Draw("precise")
     found = analysis.find_fixed_points(draw.params(3, 8), draw.normal(3), draw.normal(10, 8))
     assert found.residuals[0] < 1e-14
 
 
+@pytest.mark.slow
 def test_mixed_and_low_precision(x64):
     draw = Draw("precise")
     params, x, starts = draw.params(3, 8), draw.normal(3), draw.normal(10, 8)
@@ -129,6 +134,7 @@ def test_mixed_and_low_precision(x64):
     np.testing.assert_allclose(found.points[0], want.points[0], atol=0.05)
 
 
+@pytest.mark.slow
 def test_jit_and_a_population():
     draw = Draw("population", "float32")
     models = [draw.params(3, 5) for _ in range(3)]

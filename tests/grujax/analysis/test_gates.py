@@ -1,4 +1,4 @@
-"""Traces of the gates, and the inputs of a stack's layers."""
+"""Traces of the gates, and the inputs of the layers of a stack."""
 
 from functools import partial
 
@@ -9,10 +9,7 @@ import pytest
 
 import grujax
 from grujax import analysis
-from tests.helpers import Draw, assert_close, assert_equal
-
-both_forms = pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
-both_ways = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+from tests.helpers import Draw, assert_close, assert_equal, form_and_direction
 
 
 def sequence(dtype="float64", reset_after=True):
@@ -21,9 +18,8 @@ def sequence(dtype="float64", reset_after=True):
     return draw.params(4, 5, reset_after), draw.normal(6, 3, 4), draw.normal(3, 5), lengths
 
 
-@both_forms
-@both_ways
-def test_the_trace_is_of_the_walk_step_by_step(x64, reset_after, reverse):
+@form_and_direction
+def test_a_trace_equals_single_steps(x64, reset_after, reverse):
     params, xs, h0, lengths = sequence(reset_after=reset_after)
     trace = analysis.trace_gates(params, xs, h0, lengths=lengths, reverse=reverse)
     for row, length in enumerate(lengths):
@@ -68,12 +64,12 @@ def test_no_steps():
 
 
 def gate_biases(update: float, reset: float = 0.0, candidate: float = 0.0) -> grujax.GRUParams:
-    """One unit that hears nothing: constant gates."""
+    """One unit that ignores its input: its gates are constant."""
     b_x = jnp.array([[reset], [update], [candidate]])
     return grujax.GRUParams(jnp.zeros((3, 1, 1)), jnp.zeros((3, 1, 1)), b_x, jnp.zeros(1))
 
 
-def test_a_unit_forgets_with_its_time_scale():
+def test_a_state_decays_with_the_time_scale():
     params = gate_biases(update=3.0)
     trace = analysis.trace_gates(params, jnp.zeros((40, 1)), jnp.ones(1))
     (tau,) = analysis.memory_time_scale(trace)
@@ -81,12 +77,12 @@ def test_a_unit_forgets_with_its_time_scale():
 
 
 @pytest.mark.parametrize(("update", "steps"), [(np.inf, np.inf), (-np.inf, 0.0)])
-def test_the_ends_of_the_time_scale(update, steps):
+def test_time_scales_of_closed_and_open_gates(update, steps):
     trace = analysis.trace_gates(gate_biases(update), jnp.zeros((4, 1)))
     assert analysis.memory_time_scale(trace).tolist() == [steps]
 
 
-def test_saturation_counts_each_end():
+def test_saturation_counts_both_ends():
     trace = analysis.trace_gates(gate_biases(9.0, reset=-9.0, candidate=-9.0), jnp.zeros((4, 1)))
     shares = [share.item() for share in analysis.gate_saturation(trace)]
     assert shares == [1.0, 0.0, 0.0, 1.0, 1.0]
@@ -94,7 +90,7 @@ def test_saturation_counts_each_end():
     shares = [share.item() for share in analysis.gate_saturation(trace)]
     assert shares == [0.0, 1.0, 0.0, 0.0, 0.0]
     assert analysis.gate_saturation(trace, margin=0.3).update_shut.item() == 1.0
-    with pytest.raises(ValueError, match=r"`margin` must lie in \(0, 1/2\), got 0.5"):
+    with pytest.raises(ValueError, match=r"`margin` must be in \(0, 1/2\), got 0.5"):
         analysis.gate_saturation(trace, margin=0.5)
 
 
@@ -112,8 +108,8 @@ def test_jit_and_a_population():
         assert_close(taus[index], analysis.memory_time_scale(alone), "float32")
 
 
-@pytest.mark.parametrize("residual", [False, True])
-def test_each_layer_of_a_stack_by_itself(x64, residual):
+@pytest.mark.parametrize("residual", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_layer_inputs_reproduce_the_stack(x64, residual):
     draw = Draw("stack")
     pair = (draw.params(6, 3), draw.params(6, 3))
     layers = [draw.params(4, 6), pair, draw.params(6, 6)]
@@ -127,7 +123,7 @@ def test_each_layer_of_a_stack_by_itself(x64, residual):
     assert_close(backward.hs[0], h_last[1][1], "float64")
 
 
-def test_errors_are_those_of_the_library():
+def test_bad_input():
     params, xs, h0, _ = sequence("float32")
     with pytest.raises(ValueError, match=r"`xs` has shape .* input size 4"):
         analysis.trace_gates(params, xs[..., :3], h0)

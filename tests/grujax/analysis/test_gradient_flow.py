@@ -1,4 +1,4 @@
-"""The gradient by every state, against derivatives by the initial state of the rest."""
+"""Gradients with respect to states, compared with those of the remaining sequence."""
 
 from functools import partial
 
@@ -16,9 +16,13 @@ def last_state(h_last, hs):
     return jnp.sum(h_last**2)
 
 
-@pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize(
+    "reset_after",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["after", "before"],
+)
 def test_one_layer_with_lengths(x64, reset_after):
-    """∂L/∂h_t is the gradient by the initial state of the sequence's rest."""
+    """∂L/∂h_t is the gradient with respect to the initial state of the remaining sequence."""
     draw = Draw("flow")
     params, lengths = draw.params(4, 5, reset_after), np.int32([4, 0, 2])
     xs, h0 = draw.normal(4, 3, 4), draw.normal(3, 5)
@@ -38,7 +42,7 @@ def test_one_layer_with_lengths(x64, reset_after):
 
 
 def test_two_layers_and_a_loss_of_all_outputs(x64):
-    """A state of the lower layer also acts through the upper layer's step beside it."""
+    """A state of the lower layer also affects the same step of the upper layer."""
     draw = Draw("two layers")
     lower, upper = draw.params(4, 5), draw.params(5, 5)
     xs, weights = draw.normal(5, 4), draw.normal(5, 5)
@@ -66,6 +70,7 @@ def test_two_layers_and_a_loss_of_all_outputs(x64):
             assert_close(flow.norms[:, t], np.linalg.norm(want, axis=-1), "float64")
 
 
+@pytest.mark.slow
 def test_both_directions_of_a_layer(x64):
     draw = Draw("pair")
     pair, xs, lengths = (draw.params(4, 5), draw.params(4, 3)), draw.normal(6, 2, 4), [6, 4]
@@ -87,7 +92,7 @@ def test_both_directions_of_a_layer(x64):
 
 
 def constant_gate(update: float) -> grujax.GRUParams:
-    """One unit that hears nothing and keeps σ(update) of its state a step."""
+    """One unit that ignores its input and keeps σ(update) of its state per step."""
     b_x = jnp.array([[0.0], [update], [0.0]])
     return grujax.GRUParams(jnp.zeros((3, 1, 1)), jnp.zeros((3, 1, 1)), b_x, jnp.zeros(1))
 
@@ -96,7 +101,7 @@ def flow_of(params, steps=40, loss=lambda h_last, hs: h_last.sum(), **arguments)
     return analysis.gradient_flow(params, jnp.zeros((steps, 2, 1)), loss, **arguments)
 
 
-def test_it_vanishes_when_a_thousandth_is_left():
+def test_a_gradient_vanishes_below_a_thousandth():
     """2^−10 < 1/1000 < 2^−9."""
     flow = flow_of(constant_gate(0.0))
     assert flow.vanishes_after.tolist() == [10]
@@ -106,7 +111,7 @@ def test_it_vanishes_when_a_thousandth_is_left():
 
 
 def test_a_tiny_gradient_is_not_zero():
-    """Its square is no float32."""
+    """Its square underflows in float32."""
     flow = flow_of(constant_gate(-5.0), steps=17)
     keep = jax.nn.sigmoid(-5.0)
     np.testing.assert_allclose(flow.reaches_start, keep**16, rtol=1e-3)
@@ -129,8 +134,8 @@ def test_short_rows_do_not_count_as_vanished():
     assert "neither vanishes nor explodes within 40 steps" in str(flow)
 
 
-def test_it_explodes():
-    """Reset shut, z = 1/2, h near 0: ∂h'/∂h = 1/2 + 3/2."""
+def test_a_gradient_explodes():
+    """r = 1, z = 1/2, h near 0: ∂h'/∂h = 1/2 + 3/2."""
     w_h = jnp.array([[[0.0]], [[0.0]], [[3.0]]])
     b_x = jnp.array([[100.0], [0.0], [0.0]])  # the reset gate is open
     params = grujax.GRUParams(jnp.zeros((3, 1, 1)), w_h, b_x, jnp.zeros(1))
@@ -139,13 +144,14 @@ def test_it_explodes():
     assert "explodes after ~10 steps" in str(flow)
 
 
-def test_a_loss_that_reads_nothing():
+def test_a_constant_loss():
     flow = flow_of(constant_gate(0.0), loss=lambda h_last, hs: jnp.float32(1))
     assert not flow.norms.any()
     assert np.isnan(flow.reaches_start).all()
     assert flow.vanishes_after.tolist() == [-1]
 
 
+@pytest.mark.slow
 def test_jit_and_a_population():
     draw = Draw("population", "float32")
     models = [[draw.params(4, 5), draw.params(5, 3)] for _ in range(3)]
@@ -167,8 +173,12 @@ def test_bad_input():
         analysis.gradient_flow([constant_gate(0.0)], jnp.zeros((3, 2)), last_state)
 
 
-@pytest.mark.parametrize("lengths", [None, np.int32([6, 0, 3])], ids=["full", "lengths"])
-def test_any_cell_gives_what_the_gru_gives(x64, lengths):
+@pytest.mark.parametrize(
+    "lengths",
+    [pytest.param(None, marks=pytest.mark.slow), np.int32([6, 0, 3])],
+    ids=["full", "lengths"],
+)
+def test_the_flow_of_a_gru_cell_equals_that_of_the_gru(x64, lengths):
     draw = Draw("any cell")
     params, xs, h0 = draw.params(4, 5), draw.normal(6, 3, 4), draw.normal(3, 5)
     got = analysis.cell_gradient_flow(grujax.gru_cell, params, xs, h0, last_state, lengths=lengths)
@@ -177,6 +187,7 @@ def test_any_cell_gives_what_the_gru_gives(x64, lengths):
     assert_close(jax.tree.leaves(got), jax.tree.leaves(want), "float64")
 
 
+@pytest.mark.slow
 def test_the_state_of_an_lstm_is_h_and_c_together(x64):
     draw = Draw("lstm")
     init = baselines.init_lstm(jax.random.key(0), 4, 5)

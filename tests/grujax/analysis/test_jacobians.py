@@ -1,4 +1,4 @@
-"""Step Jacobians against JAX's own, and products of them."""
+"""Step Jacobians, compared with autodiff, and their products."""
 
 from functools import partial
 
@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 import grujax
 from grujax import analysis
-from tests.helpers import Draw, assert_close
+from tests.helpers import Draw, assert_close, form_and_direction
 
 both_forms = pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
-both_ways = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
 
+@pytest.mark.slow
 @both_forms
-@settings(max_examples=6)  # each compiles anew
+@settings(max_examples=6)  # each one compiles
 @given(hidden_size=st.integers(1, 6), batch=st.lists(st.integers(0, 3), max_size=2))
-def test_the_closed_form_equals_autodiff(reset_after, hidden_size, batch):
+def test_the_closed_form_equals_autodiff_for_random_shapes(reset_after, hidden_size, batch):
     draw = Draw(f"jacobian {hidden_size} {batch}", "float32")
     params = draw.params(3, hidden_size, reset_after)
     h, x = draw.normal(*batch, hidden_size), draw.normal(*batch, 3)
@@ -43,9 +43,8 @@ def test_the_closed_form_in_float64_and_bfloat16(x64, reset_after):
     assert_close(got, want, "bfloat16")
 
 
-@both_forms
-@both_ways
-def test_a_sequence_of_them_makes_the_jacobian_of_the_last_state(x64, reset_after, reverse):
+@form_and_direction
+def test_their_product_is_the_jacobian_of_the_last_state(x64, reset_after, reverse):
     draw = Draw("sequence")
     params, xs, lengths = draw.params(4, 5, reset_after), draw.normal(6, 3, 4), np.int32([6, 0, 3])
     h0 = draw.normal(3, 5)
@@ -75,7 +74,7 @@ def test_a_product_neither_overflows_nor_underflows():
     assert np.isneginf(dead).all()
 
 
-def test_no_factor_is_the_identity():
+def test_an_empty_product_is_the_identity():
     logs = analysis.log_singular_values(analysis.jacobian_product(jnp.zeros((0, 4, 3, 3))))
     np.testing.assert_allclose(logs, np.zeros((4, 3)), atol=1e-6)
 
@@ -88,7 +87,8 @@ def test_singular_values_and_spectral_radius_of_a_known_matrix():
     np.testing.assert_allclose(largest[1], 0.3, rtol=1e-6)
 
 
-def test_jit_and_a_population_of_models(x64):
+@pytest.mark.slow
+def test_jit_and_a_population(x64):
     draw = Draw("population")
     models = [draw.params(4, 5) for _ in range(3)]
     population = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)

@@ -1,4 +1,4 @@
-"""Lyapunov exponents of systems where they are known."""
+"""Lyapunov exponents of systems with known exponents."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ HENON = (1.4, 0.3)
 HENON_EXPONENTS = (0.4192, -1.6232)  # Sprott 2003; they sum to log 0.3
 
 
-@pytest.mark.parametrize("qr_interval", [1, 7])
+@pytest.mark.parametrize("qr_interval", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_a_linear_system_has_the_logs_of_its_eigenvalues(qr_interval):
     moduli = np.array([1.1, 0.9, 0.7, 0.4])
     draw = Draw("linear", "float32")
@@ -40,7 +40,7 @@ def test_a_linear_system_has_the_logs_of_its_eigenvalues(qr_interval):
     np.testing.assert_allclose(got, np.log(moduli[:2]), rtol=0.01)
 
 
-def test_henons_map():
+def test_the_henon_map():
     exponents = analysis.lyapunov_exponents(
         HENON, jnp.zeros((30_000, 1)), jnp.zeros(2), num_exponents=2, cell=henon, warmup=100
     )
@@ -50,9 +50,10 @@ def test_henons_map():
     np.testing.assert_allclose(dimension, 1.258, rtol=0.01)
 
 
-def test_a_system_that_henons_map_drives():
-    """Two leaky units with Hénon's x for an input: their exponents are the logs of their leaks,
-    and the pair of systems together has those of both."""
+@pytest.mark.slow
+def test_a_system_driven_by_the_henon_map():
+    """Two leaky units driven by the Hénon map: their exponents are the logs of their leaks, and the
+    joint system has the exponents of both."""
     leaks = jnp.array([0.8, -0.5])
 
     def together(parameters, h, x):
@@ -72,7 +73,7 @@ def test_a_system_that_henons_map_drives():
     np.testing.assert_allclose(exponents, np.log([0.8, 0.5]), rtol=0.01)
 
 
-def test_an_orthogonal_network_has_none():
+def test_the_exponents_of_an_orthogonal_network_are_zero():
     matrix = jax.nn.initializers.orthogonal()(jax.random.key(0), (16, 16))
     xs = jax.random.normal(jax.random.key(1), (1000, 16))
     exponents = analysis.lyapunov_exponents(
@@ -81,9 +82,13 @@ def test_an_orthogonal_network_has_none():
     np.testing.assert_allclose(exponents, np.zeros(16), atol=1e-4)
 
 
-@pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize(
+    "reset_after",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["after", "before"],
+)
 def test_all_exponents_of_a_gru_sum_to_the_mean_log_determinant(x64, reset_after):
-    """Σ λ = 1/T · Σ log |det J_t|, whatever the tangent vectors; and of each row's own steps."""
+    """Σ λ = 1/T · Σ log |det J_t| over each row's existing steps, for any tangent vectors."""
     draw = Draw("gru")
     params, xs, lengths = draw.params(3, 5, reset_after), draw.normal(60, 2, 3), np.int32([60, 23])
     h0 = draw.normal(5)
@@ -102,12 +107,13 @@ def test_all_exponents_of_a_gru_sum_to_the_mean_log_determinant(x64, reset_after
         )
         assert got.shape == (2, 5)
         want = logs[warmup:].sum(0) / (lengths - warmup)
-        # QR at every fourth step: the least direction has lost digits by then.
+        # With QR at every fourth step the smallest direction loses digits.
         assert_close(got.sum(-1), want, "float64", tolerance=1e-7)
         assert np.all(np.diff(got) <= 0)
 
 
-def test_the_largest_of_many_and_few_agree():
+@pytest.mark.slow
+def test_the_largest_exponents_do_not_depend_on_their_number():
     draw = Draw("few", "float32")
     params, xs = draw.params(3, 8), draw.normal(2000, 3)
     many, few = (
@@ -117,6 +123,7 @@ def test_the_largest_of_many_and_few_agree():
     np.testing.assert_allclose(few, many[:2], rtol=0.01)
 
 
+@pytest.mark.slow
 def test_a_contracting_gru_in_bfloat16():
     draw = Draw("low", "float32")
     params, xs = draw.params(3, 4), draw.normal(50, 3)
@@ -127,6 +134,7 @@ def test_a_contracting_gru_in_bfloat16():
     np.testing.assert_allclose(got, want, rtol=0.05)  # the weights were rounded
 
 
+@pytest.mark.slow
 def test_jit_and_a_population():
     draw = Draw("population", "float32")
     models = [draw.params(3, 5) for _ in range(3)]
@@ -144,7 +152,7 @@ def test_jit_and_a_population():
 @pytest.mark.parametrize(
     ("exponents", "dimension"),
     [
-        ([-0.1, -0.5], 0.0),  # nothing but the point
+        ([-0.1, -0.5], 0.0),  # a fixed point
         ([0.5, 0.1, -2.0], 2.3),
         ([0.0, -1.0], 1.0),
         ([0.3, -0.1], 2.0),  # a lower bound
@@ -160,9 +168,9 @@ def test_kaplan_yorke_dimension(exponents, dimension):
 def test_bad_input():
     params = Draw("bad", "float32").params(3, 5)
     exponents = partial(analysis.lyapunov_exponents, params, jnp.zeros((4, 2, 3)), num_exponents=2)
-    with pytest.raises(ValueError, match="`num_exponents` must lie between 1 and H = 5, got 6"):
+    with pytest.raises(ValueError, match="`num_exponents` must be between 1 and H = 5, got 6"):
         exponents(num_exponents=6)
-    with pytest.raises(ValueError, match="`warmup` must lie between 0 and T − 1 with T = 4"):
+    with pytest.raises(ValueError, match="`warmup` must be between 0 and T − 1 with T = 4"):
         exponents(warmup=4)
     with pytest.raises(ValueError, match="`qr_interval` must be at least 1, got 0"):
         exponents(qr_interval=0)

@@ -1,4 +1,4 @@
-"""The figures: what they show, and that matplotlib is loaded by them alone."""
+"""The figures: their content, and that only they import matplotlib."""
 
 import subprocess
 import sys
@@ -18,21 +18,21 @@ def save(figure, path: Path) -> None:
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_gate_map_shows_every_unit_above_its_token(tmp_path):
+def test_the_heat_map_shows_every_unit_and_token(tmp_path):
     gate = Draw("gates").rng.uniform(size=(3, 5))
     figure = analysis.plot_gates(gate, ["it", "costs", "$5$"])
     shown = figure.axes[0].images[0].get_array()
     np.testing.assert_array_equal(shown, gate[:, np.argsort(-gate.mean(0))].T)
     assert figure.axes[0].images[0].get_clim() == (0, 1)
-    save(figure, tmp_path / "gates.png")  # dollars are no mathematics
+    save(figure, tmp_path / "gates.png")  # dollars are not math
     assert analysis.plot_gates(-gate).axes[0].images[0].get_clim() == (-1, 1)
-    with pytest.raises(ValueError, match="`tokens` has 2 entries, expected 3, one a step"):
+    with pytest.raises(ValueError, match="`tokens` has 2 entries, expected 3, one per step"):
         analysis.plot_gates(gate, ["it", "costs"])
     with pytest.raises(ValueError, match=r"`gate` must have shape \[T, H\], got \[3\]"):
         analysis.plot_gates(gate[:, 0])
 
 
-def test_eigenvalues_outside_the_circle_are_ringed(tmp_path):
+def test_eigenvalues_outside_the_circle_have_a_ring(tmp_path):
     values = np.array([[1.5, 0.5 + 0.5j, 0.5 - 0.5j], [np.nan] * 3])
     figure = analysis.plot_eigenvalues(values)
     dots, ringed = figure.axes[0].collections
@@ -42,7 +42,7 @@ def test_eigenvalues_outside_the_circle_are_ringed(tmp_path):
     save(figure, tmp_path / "eigenvalues.png")
 
 
-def test_the_gradient_has_a_line_for_each_layer(tmp_path):
+def test_the_gradient_flow_has_one_line_per_layer_and_direction(tmp_path):
     draw = Draw("flow", "float32")
     layers = [draw.params(3, 4), (draw.params(4, 5), draw.params(4, 5))]
     flow = analysis.gradient_flow(layers, draw.normal(9, 2, 3), lambda h_last, hs: hs[-1].sum())
@@ -90,7 +90,7 @@ def test_saliency_of_text_series_and_image(tmp_path):
     np.testing.assert_array_equal(shown.get_array(), [[-1, 0, 1], [2, 3, 4]])
     assert shown.get_clim() == (-4, 4)  # zero is white
     save(figure, tmp_path / "image.png")
-    with pytest.raises(ValueError, match="expected one value for each pixel"):
+    with pytest.raises(ValueError, match="expected one value per pixel"):
         analysis.plot_image_saliency(np.ones((2, 3)), np.ones(5))
     with pytest.raises(ValueError, match="`xs` has 4 steps but `relevance` has 3"):
         analysis.plot_series_saliency(np.zeros((4, 2)), np.zeros(3))
@@ -98,7 +98,7 @@ def test_saliency_of_text_series_and_image(tmp_path):
         analysis.plot_text_saliency(["not"], [0.5, -1.0])
 
 
-def test_without_matplotlib_all_but_the_plots_works():
+def test_only_plots_need_matplotlib():
     code = (
         "import sys; sys.modules['matplotlib.figure'] = None\n"
         "from grujax import analysis\n"
