@@ -91,35 +91,25 @@ QUICK = Settings(seeds=1, epochs=6)
 
 def make_classifier(settings: Settings) -> ExerciseClassifier:
     """Builds one network."""
-    s = settings
-    return ExerciseClassifier(s.stride, s.hidden_size, s.num_layers, s.dropout)
+    return ExerciseClassifier(
+        settings.stride, settings.hidden_size, settings.num_layers, settings.dropout
+    )
 
 
-def make_training(
-    settings: Settings, splits: Splits, learning_rate: float | Array
-) -> training.Training:
-    """Builds the training of all networks side by side, split by split."""
+def make_network_loss(settings: Settings, splits: Splits) -> Callable[..., Array]:
+    """Builds the loss [] of one network: (params, members [M], count [], batch [B], key)."""
     model = make_classifier(settings)
     signals, lengths, labels, _ = map(jnp.asarray, splits.recordings)
     recordings, starts = map(jnp.asarray, splits.windows)
-    members, counts = (np.repeat(array, settings.seeds, 0) for array in splits[2:])
-    # All other subjects are for the test, so the progress is measured on training windows.
-    shown = members[:, :: -(-members.shape[1] // NUM_SEEN)]
-    seen = jnp.asarray(window_signals(*splits[:2], WINDOW)[shown])
-    seen_labels = labels[recordings[shown]]
 
-    def init_params(key: Array) -> Any:
-        keys = jax.random.split(key, len(members))
-        return jax.vmap(lambda key: model.init(key, jnp.zeros((1, WINDOW, 6)), False))(keys)
-
-    def network_loss(params: Any, members: Array, count: Array, batch: Array, key: Array) -> Array:
+    def loss(params: Any, members: Array, count: Array, batch: Array, key: Array) -> Array:
         choice_key, draw_key, dropout_key = jax.random.split(key, 3)
         chosen = members[jax.random.randint(choice_key, batch.shape, 0, count)]
-        chosen_recordings = recordings[chosen]
+        indices = recordings[chosen]
         windows = draw_windows(
             draw_key,
-            signals[chosen_recordings],
-            lengths[chosen_recordings],
+            signals[indices],
+            lengths[indices],
             starts[chosen],
             WINDOW,
             WINDOW // 2,
@@ -127,10 +117,28 @@ def make_training(
         )
         windows = windows.astype(jax.tree.leaves(params)[0].dtype)
         logits = model.apply(params, windows, True, rngs={"dropout": dropout_key})
-        targets = optax.smooth_labels(
-            jax.nn.one_hot(labels[chosen_recordings], CLASSES), settings.smoothing
-        )
+        targets = jax.nn.one_hot(labels[indices], CLASSES)
+        targets = optax.smooth_labels(targets, settings.smoothing)
         return optax.softmax_cross_entropy(logits, targets).mean()
+
+    return loss
+
+
+def make_training(
+    settings: Settings, splits: Splits, learning_rate: float | Array
+) -> training.Training:
+    """Builds the training of all networks side by side, split by split."""
+    model = make_classifier(settings)
+    network_loss = make_network_loss(settings, splits)
+    members, counts = (np.repeat(array, settings.seeds, 0) for array in splits[2:])
+    # All other subjects are for the test, so the progress is measured on training windows.
+    shown = members[:, :: -(-members.shape[1] // NUM_SEEN)]
+    seen = jnp.asarray(window_signals(*splits[:2], WINDOW)[shown])
+    seen_labels = jnp.asarray(splits.recordings.labels[splits.windows.recordings[shown]])
+
+    def init_params(key: Array) -> Any:
+        keys = jax.random.split(key, len(members))
+        return jax.vmap(lambda key: model.init(key, jnp.zeros((1, WINDOW, 6)), False))(keys)
 
     def loss(params: Any, batch: Array, key: Array) -> Array:
         keys = jax.random.split(key, len(members))
@@ -156,9 +164,8 @@ def make_training(
         optimizer=optax.GradientTransformation(
             jax.vmap(optimizer.init), jax.vmap(optimizer.update)
         ),
-        examples=jnp.arange(
-            settings.updates * settings.batch_size
-        ),  # `network_loss` draws the windows
+        # Only the number of examples matters: `network_loss` draws the windows.
+        examples=jnp.arange(settings.updates * settings.batch_size),
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         patience=settings.epochs,

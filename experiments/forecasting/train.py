@@ -44,7 +44,7 @@ from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
-from experiments.forecasting import stocks, weather
+from experiments.forecasting import stocks, user_table, weather
 from experiments.forecasting.model import (
     Forecaster,
     calibrate_quantiles,
@@ -62,7 +62,6 @@ from experiments.forecasting.report import (
     report_table,
     report_weather,
 )
-from experiments.forecasting.user_table import make_problem, times_after
 
 COMMAND = "python -m experiments.forecasting"
 MINUTES = 2  # for both studies, on 2 CPU cores
@@ -214,14 +213,16 @@ def predict(data: str, date: str, out: Path) -> str:
 def forecast_table(command: "Command", settings: Settings) -> None:
     """Forecasts a column of the user's table, after measuring how accurate that is."""
     series = tables.read_series(command.csv, command.target, command.time)
-    problem, notes = make_problem(series, command.target, command.horizon, settings.window)
+    problem, notes = user_table.make_problem(
+        series, command.target, command.horizon, settings.window
+    )
     print("\n".join(notes))
     request = (command.csv.read_bytes(), command.target, command.time, command.horizon, settings)
     digest = hashlib.sha256(repr(request).encode()).hexdigest()[:8]
     out = command.out / f"{command.csv.stem}-{digest}"
     params = train_seeds(settings, problem, out, command.csv.stem)
     quantiles = forecast(settings, problem, params)
-    report_table(problem, quantiles, times_after(series, command.horizon), out)
+    report_table(problem, quantiles, user_table.times_after(series, command.horizon), out)
     print(f"\nforecast.csv, results.json, plots and the model are in {out}.")
 
 

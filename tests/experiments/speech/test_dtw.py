@@ -19,7 +19,7 @@ def naive_distance(one: np.ndarray, other: np.ndarray) -> float:
 
 @given(
     seed=st.integers(0, 1000),
-    sizes=st.tuples(st.integers(1, 7), st.integers(1, 9)),
+    sizes=st.sampled_from([(7, 9), (5, 2), (1, 1)]),  # few, because each pair compiles
     data=st.data(),
 )
 def test_distances_match_the_loops(seed, sizes, data):
@@ -28,12 +28,12 @@ def test_distances_match_the_loops(seed, sizes, data):
     for count, size in zip((2, 3), sizes, strict=True):
         lengths = data.draw(st.lists(st.integers(1, size), min_size=count, max_size=count))
         sides.append((rng.normal(size=(count, size, 2)).astype(np.float32), np.array(lengths)))
-    found = dtw_distances(*sides[0], *sides[1])
-    assert found.shape == (2, 3)
+    distances = dtw_distances(*sides[0], *sides[1])
+    assert distances.shape == (2, 3)
     for i, (one, length) in enumerate(zip(*sides[0], strict=True)):
         for j, (other, other_length) in enumerate(zip(*sides[1], strict=True)):
             expected = naive_distance(one[:length], other[:other_length])
-            np.testing.assert_allclose(found[i, j], expected, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(distances[i, j], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_stretched_sequence_is_close():
