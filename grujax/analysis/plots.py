@@ -107,7 +107,7 @@ def plot_gradient_flow(flow: GradientFlow) -> Any:
     """The norm of the gradient against steps back in time, one line per layer and direction.
 
     Args:
-        flow: a `GradientFlow`, as `gradient_flow` returns it.
+        flow: a `GradientFlow`, from `gradient_flow`; the plot shows its `profile [L, T]`.
 
     Returns:
         A matplotlib `Figure`.
