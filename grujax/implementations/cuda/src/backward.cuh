@@ -64,7 +64,7 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
   zoneout_rate = at.select_model(zoneout_rate, ZONEOUT_RATE, 1);
   valid = at.select_model(valid, VALID, Index(at.steps) * at.batch);
 
-  Sums product_of;
+  Sums product_of;  // the products with the recurrent weights
   product_of.load_weights([&](int, int j, int k) {
     return w_h[(Index(j / H) * H + k) * H + j % H];
   });

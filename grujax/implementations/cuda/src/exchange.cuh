@@ -23,8 +23,8 @@ struct Exchange {
     return buffers + (number & 1) * ROWS * Product::STRIDE;
   }
 
-  // Stores a word in the message of every block. Words travel in quads of four lanes, whose lane
-  // numbers differ in these two bits; each of the four stores the quad in different blocks.
+  // Stores a word at `index` of the message of every block. Words travel in quads of four lanes,
+  // whose lane numbers differ in these two bits; each lane stores the quad in different blocks.
   template <int LOWER_BIT, int UPPER_BIT>
   __device__ __forceinline__ void store_remote(int number, int index, unsigned word,
                                                bool is_row) const {

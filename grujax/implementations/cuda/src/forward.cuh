@@ -65,7 +65,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
 #endif
 #endif
 
-  Sums product_of;
+  Sums product_of;  // the products with the recurrent weights
   product_of.load_weights([&](int g, int k, int u) { return w_h[(Index(g) * H + k) * H + u]; });
 #if !RESET_AFTER
   Product<H, 1, FORWARD_LANES> candidate_of;

@@ -42,7 +42,7 @@
 //   HAS_RESTART, HAS_DROPOUT_MASK, HAS_ZONEOUT_RATE, HAS_VALID, HAS_ZONEOUT_MASK    which of these
 //       operands are present; `StepMasks` in grujax/implementations/types.py defines them
 //
-// The derivation of the gradient is in grujax/implementations/scan/backward.py.
+// The derivation of the gradient is in grujax/implementations/scan/rules.py.
 
 #if BACKWARD
 #include "backward.cuh"

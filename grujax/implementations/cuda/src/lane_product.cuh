@@ -11,7 +11,6 @@ struct Product {
   static constexpr int COPIES = LANES / UNITS_PER_LANE;
   static constexpr int SLOTS = (ROWS + COPIES - 1) / COPIES;
   static constexpr int ROWS_AT_ONCE = ROWS < COPIES ? ROWS : COPIES;
-  static constexpr int WORDS = OPERAND;                    // per row
   static constexpr int STRIDE = OPERAND + UNITS_PER_WARP;  // so that rows use different banks
   static constexpr int QUADS = OPERAND / 4 / LANES;        // groups of four numbers
   static_assert(UNITS_PER_LANE >= 1 && COPIES >= 1 && OPERAND % (4 * LANES) == 0, "invalid layout");

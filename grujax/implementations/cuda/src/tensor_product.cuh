@@ -10,8 +10,7 @@ struct Product {
   static constexpr int TILES = UNITS_PER_WARP / 8;
   static constexpr int HALVES = ROWS > 8 ? 2 : 1;
   static constexpr int SLOTS = TILES * HALVES * 2;
-  static constexpr int WORDS = OPERAND / 2;
-  static constexpr int STRIDE = WORDS + 4;  // the quads of eight rows use different banks
+  static constexpr int STRIDE = OPERAND / 2 + 4;  // the quads of eight rows use different banks
   static constexpr int DEPTH = OPERAND / 16;
   static constexpr int CHAINS = GATES * TILES >= 6 ? 1 : GATES * TILES >= 2 ? 2 : 4;
   static_assert(UNITS_PER_WARP % 8 == 0 && OPERAND % 16 == 0, "invalid layout");

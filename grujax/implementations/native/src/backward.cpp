@@ -1,5 +1,5 @@
 // The backward pass: one task differentiates some rows of one layer, from the last step to the
-// first. The derivation is in grujax/implementations/scan/backward.py, with the same names.
+// first. The derivation is in grujax/implementations/scan/rules.py, with the same names.
 #include "deltas.h"
 #include "gates.h"
 #include "packed_weights.h"
@@ -30,10 +30,9 @@ class BackwardPass {
     const bool after = layer.reset_after;
     reset_masked_ = after ? nullptr : scratch.floats(rows * H);
     update_ = after || !recompute ? nullptr : scratch.floats(rows * H);
-    if (recompute) {
+    if (recompute)
       gates_ = {scratch.floats(rows * H), scratch.floats(rows * H), scratch.floats(rows * H),
                 after ? scratch.floats(rows * H) : nullptr, H};
-    }
     deltas_ = Deltas(s, rows, scratch);
     packed_inputs_ = scratch.floats(rows * s.input_groups() * kRows);
     packed_states_ = scratch.floats(rows * s.unit_groups() * kRows);
@@ -204,6 +203,7 @@ class BackwardPass {
         });
   }
 
+  // The gradient of the state before recurrent dropout.
   GRUJAX_INLINE Vector mask_gradient(Vector d_masked, int64_t row, int64_t j) const {
     return layer_.dropout_mask ? load_dropout_mask(layer_, slice_, row, j) * d_masked : d_masked;
   }
@@ -219,7 +219,7 @@ class BackwardPass {
       sums.add(s, j, rows, deltas_.at(j, 0), packed_inputs_, packed_states_, packed_reset_);
   }
 
-  // [δr δz δn]·Wxᵀ
+  // The gradient of the inputs, [δr δz δn]·Wxᵀ.
   void differentiate_inputs(const PackedWeights& weights, int64_t begin, int64_t length,
                             const Floats& d_xs) const {
     const Sizes& s = layer_.size;

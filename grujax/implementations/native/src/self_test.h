@@ -133,7 +133,7 @@ class Trial {
          stacked(gradients[4]), stacked(gradients[5]), stacked(gradients[6])});
   }
 
-  // The largest error of the outputs, and of the gradients slope_from_gradients a random direction.
+  // The largest error of the outputs, and of the gradients along a random direction.
   double error() {
     double largest = 0;
     for (int64_t m = 0; m < arguments.size.models; ++m) {

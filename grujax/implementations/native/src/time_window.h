@@ -56,7 +56,7 @@ class TimeWindow {
   const Slice slice_;
 };
 
-// A row of the slice, and a block of units.
+// The recurrent dropout mask of one row of the slice and one block of units.
 GRUJAX_INLINE Vector load_dropout_mask(const Layer& layer, const Slice& slice, int64_t row,
                                        int64_t j) {
   const Sizes& s = layer.size;

@@ -1,5 +1,5 @@
-// What XLA calls. grujax/implementations/primitive/calls.py lists the operands and results; the
-// recurrence itself is in forward.cpp and backward.cpp.
+// What XLA calls. grujax/implementations/primitive/lowering.py lists the operands and results;
+// the recurrence itself is in forward.cpp and backward.cpp.
 #include "gru.h"
 #include "self_test.h"
 #include "xla/ffi/api/ffi.h"
