@@ -1,8 +1,9 @@
-"""The summarization experiment, from end to end on a small index of package descriptions."""
+"""The summarization experiment, end to end on a small index of package descriptions."""
 
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -54,14 +55,14 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     ]
     assert all(f"\n{name} " in printed for name in rows)
     assert set(rows["GRU, greedy"]["all"]) == {"ROUGE-1", "ROUGE-2", "ROUGE-L"}
-    assert "not in the source" in printed
-    assert "milliseconds a text" in printed
+    assert "Words not in the source" in printed
+    assert "milliseconds per text" in printed
     for plot in ("attention", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
     lines = (out / "summaries.tsv").read_text().splitlines()
     assert lines[0] == "source\treference\toutput"
 
-    # Stopped after an epoch and begun again: the same numbers.
+    # Stopped after an epoch and resumed: the same numbers.
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
     assert "resuming after epoch 1" in capsys.readouterr().err
@@ -69,7 +70,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 2
 
-    # The saved model answers, as it did among others; also what comes on standard input.
+    # The saved model summarizes a text alone as it did in a batch, also from standard input.
     source, _, expected = lines[1].split("\t")
     run(tmp_path / "alone", summarize=source)
     assert capsys.readouterr().out.rstrip("\n") == expected
@@ -101,3 +102,20 @@ def test_make_train_is_pure_and_can_be_swept(copy):
     )
     assert metrics["train_loss"].shape == (2, 2)
     assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        ([], "summarization"),
+        (["summarisation"], "summarisation"),
+        (["summarisation", "summarization"], "summarization"),
+    ],
+)
+def test_the_former_output_directory_is_found(tmp_path, monkeypatch, capsys, present, expected):
+    monkeypatch.chdir(tmp_path)
+    for name in present:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert summarization.find_output(Path("runs/summarization")) == Path("runs") / expected
+    assert bool(capsys.readouterr().err) == (expected == "summarisation")
+    assert summarization.find_output(tmp_path) == tmp_path

@@ -1,4 +1,4 @@
-"""The experiment on text, from end to end on a few made-up books."""
+"""The text generation experiment, end to end on a few made-up books."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ import pytest
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.text_generation import train as text_generation
-from experiments.text_generation.prose import read_corpus
+from experiments.text_generation.prose import CORPORA, read_corpus
 
 TINY = text_generation.Settings(parameters=1500, batch_size=4, steps=8, passes=2, parts=2)
 
@@ -26,20 +26,18 @@ def run(out, **changes) -> None:
     text_generation.main(text_generation.Command(**{"quick": True, "out": out, **changes}))
 
 
-@pytest.mark.slow
-def test_the_whole_experiment_and_its_use(tmp_path, capsys):
-    run(tmp_path)
+def test_the_whole_experiment(tmp_path, capsys):
+    run(tmp_path, corpus="bible")
     printed = capsys.readouterr().out
     out = tmp_path / "quick"
     assert (out / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
-    for name in ("bible", "shakespeare"):
-        rows = json.loads((out / name / "results.json").read_text())
-        assert list(rows)[:3] == ["gzip", "xz", "xz, after the training text"]
-        assert all(f"\n{row} " in printed for row in rows)
-        trained = [rows[text_generation.ROWS[key]] for key in text_generation.QUICK]
-        assert all(abs(figures["parameters"] - 1500) < 150 for figures in trained)
-        assert len({figures["characters read"] for figures in trained}) == 1
-        assert all(0 < figures["bits"] < np.log2(30) for figures in trained)
+    rows = json.loads((out / "bible" / "results.json").read_text())
+    assert list(rows)[:3] == ["gzip", "xz", "xz, after the training text"]
+    assert all(f"\n{row} " in printed for row in rows)
+    trained = [rows[text_generation.ROWS[key]] for key in text_generation.QUICK]
+    assert all(abs(results["parameters"] - 1500) < 150 for results in trained)
+    assert len({results["characters read"] for results in trained}) == 1
+    assert all(0 < results["bits"] < np.log2(30) for results in trained)
 
     run(tmp_path, sample="And the", length=30)
     text = capsys.readouterr().out
@@ -47,8 +45,6 @@ def test_the_whole_experiment_and_its_use(tmp_path, capsys):
     assert len(text) == len("And the") + 30 + 1
     run(tmp_path, sample="And the", length=30)
     assert capsys.readouterr().out == text
-    run(tmp_path, sample="HAMLET.\n", corpus="shakespeare", length=10, seed=1)
-    assert capsys.readouterr().out.startswith("HAMLET.\n")
     with pytest.raises(SystemExit, match=r"error: The alphabet does not have 'é'\. It has"):
         run(tmp_path, sample="André")
     with pytest.raises(SystemExit, match="error: `--length` is -1: expected 0 or more"):
@@ -56,7 +52,16 @@ def test_the_whole_experiment_and_its_use(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_resumed_training_is_the_same_to_the_last_bit(tmp_path, capsys, stop_after):
+def test_both_corpora_are_read_and_written(tmp_path, capsys):
+    run(tmp_path)
+    assert all((tmp_path / "quick" / name / "results.json").exists() for name in CORPORA)
+    capsys.readouterr()
+    run(tmp_path, sample="HAMLET.\n", corpus="shakespeare", length=10, seed=1)
+    assert capsys.readouterr().out.startswith("HAMLET.\n")
+
+
+@pytest.mark.slow
+def test_a_resumed_training_is_the_same_bit_for_bit(tmp_path, capsys, stop_after):
     corpus = read_corpus("bible", (0.2, 0.1))
 
     def train(name: str):
