@@ -73,7 +73,7 @@ class Settings:
 
     quick: bool = False  # 12 points instead of the full grid
     libraries: tuple[str, ...] = tuple(LIBRARIES)  # the peers; those not installed are skipped
-    # of grujax, built if necessary; the first one is compared with the peers
+    # grujax implementations, built if necessary; the first one is compared with the peers
     implementations: tuple[str, ...] = ("native", "scan")
     seconds: float = 2.0  # of timing per point; at most 1 with --quick
     out: Path = Path("runs/benchmark")
