@@ -77,7 +77,7 @@ def check_rate(name: str, rate: ArrayLike) -> None:
 
 
 def is_off(rate: ArrayLike) -> bool:
-    """Whether a rate is known to be zero, so that its regulariser costs nothing."""
+    """Whether a rate is known to be zero, so that its regularizer costs nothing."""
     return not _is_traced(rate) and float(rate) == 0  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ def step_of(reset_after: bool, dtype="float64", batch=(3,)):
 
 @both_forms
 @pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,)])
-def test_a_step_equals_the_textbooks(x64, reset_after, batch):
+def test_a_step_equals_the_textbook(x64, reset_after, batch):
     params, h, x = step_of(reset_after, batch=batch)
     want = np.zeros_like(h)
     for row in np.ndindex(*batch):
@@ -106,7 +106,7 @@ def test_matmuls_accumulate_in_float32():
 
 
 @both_forms
-def test_gradients_are_those_of_finite_differences(x64, reset_after):
+def test_gradients_equal_finite_differences(x64, reset_after):
     step = step_of(reset_after, batch=(2,))
     check_grads(grujax.gru_cell, step, order=2, modes=["fwd", "rev"], eps=1e-5)
 

@@ -53,7 +53,7 @@ def reference(case: Case, reset_after: bool, reverse: bool):
 @every_implementation
 @form_and_direction
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_outputs_and_gradients_equal_the_textbooks(x64, case, reset_after, reverse, implementation):
+def test_outputs_and_gradients_equal_the_textbook(x64, case, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
     got = outputs_and_gradients(inputs_of(case, reset_after, dtype), reverse, implementation)
     assert_close(got, reference(case, reset_after, reverse), dtype)
@@ -64,7 +64,7 @@ def test_outputs_and_gradients_equal_the_textbooks(x64, case, reset_after, rever
 def test_hundreds_of_steps_with_few_resets_agree_with_plain(
     x64, reset_after, reverse, implementation
 ):
-    """However an implementation cuts time, no cut may show."""
+    """However an implementation splits time, the result does not show it."""
     dtype = best_dtype(implementation)
     case = Case("hundreds", steps=257, batch=(4,), lengths=(257, 129, 40, 256))
     inputs = inputs_of(case, reset_after, dtype)
@@ -125,7 +125,7 @@ def test_any_shape_gives_the_reference(steps, batch, sizes, reverse, seed):
 
 
 @form_and_direction
-def test_segments_run_one_by_one_give_the_same_outputs_and_gradients(x64, reset_after, reverse):
+def test_segments_run_separately_give_the_same_outputs_and_gradients(x64, reset_after, reverse):
     """The strongest statement of what `lengths` and `resets` mean, by `gru` without them."""
     inputs = inputs_of(BOTH, reset_after)
 
@@ -156,7 +156,7 @@ def test_segments_run_one_by_one_give_the_same_outputs_and_gradients(x64, reset_
         assert_close(got, want, dtype)
 
 
-def test_h_last_of_a_walk_and_alignment_by_hand():
+def test_h_last_and_alignment_by_hand():
     """One unit that counts: h' = h + 1 while small, with an update gate of one half."""
     tiny = 1e-3
     params = grujax.GRUParams(
@@ -167,9 +167,9 @@ def test_h_last_of_a_walk_and_alignment_by_hand():
     )
     xs = jnp.array([1.0, 2.0, 4.0, 8.0, np.nan, np.nan])[:, None]
     resets = jnp.array([False, False, True, False, True, True])
-    walk = {"h0": jnp.array([16 * tiny]), "lengths": jnp.array(4), "resets": resets}
-    forward_last, forward = grujax.gru(params, xs, **walk)
-    reverse_last, backward = grujax.gru(params, xs, **walk, reverse=True)
+    options = {"h0": jnp.array([16 * tiny]), "lengths": jnp.array(4), "resets": resets}
+    forward_last, forward = grujax.gru(params, xs, **options)
+    reverse_last, backward = grujax.gru(params, xs, **options, reverse=True)
     # h' = h/2 + x/2, from 16 at each segment's start.
     want_forward, want_backward = [8.5, 5.25, 10, 9, 0, 0], [5.0, 9.0, 8.0, 12.0, 0, 0]
     np.testing.assert_allclose(forward[:, 0] / tiny, want_forward, rtol=1e-4)  # tanh(x) ≈ x
@@ -240,7 +240,7 @@ def test_a_nan_in_one_row_stays_in_that_row(reverse, implementation):
 
 @every_implementation
 @both_directions
-def test_lengths_out_of_range_act_as_clipped_under_jit(x64, reverse, implementation):
+def test_lengths_out_of_range_are_clipped_under_jit(x64, reverse, implementation):
     inputs = inputs_of(BOTH, dtype=best_dtype(implementation))
     outside = inputs._replace(lengths=np.int32([5, -3, T + 4]))
     got = outputs_and_gradients(outside, reverse, implementation)
@@ -470,7 +470,7 @@ def test_second_derivatives_map_over_models(x64, reset_after, reverse, implement
 
 @every_implementation
 @form_and_direction
-def test_gradients_of_first_and_second_order_are_those_of_finite_differences(
+def test_first_and_second_derivatives_equal_finite_differences(
     x64, reset_after, reverse, implementation
 ):
     case = Case("differences", steps=4, batch=(2,), lengths=(4, 2), resets=True, hidden_size=2)
@@ -518,7 +518,7 @@ def gradient_of_gradient(inputs: Inputs, reverse: bool, implementation: str):
 
 @every_own_gradient
 @form_and_direction
-def test_gradients_of_gradients_equal_those_of_plain(x64, reset_after, reverse, implementation):
+def test_gradients_of_gradients_equal_plain(x64, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
     case = Case("twice", steps=37, batch=(2,), lengths=(37, 20), resets=True)
     inputs = replace_padding(inputs_of(case, reset_after, dtype), np.nan)
@@ -529,7 +529,7 @@ def test_gradients_of_gradients_equal_those_of_plain(x64, reset_after, reverse, 
 
 @every_implementation
 @form_and_direction
-def test_forward_mode_works_with_plain_and_else_works_or_says_so(
+def test_forward_mode_works_or_raises_and_works_with_plain(
     x64, reset_after, reverse, implementation
 ):
     dtype = best_dtype(implementation)
@@ -604,7 +604,7 @@ def test_exports_for_every_platform(platform, implementation):
 
 @every_implementation
 @both_directions
-def test_exports_with_time_and_batch_left_open(reverse, implementation):
+def test_exports_with_symbolic_time_and_batch_sizes(reverse, implementation):
     inputs = inputs_of(BOTH, dtype="float32")
 
     @jax.jit

@@ -43,7 +43,7 @@ def both_directions_by_hand():
     ],
     ids=["concat", "sum", "mean", "mul", "function"],
 )
-def test_bidirectional_is_two_walks_merged(merge, merged):
+def test_bidirectional_merges_two_directions(merge, merged):
     (last_forward, forward), (last_backward, backward) = both_directions_by_hand()
     got = grujax.bidirectional_gru(PAIR, INPUTS.xs, H0_PAIR, **MASKS, merge=merge)
     want = (last_forward, last_backward), merged(np.asarray(forward), np.asarray(backward))
@@ -68,7 +68,7 @@ def test_directions_of_two_widths_concatenate():
 
 
 @pytest.mark.parametrize("h0", [None, (None, None), (None, H0_PAIR[1]), [H0_PAIR[0], None]])
-def test_a_bidirectional_h0_may_be_given_in_part(h0):
+def test_either_half_of_a_bidirectional_h0_may_be_none(h0):
     zeros = np.zeros((B, H), "float32")
     full = [zeros, zeros] if h0 is None else [zeros if item is None else item for item in h0]
     got = grujax.bidirectional_gru(PAIR, INPUTS.xs, h0, **MASKS)
@@ -111,7 +111,7 @@ def test_bidirectional_bad_input(wrong, message):
 # --- stacked_gru --------------------------------------------------------------------------------
 
 
-def test_a_stack_is_its_layers_one_after_the_other():
+def test_a_stack_equals_its_layers_one_after_the_other():
     last_0, hs = grujax.gru(STACK[0], INPUTS.xs, **MASKS)
     last_1, hs = grujax.bidirectional_gru(STACK[1], hs, **MASKS)
     last_2, hs = grujax.bidirectional_gru(STACK[2], hs, **MASKS)
@@ -222,7 +222,7 @@ def test_dropout_zeroes_at_its_rate_and_scales_the_rest():
     assert all(0 < gone.mean(axis=axis).std() < 0.2 for axis in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_every_layer_but_the_first_drops_by_itself():
+def test_every_layer_but_the_first_draws_its_own_dropout():
     twice = dropped(jax.random.key(0), 0.5, READERS) == 0
     once = dropped(jax.random.key(0), 0.5) == 0
     assert abs(twice.mean() - 0.75) < 0.05

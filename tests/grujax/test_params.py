@@ -53,7 +53,7 @@ def test_every_gate_and_every_matrix_draws_its_own_numbers():
         assert len({np.asarray(array).tobytes() for array in group}) == len(group)
 
 
-def test_initialisers_reach_what_they_are_named_after():
+def test_initializers_draw_the_parameters_that_they_are_named_after():
     constant = jax.nn.initializers.constant
     params = grujax.init_gru(
         jax.random.key(0),
@@ -67,7 +67,7 @@ def test_initialisers_reach_what_they_are_named_after():
     assert values == [float(leaf.max()) for leaf in jax.tree.leaves(params)] == [1, 2, 3, 3]
 
 
-def test_the_update_gates_bias_has_an_initialiser_of_its_own():
+def test_the_bias_of_the_update_gate_has_its_own_initializer():
     key, normal = jax.random.key(0), jax.nn.initializers.normal()
     constant = jax.nn.initializers.constant
     shared = grujax.init_gru(key, 4, 5, bias_init=normal)

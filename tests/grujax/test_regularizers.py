@@ -110,9 +110,7 @@ def test_long_sequences_agree_with_plain(x64, key, reset_after, reverse):
 @every_implementation
 @form_and_direction
 @pytest.mark.parametrize("key", [KEY, None], ids=["training", "evaluation"])
-def test_derivatives_are_those_of_finite_differences(
-    x64, key, reset_after, reverse, implementation
-):
+def test_derivatives_equal_finite_differences(x64, key, reset_after, reverse, implementation):
     if "float64" not in DTYPES_OF[implementation]:
         pytest.skip("finite differences need float64")
     case = Case("regularized differences", steps=4, batch=(2,), lengths=(4, 2), hidden_size=2)
@@ -196,7 +194,7 @@ def shows_its_mask(units):
 
 
 @every_implementation
-def test_one_dropout_mask_a_row_and_unit_holds_over_time(implementation):
+def test_each_row_and_unit_has_one_dropout_mask_at_all_steps(implementation):
     xs, h0 = jnp.zeros((9, 40, 1)), jnp.full((40, 64), 0.5)
     rate = 0.4
     _, hs = grujax.gru(
@@ -235,7 +233,7 @@ def test_the_same_key_draws_the_same_and_another_key_does_not():
         assert np.any(run(key=jax.random.key(8), **rates)[1] != first)
 
 
-def test_directions_and_layers_draw_masks_of_their_own():
+def test_directions_and_layers_draw_their_own_masks():
     params, xs = shows_its_mask(64), jnp.zeros((3, 2, 1))
     options = {"recurrent_dropout": 0.5, "key": KEY}
     _, hs = grujax.bidirectional_gru((params, params), xs, **options)
@@ -249,7 +247,7 @@ def test_directions_and_layers_draw_masks_of_their_own():
 
 
 @every_implementation
-def test_rates_of_zero_are_the_program_without_them(implementation):
+def test_rates_of_zero_leave_the_program_unchanged(implementation):
     inputs = inputs_of(CASE, dtype="float32")
     run = partial(run_gru, reverse=False, implementation=implementation)
     without = jax.make_jaxpr(run)(inputs)
@@ -280,13 +278,13 @@ def test_rates_may_be_traced_and_mapped_over(x64, key, implementation):
 
 @pytest.mark.parametrize("name", ["zoneout", "recurrent_dropout"])
 @pytest.mark.parametrize("rate", [-0.1, 1.0, np.nan])
-def test_a_rate_outside_its_range_is_refused(name, rate):
+def test_a_rate_outside_its_range_raises(name, rate):
     inputs = inputs_of(CASE, dtype="float32")
     with pytest.raises(ValueError, match=rf"`{name}` must lie in \[0, 1\), got"):
         grujax.gru(inputs.params, inputs.xs, **{name: rate})
 
 
-def test_a_rate_for_each_row_is_refused():
+def test_a_rate_for_each_row_raises():
     inputs = inputs_of(CASE, dtype="float32")
     with pytest.raises(ValueError, match=r"`zoneout` must be one number, got shape \[3\]"):
         grujax.gru(inputs.params, inputs.xs, zoneout=jnp.zeros(3))

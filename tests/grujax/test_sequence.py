@@ -24,7 +24,7 @@ H = BOTH.hidden_size
 
 
 @both_directions
-def test_gru_is_its_cell_step_by_step(reverse):
+def test_gru_equals_its_cell_step_by_step(reverse):
     h, hs = INPUTS.h0, [None] * T
     for t in reversed(range(T)) if reverse else range(T):
         hs[t] = h = grujax.gru_cell(INPUTS.params, h, INPUTS.xs[t])
@@ -78,7 +78,7 @@ def test_lists_are_arrays():
     assert_equal(got, want)
 
 
-def test_no_implementation_means_one_that_agrees_with_plain():
+def test_the_default_implementation_agrees_with_plain():
     got, plain = (
         grujax.gru(INPUTS.params, INPUTS.xs, INPUTS.h0, implementation=name)
         for name in (None, "plain")
@@ -189,7 +189,7 @@ def test_concrete_lengths_are_checked_under_jit():
         run(INPUTS.xs)
 
 
-def test_a_name_forces_its_implementation_and_every_one_is_in_the_table():
+def test_a_name_forces_its_implementation_and_the_error_lists_all_names():
     for name in DTYPES_OF:
         run = implementations.choose(name)
         if name in KERNELS:
@@ -242,7 +242,7 @@ def test_a_leaky_integrators_gradient_by_hand():
 
 @both_directions
 @pytest.mark.parametrize("reset_after", [True, False])
-def test_scan_cell_over_gru_cell_is_gru(reset_after, reverse):
+def test_scan_cell_over_gru_cell_equals_gru(reset_after, reverse):
     inputs = inputs_of(BOTH, reset_after, "float32")
     masks = {"lengths": inputs.lengths, "resets": inputs.resets, "reverse": reverse}
     got = grujax.scan_cell(grujax.gru_cell, inputs.params, inputs.xs, inputs.h0, **masks)

@@ -59,6 +59,12 @@ class ModelBatch(NamedTuple):
             def run_leaves(*leaves: Array) -> Any:
                 return run(reverse, *jax.tree.unflatten(structure, leaves))
 
+            if self.number == 2:  # without `vmap`, for which the scan would run a loop
+                model = [
+                    leaf if axis is None else leaf[first]
+                    for leaf, axis in zip(leaves, axes, strict=True)
+                ]
+                return jax.tree.map(lambda array: array[None], run_leaves(*model))
             half = [
                 leaf if axis is None else leaf[first::2]
                 for leaf, axis in zip(leaves, axes, strict=True)

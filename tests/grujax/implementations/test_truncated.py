@@ -89,7 +89,7 @@ def test_a_learned_h0_gets_its_gradient_through_the_first_segment_alone(x64):
     assert np.all(jax.grad(loss)(h0, 4) != 0)
 
 
-def test_regularisers_and_stacks_take_part():
+def test_truncation_works_in_stacks_and_with_regularizers():
     draw = Draw("stack", "float32")
     layers = [draw.params(4, 5), (draw.params(5, 5), draw.params(5, 5))]
     xs = draw.normal(11, 3, 4)
@@ -105,7 +105,7 @@ def test_regularisers_and_stacks_take_part():
 
 
 @pytest.mark.parametrize("every", [0, -1, 2.0, True, "4"])
-def test_what_is_no_number_of_steps_is_refused(every):
+def test_a_bad_number_of_steps_raises(every):
     inputs = inputs_of(CASE, dtype="float32")
     with pytest.raises(ValueError, match="`stop_gradient_every` must be a positive integer, got"):
         grujax.gru(inputs.params, inputs.xs, stop_gradient_every=every)
@@ -116,7 +116,7 @@ def test_what_is_no_number_of_steps_is_refused(every):
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
-def test_a_sequence_in_pieces_is_the_whole_sequence(x64, reset_after, implementation):
+def test_a_sequence_in_pieces_equals_the_whole_sequence(x64, reset_after, implementation):
     dtype = best_dtype(implementation)
     inputs = inputs_of(CASE, reset_after, dtype)
     options = {"implementation": implementation}
@@ -146,7 +146,7 @@ def test_a_sequence_in_pieces_is_the_whole_sequence(x64, reset_after, implementa
     assert_close(got, want, dtype)
 
 
-def test_a_stack_in_pieces_is_the_whole_stack():
+def test_a_stack_in_pieces_equals_the_whole_stack():
     draw = Draw("pieces", "float32")
     layers = [draw.params(4, 5), draw.params(5, 6)]
     xs, resets = draw.normal(9, 3, 4), draw.bools(9, 3)
@@ -157,7 +157,7 @@ def test_a_stack_in_pieces_is_the_whole_stack():
     assert_close((h, jnp.concatenate([first, second])), want, "float32")
 
 
-def test_any_cell_in_pieces_is_the_whole():
+def test_any_cell_in_pieces_equals_the_whole():
     def cell(rate, state, x):
         total, count = state
         return rate * total + x, count + 1
@@ -173,7 +173,7 @@ def test_any_cell_in_pieces_is_the_whole():
     assert_close(pieces, want, "float32")
 
 
-def test_reset_states_that_do_not_fit_are_refused():
+def test_reset_states_that_do_not_match_raise():
     inputs = inputs_of(CASE, dtype="float32")
     params, xs = inputs.params, inputs.xs
     with pytest.raises(ValueError, match=r"`reset_state` has shape \[4\] but `params`"):

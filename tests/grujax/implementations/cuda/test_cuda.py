@@ -1,4 +1,4 @@
-"""The CUDA kernel without a GPU: emulated on the host, compiled for one, refused, left out."""
+"""The CUDA kernel without a GPU: emulated on the host, compiled for one, and refused."""
 
 import glob
 import logging
@@ -52,7 +52,7 @@ def emulated(monkeypatch):
 
 
 def weighted(h_last, hs):
-    """A number that depends on all results, each in its own way."""
+    """A number that depends on every entry of the results with another weight."""
     dtype = jnp.promote_types(hs.dtype, jnp.float32)
     weights = jnp.cos(jnp.arange(hs.size, dtype=dtype)).reshape(hs.shape)
     return (weights * hs).sum() + (h_last.astype(dtype) ** 2).sum()
@@ -74,7 +74,7 @@ def one(implementation, options, params, xs, h0):
 
 
 def both(implementation, options, params, xs, h0):
-    """Two directions with other weights and states each."""
+    """Two directions with different weights and states."""
     other = jax.tree.map(lambda leaf: -0.9 * leaf, params)
     last, hs = grujax.bidirectional_gru(
         (params, other), xs, (h0, 0.5 * h0), implementation=implementation, **options
@@ -152,7 +152,7 @@ def test_the_emulated_kernel_agrees_with_plain(emulated, case):
 @needs_compiler
 @pytest.mark.slow
 @pytest.mark.parametrize("reset_after", [True, False])
-def test_gates_that_were_not_kept_are_recomputed(emulated, reset_after):
+def test_gates_that_were_not_saved_are_recomputed(emulated, reset_after):
     args = support._example("float32", 20, reset_after)
     batch = ModelBatch(None, (False,))
     is_batched = jax.tree.map(lambda _: False, (args,))
@@ -166,14 +166,14 @@ def test_gates_that_were_not_kept_are_recomputed(emulated, reset_after):
     assert_close(gradient(None), gradient(gates), "float32")
 
 
-def test_by_name_it_says_what_it_needs():
+def test_without_a_device_it_raises_by_name():
     params = grujax.init_gru(jax.random.key(0), 2, 3)
     with pytest.raises(ValueError, match="has no NVIDIA GPU"):
         grujax.gru(params, jnp.ones((4, 2)), implementation="cuda")
 
 
 @pytest.mark.parametrize(("units", "dtype"), [(300, "float32"), (600, "bfloat16"), (8, "float16")])
-def test_sizes_and_dtypes_that_it_has_not(monkeypatch, units, dtype):
+def test_unsupported_sizes_and_dtypes_raise(monkeypatch, units, dtype):
     monkeypatch.setattr(cuda, "require", lambda: None)
     shapes = [(3, 2, units), (3, units, units), (3, units), (units,)]
     params = grujax.GRUParams(*(jnp.zeros(shape, dtype) for shape in shapes))
@@ -183,7 +183,7 @@ def test_sizes_and_dtypes_that_it_has_not(monkeypatch, units, dtype):
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """As in a process that has not asked yet, where everything is installed."""
+    """A process in which everything is installed and no answer is cached."""
     asked = cuda.passes_self_test, support._self_test
     for function in asked:
         function.cache_clear()
@@ -193,7 +193,7 @@ def fresh(monkeypatch):
         function.cache_clear()
 
 
-def test_an_older_gpu_runs_the_scan_and_says_so_once(fresh, monkeypatch, caplog):
+def test_an_older_gpu_runs_the_scan_and_logs_once(fresh, monkeypatch, caplog):
     device = SimpleNamespace(compute_capability="8.0", device_kind="NVIDIA A100")
     monkeypatch.setattr(support, "_devices", lambda: [device])
     with caplog.at_level(logging.INFO, "grujax"):
@@ -206,7 +206,7 @@ def test_an_older_gpu_runs_the_scan_and_says_so_once(fresh, monkeypatch, caplog)
 
 
 @pytest.mark.parametrize("failure", ["wrong", "raises"])
-def test_a_kernel_that_fails_its_test_is_not_used(fresh, monkeypatch, caplog, failure):
+def test_a_kernel_that_fails_its_self_test_is_not_used(fresh, monkeypatch, caplog, failure):
     device = SimpleNamespace(compute_capability="9.0", device_kind="NVIDIA H100")
     monkeypatch.setattr(support, "_devices", lambda: [device])
 

@@ -1,4 +1,4 @@
-"""XLA's whole programs around the CUDA kernel, compiled for an H100 without one."""
+"""Whole programs around the CUDA kernel, compiled by XLA for an H100 without one."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ needs_plugin = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def programs():
-    """What `gpu_program` says of each."""
+    """The report of `gpu_program` on each program."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(ROOT / "tests" / "fixtures" / "gpu_program.py")]
     run = subprocess.run(
@@ -45,9 +45,12 @@ STEPS = {
 @needs_plugin
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
-def test_a_training_step_is_its_launches_and_products(programs, name):
-    """No array as large as the sequence is transposed or copied, Flax's order notwithstanding, but
-    for the outputs of both directions, which are put side by side, and so are their gradients."""
+def test_a_training_step_has_only_its_launches_and_products(programs, name):
+    """No array as large as the sequence is transposed or copied, though Flax is batch-major.
+
+    The only exceptions are the outputs of both directions, which are concatenated, and their
+    gradients.
+    """
     launches, products = STEPS[name]
     found = programs[name]
     assert (found["launches"], found["products"]) == (launches, products)

@@ -24,7 +24,7 @@ BY_NAME = {str(case): case for case in CASES}
     ],
 )
 def test_outputs_and_gradients_equal_the_reference(x64, case, reset_after, reverse):
-    contract.test_outputs_and_gradients_equal_the_textbooks(
+    contract.test_outputs_and_gradients_equal_the_textbook(
         None, BY_NAME[case], reset_after, reverse, "newton"
     )
 
@@ -32,11 +32,11 @@ def test_outputs_and_gradients_equal_the_reference(x64, case, reset_after, rever
 PICKED = {
     "chunks": (contract.test_hundreds_of_steps_with_few_resets_agree_with_plain, (False, True)),
     "padding": (contract.test_the_padding_changes_nothing, (True, False)),
-    "clipped lengths": (contract.test_lengths_out_of_range_act_as_clipped_under_jit, (True,)),
+    "clipped lengths": (contract.test_lengths_out_of_range_are_clipped_under_jit, (True,)),
     "models": (contract.test_vmap_equals_a_loop, ({"params"}, True, False)),
     "everything mapped": (contract.test_vmap_equals_a_loop, (set(Inputs._fields), False, True)),
     "gradient over models": (contract.test_grad_of_vmap_over_models_equals_a_loop, (False, True)),
-    "second order": (contract.test_gradients_of_gradients_equal_those_of_plain, (True, False)),
+    "second order": (contract.test_gradients_of_gradients_equal_plain, (True, False)),
     "checkpoint": (contract.test_works_without_jit_and_under_checkpoint, ()),
     "training": (
         regularizers.test_outputs_and_gradients_equal_the_reference_with_these_masks,
@@ -47,7 +47,7 @@ PICKED = {
         ("both", None, False, True),
     ),
     "truncated": (truncated.test_gradients_stop_between_segments, (4, True, False)),
-    "in pieces": (truncated.test_a_sequence_in_pieces_is_the_whole_sequence, (True,)),
+    "in pieces": (truncated.test_a_sequence_in_pieces_equals_the_whole_sequence, (True,)),
 }
 
 
@@ -65,9 +65,9 @@ def test_keeps_the_contract(x64, check, arguments):
         (contract.test_outputs_have_the_promoted_dtype_and_gradients_their_own, contract.DTYPES[0]),
         (contract.test_bfloat16_is_close_to_float64_over_many_steps, (True, False)),
         (contract.test_exports_for_every_platform, ("tpu",)),
-        (contract.test_exports_with_time_and_batch_left_open, (True,)),
+        (contract.test_exports_with_symbolic_time_and_batch_sizes, (True,)),
         (regularizers.test_bfloat16_stays_bfloat16, ()),
-        (regularizers.test_rates_of_zero_are_the_program_without_them, ()),
+        (regularizers.test_rates_of_zero_leave_the_program_unchanged, ()),
     ],
     ids=lambda value: value.__name__.removeprefix("test_") if callable(value) else "",
 )

@@ -1,4 +1,4 @@
-"""What belongs to Newton's method alone: convergence, certificate, fallback, report, its parts."""
+"""Newton's method: convergence, certificate, fallback, report, and its parts."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ TOLERANCE = 8 * float(jnp.finfo("float32").eps)  # for fewer than 64 units
 
 
 def network(hidden_size, radius=None, dtype="float32", reset_after=True, seed=""):
-    """Random weights, each gate's recurrent matrix with this spectral radius; else the usual."""
+    """Random weights; with `radius` each gate's recurrent matrix has this spectral radius."""
     draw = Draw(f"newton {hidden_size} {seed}", "float64")
     if radius is None:
         params = grujax.init_gru(jax.random.key(len(seed)), 8, hidden_size, reset_after=reset_after)
@@ -66,7 +66,7 @@ STEPS = 600
 
 
 @SIZES
-def test_iterations_are_few_and_the_states_those_of_the_scan(method, size):
+def test_few_iterations_reach_the_states_of_the_scan(method, size):
     assert newton.choose_method(size) == method
     xs = noise(STEPS, 2)
     most = {"dense": {None: 7, 1.0: 7, 2.0: 15}, "diagonal": {None: 22, 1.0: 22, 2.0: 70}}
@@ -87,13 +87,13 @@ def test_iterations_do_not_grow_with_time():
     assert many <= few + 4
 
 
-def test_damping_saves_iterations_where_the_network_is_sensitive():
+def test_damping_saves_iterations_for_a_sensitive_network():
     report = report_of(network(8, 3.0, seed="b"), noise(400, scale=0.1), method="dense")
     assert not report.fell_back
     assert report.iterations <= 15  # 26 without
 
 
-def test_the_other_method_on_request():
+def test_method_overrides_the_default():
     params, xs = network(4), noise(STEPS, 2)
     dense, diagonal = (report_of(params, xs, method=name) for name in ("dense", "diagonal"))
     assert dense.iterations < diagonal.iterations
@@ -102,7 +102,7 @@ def test_the_other_method_on_request():
 
 
 @pytest.mark.parametrize(("size", "reset_after"), [(3, True), (6, False)])
-def test_gradients_of_long_sequences_are_those_of_plain(x64, size, reset_after):
+def test_gradients_of_long_sequences_equal_plain(x64, size, reset_after):
     case = Case("long", steps=300, batch=(2,), lengths=(300, 150), hidden_size=size)
     inputs = inputs_of(case, reset_after)
     inputs = inputs._replace(resets=Draw("few").bools(300, 2, rate=0.02))
@@ -111,7 +111,7 @@ def test_gradients_of_long_sequences_are_those_of_plain(x64, size, reset_after):
 
 
 def test_vanishing_gradients_are_exact_relative_to_themselves(x64, fallbacks):
-    """Of the last state alone, until nothing is left of them."""
+    """The loss depends on the last state alone, and its gradient vanishes on the way back."""
     params, xs = network(6, 1.0, "float64"), noise(150, dtype="float64")
 
     def gradient(implementation):
@@ -138,7 +138,7 @@ def test_vanishing_gradients_are_exact_relative_to_themselves(x64, fallbacks):
     reverse=st.booleans(),
     seed=st.text("ab", max_size=3),
 )
-def test_any_network_gives_what_plain_gives(radius, scale, lengths, resets, reverse, seed):
+def test_any_network_equals_plain(radius, scale, lengths, resets, reverse, seed):
     with jax.enable_x64(True):
         inputs = inputs_of(Case("any", steps=40, batch=(2,), input_size=8), dtype="float64")
         inputs = inputs._replace(
@@ -154,7 +154,7 @@ def test_any_network_gives_what_plain_gives(radius, scale, lengths, resets, reve
 # --- certificate and fallback -------------------------------------------------------------------
 
 
-def test_what_has_converged_leaves_no_residual():
+def test_converged_states_solve_the_equations_of_each_step():
     """By the equations of one step, in double precision."""
     params, xs = network(32), noise(STEPS, 2)
     _, hs = run(params, xs, implementation="newton")
@@ -164,7 +164,7 @@ def test_what_has_converged_leaves_no_residual():
         assert np.max(np.abs(grujax.gru_cell(*step) - hs)) < 1.5 * TOLERANCE
 
 
-def test_too_few_iterations_are_no_success():
+def test_too_few_iterations_do_not_converge():
     params, xs = network(32), noise(STEPS, 2)
     needed = int(report_of(params, xs).iterations)
     report = report_of(params, xs, max_iterations=needed - 1)
@@ -174,7 +174,7 @@ def test_too_few_iterations_are_no_success():
     assert not np.all(report.converged)
 
 
-def test_a_network_in_chaos_falls_back_and_gives_what_the_scan_gives():
+def test_a_chaotic_network_falls_back_to_the_scan():
     params, xs = network(32, 6.0), noise(STEPS, 2, scale=0.1)
     report = report_of(params, xs)
     assert report.fell_back
@@ -191,7 +191,7 @@ def test_a_network_in_chaos_falls_back_and_gives_what_the_scan_gives():
     assert error[:10].max() < 3 * error_of_plain[:10].max() < 3e-5
 
 
-def test_gradients_without_a_certificate_are_those_of_the_scan(monkeypatch):
+def test_gradients_without_a_certificate_fall_back_to_the_scan(monkeypatch):
     monkeypatch.setattr(rules, "MAX_ITERATIONS", 2)
     inputs = inputs_of(Case("chaos", steps=40), dtype="float32")
 
@@ -206,7 +206,7 @@ def test_gradients_without_a_certificate_are_those_of_the_scan(monkeypatch):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("where", ["xs", "h0", "params"])
-def test_what_is_not_finite_gives_what_the_scan_gives(where, value):
+def test_values_that_are_not_finite_give_the_result_of_the_scan(where, value):
     inputs = inputs_of(Case("broken", steps=20, batch=(2,)), dtype="float32")
     if where == "xs":
         inputs.xs[7, 0, 0] = value
@@ -219,7 +219,7 @@ def test_what_is_not_finite_gives_what_the_scan_gives(where, value):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5), got, want)
 
 
-def test_nan_is_no_success():
+def test_nan_does_not_converge():
     inputs = inputs_of(Case("broken", steps=20, batch=(2,)), dtype="float32")
     inputs.xs[7, 0, 0] = np.nan
     report = report_of(inputs.params, inputs.xs)
@@ -231,7 +231,7 @@ def test_nan_is_no_success():
 
 @pytest.fixture
 def fallbacks(monkeypatch):
-    """A list that grows whenever a pass of the scan runs in the place of Newton's method."""
+    """A list that grows whenever a pass of the scan replaces Newton's method."""
     runs = []
 
     def count(run):
@@ -251,11 +251,11 @@ def test_no_mask_makes_it_fall_back(size, reset_after, reverse, fallbacks):
     case = Case("masks", steps=60, batch=(3,), lengths=(60, 0, 40), hidden_size=size)
     inputs = inputs_of(case, reset_after, "float32")
     resets = Draw("few").bools(60, 3, rate=0.1)
-    regularisers = {"zoneout": 0.2, "recurrent_dropout": 0.2, "key": jax.random.key(0)}
+    regularizers = {"zoneout": 0.2, "recurrent_dropout": 0.2, "key": jax.random.key(0)}
 
     def run_on(params, xs, h0, implementation):
         masks = {"lengths": inputs.lengths, "resets": resets, "reverse": reverse}
-        return grujax.gru(params, xs, h0, **masks, **regularisers, implementation=implementation)
+        return grujax.gru(params, xs, h0, **masks, **regularizers, implementation=implementation)
 
     @partial(jax.jit, static_argnames="implementation")
     def gradients(params, xs, h0, implementation):
@@ -314,7 +314,7 @@ def test_the_report_has_a_residual_for_each_row(batch):
     assert not report.fell_back
 
 
-def test_the_report_maps_and_has_nothing_to_do_without_steps():
+def test_the_report_works_under_vmap_and_without_steps():
     params, xs = network(32), noise(STEPS, 3)
     mapped = jax.jit(jax.vmap(lambda x: grujax.newton_report(params, x), in_axes=1))(xs)
     assert np.max(mapped.iterations[:2]) == report_of(params, xs[:, :2]).iterations
@@ -324,7 +324,7 @@ def test_the_report_maps_and_has_nothing_to_do_without_steps():
     )
 
 
-def test_what_the_report_cannot_take_is_refused():
+def test_bad_arguments_of_the_report_raise():
     params, xs = network(3), noise(5)
     with pytest.raises(ValueError, match='`method` must be None, "dense" or "diagonal", got'):
         grujax.newton_report(params, xs, method="full")
@@ -339,7 +339,7 @@ def test_what_the_report_cannot_take_is_refused():
         jax.export.export(jax.jit(lambda xs: grujax.newton_report(params, xs)))(open_shape)
 
 
-def test_it_is_never_chosen_unasked():
+def test_newton_is_never_the_default():
     assert implementations.choose(None) is not newton.run
 
 
@@ -348,7 +348,7 @@ def test_it_is_never_chosen_unasked():
 
 @both_forms
 @pytest.mark.parametrize("special", [False, True], ids=["bare", "masks"])
-def test_jacobians_are_those_of_autodiff(x64, special, reset_after):
+def test_jacobians_equal_autodiff(x64, special, reset_after):
     inputs = inputs_of(Case("jacobians", steps=4, batch=(2,)), reset_after)
     draw = Draw("masks of jacobians")
     masks = StepMasks()
@@ -377,7 +377,7 @@ def test_jacobians_are_those_of_autodiff(x64, special, reset_after):
 
 @pytest.mark.parametrize("steps", [1, 13])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_linear_recurrence_is_that_of_a_loop(x64, reverse, steps):
+def test_a_linear_recurrence_equals_a_loop(x64, reverse, steps):
     draw = Draw("linear")
     dense, terms = draw.normal(steps, 2, 3, 3), draw.normal(steps, 2, 3)
     diagonal = draw.normal(steps, 2, 3)

@@ -1,4 +1,4 @@
-"""What belongs to the fast scan alone: chunks, memory, its batching rule, symbolic shapes."""
+"""The scan: its chunks, memory, batching rule, and symbolic shapes."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def test_chunks_visit_every_step_once_in_order(steps, batch, reverse):
 @pytest.mark.parametrize("reset_after", [True, False])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(("steps", "batch"), [(32, 130), (35, 130), (47, 1), (65, 3)])
-def test_any_division_into_chunks_gives_the_plain_result(x64, steps, batch, reverse, reset_after):
+def test_any_split_into_chunks_gives_the_plain_result(x64, steps, batch, reverse, reset_after):
     lengths = tuple(int(n) for n in np.linspace(0, steps, batch))
     case = Case(f"chunks {steps}", steps, (batch,), lengths, resets=True, input_size=2)
     inputs = inputs_of(case, reset_after)
@@ -40,7 +40,7 @@ def test_any_division_into_chunks_gives_the_plain_result(x64, steps, batch, reve
 
 
 def temporaries(implementation, steps, batch, size):
-    """Bytes that a training step takes beside its arguments and results."""
+    """Bytes that a training step takes besides its arguments and results."""
     draw = Draw("memory", "float32")
     params, xs = draw.params(size, size), draw.normal(steps, batch, size)
 
@@ -55,11 +55,11 @@ def temporaries(implementation, steps, batch, size):
 
 
 @pytest.mark.parametrize(("steps", "batch", "size"), [(256, 16, 64), (512, 64, 32)])
-def test_a_training_step_keeps_a_quarter_of_what_autodiff_keeps(steps, batch, size):
+def test_a_training_step_takes_a_quarter_of_the_memory_of_autodiff(steps, batch, size):
     assert temporaries("scan", steps, batch, size) < temporaries("plain", steps, batch, size) / 4
 
 
-def test_stacked_models_run_as_their_own_loop_on_a_cpu():
+def test_stacked_models_run_one_after_the_other_on_a_cpu():
     models = jax.vmap(lambda key: grujax.init_gru(key, 2, 3))(jax.random.split(jax.random.key(0)))
     xs = Draw("models", "float32").normal(5, 4, 2)
 

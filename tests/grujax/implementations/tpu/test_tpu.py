@@ -1,4 +1,4 @@
-"""The passes for TPUs, interpreted on a CPU, and compiled for TPUs that are not there."""
+"""The kernels for TPUs, interpreted on a CPU, and compiled for TPUs without one."""
 
 import importlib.util
 import os
@@ -28,7 +28,7 @@ MASKS = ("lengths", "resets", "zoneout mask", "zoneout rate", "dropout mask")
 
 @contextmanager
 def interpreter(**constants):
-    """Kernels run step by step on the CPU, and sequences are cut by other constants."""
+    """Interprets the kernels on the CPU, with other constants of the tiles."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pl, "pallas_call", partial(pl.pallas_call, interpret=True))
         for name, value in constants.items():
@@ -44,7 +44,7 @@ def interpreted():
 
 @pytest.fixture(autouse=True)
 def compile_faster(compile_quickly):
-    """The interpreter's programs are large and run in no time."""
+    """Programs of the interpreter are large and run for a moment."""
     jax.config.update("jax_disable_most_optimizations", True)
 
 
@@ -159,7 +159,7 @@ def test_sizes(sizes, masked, reverse, reset_after):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_what_is_kept_stays_bit_for_bit(interpreted, dtype):
+def test_kept_states_do_not_change_by_a_bit(interpreted, dtype):
     draw = Draw("tpu kept", dtype)
     args = args_of(draw, ["lengths", "zoneout mask"], sizes=(40, 5, 4, 5))
     args.masks.zoneout_mask[..., 2] = True
@@ -269,19 +269,19 @@ def test_both_passes_compile_without_a_tpu(kind, dtype):
         (8, "float64", False),
     ],
 )
-def test_what_is_taken(hidden, dtype, is_taken):
+def test_supported_dtypes_and_sizes(hidden, dtype, is_taken):
     shape = jax.ShapeDtypeStruct((hidden,), dtype)
     params = grujax.GRUParams(w_x=None, w_h=shape, b_x=None, b_hn=shape)
     assert tpu.supports(params, dtype) == is_taken
 
 
-def test_by_name_it_says_what_it_needs():
+def test_without_a_device_it_raises_by_name():
     params = grujax.init_gru(jax.random.key(0), 2, 3)
     with pytest.raises(ValueError, match="has no TPU"):
         grujax.gru(params, jnp.ones((4, 2)), implementation="tpu")
 
 
-def test_sizes_that_it_has_not(monkeypatch):
+def test_unsupported_sizes_raise(monkeypatch):
     monkeypatch.setattr(tpu, "require", lambda: None)
     shapes = [(3, 2, 3000), (3, 3000, 3000), (3, 3000), (3000,)]
     params = grujax.GRUParams(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
@@ -289,7 +289,7 @@ def test_sizes_that_it_has_not(monkeypatch):
         jax.eval_shape(lambda p: grujax.gru(p, jnp.ones((4, 2)), implementation="tpu"), params)
 
 
-def test_a_program_for_a_tpu_holds_it_by_name_and_a_file_holds_the_scan(monkeypatch):
+def test_a_tpu_program_has_the_kernel_by_name_and_an_exported_one_the_scan(monkeypatch):
     monkeypatch.setattr(tpu, "require", lambda: None)
     params = grujax.init_gru(jax.random.key(0), 2, 130)
 
