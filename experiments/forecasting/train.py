@@ -10,12 +10,14 @@ targets there is no edge, and tests differences by a bootstrap over blocks of da
     python -m experiments.forecasting --data weather --predict 2015-07-01     or: --predict end
     python -m experiments.forecasting --csv sales.csv --target units --horizon 14
 
-Results for Seattle's highest temperature in 2015, mean absolute error 1 / 3 / 7 days ahead, °C: GRU
-2.06 / 2.72 / 2.92, AR(1) on anomalies 2.13 / 2.85 / 2.95, persistence 2.24 / 3.49 / 3.73. The ridge
-regression on the same inputs is as good: three years of days are too few for a network to learn
-more. Results for five stocks, R² against the training mean (against the test mean it is lower):
-logarithm of the next day's range 0.628, HAR + EWMA 0.615, with a small edge beyond chance over the
-ridge regression, 0.626; 5-day volatility 0.473 like the ridge regression, HAR + EWMA 0.457. For the
+Results for Seattle's highest temperature in 2015, mean absolute error 1 / 3 / 7 days ahead, in °C:
+GRU 2.06 / 2.72 / 2.92, AR(1) on anomalies 2.13 / 2.85 / 2.95, persistence 2.24 / 3.49 / 3.73. The
+ridge regression on the same inputs is as good: three years of days are too few for a network to
+learn more.
+
+Results for five stocks, R² against the training mean (against the test mean it is lower): logarithm
+of the next day's range 0.628, HAR + EWMA 0.615, with a small edge beyond chance over the ridge
+regression, 0.626; 5-day volatility 0.473 like the ridge regression, HAR + EWMA 0.457. For the
 direction of a stock there is no edge, but the interval of its return follows the volatility, which
 reduces the pinball loss of a constant interval by 3.3%. 80% intervals held 77.5 to 81.1%.
 
@@ -230,7 +232,7 @@ def forecast_table(command: "Command", settings: Settings) -> None:
 class Command:
     """Trains networks and compares their forecasts, or forecasts with trained ones."""
 
-    data: Literal["weather", "stocks"] | None = None  # None: both
+    data: Literal["weather", "stocks"] | None = None  # the study; None: both
     quick: bool = False  # fewer networks and epochs
     out: Path = Path("runs/forecasting")  # the folder for all output; each training has a subfolder
     predict: str | None = None  # a date, or `end`: forecast from there with the saved networks

@@ -14,8 +14,8 @@ network reads a whole string in both directions; the other reads it frame by fra
 audio, because the data set does not say how its MFCCs were computed.
 
 Results on 2,000 strings of the 600 test utterances, digit errors (95% interval, by bootstrap over
-utterances) and strings right: bidirectional 0.53% (0.17 to 1.11), 97.5%; streaming 0.87% (0.45 to
-1.51), 96.0%, where most digits are recognized before they end. Single utterances right:
+utterances) and strings right: bidirectional 0.53% (0.17 to 1.11), 97.5%; streaming 0.87%
+(0.45 to 1.51), 96.0%, where most digits are recognized before they end. Single utterances right:
 bidirectional 99.7%, streaming 97.2%, nearest neighbor by dynamic time warping 99.3%, support vector
 machine 98.8%.
 """
@@ -219,7 +219,7 @@ def predict(out: Path, file: Path) -> str:
 class Command:
     """Trains two recognizers and compares them, or uses the trained ones."""
 
-    num_test: int = 2000  # test strings
+    num_test: int = 2000  # the number of test strings
     quick: bool = False  # fewer epochs
     out: Path = Path("runs/speech_recognition")  # the folder for all output
     predict: Path | None = None  # a .npy file of MFCCs [T, 13] to recognize, instead of training

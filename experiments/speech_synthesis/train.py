@@ -253,7 +253,7 @@ def predict(out: Path, text: str) -> str:
 class Command:
     """Trains a synthesizer and compares it, or lets the trained one speak."""
 
-    num_test: int = 200  # test strings
+    num_test: int = 200  # the number of test strings
     quick: bool = False  # fewer strings and epochs, to check that everything works
     out: Path = Path("runs/speech_synthesis")  # the folder for all output
     predict: str | None = None  # digits in words to speak, instead of training
