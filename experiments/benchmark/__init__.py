@@ -6,6 +6,7 @@
 Newton's method with sequential implementations.
 """
 
+from experiments.benchmark import newton
 from experiments.benchmark.compare import Settings, main
 
-__all__ = ["Settings", "main"]
+__all__ = ["Settings", "main", "newton"]

@@ -33,8 +33,7 @@ from experiments.common.data import text
 from experiments.common.report import format_table, timing
 from experiments.common.training.models import load_model
 from experiments.export.onnx_classifier import build_classifier
-from experiments.sentiment import vader
-from experiments.sentiment.report import describe_prediction
+from experiments.sentiment import describe_prediction, vader
 
 COMMAND = "python -m experiments.export"
 MODEL = "classifier.onnx"

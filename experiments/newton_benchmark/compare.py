@@ -11,7 +11,7 @@ arithmetic units, which a CPU does not have.
 import jax
 from tqdm import tqdm
 
-from experiments.benchmark.newton import describe_crossover, format_rows, measure
+from experiments.benchmark import newton
 
 STEPS, SIZES = (1_000, 10_000, 100_000), (4, 8, 16, 32)
 
@@ -20,6 +20,6 @@ def main() -> None:
     """Measures all shapes and prints a table."""
     sequential = ("scan", "cuda" if jax.default_backend() == "gpu" else "native")
     shapes = [(steps, size) for steps in STEPS for size in SIZES]
-    rows = [measure(*shape, sequential) for shape in tqdm(shapes, desc="shapes")]
-    print(format_rows(rows))
-    print(describe_crossover(rows))
+    rows = [newton.measure(*shape, sequential) for shape in tqdm(shapes, desc="shapes")]
+    print(newton.format_rows(rows))
+    print(newton.describe_crossover(rows))
