@@ -11,8 +11,8 @@ three parts: `init`, `step` and `evaluate`.
 
 from grujax.sweep.distributions import choice, integer, log_uniform, uniform
 from grujax.sweep.plan import trial_key
-from grujax.sweep.population.halving import successive_halving
-from grujax.sweep.population.training import lineage, population
+from grujax.sweep.populations.halving import successive_halving
+from grujax.sweep.populations.training import lineage, population
 from grujax.sweep.result import PopulationResult, SweepResult
 from grujax.sweep.running import run
 from grujax.sweep.selection import perturb, resample, truncation

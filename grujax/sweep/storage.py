@@ -3,7 +3,7 @@
     sweep.json        what is swept; a directory that belongs to another sweep is refused
     trials.npz        the trials' hyperparameters
     chunk-000012.npz  the metrics of one chunk of trials, named by its first trial
-    round-000012.npz  a population after 12 rounds, see `grujax.sweep.population.state`
+    round-000012.npz  a population after 12 rounds, see `grujax.sweep.populations.state`
 
 Each file is written atomically. A trial is part of one chunk, so a sweep resumes by running the
 trials that are in no chunk; the size of chunks may differ from call to call. Several processes may

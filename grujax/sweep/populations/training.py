@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from grujax.sweep.population.programs import Functions
-from grujax.sweep.population.search import Rung, prepare, run_search
+from grujax.sweep.populations.programs import Functions
+from grujax.sweep.populations.search import Rung, prepare, run_search
 from grujax.sweep.result import PopulationResult, SweepResult
 from grujax.sweep.selection import Exploit, Explore, truncation
 from grujax.sweep.storage import describe_function

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grujax.sweep.population import state
+from grujax.sweep.populations import state
 from tests.fixtures.populations import RICH, run
 
 

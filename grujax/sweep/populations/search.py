@@ -13,14 +13,14 @@ from jax import Array
 
 from grujax.sweep.contract import State
 from grujax.sweep.plan import Plan, choose_devices, key_data, key_type
-from grujax.sweep.population.programs import (
+from grujax.sweep.populations.programs import (
     Functions,
     RoundProgram,
     padded_members,
     round_program,
     start_program,
 )
-from grujax.sweep.population.state import (
+from grujax.sweep.populations.state import (
     PARENT,
     Population,
     check_names,

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 from jax import Array
 
-from grujax.sweep.population.programs import Functions
-from grujax.sweep.population.search import Rung, prepare, run_search
+from grujax.sweep.populations.programs import Functions
+from grujax.sweep.populations.search import Rung, prepare, run_search
 from grujax.sweep.result import PopulationResult
 from grujax.sweep.trials import count_trials
 

@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from grujax import sweep
-from grujax.sweep.population import search
+from grujax.sweep.populations import search
 from tests.fixtures.populations import RATES, RICH, assert_same, halve, init, run
 
 
