@@ -21,7 +21,7 @@ def random_params(name: str):
 
 @every_cell
 @pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-def test_the_way_a_cell_runs_is_its_step_under_scan_cell(name, reverse):
+def test_running_a_cell_is_scan_cell_over_its_step(name, reverse):
     cell, draw = CELLS[name], Draw("data", "float32")
     params, xs = random_params(name), draw.normal(T, B, I)
     state0 = jax.tree.map(
@@ -55,8 +55,8 @@ def test_no_hidden_size_comes_closer(name, input_size, parameters):
         return abs(count_parameters(params) - parameters)
 
     size = hidden_size_for(name, input_size, parameters)
-    neighbours = [other for other in (size - 1, size + 1) if other > 0]
-    assert all(distance(size) <= distance(other) for other in neighbours)
+    neighbors = [other for other in (size - 1, size + 1) if other > 0]
+    assert all(distance(size) <= distance(other) for other in neighbors)
 
 
 @every_cell

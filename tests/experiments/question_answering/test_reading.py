@@ -30,7 +30,7 @@ def test_words_become_ids_and_counts():
     assert inputs["story_sentences"].tolist() == [1, 2]
 
 
-def test_attention_is_what_a_gated_walk_leaves():
+def test_attention_is_the_last_state_of_a_gated_recurrence():
     energy = jax.random.normal(jax.random.key(0), (3, 7)) * 3
     facts = jax.random.normal(jax.random.key(1), (7, 3, 4))
 
@@ -45,7 +45,7 @@ def test_attention_is_what_a_gated_walk_leaves():
     assert np.all(weights.sum(-1) <= 1 + 1e-6)
 
 
-def test_attention_stays_finite_where_sentences_do_not_exist():
+def test_attention_stays_finite_in_the_padding():
     energy = jnp.array([2.0, 50.0, -1e9, -1e9])
     weights, gradient = jax.value_and_grad(lambda e: latest_relevant(e)[0])(energy)
     assert np.isfinite(gradient).all()
@@ -53,7 +53,7 @@ def test_attention_stays_finite_where_sentences_do_not_exist():
     assert weights < 1e-6
 
 
-def test_a_longer_story_beside_it_does_not_change_an_answer():
+def test_a_longer_story_in_the_batch_does_not_change_an_answer():
     reader = Reader(len(WORDS), 2, features=8, passes=2, dropout=0.5)
     both, alone = encode([SHORT, LONG], WORDS), encode([SHORT], WORDS)
     read = jax.jit(partial(reader.apply, train=False))

@@ -1,4 +1,4 @@
-"""Stories: every answer is what the sentences say, read by another way than they were made."""
+"""Stories: an independent reader of the sentences finds the same answers."""
 
 import random
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from experiments.seq2seq import beam_search, subwords
 
-# A language of four words in which what is likely depends on the word before.
+# A language of four words: transition log-probabilities.
 TABLE = jax.nn.log_softmax(2 * jax.random.normal(jax.random.key(5), (7, 7)))
 
 
-LOQUACIOUS = TABLE.at[:, subwords.END].add(-9)  # it hardly ends
+LONG_WINDED = TABLE.at[:, subwords.END].add(-9)  # sentences rarely end
 
 
 def next_words(carry, tokens):
@@ -40,10 +40,10 @@ def test_with_enough_beams_the_search_finds_the_best_of_all_sentences():
     np.testing.assert_allclose(rank, expected, rtol=1e-5)
 
 
-def test_nothing_is_said_twice_where_that_is_forbidden():
+def test_forbidden_repetitions_do_not_occur():
     def search_best(**options):
         return beam_search.beam_search(
-            lambda carry, tokens: (carry, LOQUACIOUS[tokens]),
+            lambda carry, tokens: (carry, LONG_WINDED[tokens]),
             jnp.zeros((1, 1)),
             num_beams=120,
             max_length=5,
@@ -55,11 +55,11 @@ def test_nothing_is_said_twice_where_that_is_forbidden():
         return len(set(pairs)) == len(pairs)
 
     tokens, rank = search_best(no_repeat=2)
-    allowed = [pair for pair in every_sentence(5, np.asarray(LOQUACIOUS)) if is_new(pair[0])]
+    allowed = [pair for pair in every_sentence(5, np.asarray(LONG_WINDED)) if is_new(pair[0])]
     best, expected = max(allowed, key=lambda pair: pair[1])
     assert tuple(tokens[0].tolist()) == best + (0,) * (5 - len(best))
     np.testing.assert_allclose(rank, expected, rtol=1e-5)
-    assert not is_new(search_best()[0][0].tolist())  # else this test would test nothing
+    assert not is_new(search_best()[0][0].tolist())  # otherwise the test would be trivial
 
 
 def test_one_beam_is_greedy():

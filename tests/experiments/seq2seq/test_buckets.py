@@ -12,7 +12,7 @@ def random_rows(number: int, longest: int, seed: int) -> list[list[int]]:
     return [list(random.integers(4, 11, n)) for n in random.integers(1, longest + 1, number)]
 
 
-def test_batches_hold_every_pair_that_fits_once_beside_pairs_of_its_length():
+def test_every_pair_that_fits_is_in_one_batch_with_pairs_of_its_length():
     sources, targets = random_rows(50, 12, 0), random_rows(50, 12, 1)
     batches = buckets.make_batches(sources, targets, widths=(4, 8, 10), size=7, seed=0)
     found = []
@@ -58,7 +58,7 @@ def measure(params, source, target, key):
     return (params["w"][source] * params["v"][target]).sum() + noise * params["v"].sum()
 
 
-def test_the_loss_of_a_bundle_and_its_gradient_are_those_without_buckets():
+def test_loss_and_gradient_are_those_without_buckets():
     batches = buckets.make_batches(random_rows(20, 9, 0), random_rows(20, 9, 1), (4, 9), 5, 0)
     params = {"w": jnp.arange(11.0).at[0].set(0), "v": jnp.arange(1.0, 12).at[0].set(0)}
     loss = buckets.bucketed_loss(measure, (4, 9))

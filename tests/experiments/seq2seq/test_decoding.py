@@ -33,14 +33,3 @@ def test_a_sentence_translated_alone_and_among_others_is_the_same(params):
     texts = ["abcd", "a", "dcb a", "bb"]
     together = translator(texts, 4)
     assert [translator([text], 1)[0] for text in texts] == together
-
-
-def test_a_summarizer_reads_the_end_of_a_long_text_and_stops_in_time(params):
-    tokenizer = subwords.learn_subwords(["abcd"], 11)
-    summarizer = Translator(MODEL, params, tokenizer, (8,), 2, tail=3, max_length=4)
-    read, _, weights = summarizer.attention_map("abcd" * 5 + " b", "a")
-    assert len(read) == 8
-    assert read[-2:] == ["b", "</s>"]
-    assert weights.shape[1] == 8
-    assert 0 < len(summarizer(["abcd" * 5], 1)[0]) <= 4 * len("ab")  # no subword has more letters
-    assert len(summarizer._replace(max_length=None)(["abcd" * 5], 1)[0]) > 4 * len("ab")

@@ -24,7 +24,7 @@ def test_steps_one_by_one_with_beams_are_teacher_forcing(params):
     previous = shift_right(targets)
     logits, weights = MODEL.apply(params, source, previous, False)
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
-    assert not weights[:, 1, 2].any()  # the padding is not looked at
+    assert not weights[:, 1, 2].any()  # the padding gets no attention
     memory, carry = MODEL.apply(params, source, method="encode")
     carry = jax.tree.map(lambda x: jnp.stack([x, x]), carry)  # two beams
     for t in range(3):
@@ -34,11 +34,11 @@ def test_steps_one_by_one_with_beams_are_teacher_forcing(params):
             np.testing.assert_allclose(beam, jax.nn.log_softmax(logits[t]), atol=1e-5)
 
 
-def test_padding_and_neighbours_change_nothing(params):
+def test_padding_and_other_rows_change_nothing(params):
     alone, _ = MODEL.apply(params, jnp.array([[4], [3]]), jnp.array([[2], [7]]), False)
     source, previous = jnp.array([[4, 5], [3, 6], [0, 3]]), jnp.array([[2, 2], [7, 8], [9, 9]])
-    beside, _ = MODEL.apply(params, source, previous, False)
-    np.testing.assert_allclose(beside[:2, 0], alone[:, 0], atol=1e-5)
+    together, _ = MODEL.apply(params, source, previous, False)
+    np.testing.assert_allclose(together[:2, 0], alone[:, 0], atol=1e-5)
 
 
 def test_smoothed_cross_entropy_is_that_of_the_smoothed_distribution():

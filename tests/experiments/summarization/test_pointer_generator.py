@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.seq2seq import subwords
+from experiments.seq2seq.decoding import Translator
 from experiments.seq2seq.model import EncoderDecoder, shift_right
 from experiments.summarization.pointer_generator import PointerGenerator, mix
 from tests.fixtures.random_params import random_params
@@ -99,3 +100,17 @@ def test_a_mixture_is_finite_and_that_of_the_probabilities_in_long_double(gate, 
     np.testing.assert_allclose(float(value), float(expected), rtol=1e-5, atol=1e-6)
     share = p_gen * np.exp(wide(written)) / np.exp(expected)
     np.testing.assert_allclose(float(gradient[1]), float(share), rtol=1e-3, atol=1e-6)
+
+
+def test_a_summarizer_reads_the_end_of_a_long_text_and_stops_in_time(params):
+    bias = params["params"]["output_bias"].copy()
+    bias[subwords.END] = -9  # outputs do not end by themselves
+    params = {"params": params["params"] | {"output_bias": bias}}
+    tokenizer = subwords.learn_subwords(["abcd"], 11)
+    summarizer = Translator(MODEL, params, tokenizer, (8,), 2, tail=3, max_length=4)
+    read, _, weights = summarizer.attention_map("abcd" * 5 + " b", "a")
+    assert len(read) == 8
+    assert read[-2:] == ["b", "</s>"]
+    assert weights.shape[1] == 8
+    assert 0 < len(summarizer(["abcd" * 5], 1)[0]) <= 4 * len("ab")  # no subword has more letters
+    assert len(summarizer._replace(max_length=None)(["abcd" * 5], 1)[0]) > 4 * len("ab")

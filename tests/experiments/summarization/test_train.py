@@ -48,7 +48,7 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     assert list(rows) == [
         "first sentence",
         '8 words after "is a", "provides" ...',
-        "nearest neighbour",
+        "nearest neighbor",
         "GRU, greedy",
         "GRU, 5 beams",
         "oracle: the best 8 words in a row",

@@ -7,7 +7,7 @@ import numpy as np
 from experiments.text_generation.baselines import baselines, gzip_bits, xz_bits
 
 
-def test_compressors_beside_the_entropy():
+def test_compressors_compared_with_the_entropy():
     text = "".join(random.Random(0).choices("abcdefgh", k=40_000))  # 3 bits each
     assert 3 <= gzip_bits(text) < 3.8
     assert 3 <= xz_bits(text) < 3.8
@@ -17,7 +17,7 @@ def test_compressors_beside_the_entropy():
 
 def test_the_best_n_is_chosen_on_the_validation_text():
     generator = np.random.default_rng(0)
-    # Each symbol is the one of three steps before, or with a chance of 10% any.
+    # Each symbol repeats the one three steps before, or is random with a probability of 10%.
     symbols = generator.integers(4, size=12_000)
     for t in range(3, len(symbols)):
         symbols[t] = symbols[t] if generator.random() < 0.1 else symbols[t - 3]

@@ -1,4 +1,4 @@
-"""Drawing text: nucleus and temperature beside NumPy, determinism, and how it ends."""
+"""Sampling text: nucleus and temperature compared with NumPy, determinism, interruption."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Truncated BPTT over streams, beside a Python loop that carries the state by hand."""
+"""Truncated BPTT over streams, compared with a Python loop that carries the state."""
 
 from functools import partial
 
@@ -65,7 +65,7 @@ def make_training(streams, optimizer, epochs):
     )
 
 
-def test_the_state_is_carried_and_begins_anew_with_the_streams():
+def test_the_state_is_carried_and_restarts_with_the_streams():
     streams = cut_streams(SYMBOLS, batch_size=3, steps=4, parts=2)
     optimizer = optax.adam(0.02)
     plan = make_training(streams, optimizer, epochs=5)
@@ -93,7 +93,7 @@ def test_the_state_is_carried_and_begins_anew_with_the_streams():
 def test_without_updates_reading_in_segments_is_reading_at_once():
     streams = cut_streams(SYMBOLS, batch_size=2, steps=3, parts=4)
     plan = make_training(streams, optax.sgd(0.0), epochs=4)
-    _, metrics = training.train(plan, jax.random.key(0))
+    _, metrics = jax.jit(partial(training.train, plan))(jax.random.key(0))
     params = plan.init(jax.random.key(0)).params
     length = streams[:, :, :-1].size // 2
     whole = np.stack([SYMBOLS[: length + 1], SYMBOLS[length : 2 * length + 1]], axis=1)

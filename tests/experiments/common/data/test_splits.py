@@ -11,11 +11,11 @@ from experiments.common.data.splits import merge_groups, stratified_group_splits
 def test_merged_groups_are_the_connected_components(pairs):
     first, second = zip(*pairs, strict=True)
     groups = merge_groups(first, second)
-    for i, a in enumerate(pairs):  # neighbours share a group
+    for i, a in enumerate(pairs):  # neighbors share a group
         for j, b in enumerate(pairs):
             if a[0] == b[0] or a[1] == b[1]:
                 assert groups[i] == groups[j]
-    reached = {0}  # and group 0 is no larger than what neighbours reach
+    reached = {0}  # and group 0 is no larger than what neighbors reach
     while grown := {
         j
         for i in reached

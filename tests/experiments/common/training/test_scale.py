@@ -21,9 +21,15 @@ from experiments.common.training.scale import (
 from tests.helpers import ROOT
 
 
-@pytest.mark.slow
-def test_every_experiment_gives_the_same_on_eight_devices():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        "eight_devices and (there_are or text_generation)",
+        pytest.param("", marks=pytest.mark.slow, id="all"),
+    ],
+)
+def test_experiments_give_the_same_on_eight_devices(chosen):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen]
     result = subprocess.run(
         [*command, str(ROOT / "tests" / "fixtures" / "eight_devices.py")],
         env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
@@ -42,13 +48,13 @@ def test_rows_are_counted_along_their_axes():
     assert count_rows(batch, None) is None
 
 
-def test_nothing_is_spread_without_a_mesh():
+def test_nothing_is_sharded_without_a_mesh():
     batch = {"a": jnp.zeros((4, 3))}
     assert shard_rows(batch) is batch
     assert ONE_DEVICE.mesh() is None
 
 
-def test_more_devices_than_there_are():
+def test_too_few_devices():
     number = 1 + len(jax.devices())
     with pytest.raises(ScaleError, match=f"--devices {number} asks for more devices than there"):
         Scale(devices=number).mesh()
@@ -67,7 +73,7 @@ def test_rows_that_do_not_divide_are_refused(devices, accumulate):
     Scale(devices=devices, accumulate=accumulate).check(2 * devices * accumulate)
 
 
-def test_a_scale_holds_inside_its_block():
+def test_a_scale_applies_inside_its_block():
     with use_scale(Scale(accumulate=2)):
         with use_scale(Scale(devices=8)):
             assert current_scale().devices == 8
@@ -75,7 +81,7 @@ def test_a_scale_holds_inside_its_block():
     assert current_scale() == ONE_DEVICE
 
 
-def test_what_changes_results_is_a_setting():
+def test_flags_that_change_results_are_settings():
     assert Scale(devices=8).settings() == {}
     assert Scale(accumulate=2, dtype="bfloat16").settings() == {
         "accumulate": 2,
