@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,11 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def imports_of(path: Path) -> list[tuple[str, str]]:
-    """(module, name) of every import in a file, wherever it stands; name is "" for a module."""
+def imports_of(path: Path, *, lazy: bool = True) -> list[tuple[str, str]]:
+    """(module, name) of every import in a file; name is "" for a module.
+
+    `lazy`: whether to include the imports inside functions.
+    """
     found = []
     pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while pending:
@@ -57,7 +61,7 @@ def imports_of(path: Path) -> list[tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
             found += [(node.module or "", alias.name) for alias in node.names]
-        elif not is_type_checking(node):
+        elif not is_type_checking(node) and (lazy or not isinstance(node, ast.FunctionDef)):
             pending += ast.iter_child_nodes(node)
     return found
 
@@ -126,6 +130,54 @@ def test_experiments_use_public_names_only(path):
             _, part, *inner = module.split(".")
             assert part in PUBLIC
             assert not any(word.startswith("_") for word in (*inner, name))
+
+
+def room_of(path: Path) -> str:
+    """The folder of `experiments` that a file is in."""
+    return path.relative_to(ROOT / "experiments").parts[0].removesuffix(".py")
+
+
+COMMANDS = {path.parent.name for path in EXPERIMENTS if path.name == "__main__.py"}
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name_of)
+def test_experiments_import_what_is_shared_and_of_other_commands_the_door(path):
+    room = room_of(path)
+    for module, name in imports_of(path):
+        if not module.startswith("experiments"):
+            continue
+        _, *inner = f"{module}.{name}".split(".")
+        if inner[0] in (room, "common") or path.name == "summarisation.py":
+            continue
+        assert room != "common", f"{path} imports {module}"
+        if inner[0] in COMMANDS:
+            assert room in COMMANDS, f"{path} imports a command"
+            door = ROOT / "experiments" / inner[0] / "__init__.py"
+            assert module == "experiments" or name in door.read_text(), f"{path} imports {module}"
+
+
+def test_no_folder_is_crowded():
+    folders = {path.parent for path in (*SOURCES, *EXPERIMENTS, *(ROOT / "tests").rglob("*.py"))}
+    for folder in folders:
+        code = [path for path in folder.iterdir() if path.suffix in (".py", ".cpp", ".h", ".cuh")]
+        assert len(code) <= 16, f"{folder} has {len(code)} files"  # 15 and __init__.py
+
+
+def test_no_file_of_the_package_imports_itself_through_others():
+    """The graph of imports between the files has no cycle."""
+    files = {
+        str(path.relative_to(ROOT).with_suffix("")).replace("/", ".").removesuffix(".__init__")
+        for path in SOURCES
+    }
+    graph = {}
+    for path in SOURCES:
+        name = str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+        imported = set()
+        for module, attribute in imports_of(path, lazy=False):
+            inner = f"{module}.{attribute}"
+            imported.add(inner if inner in files else module)
+        graph[name.removesuffix(".__init__")] = imported & files
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_importing_grujax_loads_no_framework():
