@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 COLORS = {"gru": "tab:green", "lstm": "tab:blue", "rnn": "tab:orange", "min_gru": "tab:purple"}
 SMALLEST = 1e-37  # about the smallest normal float32; smaller norms are not told apart
 SMALLEST_DRAWN = 1e-12
+STEPS_LABEL = "steps back from the end"
+NORM_LABEL = "‖∂L/∂state‖, relative"
 
 
 def geometric_mean(norms: np.ndarray) -> np.ndarray:
@@ -32,7 +34,7 @@ def _describe_norms(norms: np.ndarray) -> str:
 
 
 def draw_profile(axis: Axes, profile: np.ndarray, *line: str, **style: str | float) -> None:
-    """Draws a profile [T] up to where it falls below `SMALLEST_DRAWN`."""
+    """Draws a profile [T] without its values below `SMALLEST_DRAWN`."""
     axis.plot(np.where(profile > SMALLEST_DRAWN, profile, np.nan), *line, **style)
 
 
@@ -40,7 +42,3 @@ def format_axis(axis: Axes) -> None:
     """Sets scale, limits and grid of a panel of profiles; the caller labels it."""
     axis.set(yscale="log", ylim=(SMALLEST_DRAWN, 1e3))
     axis.grid(alpha=0.3)
-
-
-STEPS_LABEL = "steps back from the end"
-NORM_LABEL = "‖∂L/∂state‖, relative"

@@ -2,6 +2,8 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from experiments.flip_flop import train as flip_flop
@@ -26,6 +28,16 @@ def test_experiment_and_predict(tmp_path, capsys):
     assert answer[1].split() == ["memory", "+-+", "+-+", "+++", "+++", "-++"]
     with pytest.raises(SystemExit, match="expected words of 3 letters"):
         flip_flop.main(flip_flop.Command(out=tmp_path, predict="+- ..."))
+
+
+@pytest.mark.slow
+def test_make_train_is_pure_and_can_be_swept():
+    settings = flip_flop.Settings(hidden_size=4, steps=8, num_examples=128, epochs=3)
+    train = flip_flop.make_train(settings, flip_flop.draw_training_data(settings))
+    rates = jnp.array([1e-6, 1e-2])
+    metrics = jax.jit(jax.vmap(lambda rate: train(jax.random.key(0), rate)))(rates)
+    assert metrics["train_loss"].shape == (2, 3)
+    assert metrics["train_loss"][1, -1] < metrics["train_loss"][0, -1]
 
 
 def test_predict_without_a_model_names_the_command(tmp_path):

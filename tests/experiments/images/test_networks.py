@@ -1,5 +1,7 @@
 """Networks that see whole images."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,14 +17,15 @@ READER = RowReader(4, num_layers=2, dropout=0.5)
 MODULES = {"rows": READER, "ReNet": RENET, "CNN": ConvNet(2, dropout=0.5)}
 
 
-def init(network):
-    return jax.jit(network.init)(jax.random.key(0))
+@cache
+def init(module):
+    return jax.jit(from_module(module).init)(jax.random.key(0))
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
 def test_dropout_follows_the_key_and_examples_are_independent(module):
     network = from_module(module)
-    params, logits = init(network), jax.jit(network.logits)
+    params, logits = init(module), jax.jit(network.logits)
     expected = logits(params, IMAGES, None)
     assert expected.shape == (4, 10)
     np.testing.assert_allclose(logits(params, IMAGES[::-1], None)[::-1], expected, atol=1e-5)
@@ -34,14 +37,14 @@ def test_dropout_follows_the_key_and_examples_are_independent(module):
 @pytest.mark.parametrize("module", [READER, RENET], ids=["rows", "ReNet"])
 def test_logits_depend_on_every_pixel(module):
     network = from_module(module)
-    params = init(network)
+    params = init(module)
     by_pixel = jax.jit(jax.grad(lambda image: network.logits(params, image, None)[0, 0]))
     assert np.all(by_pixel(jnp.asarray(IMAGES[:1])) != 0)
 
 
 def test_renet_sweeps_columns_then_rows():
     """Compared with patch by patch calls of `grujax.bidirectional_gru`."""
-    params = init(from_module(RENET))
+    params = init(RENET)
     layers = [
         BidirectionalGRU(3).apply({"params": params["params"][name]}, size, method="gru_params")
         for name, size in (("columns", 49), ("rows", 6))

@@ -1,5 +1,7 @@
 """Images as sequences, the cells that classify them, and their gradient flow."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,6 @@ import pytest
 from experiments.common.cells import CELLS
 from experiments.images.sequences import (
     READINGS,
-    Network,
     as_sequence,
     cell_network,
     gradient_flow,
@@ -23,8 +24,11 @@ IN_UNITS = jnp.asarray(IMAGES / 255, jnp.float32)
 every_cell = pytest.mark.parametrize("cell", ["gru", "lstm", "min_gru", "rnn"])
 
 
-def init(network: Network):
-    return jax.jit(network.init)(jax.random.key(0))
+@cache
+def make(cell: str, reading: str = "rows", parameters: int = 200):
+    """A network and its parameters."""
+    network = cell_network(cell, reading, parameters)
+    return network, jax.jit(network.init)(jax.random.key(0))
 
 
 def test_sequences_are_rows_or_pixels():
@@ -59,8 +63,7 @@ def test_cells_have_the_requested_size(cell):
 @every_cell
 def test_logits_are_those_of_the_last_output(cell):
     """Compared with a Python loop over the steps."""
-    network = cell_network(cell, "rows", 300)
-    params = init(network)
+    network, params = make(cell)
     outputs = list(IN_UNITS.swapaxes(0, 1))
     for layer in params["layers"]:
         state = CELLS[cell].initial_state((4, layer.hidden_size), jnp.float32)
@@ -74,7 +77,7 @@ def test_logits_are_those_of_the_last_output(cell):
 
 @pytest.mark.parametrize("reading", ["rows", "pixels"])
 def test_initial_gates_have_memories_up_to_the_length(reading):
-    memories = 1 + np.exp(init(cell_network("gru", reading, 3000))["layers"][0].b_x[1])
+    memories = 1 + np.exp(make("gru", reading, 3000)[1]["layers"][0].b_x[1])
     steps = READINGS[reading][0]
     assert 1.9 < memories.min() < steps / 10 + 2
     assert steps / 2 < memories.max() <= steps + 1
@@ -82,8 +85,7 @@ def test_initial_gates_have_memories_up_to_the_length(reading):
 
 @every_cell
 def test_gradient_at_the_last_state_is_that_of_the_readout(cell):
-    network = cell_network(cell, "rows", 200)
-    params = init(network)
+    network, params = make(cell)
     flow = gradient_flow(cell, "rows", params, IN_UNITS, LABELS)
     logits = network.logits(params, IN_UNITS, None)
     logits_gradient = (jax.nn.softmax(logits) - jax.nn.one_hot(LABELS, 10)) / 4
@@ -94,7 +96,7 @@ def test_gradient_at_the_last_state_is_that_of_the_readout(cell):
 
 
 def test_gradients_of_an_rnn_are_products_of_jacobians():
-    params = init(cell_network("rnn", "rows", 200))
+    _, params = make("rnn")
     flow = gradient_flow("rnn", "rows", params, IN_UNITS, LABELS)
     layer = params["layers"][0]
     states = [np.zeros((4, layer.hidden_size))]

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments.memory.tricks import Trick
 from experiments.training_difficulty import tasks, training
@@ -72,4 +73,5 @@ def test_a_diverged_training_ends_and_has_learned_nothing():
     metrics = train(learning_rate=jnp.inf)
     assert np.isnan(metrics["error"])
     assert metrics["updates"] == EVERY
-    assert (metrics["solved"], metrics["learned"]) == (0, 0)
+    assert metrics["solved"] == 0
+    assert metrics["learned"] == pytest.approx(0, abs=1e-6)  # a mean of ones is rounded

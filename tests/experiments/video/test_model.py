@@ -1,6 +1,6 @@
 """The video network: its convolutions, its answers, and the frames it predicts."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from experiments.video.model import (
 FRAMES = np.random.default_rng(0).random((2, 5, SIDE, SIDE)).astype(np.float32)
 
 
+@cache
 def make(reader: str = "gru"):
     """A network, its parameters, and its compiled methods."""
     network = VideoNetwork(hidden_size=8, features=4, reader=reader)
