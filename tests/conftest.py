@@ -14,14 +14,14 @@ from hypothesis import settings
 settings.register_profile("grujax", deadline=None, max_examples=20, derandomize=True, database=None)
 settings.load_profile("grujax")
 
-# LLVM optimises programs as small as these for longer than they run; what XLA does itself stays.
-# Read when JAX first compiles, here and in the processes that tests start. Of two values the later
-# one counts: `XLA_FLAGS=--xla_backend_optimization_level=3` compiles as users do.
+# LLVM takes longer to optimize programs as small as these than they run. XLA's own passes stay on.
+# JAX reads the flags when it first compiles, here and in the processes that tests start. The later
+# of two values counts: `XLA_FLAGS=--xla_backend_optimization_level=3` compiles as users do.
 _QUICK = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
 if _QUICK not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{_QUICK} {os.environ.get('XLA_FLAGS', '')}"
 
-# Compiling is most of the work here. One cache for a run, for all of its processes: equal programs
+# Most of the time is compilation. All processes of a run share one cache, so that equal programs
 # compile once.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.mkdtemp(prefix="grujax-tests-")
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def compile_quickly(request):
-    """Half the optimisation for Newton's method, whose programs are large and run in no time."""
+    """Half the optimization for Newton's method, whose programs are large and run in no time."""
     jax.config.update("jax_disable_most_optimizations", "newton" in request.path.parts)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

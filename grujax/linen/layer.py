@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import flax.linen as nn
 from jax import Array
 from jax.nn import initializers
@@ -24,10 +22,6 @@ class LayerBase(CellFields):
     deterministic: bool | None = None
     stop_gradient_every: int | None = None
     implementation: Implementation | None = None
-
-    def params_and_h0(self, input_size: int) -> tuple[Any, Any]:
-        """The functional parameters and the learned initial states."""
-        raise NotImplementedError
 
     def _rates(self) -> tuple[float, ...]:
         """The rates of everything that draws random masks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
@@ -18,13 +18,10 @@ from grujax.regularizers import is_off
 class LayerBase(nnx.Module):
     """The options of every module over time, which `GRU` documents, and how it runs."""
 
-    def gru_params(self) -> Any:
-        """The functional parameters."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # of every module
 
-    def learned_h0(self) -> Any:
-        """The learned initial states."""
-        raise NotImplementedError
+        def gru_params(self) -> Any: ...
+        def learned_h0(self) -> Any: ...
 
     def params_and_h0(self, input_size: int) -> tuple[Any, Any]:
         """Returns `(gru_params(), learned_h0())`, for every `input_size` I."""
