@@ -53,3 +53,31 @@ def test_links_between_the_pages_lead_somewhere():
             headings = re.findall(r"^#+ (.*)$", target.read_text() if anchor else "", re.MULTILINE)
             slugs = [re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings]
             assert not anchor or anchor in slugs, f"{page} links to {file}#{anchor}"
+
+
+def tracked_texts() -> dict[str, str]:
+    """The pages and sources of the repository by their paths."""
+    suffixes = (".py", ".md", ".cpp", ".h", ".cu", ".cuh")
+    folders = ("grujax", "experiments", "tests")
+    paths = [*ROOT.glob("*.md"), *(path for name in folders for path in (ROOT / name).rglob("*"))]
+    return {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+        for path in paths
+        if path.suffix in suffixes
+    }
+
+
+def test_paths_and_modules_that_a_text_names_exist():
+    """Paths like `grujax/cell.py` and modules like `grujax.cell`, in pages, comments, strings."""
+    texts = tracked_texts()
+    path = re.compile(r"\b(?:grujax|experiments|tests)/[\w/]+\.(?:py|md|cpp|h|cu|cuh|png)\b")
+    module = re.compile(r"`((?:experiments|grujax\.implementations)(?:\.[a-z_]+)+)[.`]")
+    for name, text in texts.items():
+        for found in path.findall(text):
+            assert (ROOT / found).exists(), f"{name} names {found}"
+        for found in module.findall(text):
+            *parents, last = found.split(".")
+            folder = ROOT.joinpath(*parents)
+            exists = any((ROOT.joinpath(*parents, last + end)).exists() for end in ("", ".py"))
+            defining = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+            assert exists or re.search(rf"\b{last}\b", defining.read_text()), f"{name}: {found}"
