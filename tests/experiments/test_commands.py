@@ -1,0 +1,73 @@
+"""The documented commands: each one is parsed, and the quick run of each experiment succeeds."""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from experiments.common.training.processes import Processes
+from experiments.common.training.scale import Scale
+from tests.helpers import ROOT
+
+PAGES = ("README.md", "experiments/README.md", "experiments/SCALING.md")
+COMMANDS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py"))
+HAVE_NO_FLAGS = {"analysis_benchmark", "newton_benchmark"}
+HAVE_NO_QUICK_RUN = {*HAVE_NO_FLAGS, "sentiment", "training_benchmark"}  # but are short
+NEED_A_MODEL = {"export", "interpret"}  # that of `experiments.sentiment`
+LIMIT = 1200  # seconds of a quick run
+
+
+def documented_commands() -> list[str]:
+    """`NAME FLAGS` of the commands in the pages, and at line starts of the module docstrings."""
+    texts = [(ROOT / page).read_text() for page in PAGES]
+    found = re.findall(r"python -m experiments\.(\w+[^`|#\n]*)", "\n".join(texts))
+    for name in COMMANDS:
+        for path in (ROOT / "experiments" / name).glob("*.py"):
+            code = re.sub(r"(\"[^\"\n]*)\n\s+([^\"\n]*\")", r"\1 \2", path.read_text())  # one line
+            found += re.findall(r"^    python -m experiments\.(\w+.*)$", code, flags=re.MULTILINE)
+    lines = {re.split(r"\s{2,}", line.strip())[0] for line in found}
+    return sorted(line for line in lines if not line.endswith(" N"))
+
+
+@pytest.mark.parametrize("line", documented_commands())
+def test_a_documented_command_is_parsed(line, monkeypatch):
+    name, *flags = shlex.split(line)
+    module = importlib.import_module(f"experiments.{name}.__main__")
+    if name in HAVE_NO_FLAGS:
+        assert not flags
+        return
+    script = sys.modules[module.cli.__module__]
+    parsed = []
+    main = script.main
+
+    def note(command):
+        parsed.append(command)
+
+    note.__module__ = main.__module__
+    monkeypatch.setattr(script, "main", note)
+    monkeypatch.setattr(sys, "argv", [name, *flags])
+    for flags_of_processes in (Processes, Scale):
+        monkeypatch.setattr(flags_of_processes, "prepare", lambda self: None)
+    module.cli()
+    assert len(parsed) == 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in NEED_A_MODEL])
+def test_a_quick_run_succeeds(name, tmp_path):
+    flags = [] if name in HAVE_NO_QUICK_RUN else ["--quick"]
+    run = subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *flags],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert run.stdout
