@@ -27,9 +27,13 @@ def documented_commands() -> list[str]:
     found = re.findall(r"python -m experiments\.(\w+[^`|#\n]*)", "\n".join(texts))
     for name in COMMANDS:
         for path in (ROOT / "experiments" / name).glob("*.py"):
-            code = re.sub(r"(\"[^\"\n]*)\n\s+([^\"\n]*\")", r"\1 \2", path.read_text())  # one line
-            found += re.findall(r"^    python -m experiments\.(\w+.*)$", code, flags=re.MULTILINE)
-    lines = {re.split(r"\s{2,}", line.strip())[0] for line in found}
+            found += re.findall(
+                # A quotation may continue on the next line.
+                r"^    python -m experiments\.(\w+(?:[^\"\n]|\"[^\"]*\")*)$",
+                path.read_text(),
+                flags=re.MULTILINE,
+            )
+    lines = {re.split(r" {2,}", re.sub(r"\n\s+", " ", line))[0] for line in found}
     return sorted(line for line in lines if not line.endswith(" N"))
 
 
