@@ -362,7 +362,7 @@ def test_gates_are_evaluated_and_matmuls_accumulated_in_float32(reset_after, imp
 
 
 @every_implementation
-@both_directions
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("mapped", "reset_after"),
     [
