@@ -91,9 +91,9 @@ def test_kill_9_and_resume_gives_bit_identical_metrics(tmp_path, reference):
         "import pathlib, time, tests.experiments.common.training.test_loop as t\n"
         "from experiments.common.training.checkpoints import Checkpoints\n"
         "save = Checkpoints.save\n"
-        "def slow(self, epoch, state):\n"
-        "    time.sleep(0.3); save(self, epoch, state)\n"
-        "Checkpoints.save = slow\n"
+        "def wait_in_third_epoch(self, epoch, state):\n"
+        "    time.sleep(60 if epoch == 3 else 0); save(self, epoch, state)\n"
+        "Checkpoints.save = wait_in_third_epoch\n"
         f"t.run(pathlib.Path({str(tmp_path)!r}))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
