@@ -20,11 +20,15 @@ needs_plugin = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def programs():
     """The report of `gpu_program` on each program."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "JAX_PLATFORMS": "cpu",
+        "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",
+        # Without a device XLA cannot try which of its matrix products is fastest; cuBLAS has one.
+        "XLA_FLAGS": "--xla_gpu_enable_triton_gemm=false",
+    }
     command = [sys.executable, str(ROOT / "tests" / "fixtures" / "gpu_program.py")]
-    run = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
-    )
+    run = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
