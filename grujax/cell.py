@@ -27,10 +27,14 @@ class CellParams(Protocol):
     """The sizes that the parameters of every cell state."""
 
     @property
-    def input_size(self) -> int: ...
+    def input_size(self) -> int:
+        """I, the number of features of an input."""
+        ...
 
     @property
-    def hidden_size(self) -> int: ...
+    def hidden_size(self) -> int:
+        """H, the number of units of the state."""
+        ...
 
 
 Params = TypeVar("Params", bound=CellParams)

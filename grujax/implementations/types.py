@@ -75,22 +75,25 @@ class RecurrenceArgs:
     reverse: bool = field(default=False, metadata={"static": True})  # run from T − 1 down to 0
 
     def replace(self, **changes: Any) -> RecurrenceArgs:
+        """A copy with other values of these fields."""
         return dataclasses.replace(self, **changes)
 
     @property
     def primals(self) -> Primals:
+        """The fields that a recurrence is differentiated with respect to."""
         return Primals(self.params, self.xs, self.h0, self.reset_state)
 
     def with_primals(self, primals: Primals, **changes: Any) -> RecurrenceArgs:
+        """A copy with other primals, and other values of the fields in `changes`."""
         return self.replace(**primals._asdict(), **changes)
 
     @property
     def in_time(self) -> tuple[Array, Array | None, Array | None, Array | None]:
-        """What has a time axis, its first: `xs`, and three of the masks."""
+        """The arrays with a leading time axis: `xs` and three of the masks."""
         return self.xs, self.masks.valid, self.masks.restart, self.masks.zoneout_mask
 
     def with_time(self, in_time: tuple[Any, Any, Any, Any]) -> RecurrenceArgs:
-        """The same with other `in_time`."""
+        """A copy with other arrays `in_time`."""
         xs, valid, restart, zoneout_mask = in_time
         masks = self.masks._replace(valid=valid, restart=restart, zoneout_mask=zoneout_mask)
         return self.replace(xs=xs, masks=masks)

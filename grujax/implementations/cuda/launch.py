@@ -59,14 +59,17 @@ class Launch(NamedTuple):
 
     @property
     def name(self) -> str:
+        """The kernel's name in `gru.cu`."""
         return "grujax_backward" if self.is_backward else "grujax_forward"
 
     @property
     def clusters(self) -> int:
+        """How many clusters of blocks run."""
         return self.models.number * self._tiles
 
     @property
     def shared_bytes(self) -> int:
+        """The shared memory of each block, in bytes."""
         gates = 2 + self.reset_after if self.is_backward else 1
         return self.layout.shared_bytes(gates * self.layout.units)
 

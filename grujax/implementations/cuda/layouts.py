@@ -24,6 +24,7 @@ class Layout(NamedTuple):
     rows: int = 1
 
     def definitions(self) -> dict[str, int]:
+        """The macros that `gru.cu` is compiled with."""
         return {
             "HIDDEN": self.units,
             "CLUSTER": self.cluster,

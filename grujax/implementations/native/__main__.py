@@ -11,6 +11,7 @@ from grujax.implementations.native.building import build_and_load, find_library
 
 
 def main() -> int:
+    """Builds the kernel unless it is built, and prints where it is; returns the exit status."""
     is_built = find_library() is not None
     if not is_built:
         print("Compiling the native kernel for this processor, a few seconds.", flush=True)

@@ -23,6 +23,7 @@ class ModelBatch(NamedTuple):
 
     @property
     def number(self) -> int:
+        """How many models run."""
         return self.models or 1
 
     @property

@@ -28,6 +28,7 @@ def forward_kernel(
     out_in_time: Any,
     h_last: Any,
 ) -> None:
+    """The forward pass of a block of time and a tile of rows; the refs are those of `launch`."""
     projected, restart = in_time
     h0, reset_state, dropout_mask = of_rows
     w_h, b_hn, zoneout_rate = whole
@@ -77,6 +78,7 @@ def backward_kernel(
     d_gates: Any,
     out_of_rows: Any,
 ) -> None:
+    """The backward pass of a block of time and a tile of rows; the refs are those of `launch`."""
     before, gates, d_hs, restart = in_time
     d_last, dropout_mask = of_rows
     w_h_t, zoneout_rate = whole

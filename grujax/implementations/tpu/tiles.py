@@ -36,6 +36,7 @@ class Tiles(NamedTuple):
         return self.padded[1] // self.block[1], self.padded[0] // self.block[0]
 
     def pad_args(self, args: RecurrenceArgs) -> RecurrenceArgs:
+        """The arguments padded in T, B and H; the added steps are not valid."""
         steps, batch, units = self.padded
         masks = args.masks
         if masks.valid is None and steps > self.unpadded[0]:
@@ -45,11 +46,12 @@ class Tiles(NamedTuple):
         return args.map_time(lambda array: pad_axis(array, 0, steps))
 
     def pad_gates(self, gates: GateResiduals) -> GateResiduals:
+        """The gates padded so that the added steps carry the state."""
         padded = jax.tree.map(self.pad_steps, gates)
         return padded._replace(update=self.pad_steps(gates.update, 1))
 
     def pad_steps(self, array: Array, value: float = 0) -> Array:
-        """`[T, B, H]`."""
+        """`array [T, B, H]` padded with `value`."""
         for axis, size in enumerate(self.padded):
             array = pad_axis(array, axis, size, value)
         return array
