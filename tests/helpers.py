@@ -171,6 +171,26 @@ def pull_back_through(run: Callable[..., Any], inputs: Inputs, reverse: bool):
     return outputs, pull_back((inputs.h_last_bar, inputs.hs_bar))
 
 
+def share_unless_mapped(
+    models: list[Inputs], mapped: set[str]
+) -> tuple[list[Inputs], Inputs, Inputs]:
+    """For a `vmap` over models: what is not `mapped` is that of the first model.
+
+    Returns the models, the arguments of the mapped function, and their axes.
+    """
+    first = models[0]
+    models = [
+        Inputs(*(getattr(model if name in mapped else first, name) for name in Inputs._fields))
+        for model in models
+    ]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
+    arguments = Inputs(
+        *(getattr(stacked if name in mapped else first, name) for name in Inputs._fields)
+    )
+    axes = Inputs(*(0 if name in mapped else None for name in Inputs._fields))
+    return models, arguments, axes
+
+
 def as_jax(inputs: Inputs) -> Inputs:
     """Arrays of JAX for all but the masks, which the reference reads in Python."""
     arrays = jax.tree.map(jnp.asarray, inputs)

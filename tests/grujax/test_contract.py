@@ -28,6 +28,7 @@ from tests.helpers import (
     inputs_of,
     outputs_and_gradients,
     replace_padding,
+    share_unless_mapped,
 )
 from tests.reference import Inputs, reference_gradients, reference_gru, reference_outputs
 
@@ -382,16 +383,7 @@ def test_vmap_equals_a_loop(x64, mapped, reset_after, reverse, implementation):
         inputs_of(Case(f"model {i}", lengths=(5, i, 7), resets=True), reset_after, dtype)
         for i in range(2)
     ]
-    first = models[0]
-    models = [
-        Inputs(*(getattr(model if name in mapped else first, name) for name in Inputs._fields))
-        for model in models
-    ]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
-    arguments = Inputs(
-        *(getattr(stacked if name in mapped else first, name) for name in Inputs._fields)
-    )
-    axes = Inputs(*(0 if name in mapped else None for name in Inputs._fields))
+    models, arguments, axes = share_unless_mapped(models, mapped)
     got = jax.vmap(
         lambda inputs: outputs_and_gradients(inputs, reverse, implementation), in_axes=(axes,)
     )(arguments)

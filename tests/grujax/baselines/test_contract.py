@@ -28,6 +28,7 @@ from tests.helpers import (
     inputs_of,
     pull_back_through,
     replace_padding,
+    share_unless_mapped,
 )
 from tests.reference import Inputs
 
@@ -276,16 +277,7 @@ def test_vmap_equals_a_loop(x64, name, mapped, reverse):
     models = [
         inputs_for(name, Case(f"model {i}", lengths=(5, i, 7), resets=True)) for i in range(2)
     ]
-    first = models[0]
-    models = [
-        Inputs(*(getattr(m if field in mapped else first, field) for field in Inputs._fields))
-        for m in models
-    ]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *models)
-    arguments = Inputs(
-        *(getattr(stacked if field in mapped else first, field) for field in Inputs._fields)
-    )
-    axes = Inputs(*(0 if field in mapped else None for field in Inputs._fields))
+    models, arguments, axes = share_unless_mapped(models, mapped)
     got = jax.vmap(lambda one: outputs_and_gradients(name, one, reverse), in_axes=(axes,))(
         arguments
     )
