@@ -10,7 +10,6 @@ Queries have the batch axes of the keys, and any number of axes before them: one
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,8 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.params import Initializer, as_floating, draw
+from grujax.checks import as_features, check_dtype, check_integer
+from grujax.params import Initializer, draw
 
 __all__ = [
     "AdditiveAttentionParams",
@@ -88,10 +88,8 @@ def init_additive_attention(
     """
     sizes = {"query_size": query_size, "key_size": key_size, "attention_size": attention_size}
     for name, size in sizes.items():
-        if not isinstance(size, Integral) or size < 1:
-            raise ValueError(f"`{name}` must be a positive integer, got {size!r}.")
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"`dtype` must be a floating dtype, got {jnp.dtype(dtype).name}.")
+        check_integer(name, size)
+    check_dtype("dtype", dtype)
     query_key, key_key, v_key = jax.random.split(key, 3)
     return AdditiveAttentionParams(
         w_query=draw(kernel_init, query_key, (query_size, attention_size), dtype),
@@ -126,7 +124,7 @@ def project_keys(
     Reference:
         Bahdanau, Cho and Bengio 2015, https://arxiv.org/abs/1409.0473
     """
-    keys = as_floating("keys", keys, params.w_key.shape[0], "key size")
+    keys = as_features("keys", keys, params.w_key.shape[0], "key size")
     if keys.ndim < 2:
         raise ValueError(f"`keys` must be [S, ..., K], got shape {list(keys.shape)}.")
     return _masked(keys, _as_mask(mask, keys.shape[:-1])) @ params.w_key + params.b
@@ -176,9 +174,9 @@ def additive_attention(
         Bahdanau, Cho and Bengio 2015, "Neural machine translation by jointly learning to align and
         translate", https://arxiv.org/abs/1409.0473
     """
-    queries = as_floating("queries", queries, params.w_query.shape[0], "query size")
-    projected = as_floating("projected_keys", projected_keys, params.v.shape[0], "attention size")
-    values = as_floating("values", values, (jnp.shape(values) or (0,))[-1], "any size")
+    queries = as_features("queries", queries, params.w_query.shape[0], "query size")
+    projected = as_features("projected_keys", projected_keys, params.v.shape[0], "attention size")
+    values = as_features("values", values, (jnp.shape(values) or (0,))[-1], "any size")
     _check_shapes(queries, projected, values)
     mask = _as_mask(mask, projected.shape[:-1])
     dtype = jnp.result_type(queries, projected, values, params.v)

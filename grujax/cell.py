@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.params import GRUParams, as_floating, check_params
+from grujax.checks import as_features
+from grujax.params import GRUParams, check_params
 
 
 class CellParams(Protocol):
@@ -169,9 +170,9 @@ def promote_operands(
     params: Params, states: Mapping[str, Array], x: Array
 ) -> tuple[Params, list[Array], Array]:
     """As `promote`, for any cell with checked parameters, whose `states` are `[B, H]` each."""
-    x = as_floating("x", x, params.input_size, "input size")
+    x = as_features("x", x, params.input_size, "input size")
     for name, state in states.items():
-        state = as_floating(name, state, params.hidden_size, "hidden size")
+        state = as_features(name, state, params.hidden_size, "hidden size")
         try:
             jnp.broadcast_shapes(state.shape[:-1], x.shape[:-1])
         except ValueError:

@@ -1,8 +1,13 @@
-"""Checks of the arguments of functions over sequences."""
+"""One check for each kind of argument.
+
+A check returns the value in the type that the code behind it needs. If the value does not fit, it
+raises a ValueError that names the argument, says what it must be, and what it is.
+"""
 
 from __future__ import annotations
 
-from numbers import Integral
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,136 +16,213 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.params import as_floating
+
+def check_bool(name: str, value: Any) -> bool:
+    """A bool of Python or NumPy, as Python's. Truth values of other types are refused."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"`{name}` must be True or False, got {describe(value)}.")
+    return bool(value)
 
 
-def as_states(
-    h0: ArrayLike | None,
-    reset_state: ArrayLike | None,
-    shape: tuple[int, ...],
-    dtype: DTypeLike,
-    reverse: bool,
-) -> tuple[Array, Array]:
-    """The initial state and the state at a reset, each of this shape `[B, H]` and dtype."""
-    state = jnp.zeros(shape, dtype) if h0 is None else _as_state("h0", h0, shape, dtype)
-    if reset_state is None:
-        return state, state
-    check_direction(reverse)
-    return state, _as_state("reset_state", reset_state, shape, dtype)
+def check_integer(name: str, value: Any, minimum: int = 1, maximum: int | None = None) -> int:
+    """A concrete integer in this range, of Python, NumPy or JAX; no bool, and no 3.0."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        integer = operator.index(value)
+    except TypeError:
+        integer = minimum - 1
+    if integer < minimum or (maximum is not None and integer > maximum):
+        wanted = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
+        if maximum is not None:
+            wanted = f"an integer from {minimum} to {maximum}"
+        raise ValueError(f"`{name}` must be {wanted}, got {describe(value)}.")
+    return integer
 
 
-def _as_state(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """`value` broadcast to this shape `[B, H]`, in this dtype; raises ValueError if impossible."""
-    state = as_floating(name, value, shape[-1], "hidden size")
-    leading = (1,) * (len(shape) - state.ndim) + state.shape
-    if len(leading) != len(shape) or any(
-        got not in (1, want) for got, want in zip(leading, shape, strict=True)
+def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> Any:
+    """One real number in an interval such as "[0, 1)", or a traced one, whose value is unknown."""
+    if is_traced(value) and jnp.ndim(value) == 0 and _is_real(value.dtype):
+        return value
+    try:
+        array = np.asarray(value)
+        fits = array.ndim == 0 and _is_real(array.dtype) and _contains(interval, float(array))
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        everything = interval == "(-inf, inf)"
+        wanted = "a finite number" if everything else f"a number in {interval}"
+        raise ValueError(f"`{name}` must be {wanted}, got {describe(value)}.")
+    return value
+
+
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
+
+
+def _contains(interval: str, number: float) -> bool:
+    """Whether the interval contains the number; no interval contains NaN."""
+    low, high = map(float, interval[1:-1].split(","))
+    above = number >= low if interval[0] == "[" else number > low
+    below = number <= high if interval[-1] == "]" else number < high
+    return above and below
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:
+    """One of these strings."""
+    if not isinstance(value, str) or value not in choices:
+        *others, last = (f'"{choice}"' for choice in choices)
+        wanted = f"{', '.join(others)} or {last}" if others else last
+        raise ValueError(f"`{name}` must be {wanted}, got {describe(value)}.")
+    return value
+
+
+def check_string(name: str, value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise ValueError(f"`{name}` must be a string, got {describe(value)}.")
+    return value
+
+
+def check_callable(name: str, value: Any, signature: str = "") -> Any:
+    """A function, or anything else that can be called."""
+    if not callable(value):
+        wanted = f"a function `{signature}`" if signature else "a function"
+        raise ValueError(f"`{name}` must be {wanted}, got {describe(value)}.")
+    return value
+
+
+def check_instance(name: str, value: Any, kind: type, maker: str = "") -> Any:
+    """An instance of this class; `maker` names the function that makes one."""
+    if not isinstance(value, kind):
+        origin = f", as `{maker}` returns it" if maker else ""
+        raise ValueError(f"`{name}` must be a {kind.__name__}{origin}, got {describe(value)}.")
+    return value
+
+
+def check_mapping(name: str, value: Any, of: str) -> Mapping[str, Any]:
+    """A mapping with string keys; `of` says what it must hold."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"`{name}` must be a dict {of}, got {describe(value)}.")
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"`{name}` must have strings as keys, got the key {describe(key)}.")
+    return value
+
+
+def check_sequence(name: str, value: Any, of: str, length: int | None = None) -> Sequence[Any]:
+    """A list or tuple that is not empty, or of this length; `of` says what it must hold."""
+    if not isinstance(value, list | tuple) or (
+        not value if length is None else len(value) != length
     ):
-        raise ValueError(
-            f"`{name}` has shape {list(state.shape)} and does not broadcast against [B, H] = "
-            f"{list(shape)}, B from `xs` and H from `params`."
-        )
-    return jnp.broadcast_to(state.astype(dtype), shape)
+        wanted = "a non-empty list" if length is None else f"a list of {length}"
+        raise ValueError(f"`{name}` must be {wanted} of {of}, got {describe(value)}.")
+    return value
 
 
-def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
-    """`lengths` as an array; raises ValueError unless shape and concrete values match `xs`."""
-    array = jnp.asarray(lengths)
-    if not jnp.issubdtype(array.dtype, jnp.integer):
-        raise ValueError(f"`lengths` must be integers, got {array.dtype.name}.")
-    if array.shape != batch:
+def check_key(name: str, value: Any) -> Array:
+    """One random key of JAX: from `jax.random.key`, or the older `jax.random.PRNGKey`."""
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    raw = dtype == np.uint32 and shape is not None and len(shape) == 1
+    if not typed and not raw:
         raise ValueError(
-            f"`lengths` has shape {list(array.shape)} but the batch axes of `xs` are {list(batch)}."
+            f"`{name}` must be one JAX random key, such as `jax.random.key(0)`, got "
+            f"{describe(value)}."
         )
-    # Under jit, `array` is traced even if `lengths` is a constant.
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(lengths))
-    if not traced and array.size:
-        values = np.asarray(lengths)  # jnp.min would be traced too
-        shortest, longest = values.min(), values.max()
-        if shortest < 0 or longest > steps:
-            raise ValueError(
-                f"`lengths` must lie in [0, T] with T = {steps} steps in `xs`, got values from "
-                f"{shortest} to {longest}."
-            )
+    return value
+
+
+def check_dtype(name: str, value: Any) -> DTypeLike:
+    """A floating dtype that JAX has."""
+    try:
+        fits = value is not None and jnp.issubdtype(jnp.dtype(value), jnp.floating)
+    except TypeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"`{name}` must be a floating dtype, got {describe(value)}.")
+    return value
+
+
+def as_array(name: str, value: Any) -> Array:
+    """An array of JAX from anything that is one, nested lists of numbers included."""
+    try:
+        if value is None or isinstance(value, Mapping):
+            raise TypeError
+        return jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"`{name}` must be an array, got {describe(value)}.") from None
+
+
+def as_floating(name: str, value: Any) -> Array:
+    """An array of floating dtype."""
+    array = as_array(name, value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"`{name}` must have a floating dtype, got {array.dtype.name}.")
     return array
 
 
-def check_resets(resets: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
-    """`resets` as an array; raises ValueError unless they are bool and their shape matches `xs`."""
-    array = jnp.asarray(resets)
-    if array.dtype != jnp.bool_:
-        raise ValueError(f"`resets` must be bool, got {array.dtype.name}.")
-    if array.shape != (steps, *batch):
+def as_features(name: str, value: ArrayLike, size: int, size_name: str) -> Array:
+    """A floating array whose last axis has this size."""
+    array = as_floating(name, value)
+    if array.ndim == 0 or array.shape[-1] != size:
         raise ValueError(
-            f"`resets` has shape {list(array.shape)} but the time and batch axes of `xs` are "
-            f"{[steps, *batch]}."
+            f"`{name}` has shape {list(array.shape)} but `params` expect {size_name} {size} "
+            "on the last axis."
         )
     return array
 
 
-def leading_axes(
-    xs: Any, state0: Any, lengths: ArrayLike | None, resets: ArrayLike | None
-) -> tuple[int, tuple[int, ...]]:
-    """T and the batch axes of the arguments of `scan_cell`; raises ValueError unless all agree."""
-    leaves = jax.tree.leaves(xs)
-    if not leaves or any(leaf.ndim == 0 for leaf in leaves):
-        raise ValueError("`xs` must hold at least one array, and each must have a time axis.")
-    steps = leaves[0].shape[0]
-    batch: tuple[int, ...] = ()  # without lengths and resets, batch axes need not be known
-    if lengths is not None:
-        batch = jnp.shape(lengths)
-    elif resets is not None:
-        batch = jnp.shape(resets)[1:]
-    for leaf in leaves:
-        if leaf.shape[: 1 + len(batch)] != (steps, *batch):
-            raise ValueError(
-                f"`xs` holds an array of shape {list(leaf.shape)}, expected the leading axes "
-                f"[T, B] = {[steps, *batch]} of its first array and of `lengths` or `resets`."
-            )
-    for leaf in jax.tree.leaves(state0):
-        if leaf.shape[: len(batch)] != batch:
-            raise ValueError(
-                f"`state0` holds an array of shape {list(leaf.shape)}, expected the leading axes "
-                f"B = {list(batch)} of `lengths` or `resets`."
-            )
-    return steps, batch
+def check_arrays(params: Any, kind: type, axes: Mapping[str, tuple[int | str, ...]]) -> None:
+    """A `kind` of floating arrays with these axes.
 
-
-def like_state(value: Any, state0: Any) -> Any:
-    """`value` broadcast to the shapes and dtypes of `state0`; raises ValueError if it cannot be."""
-    value = jax.tree.map(jnp.asarray, value)
-    structure: Any = jax.tree.structure(state0)
-    if jax.tree.structure(value) != structure:
+    An axis is a size, or a name that stands for the same size, at least 1, everywhere.
+    """
+    check_instance("params", params, kind)
+    arrays = {name: getattr(params, name) for name in axes}
+    for name, array in arrays.items():
+        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+            raise ValueError(f"`params.{name}` must be an array, got {describe(array)}.")
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if not _fit(shapes, axes):
+        expected = (f"{name} [{', '.join(map(str, of))}]" for name, of in axes.items())
+        got = (f"{name} {list(shape)}" for name, shape in shapes.items())
         raise ValueError(
-            f"`reset_state` must have the structure of `state0`, {structure}, got "
-            f"{jax.tree.structure(value)}."
+            f"`params` must have the shapes {', '.join(expected)}, got {', '.join(got)}. "
+            "Use `jax.vmap` for the stacked parameters of several models."
         )
-
-    def broadcast(array: Array, like: Array) -> Array:
-        try:
-            return jnp.broadcast_to(array, like.shape).astype(like.dtype)
-        except ValueError:
-            raise ValueError(
-                f"`reset_state` holds an array of shape {list(array.shape)}, which does not "
-                f"broadcast against {list(like.shape)} in `state0`."
-            ) from None
-
-    return jax.tree.map(broadcast, value, state0)
+    if not all(jnp.issubdtype(array.dtype, jnp.floating) for array in arrays.values()):
+        got = (f"{name} {array.dtype}" for name, array in arrays.items())
+        raise ValueError(f"`params` must have a floating dtype, got {', '.join(got)}.")
 
 
-def check_stop_gradient_every(every: Any) -> int | None:
-    """Raises ValueError unless `every` is a positive integer or None."""
-    if every is None:
-        return None
-    if not isinstance(every, Integral) or isinstance(every, bool) or every < 1:
-        raise ValueError(f"`stop_gradient_every` must be a positive integer, got {every!r}.")
-    return int(every)
-
-
-def check_direction(reverse: bool) -> None:
-    """Raises ValueError if `reset_state` was given in reverse."""
-    if reverse:
-        raise ValueError(
-            "`reset_state` is for a sequence in pieces that runs forward in time, and cannot be "
-            "used with `reverse=True`: there each row starts at its own last step, from `h0`."
+def _fit(shapes: Mapping[str, tuple[int, ...]], axes: Mapping[str, tuple[int | str, ...]]) -> bool:
+    sizes: dict[str, int] = {}
+    return all(
+        len(shapes[name]) == len(of)
+        and all(
+            got == (sizes.setdefault(axis, got) if isinstance(axis, str) else axis) and got != 0
+            for got, axis in zip(shapes[name], of, strict=True)
         )
+        for name, of in axes.items()
+    )
+
+
+def describe(value: Any) -> str:
+    """A value in a message: in full if that is short, else by its type and size."""
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None and not isinstance(value, np.generic):
+        return f"an array of shape {list(shape)} and dtype {dtype}"
+    if isinstance(value, list | tuple | Mapping | set | frozenset):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, type) or callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    if value is None or isinstance(value, str | bytes | bool | int | float | complex | np.generic):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:56]} ..."
+    return f"a {type(value).__name__}"
+
+
+def is_traced(value: Any) -> bool:
+    """Whether the value is unknown because JAX traces it."""
+    return isinstance(value, jax.core.Tracer)

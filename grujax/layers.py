@@ -12,12 +12,12 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
-from grujax.checks import check_stop_gradient_every
 from grujax.implementations import Implementation
 from grujax.params import GRUParams
 from grujax.regularizers import check_rate
 from grujax.regularizers import dropout as drop
 from grujax.sequence import gru, make_valid_mask, prepare_args
+from grujax.time_checks import check_stop_gradient_every
 
 # One layer of a stack: one direction, or (forward, backward).
 Layer = GRUParams | tuple[GRUParams, GRUParams]

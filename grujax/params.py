@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.nn import initializers
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import DTypeLike
+
+from grujax.checks import (
+    check_arrays,
+    check_bool,
+    check_dtype,
+    check_integer,
+)
 
 Initializer = Callable[[Array, tuple[int, ...], Any], Array]
 
@@ -44,6 +50,10 @@ class GRUParams:
     b_x: Array  # [3, H]
     b_hn: Array  # [H]
     reset_after: bool = field(default=True, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        """Checks the static field alone: the others hold anything that a pytree's leaf may be."""
+        object.__setattr__(self, "reset_after", check_bool("reset_after", self.reset_after))
 
     @property
     def input_size(self) -> int:
@@ -149,59 +159,11 @@ def draw_gates(
 
 def check_sizes(input_size: int, hidden_size: int, dtype: DTypeLike) -> None:
     """Raises ValueError unless parameters of these sizes and this dtype can be drawn."""
-    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-        if not isinstance(size, Integral) or size < 1:
-            raise ValueError(f"`{name}` must be a positive integer, got {size!r}.")
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"`dtype` must be a floating dtype, got {jnp.dtype(dtype).name}.")
+    check_integer("input_size", input_size)
+    check_integer("hidden_size", hidden_size)
+    check_dtype("dtype", dtype)
 
 
 def check_params(params: GRUParams) -> None:
     """Raises ValueError unless `params` is a `GRUParams` of one layer with consistent shapes."""
     check_arrays(params, GRUParams, _AXES)
-
-
-def check_arrays(params: Any, kind: type, axes: Mapping[str, tuple[int | str, ...]]) -> None:
-    """Raises ValueError unless `params` is a `kind` of floating arrays with these axes.
-
-    An axis is a size, or a name that stands for the same size everywhere.
-    """
-    if not isinstance(params, kind):
-        raise ValueError(f"`params` must be a {kind.__name__}, got {type(params).__name__}.")
-    shapes = {name: jnp.shape(getattr(params, name)) for name in axes}
-    if not _fit(shapes, axes):
-        expected = (f"{name} [{', '.join(map(str, of))}]" for name, of in axes.items())
-        got = (f"{name} {list(shape)}" for name, shape in shapes.items())
-        raise ValueError(
-            f"`params` must have the shapes {', '.join(expected)}, got {', '.join(got)}. "
-            "Use `jax.vmap` for the stacked parameters of several models."
-        )
-    dtypes = {name: jnp.result_type(getattr(params, name)) for name in axes}
-    if not all(jnp.issubdtype(dtype, jnp.floating) for dtype in dtypes.values()):
-        got = (f"{name} {dtype.name}" for name, dtype in dtypes.items())
-        raise ValueError(f"`params` must have a floating dtype, got {', '.join(got)}.")
-
-
-def _fit(shapes: Mapping[str, tuple[int, ...]], axes: Mapping[str, tuple[int | str, ...]]) -> bool:
-    sizes: dict[str, int] = {}
-    return all(
-        len(shapes[name]) == len(of)
-        and all(
-            got == (sizes.setdefault(axis, got) if isinstance(axis, str) else axis)
-            for got, axis in zip(shapes[name], of, strict=True)
-        )
-        for name, of in axes.items()
-    )
-
-
-def as_floating(name: str, value: ArrayLike, size: int, size_name: str) -> Array:
-    """`value` as an array; raises ValueError unless it is floating with last axis `size`."""
-    array = jnp.asarray(value)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"`{name}` must have a floating dtype, got {array.dtype.name}.")
-    if array.ndim == 0 or array.shape[-1] != size:
-        raise ValueError(
-            f"`{name}` has shape {list(array.shape)} but `params` expect {size_name} {size} "
-            "on the last axis."
-        )
-    return array

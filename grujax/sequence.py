@@ -35,7 +35,13 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
-from grujax.checks import (
+from grujax.checks import as_features
+from grujax.implementations import Implementation
+from grujax.implementations.plain import scan_masked, select
+from grujax.implementations.types import RecurrenceArgs, StepMasks, zero_invalid
+from grujax.params import GRUParams, check_params
+from grujax.regularizers import draw_masks
+from grujax.time_checks import (
     as_states,
     check_direction,
     check_lengths,
@@ -44,11 +50,6 @@ from grujax.checks import (
     leading_axes,
     like_state,
 )
-from grujax.implementations import Implementation
-from grujax.implementations.plain import scan_masked, select
-from grujax.implementations.types import RecurrenceArgs, StepMasks, zero_invalid
-from grujax.params import GRUParams, as_floating, check_params
-from grujax.regularizers import draw_masks
 
 
 def gru(
@@ -160,7 +161,7 @@ def prepare_args(
 ) -> RecurrenceArgs:
     """Checks the arguments of `gru` and converts them to those of an implementation."""
     check_params(params)
-    inputs = as_floating("xs", xs, params.input_size, "input size")
+    inputs = as_features("xs", xs, params.input_size, "input size")
     if inputs.ndim < 2:
         raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")
     steps, batch = inputs.shape[0], inputs.shape[1:-1]

@@ -15,10 +15,11 @@ PACKAGE = ROOT / "grujax"
 
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
+    {"checks"},
     {"params"},
     {"cell", "initializers"},
     {"implementations"},
-    {"checks", "regularizers"},
+    {"time_checks", "regularizers"},
     {"sequence"},
     {"layers", "newton"},
     {"baselines", "attention"},
@@ -34,6 +35,7 @@ CORE = {
     "cell",
     "implementations",
     "checks",
+    "time_checks",
     "regularizers",
     "sequence",
     "layers",

@@ -22,7 +22,8 @@ from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands, update_state
-from grujax.params import Initializer, check_arrays, check_sizes, draw_gates
+from grujax.checks import check_arrays
+from grujax.params import Initializer, check_sizes, draw_gates
 
 _AXES = {"w_x": (3, "I", "H"), "w_h": (3, "H", "H"), "scale": (3, "H"), "offset": (3, "H")}
 _EPSILON = 1e-3  # as in Dreamer

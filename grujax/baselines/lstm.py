@@ -21,7 +21,8 @@ from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
-from grujax.params import Initializer, check_arrays, check_sizes, draw_gates
+from grujax.checks import check_arrays
+from grujax.params import Initializer, check_sizes, draw_gates
 
 _AXES = {"w_x": (4, "I", "H"), "w_h": (4, "H", "H"), "b": (4, "H")}
 

@@ -29,10 +29,11 @@ from jax.typing import ArrayLike, DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
-from grujax.checks import as_states
+from grujax.checks import as_features, check_arrays
 from grujax.implementations.types import zero_invalid
-from grujax.params import Initializer, as_floating, check_arrays, check_sizes, draw_gates
+from grujax.params import Initializer, check_sizes, draw_gates
 from grujax.sequence import make_step_masks
+from grujax.time_checks import as_states
 
 _AXES = {"w_x": (2, "I", "H"), "b": (2, "H")}
 
@@ -173,7 +174,7 @@ def min_gru(
         Feng et al. 2024, https://arxiv.org/abs/2410.01201; Blelloch 1990 (the parallel scan)
     """
     check_arrays(params, MinGRUParams, _AXES)
-    inputs = as_floating("xs", xs, params.input_size, "input size")
+    inputs = as_features("xs", xs, params.input_size, "input size")
     if inputs.ndim < 2:
         raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")
     steps, batch = inputs.shape[0], inputs.shape[1:-1]

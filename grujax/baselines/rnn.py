@@ -15,7 +15,8 @@ from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
-from grujax.params import Initializer, check_arrays, check_sizes, draw
+from grujax.checks import check_arrays
+from grujax.params import Initializer, check_sizes, draw
 
 _AXES = {"w_x": ("I", "H"), "w_h": ("H", "H"), "b": ("H",)}
 

@@ -90,7 +90,7 @@ def test_the_padding_changes_no_gradient_of_a_bidirectional_gru():
         ({"merge": "add"}, r'`merge` must be a function or one of "concat".*got \'add\''),
         ({"params": PAIR[0]}, r"`params` must be a pair \(forward, backward\), got GRUParams"),
         ({"params": (*PAIR, PAIR[0])}, r"`params` must be a pair .*, got a tuple of 3"),
-        ({"params": (PAIR[0], None)}, r"`params` must be a GRUParams, got NoneType"),
+        ({"params": (PAIR[0], None)}, r"`params` must be a GRUParams, got None"),
         (
             {"h0": H0_PAIR[0]},
             rf"`h0` must be a pair \(forward, backward\), got an array of shape \[{B}, {H}\]",

@@ -145,7 +145,7 @@ BAD_CALLS = {
     ),
     "params of another kind": (
         {"params": (INPUTS.params, INPUTS.params)},
-        r"`params` must be a GRUParams, got tuple",
+        r"`params` must be a GRUParams, got a tuple",
     ),
     "params whose hidden sizes differ": (
         {"params": grujax.GRUParams(*jax.tree.leaves(INPUTS.params)[:3], np.ones(H + 1))},

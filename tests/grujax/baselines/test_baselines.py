@@ -302,7 +302,10 @@ def wrong_steps(params, state, x):
         "x of integers": ((params, state, x.astype(int)), "`x` must have a floating dtype"),
         "a state of another size": ((params, wide, x), r"`h` has shape \[4, 6\].*hidden size 5"),
         "batches that do not fit": ((params, rows, x), r"`h` has shape \[2, 5\].*\[4, 3\]"),
-        "params of another kind": (({}, state, x), rf"must be a {type(params).__name__}, got dict"),
+        "params of another kind": (
+            ({}, state, x),
+            rf"must be a {type(params).__name__}, got a dict",
+        ),
         "params of several models": ((stacked, state, x), r"must have the shapes w_x \[.*vmap"),
         "params of integers": ((integers, state, x), "`params` must have a floating dtype"),
     }
@@ -331,7 +334,7 @@ def test_an_lstm_requires_an_lstm_state():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"params": {}}, "`params` must be a MinGRUParams, got dict"),
+        ({"params": {}}, "`params` must be a MinGRUParams, got a dict"),
         ({"xs": np.ones((T, B, 2), "float32")}, r"`xs` has shape \[9, 4, 2\].*input size 3"),
         ({"xs": np.ones(I, "float32")}, r"`xs` must have shape \[T, B, I\] or \[T, I\]"),
         ({"h0": np.ones((3, H), "float32")}, r"`h0` has shape \[3, 5\] and does not broadcast"),

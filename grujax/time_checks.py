@@ -1,0 +1,143 @@
+"""Checks of the arguments that functions over sequences share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike, DTypeLike
+
+from grujax.checks import as_array, as_features, check_integer
+
+
+def as_states(
+    h0: ArrayLike | None,
+    reset_state: ArrayLike | None,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    reverse: bool,
+) -> tuple[Array, Array]:
+    """The initial state and the state at a reset, each of this shape `[B, H]` and dtype."""
+    state = jnp.zeros(shape, dtype) if h0 is None else _as_state("h0", h0, shape, dtype)
+    if reset_state is None:
+        return state, state
+    check_direction(reverse)
+    return state, _as_state("reset_state", reset_state, shape, dtype)
+
+
+def _as_state(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """`value` broadcast to this shape `[B, H]`, in this dtype; raises ValueError if impossible."""
+    state = as_features(name, value, shape[-1], "hidden size")
+    leading = (1,) * (len(shape) - state.ndim) + state.shape
+    if len(leading) != len(shape) or any(
+        got not in (1, want) for got, want in zip(leading, shape, strict=True)
+    ):
+        raise ValueError(
+            f"`{name}` has shape {list(state.shape)} and does not broadcast against [B, H] = "
+            f"{list(shape)}, B from `xs` and H from `params`."
+        )
+    return jnp.broadcast_to(state.astype(dtype), shape)
+
+
+def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
+    """`lengths` as an array; raises ValueError unless shape and concrete values match `xs`."""
+    array = as_array("lengths", lengths)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ValueError(f"`lengths` must be integers, got {array.dtype.name}.")
+    if array.shape != batch:
+        raise ValueError(
+            f"`lengths` has shape {list(array.shape)} but the batch axes of `xs` are {list(batch)}."
+        )
+    # Under jit, `array` is traced even if `lengths` is a constant.
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(lengths))
+    if not traced and array.size:
+        values = np.asarray(lengths)  # jnp.min would be traced too
+        shortest, longest = values.min(), values.max()
+        if shortest < 0 or longest > steps:
+            raise ValueError(
+                f"`lengths` must lie in [0, T] with T = {steps} steps in `xs`, got values from "
+                f"{shortest} to {longest}."
+            )
+    return array
+
+
+def check_resets(resets: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
+    """`resets` as an array; raises ValueError unless they are bool and their shape matches `xs`."""
+    array = as_array("resets", resets)
+    if array.dtype != jnp.bool_:
+        raise ValueError(f"`resets` must be bool, got {array.dtype.name}.")
+    if array.shape != (steps, *batch):
+        raise ValueError(
+            f"`resets` has shape {list(array.shape)} but the time and batch axes of `xs` are "
+            f"{[steps, *batch]}."
+        )
+    return array
+
+
+def leading_axes(
+    xs: Any, state0: Any, lengths: ArrayLike | None, resets: ArrayLike | None
+) -> tuple[int, tuple[int, ...]]:
+    """T and the batch axes of the arguments of `scan_cell`; raises ValueError unless all agree."""
+    leaves = jax.tree.leaves(xs)
+    if not leaves or any(leaf.ndim == 0 for leaf in leaves):
+        raise ValueError("`xs` must hold at least one array, and each must have a time axis.")
+    steps = leaves[0].shape[0]
+    batch: tuple[int, ...] = ()  # without lengths and resets, batch axes need not be known
+    if lengths is not None:
+        batch = jnp.shape(lengths)
+    elif resets is not None:
+        batch = jnp.shape(resets)[1:]
+    for leaf in leaves:
+        if leaf.shape[: 1 + len(batch)] != (steps, *batch):
+            raise ValueError(
+                f"`xs` holds an array of shape {list(leaf.shape)}, expected the leading axes "
+                f"[T, B] = {[steps, *batch]} of its first array and of `lengths` or `resets`."
+            )
+    for leaf in jax.tree.leaves(state0):
+        if leaf.shape[: len(batch)] != batch:
+            raise ValueError(
+                f"`state0` holds an array of shape {list(leaf.shape)}, expected the leading axes "
+                f"B = {list(batch)} of `lengths` or `resets`."
+            )
+    return steps, batch
+
+
+def like_state(value: Any, state0: Any) -> Any:
+    """`value` broadcast to the shapes and dtypes of `state0`; raises ValueError if it cannot be."""
+    value = jax.tree.map(jnp.asarray, value)
+    structure: Any = jax.tree.structure(state0)
+    if jax.tree.structure(value) != structure:
+        raise ValueError(
+            f"`reset_state` must have the structure of `state0`, {structure}, got "
+            f"{jax.tree.structure(value)}."
+        )
+
+    def broadcast(array: Array, like: Array) -> Array:
+        try:
+            return jnp.broadcast_to(array, like.shape).astype(like.dtype)
+        except ValueError:
+            raise ValueError(
+                f"`reset_state` holds an array of shape {list(array.shape)}, which does not "
+                f"broadcast against {list(like.shape)} in `state0`."
+            ) from None
+
+    return jax.tree.map(broadcast, value, state0)
+
+
+def check_stop_gradient_every(every: Any) -> int | None:
+    """Raises ValueError unless `every` is a positive integer or None."""
+    if every is None:
+        return None
+    return check_integer("stop_gradient_every", every)
+
+
+def check_direction(reverse: bool) -> None:
+    """Raises ValueError if `reset_state` was given in reverse."""
+    if reverse:
+        raise ValueError(
+            "`reset_state` is for a sequence in pieces that runs forward in time, and cannot be "
+            "used with `reverse=True`: there each row starts at its own last step, from `h0`."
+        )
