@@ -17,8 +17,8 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.checks import as_features, check_dtype, check_integer
-from grujax.params import Initializer, draw
+from grujax.checks import as_array, as_features, as_floating, check_arrays
+from grujax.params import Initializer, check_drawing, draw
 
 __all__ = [
     "AdditiveAttentionParams",
@@ -51,6 +51,9 @@ class AdditiveAttentionParams:
     w_key: Array  # [K, A]
     b: Array  # [A]
     v: Array  # [A]
+
+
+_AXES = {"w_query": ("Q", "A"), "w_key": ("K", "A"), "b": ("A",), "v": ("A",)}
 
 
 def init_additive_attention(
@@ -87,9 +90,7 @@ def init_additive_attention(
         Bahdanau, Cho and Bengio 2015, https://arxiv.org/abs/1409.0473
     """
     sizes = {"query_size": query_size, "key_size": key_size, "attention_size": attention_size}
-    for name, size in sizes.items():
-        check_integer(name, size)
-    check_dtype("dtype", dtype)
+    check_drawing(key, dtype, sizes, kernel_init=kernel_init)
     query_key, key_key, v_key = jax.random.split(key, 3)
     return AdditiveAttentionParams(
         w_query=draw(kernel_init, query_key, (query_size, attention_size), dtype),
@@ -124,6 +125,7 @@ def project_keys(
     Reference:
         Bahdanau, Cho and Bengio 2015, https://arxiv.org/abs/1409.0473
     """
+    check_arrays(params, AdditiveAttentionParams, _AXES)
     keys = as_features("keys", keys, params.w_key.shape[0], "key size")
     if keys.ndim < 2:
         raise ValueError(f"`keys` must be [S, ..., K], got shape {list(keys.shape)}.")
@@ -174,9 +176,10 @@ def additive_attention(
         Bahdanau, Cho and Bengio 2015, "Neural machine translation by jointly learning to align and
         translate", https://arxiv.org/abs/1409.0473
     """
+    check_arrays(params, AdditiveAttentionParams, _AXES)
     queries = as_features("queries", queries, params.w_query.shape[0], "query size")
     projected = as_features("projected_keys", projected_keys, params.v.shape[0], "attention size")
-    values = as_features("values", values, (jnp.shape(values) or (0,))[-1], "any size")
+    values = as_floating("values", values)
     _check_shapes(queries, projected, values)
     mask = _as_mask(mask, projected.shape[:-1])
     dtype = jnp.result_type(queries, projected, values, params.v)
@@ -204,7 +207,7 @@ def _masked(array: Array, mask: Array | None) -> Array:
 def _as_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
     if mask is None:
         return None
-    array = jnp.asarray(mask)
+    array = as_array("mask", mask)
     if array.dtype != jnp.bool_:
         raise ValueError(f"`mask` must be bool, got {array.dtype.name}.")
     if array.shape != shape:

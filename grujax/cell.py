@@ -171,8 +171,9 @@ def promote_operands(
 ) -> tuple[Params, list[Array], Array]:
     """As `promote`, for any cell with checked parameters, whose `states` are `[B, H]` each."""
     x = as_features("x", x, params.input_size, "input size")
-    for name, state in states.items():
-        state = as_features(name, state, params.hidden_size, "hidden size")
+    arrays = []
+    for name, value in states.items():
+        state = as_features(name, value, params.hidden_size, "hidden size")
         try:
             jnp.broadcast_shapes(state.shape[:-1], x.shape[:-1])
         except ValueError:
@@ -180,6 +181,7 @@ def promote_operands(
                 f"`{name}` has shape {list(state.shape)} and `x` has shape {list(x.shape)}: their "
                 "batch axes do not broadcast."
             ) from None
+        arrays.append(state)
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
-    operands = params, list(states.values()), x
+    operands = params, arrays, x
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), operands)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -68,10 +69,15 @@ def _contains(interval: str, number: float) -> bool:
     return above and below
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> Any:
-    """One of these strings."""
+def check_choice(
+    name: str, value: Any, choices: Sequence[str], *, optional: bool = False, other: str = ""
+) -> Any:
+    """One of these strings, or None if optional; `other` names what else the caller takes."""
+    if optional and value is None:
+        return None
     if not isinstance(value, str) or value not in choices:
-        *others, last = (f'"{choice}"' for choice in choices)
+        quoted = [f'"{choice}"' for choice in choices]
+        *others, last = ["None"] * optional + [other] * bool(other) + quoted
         wanted = f"{', '.join(others)} or {last}" if others else last
         raise ValueError(f"`{name}` must be {wanted}, got {describe(value)}.")
     return value
@@ -96,7 +102,9 @@ def check_instance(name: str, value: Any, kind: type, maker: str = "") -> Any:
     """An instance of this class; `maker` names the function that makes one."""
     if not isinstance(value, kind):
         origin = f", as `{maker}` returns it" if maker else ""
-        raise ValueError(f"`{name}` must be a {kind.__name__}{origin}, got {describe(value)}.")
+        raise ValueError(
+            f"`{name}` must be an instance of {kind.__name__}{origin}, got {describe(value)}."
+        )
     return value
 
 
@@ -133,11 +141,16 @@ def check_key(name: str, value: Any) -> Array:
     return value
 
 
+def check_rate(name: str, value: Any) -> Any:
+    """The rate of a regularizer: a number in [0, 1), or traced."""
+    return check_number(name, value, "[0, 1)")
+
+
 def check_dtype(name: str, value: Any) -> DTypeLike:
     """A floating dtype that JAX has."""
     try:
         fits = value is not None and jnp.issubdtype(jnp.dtype(value), jnp.floating)
-    except TypeError:
+    except (TypeError, ValueError):
         fits = False
     if not fits:
         raise ValueError(f"`{name}` must be a floating dtype, got {describe(value)}.")
@@ -152,6 +165,30 @@ def as_array(name: str, value: Any) -> Array:
         return jnp.asarray(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"`{name}` must be an array, got {describe(value)}.") from None
+
+
+def as_arrays(name: str, tree: Any) -> Any:
+    """A pytree of arrays of JAX."""
+    _leaves(name, tree)
+    return jax.tree.map(partial(as_array, name), tree)
+
+
+def _leaves(name: str, tree: Any) -> list[Any]:
+    try:
+        return jax.tree.leaves(tree)
+    except (RecursionError, SystemError):  # the second is what JAX makes of the first
+        raise ValueError(f"`{name}` must be a pytree of arrays; it contains itself.") from None
+
+
+def array_leaves(name: str, tree: Any) -> list[Any]:
+    """The leaves of a pytree of arrays, or of what has the sizes and dtypes of arrays."""
+    leaves = _leaves(name, tree)
+    for leaf in leaves:
+        if not hasattr(leaf, "size") or not hasattr(leaf, "dtype"):
+            raise ValueError(f"`{name}` must hold arrays, got {describe(leaf)}.")
+    if not leaves:
+        raise ValueError(f"`{name}` holds no arrays, got {describe(tree)}.")
+    return leaves
 
 
 def as_floating(name: str, value: Any) -> Array:
@@ -188,8 +225,8 @@ def check_arrays(params: Any, kind: type, axes: Mapping[str, tuple[int | str, ..
         expected = (f"{name} [{', '.join(map(str, of))}]" for name, of in axes.items())
         got = (f"{name} {list(shape)}" for name, shape in shapes.items())
         raise ValueError(
-            f"`params` must have the shapes {', '.join(expected)}, got {', '.join(got)}. "
-            "Use `jax.vmap` for the stacked parameters of several models."
+            f"`params` must have the shapes {', '.join(expected)}, no size 0, got "
+            f"{', '.join(got)}. Use `jax.vmap` for the stacked parameters of several models."
         )
     if not all(jnp.issubdtype(array.dtype, jnp.floating) for array in arrays.values()):
         got = (f"{name} {array.dtype}" for name, array in arrays.items())
@@ -217,7 +254,9 @@ def describe(value: Any) -> str:
         return f"a {type(value).__name__} of {len(value)}"
     if isinstance(value, type) or callable(value):
         return getattr(value, "__name__", type(value).__name__)
-    if value is None or isinstance(value, str | bytes | bool | int | float | complex | np.generic):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, str | bytes | bool | int | float | complex):
         text = repr(value)
         return text if len(text) <= 60 else f"{text[:56]} ..."
     return f"a {type(value).__name__}"

@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grujax.checks import check_number
 from grujax.params import Initializer
 
 __all__ = ["chrono", "identity"]
@@ -52,6 +53,7 @@ def identity(gain: float | Array = 1.0) -> Initializer:
     Reference:
         Le et al. 2015, https://arxiv.org/abs/1504.00941
     """
+    check_number("gain", gain)
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         del key
@@ -94,9 +96,7 @@ def chrono(t_max: float | Array) -> Initializer:
     Reference:
         Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188
     """
-    # `not >=` also rejects NaN.
-    if not isinstance(t_max, jax.core.Tracer) and not t_max >= 2:
-        raise ValueError(f"`t_max` must be 2 or more steps, got {t_max}.")
+    check_number("t_max", t_max, "[2, inf)")
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         longest = jnp.asarray(t_max, dtype) - 1

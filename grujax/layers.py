@@ -12,9 +12,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
+from grujax.checks import check_bool, check_choice, check_key, check_rate, describe
 from grujax.implementations import Implementation
-from grujax.params import GRUParams
-from grujax.regularizers import check_rate
+from grujax.params import GRUParams, check_params
 from grujax.regularizers import dropout as drop
 from grujax.sequence import gru, make_valid_mask, prepare_args
 from grujax.time_checks import check_stop_gradient_every
@@ -81,6 +81,8 @@ def bidirectional_gru(
     """
     combine = _merge_function(merge)
     forward, backward = _pair("params", params)
+    check_params(forward)
+    check_params(backward)
     h0_forward, h0_backward = (None, None) if h0 is None else _pair("h0", h0)
     if merge in ("sum", "mean", "mul") and forward.hidden_size != backward.hidden_size:
         raise ValueError(
@@ -90,7 +92,7 @@ def bidirectional_gru(
 
     every = check_stop_gradient_every(stop_gradient_every)
     run_both = implementations.choose_for_both(implementation, every)
-    keys = (None, None) if key is None else jax.random.split(key)
+    keys = (None, None) if key is None else jax.random.split(check_key("key", key))
     prepare = partial(
         prepare_args,
         lengths=lengths,
@@ -163,6 +165,10 @@ def stacked_gru(
     """
     _check_stack(layers, h0, reset_state)
     check_rate("dropout", dropout)
+    residual = check_bool("residual", residual)
+    _merge_function(merge)
+    if key is not None:
+        check_key("key", key)
     shared: dict[str, Any] = {
         "lengths": lengths,
         "resets": resets,
@@ -207,10 +213,7 @@ def output_size(hidden_size: int, bidirectional: bool, merge: Merge) -> int:
 def _merge_function(merge: Merge) -> Callable[[Array, Array], Array]:
     if callable(merge):
         return merge
-    if merge not in _MERGE:
-        names = ", ".join(f'"{name}"' for name in _MERGE)
-        raise ValueError(f"`merge` must be a function or one of {names}, got {merge!r}.")
-    return _MERGE[merge]
+    return _MERGE[check_choice("merge", merge, tuple(_MERGE), other="a function")]
 
 
 def _add_residual(index: int, xs: Array, hs: Array) -> Array:
@@ -224,7 +227,7 @@ def _add_residual(index: int, xs: Array, hs: Array) -> Array:
 
 def _pair(name: str, value) -> tuple:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(f"`{name}` must be a pair (forward, backward), got {_describe(value)}.")
+        raise ValueError(f"`{name}` must be a pair (forward, backward), got {describe(value)}.")
     return tuple(value)
 
 
@@ -232,7 +235,7 @@ def _check_stack(layers: Sequence[Layer], h0: Any, reset_state: Any) -> None:
     if not isinstance(layers, (tuple, list)) or not layers:
         raise ValueError(
             f"`layers` must be a non-empty list of GRUParams or pairs of them, "
-            f"got {_describe(layers)}."
+            f"got {describe(layers)}."
         )
     for name, states in (("h0", h0), ("reset_state", reset_state)):
         if states is None:
@@ -240,7 +243,7 @@ def _check_stack(layers: Sequence[Layer], h0: Any, reset_state: Any) -> None:
         if not isinstance(states, (tuple, list)) or len(states) != len(layers):
             raise ValueError(
                 f"`{name}` must have the structure of the stack's h_last, a list of "
-                f"{len(layers)}, got {_describe(states)}."
+                f"{len(layers)}, got {describe(states)}."
             )
 
 
@@ -250,10 +253,3 @@ def _check_directions(reset_state: Any) -> None:
             "`reset_state` is for layers of one direction: a backward direction starts at each "
             "row's own last step, from `h0`."
         )
-
-
-def _describe(value) -> str:
-    if isinstance(value, (tuple, list)):
-        return f"a {type(value).__name__} of {len(value)}"
-    shape = getattr(value, "shape", None)
-    return type(value).__name__ if shape is None else f"an array of shape {list(shape)}"

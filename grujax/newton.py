@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax.checks import check_choice, check_integer
 from grujax.implementations import newton
 from grujax.implementations.types import RecurrenceArgs
 from grujax.implementations.vjp import flatten_batch, has_steps
@@ -105,10 +105,10 @@ def newton_report(
     )
     hidden_size, batch = args.h0.shape[-1], args.h0.shape[:-1]
     method_name = _check_method(method, hidden_size)
-    _check_max_iterations(max_iterations)
+    max_iterations = check_integer("max_iterations", max_iterations)
     if not has_steps(args.xs):
         return _report_without_steps(args)
-    result = newton.solve(flatten_batch(args), method_name, int(max_iterations))
+    result = newton.solve(flatten_batch(args), method_name, max_iterations)
     converged = result.converged()
     return NewtonReport(
         iterations=result.iterations,
@@ -137,11 +137,4 @@ def _report_without_steps(args: RecurrenceArgs) -> NewtonReport:
 def _check_method(method: Any, hidden_size: int) -> str:
     if method is None:
         return newton.choose_method(hidden_size)
-    if method not in ("dense", "diagonal"):
-        raise ValueError(f'`method` must be None, "dense" or "diagonal", got {method!r}.')
-    return method
-
-
-def _check_max_iterations(value: Any) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`max_iterations` must be a positive integer, got {value!r}.")
+    return check_choice("method", method, ("dense", "diagonal"), optional=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,13 @@ from jax.nn import initializers
 from jax.typing import DTypeLike
 
 from grujax.checks import (
+    array_leaves,
     check_arrays,
     check_bool,
+    check_callable,
     check_dtype,
     check_integer,
+    check_key,
 )
 
 Initializer = Callable[[Array, tuple[int, ...], Any], Array]
@@ -110,14 +113,23 @@ def init_gru(
         >>> params.w_h.shape
         (3, 16, 16)
     """
-    check_sizes(input_size, hidden_size, dtype)
+    if update_bias_init is None:
+        update_bias_init = bias_init
+    check_drawing(
+        key,
+        dtype,
+        {"input_size": input_size, "hidden_size": hidden_size},
+        kernel_init=kernel_init,
+        recurrent_kernel_init=recurrent_kernel_init,
+        bias_init=bias_init,
+        update_bias_init=update_bias_init,
+    )
+    reset_after = check_bool("reset_after", reset_after)
     key_x, key_h, key_b, key_bn = jax.random.split(key, 4)
     return GRUParams(
         w_x=draw_gates([kernel_init] * 3, key_x, (input_size, hidden_size), dtype),
         w_h=draw_gates([recurrent_kernel_init] * 3, key_h, (hidden_size, hidden_size), dtype),
-        b_x=draw_gates(
-            [bias_init, update_bias_init or bias_init, bias_init], key_b, (hidden_size,), dtype
-        ),
+        b_x=draw_gates([bias_init, update_bias_init, bias_init], key_b, (hidden_size,), dtype),
         b_hn=draw(bias_init, key_bn, (hidden_size,), dtype),
         reset_after=reset_after,
     )
@@ -136,7 +148,7 @@ def count_parameters(params: Any) -> int:
         >>> count_parameters(init_gru(jax.random.key(0), input_size=8, hidden_size=16))
         1216
     """
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+    return sum(leaf.size for leaf in array_leaves("params", params))
 
 
 def draw(initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -157,11 +169,16 @@ def draw_gates(
     )
 
 
-def check_sizes(input_size: int, hidden_size: int, dtype: DTypeLike) -> None:
+def check_drawing(
+    key: Array, dtype: DTypeLike, sizes: Mapping[str, int], **initializers: Initializer
+) -> None:
     """Raises ValueError unless parameters of these sizes and this dtype can be drawn."""
-    check_integer("input_size", input_size)
-    check_integer("hidden_size", hidden_size)
+    check_key("key", key)
+    for name, size in sizes.items():
+        check_integer(name, size)
     check_dtype("dtype", dtype)
+    for name, initializer in initializers.items():
+        check_callable(name, initializer, "(key, shape, dtype) -> array")
 
 
 def check_params(params: GRUParams) -> None:

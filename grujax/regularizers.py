@@ -5,13 +5,12 @@ All three draw with a key; without one they are in evaluation mode. No gradient 
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax.checks import check_rate, is_traced
 from grujax.implementations.types import StepMasks
 
 
@@ -68,18 +67,6 @@ def draw_masks(
     return masks
 
 
-def check_rate(name: str, rate: ArrayLike) -> None:
-    """Raises ValueError unless `rate` is a number in [0, 1), or traced."""
-    if jnp.ndim(rate) != 0:
-        raise ValueError(f"`{name}` must be one number, got shape {list(jnp.shape(rate))}.")
-    if not _is_traced(rate) and not 0 <= float(rate) < 1:  # type: ignore[arg-type]
-        raise ValueError(f"`{name}` must lie in [0, 1), got {rate}.")
-
-
 def is_off(rate: ArrayLike) -> bool:
     """Whether a rate is known to be zero, so that its regularizer costs nothing."""
-    return not _is_traced(rate) and float(rate) == 0  # type: ignore[arg-type]
-
-
-def _is_traced(rate: Any) -> bool:
-    return isinstance(rate, jax.core.Tracer)
+    return not is_traced(rate) and float(rate) == 0  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
-from grujax.checks import as_features
+from grujax.checks import as_arrays, as_features, check_bool, check_callable, check_key
 from grujax.implementations import Implementation
 from grujax.implementations.plain import scan_masked, select
 from grujax.implementations.types import RecurrenceArgs, StepMasks, zero_invalid
@@ -161,6 +161,9 @@ def prepare_args(
 ) -> RecurrenceArgs:
     """Checks the arguments of `gru` and converts them to those of an implementation."""
     check_params(params)
+    reverse = check_bool("reverse", reverse)
+    if key is not None:
+        check_key("key", key)
     inputs = as_features("xs", xs, params.input_size, "input size")
     if inputs.ndim < 2:
         raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")
@@ -216,7 +219,9 @@ def scan_cell(
         >>> states[:, 0].tolist()
         [1.0, 1.5, 1.75]
     """
-    xs, state0 = jax.tree.map(jnp.asarray, (xs, state0))
+    check_callable("cell", cell, "(params, state, x) -> state")
+    reverse = check_bool("reverse", reverse)
+    xs, state0 = as_arrays("xs", xs), as_arrays("state0", state0)
     steps, batch = leading_axes(xs, state0, lengths, resets)
     masks = make_step_masks(steps, batch, lengths, resets, reverse)
     after_reset = state0
@@ -231,6 +236,9 @@ def scan_cell(
 def make_valid_mask(steps: int, lengths: ArrayLike) -> Array:
     """`[T, B]` bool, time-major: whether step t of row b is valid, `t < lengths[b]`."""
     lengths = jnp.asarray(lengths)
+    if jnp.issubdtype(lengths.dtype, jnp.unsignedinteger):  # would wrap around beside signed steps
+        largest = min(jnp.iinfo(lengths.dtype).max, jnp.iinfo(jnp.int32).max)
+        lengths = jnp.minimum(lengths, largest).astype(jnp.int32)
     return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths
 
 

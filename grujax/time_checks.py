@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.checks import as_array, as_features, check_integer
+from grujax.checks import as_array, as_arrays, as_features, check_integer
 
 
 def as_states(
@@ -87,9 +87,9 @@ def leading_axes(
     steps = leaves[0].shape[0]
     batch: tuple[int, ...] = ()  # without lengths and resets, batch axes need not be known
     if lengths is not None:
-        batch = jnp.shape(lengths)
+        batch = as_array("lengths", lengths).shape
     elif resets is not None:
-        batch = jnp.shape(resets)[1:]
+        batch = as_array("resets", resets).shape[1:]
     for leaf in leaves:
         if leaf.shape[: 1 + len(batch)] != (steps, *batch):
             raise ValueError(
@@ -107,7 +107,7 @@ def leading_axes(
 
 def like_state(value: Any, state0: Any) -> Any:
     """`value` broadcast to the shapes and dtypes of `state0`; raises ValueError if it cannot be."""
-    value = jax.tree.map(jnp.asarray, value)
+    value = as_arrays("reset_state", value)
     structure: Any = jax.tree.structure(state0)
     if jax.tree.structure(value) != structure:
         raise ValueError(

@@ -23,7 +23,7 @@ from jax.typing import DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands, update_state
 from grujax.checks import check_arrays
-from grujax.params import Initializer, check_sizes, draw_gates
+from grujax.params import Initializer, check_drawing, draw_gates
 
 _AXES = {"w_x": (3, "I", "H"), "w_h": (3, "H", "H"), "scale": (3, "H"), "offset": (3, "H")}
 _EPSILON = 1e-3  # as in Dreamer
@@ -94,7 +94,14 @@ def init_layer_norm_gru(
         Ba et al. 2016, https://arxiv.org/abs/1607.06450;
         Hafner et al. 2021 (this variant), https://arxiv.org/abs/2010.02193
     """
-    check_sizes(input_size, hidden_size, dtype)
+    check_drawing(
+        key,
+        dtype,
+        {"input_size": input_size, "hidden_size": hidden_size},
+        kernel_init=kernel_init,
+        recurrent_kernel_init=recurrent_kernel_init,
+        update_bias_init=update_bias_init,
+    )
     key_x, key_h, key_b = jax.random.split(key, 3)
     biases = [initializers.zeros, update_bias_init, initializers.zeros]
     return LayerNormGRUParams(

@@ -21,8 +21,8 @@ from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
-from grujax.checks import check_arrays
-from grujax.params import Initializer, check_sizes, draw_gates
+from grujax.checks import check_arrays, check_instance
+from grujax.params import Initializer, check_drawing, draw_gates
 
 _AXES = {"w_x": (4, "I", "H"), "w_h": (4, "H", "H"), "b": (4, "H")}
 
@@ -106,7 +106,15 @@ def init_lstm(
         Jozefowicz et al. 2015 (the forget gate's bias),
         https://proceedings.mlr.press/v37/jozefowicz15.html
     """
-    check_sizes(input_size, hidden_size, dtype)
+    check_drawing(
+        key,
+        dtype,
+        {"input_size": input_size, "hidden_size": hidden_size},
+        kernel_init=kernel_init,
+        recurrent_kernel_init=recurrent_kernel_init,
+        bias_init=bias_init,
+        forget_bias_init=forget_bias_init,
+    )
     key_x, key_h, key_b = jax.random.split(key, 3)
     biases = [bias_init, forget_bias_init, bias_init, bias_init]
     return LSTMParams(
@@ -143,8 +151,7 @@ def lstm_cell(params: LSTMParams, state: LSTMState, x: Array) -> LSTMState:
         Gers et al. 2000 (the forget gate), https://doi.org/10.1162/089976600300015015
     """
     check_arrays(params, LSTMParams, _AXES)
-    if not isinstance(state, LSTMState):
-        raise ValueError(f"`state` must be an LSTMState(h, c), got {type(state).__name__}.")
+    check_instance("state", state, LSTMState)
     params, (h, c), x = promote_operands(params, state._asdict(), x)
     gates = zip(params.w_x, params.w_h, params.b, strict=True)
     i, f, g, o = (matmul(x, w_x) + matmul(h, w_h) + b for w_x, w_h, b in gates)

@@ -29,9 +29,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
-from grujax.checks import as_features, check_arrays
+from grujax.checks import as_features, check_arrays, check_bool
 from grujax.implementations.types import zero_invalid
-from grujax.params import Initializer, check_sizes, draw_gates
+from grujax.params import Initializer, check_drawing, draw_gates
 from grujax.sequence import make_step_masks
 from grujax.time_checks import as_states
 
@@ -92,9 +92,18 @@ def init_min_gru(
     Reference:
         Feng et al. 2024, https://arxiv.org/abs/2410.01201
     """
-    check_sizes(input_size, hidden_size, dtype)
+    if update_bias_init is None:
+        update_bias_init = bias_init
+    check_drawing(
+        key,
+        dtype,
+        {"input_size": input_size, "hidden_size": hidden_size},
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        update_bias_init=update_bias_init,
+    )
     key_x, key_b = jax.random.split(key)
-    biases = [update_bias_init or bias_init, bias_init]
+    biases = [update_bias_init, bias_init]
     return MinGRUParams(
         w_x=draw_gates([kernel_init] * 2, key_x, (input_size, hidden_size), dtype),
         b=draw_gates(biases, key_b, (hidden_size,), dtype),
@@ -174,6 +183,7 @@ def min_gru(
         Feng et al. 2024, https://arxiv.org/abs/2410.01201; Blelloch 1990 (the parallel scan)
     """
     check_arrays(params, MinGRUParams, _AXES)
+    reverse = check_bool("reverse", reverse)
     inputs = as_features("xs", xs, params.input_size, "input size")
     if inputs.ndim < 2:
         raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")

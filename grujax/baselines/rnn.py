@@ -16,7 +16,7 @@ from jax.typing import DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
 from grujax.checks import check_arrays
-from grujax.params import Initializer, check_sizes, draw
+from grujax.params import Initializer, check_drawing, draw
 
 _AXES = {"w_x": ("I", "H"), "w_h": ("H", "H"), "b": ("H",)}
 
@@ -77,7 +77,14 @@ def init_rnn(
     Reference:
         Elman 1990, https://doi.org/10.1207/s15516709cog1402_1
     """
-    check_sizes(input_size, hidden_size, dtype)
+    check_drawing(
+        key,
+        dtype,
+        {"input_size": input_size, "hidden_size": hidden_size},
+        kernel_init=kernel_init,
+        recurrent_kernel_init=recurrent_kernel_init,
+        bias_init=bias_init,
+    )
     key_x, key_h, key_b = jax.random.split(key, 3)
     return RNNParams(
         w_x=draw(kernel_init, key_x, (input_size, hidden_size), dtype),

@@ -28,6 +28,7 @@ from typing import Any, get_args
 
 from jax import Array
 
+from grujax.checks import check_choice
 from grujax.implementations import cuda, native, newton, plain, scan, tpu, vjp
 from grujax.implementations.layout import is_batch_major
 from grujax.implementations.primitive import KernelOptions, make_rules
@@ -81,13 +82,9 @@ def choose_for_both(implementation: str | None, stop_gradient_every: int | None 
 def _choose(implementation: str | None) -> Run:
     if implementation is None:
         return _run_best
+    check_choice("implementation", implementation, get_args(Implementation), optional=True)
     if implementation in _RUN:
         return _RUN[implementation]
-    if implementation not in _KERNELS:
-        names = ", ".join(f'"{name}"' for name in get_args(Implementation))
-        raise ValueError(
-            f"`implementation` must be None or one of {names}, got {implementation!r}."
-        )
     _KERNELS[implementation].require()
     return partial(_run_kernel, implementation)
 

@@ -41,7 +41,7 @@ def truncate(run: Run, every: int) -> Run:
 
         def run_full(h: Array) -> tuple[Array, Array]:
             h, hs = jax.lax.scan(run_segment, h, (full, cuts[:number]), reverse=args.reverse)
-            return h, hs.reshape(-1, *hs.shape[2:])
+            return h, hs.reshape(number * every, *hs.shape[2:])
 
         if rest == 0:
             return run_full(args.h0)

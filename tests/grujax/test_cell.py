@@ -133,7 +133,7 @@ BAD_STEPS = {
     ),
     "params of another kind": (
         {"params": {"w_x": PARAMS.w_x}},
-        r"`params` must be a GRUParams, got a dict",
+        r"`params` must be an instance of GRUParams, got a dict",
     ),
     "params of several models": (
         {"params": jax.tree.map(lambda leaf: np.stack([leaf, leaf]), PARAMS)},

@@ -87,10 +87,10 @@ def test_the_padding_changes_no_gradient_of_a_bidirectional_gru():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"merge": "add"}, r'`merge` must be a function or one of "concat".*got \'add\''),
-        ({"params": PAIR[0]}, r"`params` must be a pair \(forward, backward\), got GRUParams"),
+        ({"merge": "add"}, r'`merge` must be a function, "concat".*got \'add\''),
+        ({"params": PAIR[0]}, r"`params` must be a pair \(forward, backward\), got a GRUParams"),
         ({"params": (*PAIR, PAIR[0])}, r"`params` must be a pair .*, got a tuple of 3"),
-        ({"params": (PAIR[0], None)}, r"`params` must be a GRUParams, got None"),
+        ({"params": (PAIR[0], None)}, r"`params` must be an instance of GRUParams, got None"),
         (
             {"h0": H0_PAIR[0]},
             rf"`h0` must be a pair \(forward, backward\), got an array of shape \[{B}, {H}\]",
@@ -282,16 +282,16 @@ def test_a_stack_trains_under_jit_and_vmap_over_models():
     ("wrong", "message"),
     [
         ({"layers": []}, r"`layers` must be a non-empty list.*got a list of 0"),
-        ({"layers": SQUARE[0]}, r"`layers` must be a non-empty list.*got GRUParams"),
-        ({"layers": [{"w": 1}]}, r"`params` must be a pair.*got dict"),
+        ({"layers": SQUARE[0]}, r"`layers` must be a non-empty list.*got a GRUParams"),
+        ({"layers": [{"w": 1}]}, r"`params` must be a pair.*got a dict"),
         ({"h0": [None]}, r"`h0` must have the structure.*a list of 3, got a list of 1"),
         (
             {"h0": np.zeros((3, B, H), "float32")},
             rf"`h0` must have the structure.*a list of 3, got an array of shape \[3, {B}, {H}\]",
         ),
-        ({"dropout": 1.0}, r"`dropout` must lie in \[0, 1\), got 1.0"),
-        ({"dropout": np.float32(1.5)}, r"`dropout` must lie in \[0, 1\), got 1.5"),
-        ({"dropout": -0.1}, r"`dropout` must lie in \[0, 1\), got -0.1"),
+        ({"dropout": 1.0}, r"`dropout` must be a number in \[0, 1\), got 1.0"),
+        ({"dropout": np.float32(1.5)}, r"`dropout` must be a number in \[0, 1\), got 1.5"),
+        ({"dropout": -0.1}, r"`dropout` must be a number in \[0, 1\), got -0.1"),
         (
             {"layers": [SQUARE[0], DRAW.params(H, 2)], "residual": True},
             rf"`residual` needs equal widths, but layer 1 maps {H} to 2",

@@ -145,7 +145,7 @@ BAD_CALLS = {
     ),
     "params of another kind": (
         {"params": (INPUTS.params, INPUTS.params)},
-        r"`params` must be a GRUParams, got a tuple",
+        r"`params` must be an instance of GRUParams, got a tuple",
     ),
     "params whose hidden sizes differ": (
         {"params": grujax.GRUParams(*jax.tree.leaves(INPUTS.params)[:3], np.ones(H + 1))},
@@ -161,7 +161,7 @@ BAD_CALLS = {
     ),
     "an unknown implementation": (
         {"implementation": "fastest"},
-        r"`implementation` must be None or one of .*\"plain\".*\"scan\".*got 'fastest'",
+        r"`implementation` must be None, .*\"plain\".*\"scan\".*got 'fastest'",
     ),
 }
 

@@ -37,6 +37,7 @@ def _batch(primitive: Primitive, leaves: Any, axes: Any, **static: Any) -> Any:
 def _batch_rows(size: int, leaves: Any, axes: Any, rows: Any, **static: Any) -> Any:
     """For parameters without the mapped axis: the same models, with more rows."""
     batch = static["batch"]
+    number = _number_of_rows(leaves, axes, rows, static["is_batched"])
 
     def merge(leaf: Array, axis: int | None, row_axis: int | None, has_models: bool) -> Array:
         if row_axis is None:
@@ -46,16 +47,25 @@ def _batch_rows(size: int, leaves: Any, axes: Any, rows: Any, **static: Any) -> 
         row_axis += has_models
         leaf = jnp.moveaxis(leaf, axis or 0, row_axis)
         shape = leaf.shape
-        return leaf.reshape(*shape[:row_axis], -1, *shape[row_axis + 2 :])
+        return leaf.reshape(*shape[:row_axis], size * number, *shape[row_axis + 2 :])
 
     def split(result: Array, axis: int) -> Array:
-        return result.reshape(*result.shape[:axis], size, -1, result.shape[-1])
+        return result.reshape(*result.shape[:axis], size, number, result.shape[-1])
 
     merged = [merge(*leaf) for leaf in zip(leaves, axes, rows, static["is_batched"], strict=True)]
     row_axis = int(batch.has_axis)
     h_last, *in_time = forward_p.bind(*merged, **static)
     results = [split(h_last, row_axis), *(split(array, row_axis + 1) for array in in_time)]
     return results, [row_axis, *[row_axis + 1] * len(in_time)]
+
+
+def _number_of_rows(leaves: Any, axes: Any, rows: Any, is_batched: Any) -> int:
+    """The rows of the batch, without the mapped axis."""
+    for leaf, axis, row_axis, has_models in zip(leaves, axes, rows, is_batched, strict=True):
+        if row_axis is not None:
+            position = row_axis + has_models
+            return leaf.shape[position + (axis is not None and axis <= position)]
+    raise AssertionError("some leaf, such as the inputs, has an axis of rows")
 
 
 def _batch_models(primitive: Primitive, size: int, leaves: Any, axes: Any, **static: Any) -> Any:

@@ -304,7 +304,7 @@ def wrong_steps(params, state, x):
         "batches that do not fit": ((params, rows, x), r"`h` has shape \[2, 5\].*\[4, 3\]"),
         "params of another kind": (
             ({}, state, x),
-            rf"must be a {type(params).__name__}, got a dict",
+            rf"must be an instance of {type(params).__name__}, got a dict",
         ),
         "params of several models": ((stacked, state, x), r"must have the shapes w_x \[.*vmap"),
         "params of integers": ((integers, state, x), "`params` must have a floating dtype"),
@@ -324,8 +324,10 @@ def test_bad_steps(name):
 def test_an_lstm_requires_an_lstm_state():
     draw = Draw("state", "float32")
     params, h, x = draw_lstm(draw, I, H), draw.normal(B, H), draw.normal(B, I)
-    for state, got in ((h, "ndarray"), ((h, h), "tuple")):
-        with pytest.raises(ValueError, match=rf"`state` must be an LSTMState\(h, c\), got {got}"):
+    for state, got in ((h, "an array"), ((h, h), "a tuple of 2")):
+        with pytest.raises(
+            ValueError, match=rf"`state` must be an instance of LSTMState, got {got}"
+        ):
             baselines.lstm_cell(params, state, x)
     with pytest.raises(ValueError, match=r"`c` has shape \[4, 4\].*hidden size 5"):
         baselines.lstm_cell(params, baselines.LSTMState(h=h, c=h[:, :4]), x)
@@ -334,7 +336,7 @@ def test_an_lstm_requires_an_lstm_state():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"params": {}}, "`params` must be a MinGRUParams, got a dict"),
+        ({"params": {}}, "`params` must be an instance of MinGRUParams, got a dict"),
         ({"xs": np.ones((T, B, 2), "float32")}, r"`xs` has shape \[9, 4, 2\].*input size 3"),
         ({"xs": np.ones(I, "float32")}, r"`xs` must have shape \[T, B, I\] or \[T, I\]"),
         ({"h0": np.ones((3, H), "float32")}, r"`h0` has shape \[3, 5\] and does not broadcast"),
