@@ -89,8 +89,8 @@ def stop_after(monkeypatch):
     save = Checkpoints.save
 
     def stop(epochs: int, run: Callable[[], object]) -> None:
-        def save_and_stop(self, epoch, state):
-            save(self, epoch, state)
+        def save_and_stop(self, epoch, *content):
+            save(self, epoch, *content)
             if epoch == epochs:
                 raise KeyboardInterrupt
 

@@ -13,6 +13,9 @@ import jax
 import tyro
 
 from experiments.common.data import DataError
+from experiments.common.durable import DamagedFileError, DirectoryInUseError, describe
+from experiments.common.outputs import raise_late
+from experiments.common.training.checkpoints import CheckpointError
 from experiments.common.training.loop import SettingsMismatchError
 from experiments.common.training.processes import (
     LostProcessError,
@@ -33,10 +36,13 @@ class InputError(ValueError):
 
 # Errors that the user can fix: printed without a traceback.
 USER_ERRORS = (
+    CheckpointError,
+    DamagedFileError,
     DataError,
-    FileNotFoundError,
+    DirectoryInUseError,
     InputError,
     LostProcessError,
+    OSError,
     ScaleError,
     SettingsMismatchError,
 )
@@ -65,12 +71,13 @@ def run_command(
     scale = Scale if trains else Processes if sweeps else None
     options = {"prog": program_name(main), "description": description}
     try:
-        if scale is None:
-            main(tyro.cli(command, **options))
-        else:
-            _run_scaled(main, *_parse_both(command, scale, options))
+        with raise_late():
+            if scale is None:
+                main(tyro.cli(command, **options))
+            else:
+                _run_scaled(main, *_parse_both(command, scale, options))
     except USER_ERRORS as error:
-        _exit(f"error: {error}")
+        _exit(f"error: {describe(error)}")
     except KeyboardInterrupt:
         _exit(130)
     except Exception:

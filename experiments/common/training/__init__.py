@@ -2,7 +2,7 @@
 
 The files, in the order in which they build on each other: `devices`, `processes`, `scale` (where a
 training runs), `gradients`, `functional`, `standard`, `batches` (pure functions), `metrics`,
-`checkpoints`, `loop`, `models` (what it writes).
+`orbax_checkpoints`, `checkpoints`, `run_directory`, `loop`, `models` (what it writes).
 """
 
 from experiments.common.training.batches import map_batches

@@ -8,6 +8,7 @@ With several processes all of them train, and only the writer has the directory,
 """
 
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
+from experiments.common.outputs import reporting
 from experiments.common.training.checkpoints import with_typed_keys, without_typed_keys
 from experiments.common.training.functional import Training, TrainState
 from experiments.common.training.processes import (
@@ -61,6 +63,10 @@ def run(
 
     Raises:
       SettingsMismatchError: `directory` belongs to a training with other settings.
+      DirectoryInUseError: another process trains in `directory`.
+      DamagedFileError: settings.json has a wrong checksum.
+      CheckpointError: the newest checkpoint cannot be restored, see `Checkpoints.restore_newest`.
+      OSError: `directory` cannot be read or written.
       ScaleError: batches do not divide over the devices, or processes differ.
       LostProcessError: another process has ended.
       KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
@@ -104,7 +110,9 @@ def _train(
                 values = {name: float(x) for name, x in metrics.items()}
             local = local_copy(state, mesh)
             if files is not None:
-                files.record(local, values, start)
+                # The result of the last epoch is reported even if the disk is full.
+                with reporting(files.path) if training.finished(local) else nullcontext():
+                    files.record(local, values, start)
             bar.set_postfix({name: f"{x:.3f}" for name, x in values.items()})
             bar.update()
     return local

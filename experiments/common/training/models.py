@@ -8,11 +8,14 @@ import jax
 import numpy as np
 from flax.serialization import msgpack_restore, msgpack_serialize
 
-from experiments.common.files import write_atomically
+from experiments.common.durable import DamagedFileError, naming, seal, unseal, write_durably
+from experiments.common.outputs import reporting
 
 
 def save_model(path: Path, params: Any, settings: dict[str, Any], words: list[str]) -> None:
-    """Writes the file atomically: an existing one is replaced at the end.
+    """Writes the file with a checksum and atomically: an existing one is replaced at the end.
+
+    If it cannot be written, the command reports first, see `experiments.common.outputs`.
 
     Args:
       path: the file.
@@ -22,7 +25,8 @@ def save_model(path: Path, params: Any, settings: dict[str, Any], words: list[st
     """
     about = json.dumps({"settings": settings, "words": words})
     content = {"params": jax.tree.map(np.asarray, params), "about": about}
-    write_atomically(path, msgpack_serialize(content))
+    with reporting(path):
+        write_durably(path, seal(msgpack_serialize(content)))
 
 
 def load_model(path: Path, command: str) -> tuple[Any, dict[str, Any], list[str]]:
@@ -34,9 +38,22 @@ def load_model(path: Path, command: str) -> tuple[Any, dict[str, Any], list[str]
 
     Raises:
       FileNotFoundError: the file does not exist.
+      DamagedFileError: it has a wrong checksum, or is no model. A file of version 0.1 has none.
+      OSError: it cannot be read.
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no trained model {path}. Train it first: {command}")
-    content = msgpack_restore(path.read_bytes())
-    about = json.loads(str(content["about"]))
-    return content["params"], about["settings"], about["words"]
+    with naming(path):
+        content = path.read_bytes()
+    content = unseal(content, path)
+    try:
+        model = msgpack_restore(content)
+        about = json.loads(str(model["about"]))
+        return model["params"], about["settings"], about["words"]
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # msgpack and Flax raise many kinds
+        raise DamagedFileError(
+            f"{path} is damaged, or no trained model ({type(error).__name__}). Train it again: "
+            f"{command}"
+        ) from error

@@ -1,0 +1,53 @@
+"""Files of a report. One that cannot be written does not keep the results from being printed."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from experiments.common.durable import describe, naming, write_durably
+
+_noted: list[list[OSError]] = []  # per `raise_late`, the innermost one last
+
+
+@contextmanager
+def raise_late() -> Iterator[None]:
+    """Inside, `reporting` prints and notes errors; the first of them is raised at the end."""
+    errors: list[OSError] = []
+    _noted.append(errors)
+    try:
+        yield
+    finally:
+        _noted.pop()
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def reporting(path: Path) -> Iterator[None]:
+    """Inside, `path` is written. If it cannot be, the command goes on, and fails when it ends.
+
+    Raises:
+      OSError: it cannot be written, and no `raise_late` is around.
+    """
+    try:
+        with naming(path):
+            yield
+    except OSError as error:
+        if not _noted:
+            raise
+        print(f"warning: {describe(error)}", file=sys.stderr)
+        _noted[-1].append(error)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text of a report, see `reporting`; its folder is created if it does not exist."""
+    with reporting(path):
+        write_durably(path, text.encode())
+
+
+def write_results(path: Path, results: Any) -> None:
+    """Writes the results of a report as JSON, see `write_text`."""
+    write_text(path, json.dumps(results, indent=2) + "\n")
