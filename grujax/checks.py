@@ -132,7 +132,7 @@ def check_key(name: str, value: Any) -> Array:
     """One random key of JAX: from `jax.random.key`, or the older `jax.random.PRNGKey`."""
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
     typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
-    raw = dtype == np.uint32 and shape is not None and len(shape) == 1
+    raw = dtype == np.uint32 and shape == jax.eval_shape(lambda: jax.random.PRNGKey(0)).shape
     if not typed and not raw:
         raise ValueError(
             f"`{name}` must be one JAX random key, such as `jax.random.key(0)`, got "
