@@ -7,8 +7,10 @@ raises a ValueError that names the argument, says what it must be, and what it i
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -88,6 +90,14 @@ def check_string(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"`{name}` must be a string, got {describe(value)}.")
     return value
+
+
+def check_path(name: str, value: Any) -> Path:
+    """The path of a file or folder: a string that is not empty, or a path of `pathlib`."""
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\0" in text:
+        raise ValueError(f"`{name}` must be a path, got {describe(value)}.")
+    return Path(text)
 
 
 def check_callable(name: str, value: Any, signature: str = "") -> Any:
