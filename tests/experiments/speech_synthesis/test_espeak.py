@@ -58,13 +58,28 @@ def test_a_process_turns_texts_into_audio(small, capfd):
     assert capfd.readouterr().out == ""
 
 
-def test_only_the_needed_files_are_unpacked_once(small, monkeypatch):
+def test_only_the_needed_files_are_unpacked_and_nothing_stays(small):
+    small(
+        "import pathlib, sys\n"
+        "names = sorted(path.name for path in pathlib.Path(sys.argv[2]).rglob('*'))\n"
+        "sys.exit(' '.join(names))"
+    )
+    with pytest.raises(DataError, match=r"\(espeak-ng-data lib.so phontab\)"):
+        espeak.speak([("one", Voice())])
+    assert list(cache_directory().iterdir()) == []
+
+
+def test_what_runs_is_what_was_verified(small):
     espeak.speak([("one", Voice())])
-    [folder] = (cache_directory()).glob("espeak-*")
-    assert not (folder / "espeak-ng-data" / "xx_dict").exists()
-    assert [path.name for path in cache_directory().iterdir()] == [folder.name]
-    monkeypatch.setattr(zipfile.ZipFile, "extractall", None)
-    espeak.speak([("one", Voice())])
+    for path in cache_directory().rglob("*"):  # a library left here would run unverified
+        path.write_text("another library")
+    assert len(espeak.speak([("one", Voice(speed=7))])[0]) == 21
+
+
+def test_a_folder_that_cannot_be_written_is_named(small, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=rf"cannot be kept in {tmp_path}/cache/grujax \(Not a dir"):
+        espeak.speak([("one", Voice())])
 
 
 @pytest.mark.parametrize(
