@@ -14,6 +14,7 @@ from jax import Array
 import grujax
 from experiments.benchmark.peers import MODES, Setting
 from experiments.common.cells import CELLS, Run, hidden_size_for
+from experiments.common.outputs import write_text
 from experiments.common.report.timing import time_interleaved
 from grujax import baselines
 from grujax.baselines import count_parameters
@@ -104,7 +105,7 @@ def report_cells(setting: Setting, seconds: float, path: Path) -> None:
         return Cost(at.hidden_size, count_parameters(init_params(row.cell, at)), *micros)
 
     table = format_markdown([[cost(row, at) for at in settings[row.cell]] for row in ROWS])
-    path.write_text(table + "\n", encoding="utf-8")
+    write_text(path, table + "\n")
     shape = f"T = {setting.steps}, B = {setting.batch}, I = {setting.input_size}"
     print(f"Microseconds per time step, {shape}\n\n{table}\n\nWritten: {path}")
 

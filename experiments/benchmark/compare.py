@@ -63,6 +63,7 @@ from experiments.benchmark.peers import (
 from experiments.benchmark.plots import plot_ratios, plot_times
 from experiments.benchmark.report import collect_points, format_report
 from experiments.common.command import run_command
+from experiments.common.outputs import write_text
 from experiments.common.report.timing import busy_processes
 from experiments.common.training.devices import available_cores
 
@@ -154,7 +155,7 @@ def compare_libraries(settings: Settings) -> None:
     grid = quick_grid() if settings.quick else full_grid()
     points = collect_points(measure_grid(grid, columns, settings, table), columns[0])
     report = f"{describe_machine(peers)}\n\n{format_report(points, columns)}\n"
-    stem.with_suffix(".txt").write_text(report, encoding="utf-8")
+    write_text(stem.with_suffix(".txt"), report)
     plot_times(Path(f"{stem}_times.png"), points, BASE)
     plot_ratios(Path(f"{stem}_ratios.png"), points)
     print(f"{report}\nWritten: {table}, {stem}.txt, {stem}_times.png, {stem}_ratios.png")
@@ -168,7 +169,6 @@ def main(settings: Settings) -> None:
     jax.config.update("jax_enable_compilation_cache", False)  # to measure compile times
     if settings.cells:
         print(describe_machine([]))
-        settings.out.mkdir(parents=True, exist_ok=True)
         return report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
     if settings.sweep:
         first = 0 if can_run_here("native") else 1

@@ -15,6 +15,7 @@ from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
 from experiments.benchmark.peers import MODES, Setting
 from experiments.benchmark.report import Point
+from experiments.common.outputs import write_figure
 
 AXES = {"steps": "T", "batch": "B", "hidden_size": "H"}
 
@@ -109,5 +110,5 @@ def _heat_map(axis, points: Sequence[Point], rows: Sequence[tuple[int, int]]) ->
 
 
 def _save(figure, path: Path) -> None:
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, dpi=120)
     plt.close(figure)

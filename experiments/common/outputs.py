@@ -1,5 +1,6 @@
 """Files of a report. One that cannot be written does not keep the results from being printed."""
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -42,12 +43,24 @@ def reporting(path: Path) -> Iterator[None]:
         _noted[-1].append(error)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text of a report, see `reporting`; its folder is created if it does not exist."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file of a report, see `reporting`; its folder is created if it does not exist."""
     with reporting(path):
-        write_durably(path, text.encode())
+        write_durably(path, content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text of a report as UTF-8, see `write_bytes`."""
+    write_bytes(path, text.encode())
 
 
 def write_results(path: Path, results: Any) -> None:
-    """Writes the results of a report as JSON, see `write_text`."""
+    """Writes the results of a report as JSON, see `write_bytes`."""
     write_text(path, json.dumps(results, indent=2) + "\n")
+
+
+def write_figure(path: Path, figure: Any, **options: Any) -> None:
+    """Writes a Matplotlib figure as PNG, see `write_bytes`; `options` are those of `savefig`."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", **options)
+    write_bytes(path, content.getvalue())

@@ -1,11 +1,11 @@
 """The report of `experiments.exercises`: windows and whole recordings of unseen subjects."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
 from experiments.common.report.bootstrap import ratio_interval
 from experiments.common.training import loop
@@ -141,7 +141,7 @@ def write_report(
     }
     differences = compare(answers[averaged][0], rivals[FOREST], recordings, windows)
     results["difference to the forest, 95% interval"] = differences
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(out / "results.json", results)
     draw_plots({FOREST: rivals[FOREST], averaged: answers[averaged][0]}, recordings, windows, out)
 
 

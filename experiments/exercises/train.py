@@ -33,6 +33,7 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import run_command
+from experiments.common.outputs import reporting
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.exercises.augmentation import Augmentation, draw_windows
@@ -224,9 +225,9 @@ def experiment(settings: Settings, out: Path) -> None:
     unseen = log_probs[folds[windows.recordings], :, np.arange(len(signals))]  # [M, seeds, 7]
     write_report(unseen.swapaxes(0, 1), recordings, folds, windows, out)
     example = recordings.signals[0, : recordings.lengths[0]]
-    np.savetxt(
-        out / EXAMPLE, example, fmt="%.5f", delimiter=",", header=",".join(CHANNELS), comments=""
-    )
+    form = {"fmt": "%.5f", "delimiter": ",", "header": ",".join(CHANNELS), "comments": ""}
+    with reporting(out / EXAMPLE):
+        np.savetxt(out / EXAMPLE, example, **form)
     print(f"\nPlots and models are in {out}. Try: {COMMAND} --predict {out / EXAMPLE}")
 
 

@@ -30,6 +30,7 @@ from flax import linen as nn
 from experiments import sentiment
 from experiments.common.command import run_command
 from experiments.common.data import text
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table, timing
 from experiments.common.training.models import load_model
 from experiments.export.onnx_classifier import build_classifier
@@ -176,7 +177,7 @@ def main(command: Command) -> None:
     onnx.save(build_classifier(trained.params, metadata), path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB. Comparing it with JAX ...")
     results = compare(trained, start_session(path), command.seconds)
-    (command.out / "results.json").write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    write_results(command.out / "results.json", results)
     print(f"\n{describe(results)}")
     print(f'Try: {COMMAND} --predict "{sentiment.EXAMPLES[0]}"')
 

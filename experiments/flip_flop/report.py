@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.common.outputs import write_figure
 from experiments.flip_flop.data import BITS, Sequences
 from experiments.flip_flop.model import FlipFlop
 from grujax import analysis
@@ -59,7 +60,9 @@ def describe(name: str, result: Result) -> list[str]:
 def draw(directory: Path, result: Result) -> None:
     """Draws the fixed points among trajectories, and the eigenvalues at the stable ones."""
     found = result.found
-    analysis.plot_state_space(result.hs, found).savefig(directory / "fixed_points.png")
+    states = analysis.plot_state_space(result.hs, found)
+    write_figure(directory / "fixed_points.png", states)
     stable = np.asarray(found.eigenvalues)[np.asarray(found.stability) == Stability.STABLE]
     title = "eigenvalues at the stable fixed points"
-    analysis.plot_eigenvalues(stable, title=title).savefig(directory / "eigenvalues.png")
+    eigenvalues = analysis.plot_eigenvalues(stable, title=title)
+    write_figure(directory / "eigenvalues.png", eigenvalues)

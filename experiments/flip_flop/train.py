@@ -20,7 +20,6 @@ mediate the transitions. The task is from Sussillo & Barak 2013,
 https://doi.org/10.1162/NECO_a_00409.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import run_command
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table, plots
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
@@ -114,7 +114,7 @@ def experiment(settings: Settings, seeds: int, out: Path) -> None:
         rows.append(describe(directory.name, result))
         draw(directory, result)
     print(f"\n{format_table(HEADER, rows)}")
-    (out / "results.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    write_results(out / "results.json", rows)
     records = {path.parent.name: read_records(path) for path in sorted(out.glob("*/metrics.jsonl"))}
     plots.plot_learning_curves(out / "learning_curves.png", records, "validation_score")
     print(f"\nPlots and models are in {out}. Try: {COMMAND} --predict '+-+ ... .+.'")

@@ -1,12 +1,12 @@
 """Compares forecasts on the test set: errors, coverage, and where there is an edge."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from experiments.forecasting.model import constant_quantiles
 from experiments.forecasting.problem import Problem
@@ -130,4 +130,4 @@ def write_comparison(comparison: Comparison, names: Sequence[str], path: Path) -
         "coverage": comparison.coverage.tolist(),
         "inner_coverage": comparison.inner_coverage.tolist(),
     }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_results(path, content)

@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from experiments.common.outputs import write_figure
 from experiments.forecasting.quantiles import LEVELS, median
 
 COLORS = ("0.55", "tab:brown", "tab:olive", "tab:green", "tab:purple", "tab:cyan")  # of the rivals
@@ -152,5 +153,5 @@ def _new_axes(number: int, columns: int, size: tuple[float, float]) -> tuple[Any
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, dpi=120)
     plt.close(figure)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common.command import InputError
+from experiments.common.outputs import write_text
 from experiments.common.report import format_table
 from experiments.forecasting import plots
 from experiments.forecasting.comparison import (
@@ -54,7 +55,7 @@ def report_table(problem: Problem, quantiles: np.ndarray, times: Sequence[str], 
     forecast = quantiles.mean(0)[final]
     table = pd.DataFrame(forecast, columns=[f"{level:.0%}" for level in LEVELS])
     table.insert(0, "time", list(times))
-    table.to_csv(out / "forecast.csv", index=False)
+    write_text(out / "forecast.csv", table.to_csv(index=False, lineterminator="\n"))
     print(f"\nThe next {len(times)} values of {name}, as quantiles:")
     print(describe_quantiles(times, forecast))
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.common.outputs import write_figure
 from experiments.images.sequences import cell_title
 from experiments.memory import gradient_flow
 from experiments.memory.gradient_flow import COLORS
@@ -40,7 +41,7 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]]) -> No
     axis.set(ylim=(0, 1.08), ylabel="test accuracy")
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def plot_gradients(path: Path, profiles: Mapping[str, Profiles]) -> None:
@@ -58,7 +59,7 @@ def plot_gradients(path: Path, profiles: Mapping[str, Profiles]) -> None:
         axis.set_title(title, fontsize=10)
     axes[0].set_ylabel(gradient_flow.NORM_LABEL)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def plot_failure(
@@ -91,7 +92,7 @@ def plot_failure(
         axis.grid(alpha=0.3)
     figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.suptitle(f"{title} (gray: guessing)", fontsize=11)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def plot_misread(
@@ -119,7 +120,7 @@ def plot_misread(
         answer = probabilities[index].argmax()
         title = f"{labels[index]} as {answer}, {probabilities[index, answer]:.0%}"
         axis.set_title(title, fontsize=8)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def _draw_gradients(axis: Axes, profiles: Profiles) -> None:

@@ -1,6 +1,5 @@
 """The report of `experiments.images`: tables, results.json and figures."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import binomtest
 
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation
 from experiments.common.report.plots import plot_learning_curves
 from experiments.images.plots import plot_accuracy, plot_failure, plot_gradients, plot_misread
@@ -102,7 +102,7 @@ def write_report(
             for reading, row in results.items()
         },
     }
-    (out / "results.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_results(out / "results.json", summary)
     draw_figures(results, out)
     plot_misread(out / "misread.png", test.images, test.labels, probabilities)
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from experiments import sentiment
 from experiments.common.command import run_command
+from experiments.common.outputs import write_text
 from experiments.interpret.explanation import explain, load
 from experiments.interpret.html_report import format_report
 from experiments.sentiment import vader
@@ -40,9 +41,8 @@ class Command:
 def main(command: Command) -> None:
     """Runs the command."""
     explanation = explain(load(command.model), command.text)
-    command.out.mkdir(parents=True, exist_ok=True)
     path = command.out / "report.html"
-    path.write_text(format_report(command.text, explanation), encoding="utf-8")
+    write_text(path, format_report(command.text, explanation))
     predicted = int(explanation.probabilities.argmax())
     print(f"{vader.CLASSES[predicted]} {explanation.probabilities[predicted]:.0%}")
     strongest = np.argsort(-np.abs(explanation.gradients))[:5]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.common.outputs import write_figure
 from grujax import sweep
 
 _COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown")
@@ -47,4 +48,4 @@ def plot_populations(
     schedules.set_title("the winner's lineage (lines), all members (dots)", fontsize=9)
     for axis in (errors, schedules):
         axis.grid(alpha=0.3)
-    figure.savefig(path)
+    write_figure(path, figure)

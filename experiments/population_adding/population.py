@@ -26,6 +26,7 @@ from jax import Array
 
 import grujax
 from experiments.common.command import run_command
+from experiments.common.outputs import write_text
 from experiments.common.report import format_table
 from experiments.common.training.devices import use_a_device_per_core
 from experiments.memory import adding
@@ -146,7 +147,7 @@ def main(settings: Settings) -> None:
     table = format_table(["seed", *METHODS, "learning rate", "the population's"], rows)
     table += f"\n\nThe population is better with {better} of {settings.seeds} seeds."
     print(f"\nError of the best member (always answering 1: 0.16667):\n{table}")
-    (settings.out / "table.txt").write_text(table + "\n", encoding="utf-8")
+    write_text(settings.out / "table.txt", table + "\n")
     plot_populations(settings.out / "population.png", results, settings.updates, RATES)
     print(f"\npopulation.png and table.txt are in {settings.out}.")
 

@@ -22,7 +22,6 @@ https://arxiv.org/abs/1506.07285); the fusion layer and the attention features f
 2016, https://arxiv.org/abs/1603.01417.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -39,6 +38,7 @@ from jax import Array
 from experiments.common import training
 from experiments.common.command import run_command
 from experiments.common.data.text import build_vocabulary
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table, plots
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
@@ -161,7 +161,7 @@ def experiment(settings: Settings, num_test: int, out: Path) -> None:
     columns = list(scores)
     rows = [[task, *(f"{scores[name][task]:.1%}" for name in columns)] for task in TASKS]
     print(f"\n{format_table(['correct answers', *columns], rows)}")
-    (out / "results.json").write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    write_results(out / "results.json", scores)
     report_plots(test, given, attention, out)
     print(
         f'\nPlots and the model are in {out}. Try: {COMMAND} --ask "{QUESTION}" --story "{STORY}"'

@@ -1,12 +1,12 @@
 """The report of `experiments.sentiment`: one row per classifier, over all folds and seeds."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
 from experiments.common.report.plots import plt
 from experiments.common.training.metrics import read_records, score_classifier
@@ -47,7 +47,7 @@ def comparison_table(
                 correct = (labels == predictions)[part_names == part]
                 cells[name][part].append(float(correct.mean()) if len(correct) else float("nan"))
     means = {n: {c: float(np.mean(v)) for c, v in row.items()} for n, row in cells.items()}
-    path.write_text(json.dumps(means, indent=2) + "\n", encoding="utf-8")
+    write_results(path, means)
     table = [[n, *map(mean_and_deviation, row.values())] for n, row in cells.items()]
     return format_table(["% correct", *columns], table)
 

@@ -1,11 +1,11 @@
 """The report of systems that write texts: a row of scores for each, and the texts."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from experiments.common.outputs import write_results, write_text
 from experiments.common.report import format_table
 
 # (outputs, references) -> scores in percent by name
@@ -43,7 +43,7 @@ def write_scores(
     for part, indices in chosen.items():
         table = [[name, *(f"{row[part][c]:.1f}" for c in columns)] for name, row in results.items()]
         print(f"\n{format_table([f'%, {part}, {len(indices)} pairs', *columns], table)}")
-    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(path, results)
 
 
 def write_outputs(
@@ -51,4 +51,4 @@ def write_outputs(
 ) -> None:
     """Writes a tab-separated table of sources, references and outputs."""
     lines = [("source", "reference", "output"), *zip(sources, references, outputs, strict=True)]
-    path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join("\t".join(line) + "\n" for line in lines))

@@ -3,13 +3,14 @@
 Reference: Sennrich et al. 2016, https://arxiv.org/abs/1508.07909
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from experiments.common.files import write_atomically
+from experiments.common.durable import DamagedFileError, read_json, write_json
 
 PADDING, UNKNOWN, START, END = range(4)  # the first ids of every vocabulary
 SPECIAL = ["<pad>", "<unk>", "<s>", "</s>"]
@@ -39,9 +40,22 @@ def learn_or_load_subwords(path: Path, texts: Iterable[str], size: int) -> Token
     """Loads the vocabulary at `path`, or learns it from the training texts and saves it there."""
     if not path.exists():
         tokenizer = learn_subwords(texts, size)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, tokenizer.to_str().encode())
-    return Tokenizer.from_file(str(path))
+        write_json(path, json.loads(tokenizer.to_str()))
+    return load_subwords(path)
+
+
+def load_subwords(path: Path) -> Tokenizer:
+    """Loads a saved vocabulary.
+
+    Raises:
+      DamagedFileError: the file has a wrong checksum, or is no vocabulary.
+      OSError: it cannot be read.
+    """
+    vocabulary = json.dumps(read_json(path))
+    try:
+        return Tokenizer.from_str(vocabulary)
+    except Exception as error:  # the library raises no other kind
+        raise DamagedFileError(f"{path} is damaged, or no vocabulary: {error}.") from error
 
 
 def to_ids(tokenizer: Tokenizer, texts: Iterable[str]) -> list[list[int]]:

@@ -153,6 +153,7 @@ def load(out: Path, command: str) -> tuple[PyTree, dict[str, Any], Tokenizer]:
 
     Raises:
       FileNotFoundError: there is no trained model in `out`.
+      DamagedFileError: a file has a wrong checksum.
     """
     params, record, _ = load_model(out / MODEL, command)
     settings = record["settings"]
@@ -160,5 +161,5 @@ def load(out: Path, command: str) -> tuple[PyTree, dict[str, Any], Tokenizer]:
     return (
         params,
         settings | {"widths": tuple(widths)},
-        Tokenizer.from_file(str(out / TOKENIZER)),
+        subwords.load_subwords(out / TOKENIZER),
     )

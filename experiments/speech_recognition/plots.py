@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.common.outputs import write_figure
+
 
 def plot_posteriorgram(
     path: Path,
@@ -43,7 +45,7 @@ def plot_posteriorgram(
         axis.set_title(name, fontsize=10, loc="left", pad=16)
     axes[-1].set_xlabel("frame (dotted line: a digit ends; dot: it is recognized)")
     figure.colorbar(image, ax=list(axes), label="probability")
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def plot_errors_by_length(path: Path, rates: Mapping[str, Mapping[int, float]]) -> None:
@@ -63,4 +65,4 @@ def plot_errors_by_length(path: Path, rates: Mapping[str, Mapping[int, float]]) 
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
-    figure.savefig(path)
+    write_figure(path, figure)

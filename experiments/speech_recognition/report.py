@@ -1,12 +1,12 @@
 """The report of `experiments.speech_recognition`: networks on single digits and on strings."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from experiments.common.report.plots import plot_learning_curves
 from experiments.common.training import loop
@@ -87,7 +87,7 @@ def write_report(
     stream = describe_stream(*networks[name], recognitions[name].best_path, strings)
     single = {KEYS.get(name, name): accuracy for name, accuracy in single.items()}
     results = {"single digits": single, "strings": table, "stream": stream}
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(out / "results.json", results)
     draw_plots(networks, recognitions, scores, strings, out)
 
 

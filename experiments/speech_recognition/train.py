@@ -32,6 +32,7 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import run_command
+from experiments.common.outputs import reporting
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.speech import ctc
@@ -187,7 +188,8 @@ def experiment(command: "Command") -> None:
     strings = jax.tree.map(np.asarray, strings)
     write_report(networks, corpus, strings, BEAMS, command.out)
     example = command.out / EXAMPLE
-    np.save(example, corpus.standardizer.restore(strings.frames[0, : strings.lengths[0]]))
+    with reporting(example):
+        np.save(example, corpus.standardizer.restore(strings.frames[0, : strings.lengths[0]]))
     print(f"\nPlots and models are in {command.out}. Try: {COMMAND} --predict {example}")
 
 

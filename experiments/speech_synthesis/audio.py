@@ -16,6 +16,7 @@ import numpy as np
 from scipy import fft
 from scipy.io import wavfile
 
+from experiments.common.outputs import reporting
 from experiments.speech.dtw import warping_path
 
 RATE = 22_050  # samples per second
@@ -133,6 +134,10 @@ def mel_cepstral_distortion(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def write_wav(path: Path, audio: np.ndarray) -> None:
-    """Writes audio as 16-bit PCM. Audio louder than full scale is attenuated as a whole."""
+    """Writes audio as 16-bit PCM, see `experiments.common.outputs`.
+
+    Audio louder than full scale is attenuated as a whole.
+    """
     peak = max(1.0, float(np.abs(audio).max(initial=0.0)))
-    wavfile.write(path, RATE, np.rint(audio / peak * 32767).astype("<i2"))
+    with reporting(path):
+        wavfile.write(path, RATE, np.rint(audio / peak * 32767).astype("<i2"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.common.outputs import write_figure
 from experiments.speech_synthesis.audio import FLOOR, HOP, RATE, log_mel
 
 
@@ -37,4 +38,4 @@ def plot_spectrograms(path: Path, text: str, sounds: Mapping[str, np.ndarray]) -
     axes[-1].set_xlabel("seconds")
     figure.suptitle(f'"{text}"', fontsize=10)
     figure.colorbar(image, ax=list(axes), label="dB")
-    figure.savefig(path)
+    write_figure(path, figure)

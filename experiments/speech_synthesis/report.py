@@ -1,6 +1,5 @@
 """The report of `experiments.speech_synthesis`: the network compared with baselines."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table, plots
 from experiments.speech.scores import edit_distances, score_strings
 from experiments.speech_synthesis.audio import (
@@ -97,7 +97,7 @@ def write_report(
     results |= {"strings without an end": num_endless, "seconds a second": factor}
     print(f"\nThe network found no end in {num_endless} of {len(digits)} strings.")
     print(f"Synthesis takes {factor:.2f} seconds per second of speech.")
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(out / "results.json", results)
     draw_plots(digits, answers, teacher, out)
     curves = {"synthesizer": records}
     plots.plot_learning_curves(out / "learning_curves.png", curves, "validation_score")

@@ -33,6 +33,7 @@ from jax.nn import initializers
 import grujax
 from experiments.common.cells import CELLS, run_cell
 from experiments.common.command import run_command
+from experiments.common.outputs import reporting, write_figure, write_text
 from experiments.common.report import format_table
 from experiments.memory import adding, shared_sweep
 from experiments.sweep_adding.plots import plot_success
@@ -145,8 +146,9 @@ def main(settings: Settings) -> None:
 
 def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float]]) -> None:
     """Writes table, file and figures, and prints the best training of each cell."""
-    result.table().to_csv(out / "table.csv")
-    result.save(out / "sweep.npz")
+    write_text(out / "table.csv", result.table().to_csv(lineterminator="\n"))
+    with reporting(out / "sweep.npz"):
+        result.save(out / "sweep.npz")
     plot_success(out / "success.png", rates)
     for cell in CELL_NAMES:
         chosen = result.trials["cell"] == cell
@@ -155,7 +157,7 @@ def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float
             {name: x[chosen] for name, x in result.metrics.items() if name != "solved"},
             result.diverged[chosen],
         )
-        part.plot("error").savefig(out / f"{cell}.png")
+        write_figure(out / f"{cell}.png", part.plot("error"))
         longest = part.trials["steps"].max()
         errors = np.where(part.trials["steps"] == longest, part.metrics["error"], np.nan)
         if np.all(np.isnan(errors)):

@@ -16,7 +16,6 @@ Measured, bits per character of the test books, Bible / Shakespeare: RNN 1.765 /
 the best n (9 and 8): 1.554 / 2.164; xz after the training books 1.805 / 2.475.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
@@ -30,6 +29,7 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import run_command
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
@@ -184,7 +184,7 @@ def run_corpus(
         for row, f in rows.items()
     ]
     print(f"\n{format_table([f'{name}, per character', *columns], table)}")
-    (out / name / "results.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    write_results(out / name / "results.json", rows)
     return rows, curves
 
 

@@ -37,6 +37,7 @@ import numpy as np
 from jax import Array
 
 from experiments.common.command import run_command
+from experiments.common.outputs import reporting, write_text
 from experiments.memory import shared_sweep
 from experiments.memory.tricks import TRICKS, Trick, is_applicable
 from experiments.training_difficulty import plots, training
@@ -128,8 +129,9 @@ def make_train(settings: Settings) -> Callable[..., dict[str, Array]]:
 def write_results(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]]) -> None:
     """Writes table.csv, sweep.npz and the figures."""
     index, metrics = index_trials(result), result.metrics
-    result.table().to_csv(out / "table.csv")
-    result.save(out / "sweep.npz")
+    write_text(out / "table.csv", result.table().to_csv(lineterminator="\n"))
+    with reporting(out / "sweep.npz"):
+        result.save(out / "sweep.npz")
     solved = {key: metrics["solved"][trials].mean() for key, trials in index.items()}
     plots.plot_success(out / "success.png", tasks, CELL_NAMES, solved)
     plots.plot_gains(out / "tricks.png", tasks, CELL_NAMES, paired_gains(result))

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from experiments.common.outputs import write_figure
 from experiments.memory import gradient_flow
 from experiments.memory.tricks import TRICKS
 from experiments.training_difficulty.report import Key, describe_gain, task_title
@@ -47,7 +48,7 @@ def plot_success(
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("trainings that solved the task")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def plot_gains(
@@ -87,7 +88,7 @@ def plot_gains(
             axis.tick_params(length=0)
     label = "gain in “learned” over plain, percentage points"
     figure.colorbar(image, ax=axes, extend="both", shrink=0.5, label=label)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def plot_flows(
@@ -129,7 +130,7 @@ def plot_flows(
     }
     figure.legend([handles[trick] for trick in tricks], tricks, loc="outside right upper")
     figure.suptitle(title)
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def _tricks(keys: Iterable[tuple]) -> list[str]:

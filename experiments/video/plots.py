@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.common.outputs import write_figure
+
 
 def plot_frames(path: Path, clips: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> None:
     """Draws videos as rows of frames, one below the other.
@@ -35,7 +37,7 @@ def plot_frames(path: Path, clips: Sequence[tuple[str, Mapping[str, np.ndarray]]
             for axis, frame in zip(line[first:], frames, strict=True):
                 axis.imshow(frame, cmap="Greys", vmin=0, vmax=1)
                 axis.set(xticks=[], yticks=[])
-    figure.savefig(path)
+    write_figure(path, figure)
 
 
 def plot_psnr(path: Path, psnrs: Mapping[str, np.ndarray]) -> None:
@@ -48,4 +50,4 @@ def plot_psnr(path: Path, psnrs: Mapping[str, np.ndarray]) -> None:
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
     figure.legend(loc="outside upper center", ncols=2, fontsize=7)
-    figure.savefig(path)
+    write_figure(path, figure)

@@ -1,6 +1,5 @@
 """The report of `experiments.video`: accuracy, and errors of predicted frames."""
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from experiments.common.report.plots import plot_confusion, plot_learning_curves
 from experiments.common.training import loop, map_batches
@@ -79,7 +79,7 @@ def write_report(networks: Networks, clips: Clips, seen: int, out: Path) -> None
         predicted[f"{image} moves on, by {CORRELATION}"] = np.asarray(run(frames))
     errors = print_errors(predicted, np.asarray(truth))
     results = {"right": accuracy, "mean squared error": errors}
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_results(out / "results.json", results)
     plot_psnr(out / "errors.png", {name: psnr(np.array(row)) for name, row in errors.items()})
     draw_plots(answers, predicted["GRU"], clips, seen, out)
 

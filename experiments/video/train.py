@@ -30,6 +30,7 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import run_command
+from experiments.common.outputs import reporting
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.video.data import (
@@ -173,7 +174,8 @@ def experiment(command: "Command") -> None:
     clips = draw_evaluation_clips(splits.test, command.num_test, seed=2)
     write_report(networks, clips, SEEN, command.out)
     example = command.out / EXAMPLE
-    np.save(example, np.asarray(clips.frames[0, :SEEN]))
+    with reporting(example):
+        np.save(example, np.asarray(clips.frames[0, :SEEN]))
     print(f"\nPlots and models are in {command.out}. Try: {COMMAND} --predict {example}")
 
 
@@ -188,7 +190,8 @@ def predict(out: Path, file: Path) -> str:
         f"{name}: {classes[name][row[0].argmax()]} ({row[0].max():.0%})"
         for name, row in probabilities.items()
     ]
-    np.save(out / "expected.npy", predicted[0])
+    with reporting(out / "expected.npy"):
+        np.save(out / "expected.npy", predicted[0])
     shown = np.concatenate([frames[-SEEN:], predicted[0]])
     plot_frames(out / "expected.png", [(", ".join(lines), {"": shown})])
     return "\n".join([*lines, f"next {NEXT} frames: {out / 'expected.npy'} and expected.png"])

@@ -35,6 +35,7 @@ from experiments.benchmark.gpu.timing import (
 )
 from experiments.benchmark.peers import MODES
 from experiments.common.command import InputError
+from experiments.common.outputs import write_text
 
 BATCHES = (1, 16, 64, 256)
 UNITS = (64, 128, 256, 512)
@@ -72,7 +73,7 @@ def report_gpu(folder: Path) -> str:
             f"A long sequence, B = 1, forward, float32:\n\n{long}",
         ]
     )
-    (folder / "gpu.md").write_text(report + "\n", encoding="utf-8")
+    write_text(folder / "gpu.md", report + "\n")
     return report
 
 

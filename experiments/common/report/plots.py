@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.common.outputs import write_figure
+
 
 def plot_learning_curves(
     path: Path, runs: Mapping[str, Sequence[dict[str, Any]]], metric: str
@@ -104,5 +106,5 @@ def plot_alignment(
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure as PNG and closes it."""
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, dpi=120)
     plt.close(figure)

@@ -33,14 +33,16 @@ def read(path: Path) -> dict[str, np.ndarray]:
     state = str(path / "state")
     try:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            saved = checkpointer.metadata(state).item_metadata.tree
-            to_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
+            about = checkpointer.metadata(state).item_metadata
+            numpy = ocp.RestoreArgs(restore_type=np.ndarray)
+            to_numpy = about and jax.tree.map(lambda _: numpy, about.tree)  # None: `restore` fails
             arguments = ocp.args.PyTreeRestore(restore_args=to_numpy)
             restored = checkpointer.restore(state, args=arguments)
     except Exception as error:
         if not _DATA_LOSS.search(str(error)):
             raise
         raise DamagedFileError(f"{path} is damaged: {str(error).splitlines()[0][:120]}.") from error
+    # The names in `checksums` are those of the state's classes, which Orbax does not keep.
     arrays = {
         jax.tree_util.keystr(place, simple=True, separator="/"): array
         for place, array in jax.tree_util.tree_leaves_with_path(restored)
