@@ -21,6 +21,7 @@ from grujax.checks import (
     check_integer,
     check_key,
 )
+from grujax.lapack import one_matrix_at_a_time
 
 Initializer = Callable[[Array, tuple[int, ...], Any], Array]
 
@@ -153,7 +154,8 @@ def count_parameters(params: Any) -> int:
 
 def draw(initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Draws in at least float32, then casts: a QR, for orthogonal weights, has no bfloat16."""
-    return initializer(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return one_matrix_at_a_time(lambda key: initializer(key, shape, wide))(key).astype(dtype)
 
 
 def draw_gates(

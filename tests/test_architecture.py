@@ -15,7 +15,8 @@ PACKAGE = ROOT / "grujax"
 
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
-    {"checks"},
+    {"checks", "batching"},
+    {"lapack"},
     {"params"},
     {"cell", "initializers"},
     {"implementations"},
@@ -30,6 +31,8 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 CORE = {
+    "batching",
+    "lapack",
     "params",
     "initializers",
     "cell",

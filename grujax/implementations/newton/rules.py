@@ -68,8 +68,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from grujax.batching import sequential_vmap_on_cpu
 from grujax.implementations import scan, vjp
-from grujax.implementations.batching import sequential_vmap_on_cpu
 from grujax.implementations.newton.adjoint import find_gradient
 from grujax.implementations.newton.states import NewtonResult, find_states
 from grujax.implementations.newton.steps import flip_time, in_order

@@ -38,8 +38,8 @@ from functools import partial
 
 from jax import Array
 
+from grujax.batching import sequential_vmap_on_cpu
 from grujax.implementations import vjp
-from grujax.implementations.batching import sequential_vmap_on_cpu
 from grujax.implementations.scan.backward import backward
 from grujax.implementations.scan.forward import forward
 from grujax.implementations.types import Outputs, Primals, RecurrenceArgs, Residuals

@@ -1,4 +1,4 @@
-"""`vmap` of a recurrence over models, which on a CPU runs one model after the other."""
+"""`vmap` of what on a CPU runs best, or only, one model after the other."""
 
 from __future__ import annotations
 
