@@ -1,23 +1,83 @@
-"""What `grujax.linen` and `grujax.nnx` share: the calls of their modules over time.
+"""What `grujax.linen` and `grujax.nnx` share: the calls of their modules, and the checks.
 
-`GRU.__call__` in both is `GRUCall.__call__` here, and likewise for the other modules. This file
-does not import Flax.
+`GRU.__call__` in both is `GRUCall.__call__` here, and likewise for the other modules. `CHECKS` has
+one check for each argument of their constructors. This file does not import Flax.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.export import is_symbolic_dim
 from jax.typing import ArrayLike, DTypeLike
 
+from grujax.cell import gru_cell
+from grujax.checks import (
+    as_array,
+    as_features,
+    as_floating,
+    check_bool,
+    check_callable,
+    check_choice,
+    check_dtype,
+    check_integer,
+    check_rate,
+    check_sequence,
+)
+from grujax.implementations import Implementation
 from grujax.implementations.layout import batch_major
-from grujax.layers import bidirectional_gru, stacked_gru
+from grujax.layers import Merge, bidirectional_gru, stacked_gru
+from grujax.params import GRUParams
 from grujax.sequence import gru
+
+Check = Callable[[str, Any], Any]
+
+
+def _optional(check: Check) -> Check:
+    """The same check, which lets None pass."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _check_merge(name: str, value: Any) -> Any:
+    """A function of both directions, or the name of one."""
+    if callable(value):
+        return value
+    return check_choice(name, value, get_args(get_args(Merge)[0]), other="a function")
+
+
+_check_initializer = partial(check_callable, signature="(key, shape, dtype)")
+_check_implementation = partial(check_choice, choices=get_args(Implementation), optional=True)
+
+# The check of each argument of a module's constructor; a rate may be traced.
+CHECKS: dict[str, Check] = {
+    **dict.fromkeys(("in_features", "features", "num_layers"), check_integer),
+    **dict.fromkeys(("reset_after", "recurrent_bias", "learned_h0", "reverse"), check_bool),
+    **dict.fromkeys(("bidirectional", "residual"), check_bool),
+    **dict.fromkeys(("zoneout", "recurrent_dropout", "dropout"), check_rate),
+    **dict.fromkeys(("kernel_init", "recurrent_kernel_init", "bias_init"), _check_initializer),
+    "carry_init": _check_initializer,
+    "update_bias_init": _optional(_check_initializer),
+    "dtype": _optional(check_dtype),
+    "param_dtype": check_dtype,
+    "deterministic": _optional(check_bool),
+    "stop_gradient_every": _optional(check_integer),
+    "implementation": _check_implementation,
+    "merge": _check_merge,
+}
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those arguments of a module's constructor that have a check, with Python's types.
+
+    Raises:
+        ValueError: if one is not what `CHECKS` says.
+    """
+    return {name: CHECKS[name](name, arguments[name]) for name in arguments if name in CHECKS}
 
 
 class GRUCall:
@@ -153,13 +213,13 @@ def run_layer(
         `(h_last, hs)` as `function` returns them, with `hs [B, T, H]`.
 
     Raises:
-        ValueError: as `function`, and if `xs` has fewer than two axes or `resets` does not match.
+        ValueError: as `function`, and if `xs` has fewer than two axes or no features, `resets`
+            does not match, or `deterministic` is neither a bool nor None.
     """
-    inputs: Array = jnp.asarray(xs)
-    if inputs.ndim < 2:
-        raise ValueError(f"`xs` must have shape [B, T, I] or [T, I], got {list(inputs.shape)}.")
+    inputs = as_inputs("xs", xs, "[B, T, I] or [T, I]")
+    deterministic = CHECKS["deterministic"]("deterministic", deterministic)
     if resets is not None:
-        resets = jnp.asarray(resets)
+        resets = as_array("resets", resets)
         if resets.shape != inputs.shape[:-1]:
             raise ValueError(
                 f"`resets` has shape {list(resets.shape)} but the batch and time axes of `xs` are "
@@ -169,7 +229,7 @@ def run_layer(
     h0, reset_state = states
     params, learned_h0 = module.params_and_h0(inputs.shape[-1])
     h0 = fill_in_learned(h0, learned_h0)
-    params, inputs, h0, reset_state = cast_floating(module.dtype, params, inputs, h0, reset_state)
+    params, inputs = cast_floating(module.dtype, params, inputs)
     key = module._dropout_key(deterministic)
     options = {} if reset_state is None else {"reset_state": reset_state}
     with batch_major():
@@ -189,6 +249,53 @@ def run_layer(
     return h_last, jnp.moveaxis(hs, 0, -2)
 
 
+def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any) -> Array:
+    """Runs one step of a cell, whose arguments have Flax's names.
+
+    Args:
+        dtype: the dtype of the computation; None promotes `inputs` and `params`.
+        params: the parameters of the cell.
+        carry: `[B, H]`.
+        inputs: `[B, I]`.
+
+    Returns:
+        The state after the step, `[B, H]`.
+
+    Raises:
+        ValueError: if a shape or dtype does not match.
+    """
+    inputs = as_features("inputs", inputs, params.input_size, "input size")
+    carry = as_features("carry", carry, params.hidden_size, "hidden size")
+    try:
+        jnp.broadcast_shapes(carry.shape[:-1], inputs.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            f"`carry` has shape {list(carry.shape)} and `inputs` has shape {list(inputs.shape)}: "
+            "their batch axes do not broadcast."
+        ) from None
+    params, inputs = cast_floating(dtype, params, inputs)
+    return gru_cell(params, carry, inputs)
+
+
+def as_inputs(name: str, value: Any, axes: str) -> Array:
+    """A floating array of features; `axes` lists its axes, the fewest last."""
+    array = as_floating(name, value)
+    fewest = axes.split(" or ")[-1]
+    if array.ndim <= fewest.count(",") or array.shape[-1] == 0:
+        features = " without features" if array.shape[-1:] == (0,) else ""
+        raise ValueError(f"`{name}` must have shape {axes}, got {list(array.shape)}{features}.")
+    return array
+
+
+def carry_shape(input_shape: Sequence[int], features: int) -> tuple[Any, ...]:
+    """The shape `[B, H]` of the state for inputs of the shape `[B, I]`; B may be symbolic."""
+    check_sequence("input_shape", input_shape, "sizes")
+    for size in input_shape:
+        if not is_symbolic_dim(size):
+            check_integer("input_shape", size, minimum=0)
+    return (*input_shape[:-1], features)
+
+
 def fill_in_learned(h0: Any, learned_h0: Any) -> Any:
     """Replaces each None in `h0` by the learned initial state in its place.
 
@@ -203,16 +310,12 @@ def fill_in_learned(h0: Any, learned_h0: Any) -> Any:
         return learned_h0
     sequence = (tuple, list)
     if isinstance(learned_h0, sequence) and isinstance(h0, sequence) and len(h0) == len(learned_h0):
-        return type(h0)(fill_in_learned(*both) for both in zip(h0, learned_h0, strict=True))
+        return [fill_in_learned(*both) for both in zip(h0, learned_h0, strict=True)]
     return h0
 
 
-def cast_floating(dtype: DTypeLike | None, *trees: Any) -> Any:
-    """Casts the floating leaves of `trees` to `dtype`; returns `trees` unchanged if it is None."""
-
-    def cast_leaf(leaf: Any) -> Any:
-        if dtype is None or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            return leaf
-        return jnp.asarray(leaf, dtype)
-
-    return jax.tree.map(cast_leaf, trees)
+def cast_floating(dtype: DTypeLike | None, params: Any, inputs: Array) -> tuple[Any, Array]:
+    """Casts parameters and floating inputs to `dtype`; returns them unchanged if it is None."""
+    if dtype is None:
+        return params, inputs
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))

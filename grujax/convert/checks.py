@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
+from grujax.checks import as_array, as_floating, check_mapping, check_sequence, describe
 from grujax.params import GRUParams, check_params
+
+# How many modules may hold a GRU as `cell`, one in the other, before a conversion gives up. A tree
+# that contains itself has no end.
+MAX_CELLS = 16
 
 
 def read_array(name: str, value: Any, axes: str, **sizes: int) -> Array:
@@ -24,12 +28,14 @@ def read_array(name: str, value: Any, axes: str, **sizes: int) -> Array:
         sizes: the letters whose size is known.
 
     Raises:
-        ValueError: if the dtype is not floating or the axes do not match.
+        ValueError: if it is no array, is empty, its dtype is not floating or the axes do not match.
     """
-    array = jnp.asarray(value)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"`{name}` must have a floating dtype, got {array.dtype.name}.")
+    array = as_floating(name, value)
     found, names = dict(sizes), axes.split()
+    if array.size == 0:
+        raise ValueError(
+            f"`{name}` has shape {list(array.shape)}, expected [{', '.join(names)}] without zeros."
+        )
     if len(names) != array.ndim or not all(
         _matches(found, axis, size) for axis, size in zip(names, array.shape, strict=True)
     ):
@@ -48,23 +54,33 @@ def _matches(found: dict[str, int], axis: str, size: int) -> bool:
     return size == multiple * (found.setdefault(letter, size // multiple) if letter else 1)
 
 
-def check_names(what: str, got: Any, required: Sequence[str]) -> None:
-    """Raises ValueError unless the mapping `got` has exactly the required names."""
+def check_names(name: str, got: Any, required: Sequence[str]) -> Mapping[str, Any]:
+    """Returns `got`; raises ValueError unless it is a mapping with exactly the required names."""
+    check_mapping(name, got, "of the parameters of a GRU")
     missing = [name for name in required if name not in got]
-    unknown = [str(name) for name in got if name not in required]
+    unknown = [name for name in got if name not in required]
     if missing or unknown:
         raise ValueError(
-            f"{what} must hold {quote(required)}"
+            f"`{name}` must hold {quote(required)}"
             + (f"; missing: {quote(missing)}" if missing else "")
             + (f"; not of a GRU: {quote(unknown)}" if unknown else "")
             + "."
         )
+    return got
 
 
-def quote(names: Sequence[str]) -> str:
-    """Lists names in a message; at most the first eight."""
-    shown = ", ".join(f"`{name}`" for name in names[:8])
-    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
+def quote(names: Sequence[str], count: int | None = None) -> str:
+    """Lists names in a message: the first eight, and how many more of this `count` there are."""
+    count = len(names) if count is None else count
+    shown = ", ".join(f"`{name if len(name) <= 80 else f'{name[:76]} ...'}`" for name in names[:8])
+    return shown if count <= 8 else f"{shown} and {count - 8} more"
+
+
+def too_many_cells(name: str) -> ValueError:
+    """The error for a tree or a module that goes on after `MAX_CELLS` times `cell`."""
+    return ValueError(
+        f"`{name}` must hold a GRU, got more than {MAX_CELLS} times `cell`, one in the other."
+    )
 
 
 def check_form(params: Any, reset_after: bool, framework: str) -> GRUParams:
@@ -77,16 +93,19 @@ def check_form(params: Any, reset_after: bool, framework: str) -> GRUParams:
             f"`reset_after={reset_after}`; `params` have `reset_after={params.reset_after}`, "
             "which is another function."
         )
-    return jax.tree.map(jnp.asarray, params)
+    return as_jax(params)
+
+
+def as_jax(params: GRUParams) -> GRUParams:
+    """Checked parameters with JAX arrays."""
+    names = ("w_x", "w_h", "b_x", "b_hn")
+    arrays = {name: as_array(f"params.{name}", getattr(params, name)) for name in names}
+    return replace(params, **arrays)
 
 
 def split_directions(layers: Any) -> list[tuple[GRUParams, ...]]:
     """Lists the one or two directions of each layer; raises ValueError if they do not stack."""
-    if not isinstance(layers, (list, tuple)) or not layers:
-        raise ValueError(
-            "`layers` must be a non-empty list of GRUParams or pairs of them, got "
-            f"{type(layers).__name__}."
-        )
+    check_sequence("layers", layers, "GRUParams or pairs of them")
     stack: list[tuple[GRUParams, ...]] = []
     for index, layer in enumerate(layers):
         directions = _layer_directions(index, layer)
@@ -114,9 +133,9 @@ def _layer_directions(index: int, layer: Any) -> tuple[GRUParams, ...]:
 def as_pair(name: str, value: Any) -> tuple[GRUParams, GRUParams]:
     """Returns `value` as a pair (forward, backward); raises ValueError if it is not one."""
     if not isinstance(value, (list, tuple)) or len(value) != 2:
-        got = f"{len(value)} items" if isinstance(value, (list, tuple)) else type(value).__name__
         raise ValueError(
-            f"`{name}` must be a GRUParams or a pair (forward, backward) of them, got {got}."
+            f"`{name}` must be a GRUParams or a pair (forward, backward) of them, got "
+            f"{describe(value)}."
         )
     return value[0], value[1]
 

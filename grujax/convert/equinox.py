@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from grujax.checks import describe
 from grujax.convert.checks import check_form, read_array, require
 from grujax.convert.packing import join_gates, split_gates
 from grujax.params import GRUParams
@@ -36,11 +37,10 @@ def from_equinox(cell: Any) -> GRUParams:
         >>> from_equinox(equinox.nn.GRUCell(3, 5, key=jax.random.key(0))).w_x.shape
         (3, 3, 5)
     """
-    missing = [name for name in _LEAVES if not hasattr(cell, name)]
+    missing = [name for name in (*_LEAVES, "use_bias") if not hasattr(cell, name)]
     if missing:
         raise ValueError(
-            f"`cell` must be an equinox.nn.GRUCell, got {type(cell).__name__} without "
-            f"`{missing[0]}`."
+            f"`cell` must be an equinox.nn.GRUCell, got {describe(cell)} without `{missing[0]}`."
         )
     w_h = read_array("weight_hh", cell.weight_hh, "3H H")
     hidden_size = w_h.shape[1]

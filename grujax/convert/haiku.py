@@ -39,7 +39,7 @@ def from_haiku(module_params: Mapping[str, Any]) -> GRUParams:
         >>> from_haiku(params["gru"]).reset_after
         False
     """
-    check_names("`module_params` of one haiku.GRU", module_params, ["w_i", "w_h", "b"])
+    check_names("module_params", module_params, ["w_i", "w_h", "b"])
     w_h = read_array("w_h", module_params["w_h"], "H 3H")
     hidden_size = w_h.shape[0]
     w_x = read_array("w_i", module_params["w_i"], "I 3H", H=hidden_size)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grujax.convert.checks import as_pair, read_array
+from grujax.checks import check_bool, check_sequence
+from grujax.convert.checks import as_jax, as_pair, read_array
 from grujax.convert.packing import (
     PackedWeights,
     join_gates,
@@ -49,6 +49,8 @@ def from_keras(weights: Sequence[Any], *, reset_after: bool = True) -> Layer:
         >>> from_keras(weights).w_x.shape
         (3, 3, 5)
     """
+    reset_after = check_bool("reset_after", reset_after)
+    check_sequence("weights", weights, "arrays")
     if len(weights) in (4, 6):
         half = len(weights) // 2
         return _read(weights[:half], reset_after), _read(weights[half:], reset_after)
@@ -72,6 +74,7 @@ def to_keras(params: Layer) -> list[np.ndarray]:
         ValueError: if a shape does not match, or the directions differ in size or reset form.
 
     Example:
+        >>> import jax
         >>> from grujax import init_gru
         >>> params = init_gru(jax.random.key(0), input_size=3, hidden_size=5)
         >>> [array.shape for array in to_keras(params)]
@@ -109,7 +112,7 @@ def _read(weights: Sequence[Any], reset_after: bool) -> GRUParams:
 
 def _write(params: GRUParams) -> list[np.ndarray]:
     check_params(params)
-    params = jax.tree.map(jnp.asarray, params)
+    params = as_jax(params)
     w_x, w_h, b_x, b_h = pack_weights(params, _ORDER)
     if params.reset_after:
         bias = jnp.stack([b_x, b_h])

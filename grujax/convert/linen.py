@@ -12,7 +12,15 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.convert.checks import as_pair, check_form, check_names, read_array
+from grujax.checks import check_mapping
+from grujax.convert.checks import (
+    MAX_CELLS,
+    as_pair,
+    check_form,
+    check_names,
+    read_array,
+    too_many_cells,
+)
 from grujax.convert.packing import GATES
 from grujax.layers import Layer
 from grujax.params import GRUParams
@@ -45,7 +53,13 @@ def from_linen(variables: Mapping[str, Any]) -> Layer | list[Layer]:
         >>> from_linen(rnn.init(jax.random.key(0), jnp.ones((2, 7, 3)))).w_x.shape
         (3, 3, 5)
     """
-    return _read(variables.get("params", variables), "")
+    check_mapping("variables", variables, "of the parameters of a GRU")
+    tree, path = _descend(variables.get("params", variables), "")
+    if "layers_0" not in tree:
+        return _read_layer(tree, path)
+    names = [f"layers_{index}" for index in range(len(tree))]
+    check_names(path or "variables", tree, names)
+    return [_read_layer(tree[name], f"{path}{name}/") for name in names]
 
 
 def to_linen(params: Layer | list[Layer]) -> dict[str, Any]:
@@ -75,30 +89,39 @@ def to_linen(params: Layer | list[Layer]) -> dict[str, Any]:
     if isinstance(params, GRUParams):
         return {"params": _write(params)}
     if isinstance(params, list) and params:
-        return {"params": {f"layers_{i}": _write_layer(layer) for i, layer in enumerate(params)}}
-    return {"params": _write_layer(params)}
+        layers = {f"layers_{i}": (f"params[{i}]", layer) for i, layer in enumerate(params)}
+        return {"params": {name: _write_layer(*layer) for name, layer in layers.items()}}
+    return {"params": _write_layer("params", params)}
 
 
-def _read(tree: Mapping[str, Any], path: str) -> Any:
-    if "cell" in tree:
-        check_names(f"`variables` under `{path}`", tree, ["cell"])
-        return _read(tree["cell"], f"{path}cell/")
-    if "forward_rnn" in tree or "backward_rnn" in tree:
-        check_names(f"`variables` under `{path}`", tree, _DIRECTIONS)
-        return tuple(_read(tree[name], f"{path}{name}/") for name in _DIRECTIONS)
-    if "layers_0" in tree:
-        names = [f"layers_{index}" for index in range(len(tree))]
-        check_names(f"`variables` under `{path}`", tree, names)
-        return [_read(tree[name], f"{path}{name}/") for name in names]
-    return _read_cell(tree, path)
+def _descend(tree: Any, path: str) -> tuple[Mapping[str, Any], str]:
+    """The first tree under `cell`, `cell/cell`, … that holds something else, and its path."""
+    for _ in range(MAX_CELLS):
+        check_mapping(path or "variables", tree, "of the parameters of a GRU")
+        if "cell" not in tree:
+            return tree, path
+        check_names(path or "variables", tree, ["cell"])
+        tree, path = tree["cell"], f"{path}cell/"
+    raise too_many_cells("variables")
+
+
+def _read_layer(tree: Any, path: str) -> Layer:
+    tree, path = _descend(tree, path)
+    if "forward_rnn" not in tree and "backward_rnn" not in tree:
+        return _read_cell(tree, path)
+    check_names(path or "variables", tree, _DIRECTIONS)
+    forward, backward = (
+        _read_cell(*_descend(tree[name], f"{path}{name}/")) for name in _DIRECTIONS
+    )
+    return forward, backward
 
 
 def _read_cell(tree: Mapping[str, Any], path: str) -> GRUParams:
-    check_names(f"`variables` under `{path}`", tree, _DENSE)
+    check_names(path or "variables", tree, _DENSE)
     for name in _DENSE:
         bias = ["bias"] if name in _WITH_BIAS else []
-        check_names(f"`{path}{name}`", tree[name], ["kernel", *bias])
-    hidden_size = jnp.shape(tree["hr"]["kernel"])[-1]
+        check_names(f"{path}{name}", tree[name], ["kernel", *bias])
+    hidden_size = read_array(f"{path}hr/kernel", tree["hr"]["kernel"], "H H").shape[0]
 
     def read(name: str, leaf: str, axes: str, **sizes: int) -> Array:
         return read_array(f"{path}{name}/{leaf}", tree[name][leaf], axes, H=hidden_size, **sizes)
@@ -112,11 +135,11 @@ def _read_cell(tree: Mapping[str, Any], path: str) -> GRUParams:
     )
 
 
-def _write_layer(layer: Any) -> dict[str, Any]:
+def _write_layer(name: str, layer: Any) -> dict[str, Any]:
     if isinstance(layer, GRUParams):
         return {"cell": _write(layer)}
-    pair = as_pair("params", layer)
-    return {name: _write_layer(params) for name, params in zip(_DIRECTIONS, pair, strict=True)}
+    pair = zip(_DIRECTIONS, as_pair(name, layer), strict=True)
+    return {direction: {"cell": _write(params)} for direction, params in pair}
 
 
 def _write(params: GRUParams) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grujax.convert.checks import check_form, read_array, require
+from grujax.checks import check_callable, describe
+from grujax.convert.checks import MAX_CELLS, check_form, read_array, require, too_many_cells
 from grujax.convert.packing import join_gates, split_gates
 from grujax.params import GRUParams
 
@@ -102,15 +103,18 @@ def to_nnx(params: GRUParams) -> Any:
 
 def _find_cell(node: Any) -> Any:
     """Descends through `cell` to the innermost one."""
-    while (cell := _get(node, "cell")) is not None:
+    for _ in range(MAX_CELLS):
+        cell = _get(node, "cell")
+        if cell is None:
+            return node
         h0 = _get(node, "h0")
         if h0 is not None:
             raise ValueError(
-                f"`h0` of shape {list(jnp.shape(h0))}, a learned initial state, does not fit into "
-                "`GRUParams`: convert `cell` alone, and pass `h0` to `gru`."
+                "`h0`, a learned initial state, does not fit into `GRUParams`: convert `cell` "
+                f"alone, and pass `h0` to `gru`. It is {describe(h0)}."
             )
         node = cell
-    return node
+    raise too_many_cells("cell_or_state")
 
 
 def _get(node: Any, name: str) -> Any:
@@ -123,12 +127,13 @@ def _leaf(cell: Any, layer: str, name: str) -> Any:
     if leaf is None:
         raise ValueError(
             f"`cell_or_state` has no `{layer}.{name}`, expected a GRUCell, a module that holds one "
-            f"as `cell`, or the state of one; got {type(cell).__name__}."
+            f"as `cell`, or the state of one; got {describe(cell)}."
         )
     return leaf
 
 
 def _check_activation(name: str, got: Any, expected: Any) -> None:
+    check_callable(name, got, "(array)")
     points = jnp.linspace(-3, 3, 7)
     if not np.allclose(got(points), expected(points), atol=1e-6):
         raise ValueError(

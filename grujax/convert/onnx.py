@@ -15,6 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from grujax.checks import check_integer, check_path, check_string
 from grujax.convert.checks import quote, read_array, require
 from grujax.convert.packing import PackedWeights, unpack_weights
 from grujax.layers import Layer
@@ -47,8 +48,7 @@ def from_onnx(W: Any, R: Any, B: Any = None, *, linear_before_reset: int = 0) ->
         >>> forward.w_x.shape
         (3, 3, 5)
     """
-    if linear_before_reset not in (0, 1):
-        raise ValueError(f"`linear_before_reset` must be 0 or 1, got {linear_before_reset!r}.")
+    linear_before_reset = check_integer("linear_before_reset", linear_before_reset, 0, 1)
     recurrent = read_array("R", R, "D 3H H")
     num_directions, _, hidden_size = recurrent.shape
     if num_directions not in (1, 2):
@@ -84,6 +84,7 @@ def load_onnx(path: str | os.PathLike, node: str | None = None) -> list[Layer]:
         ValueError: if there is no such GRU; if a weight is not stored in the file; or if a node
             uses what `stacked_gru` does not support: direction="reverse", `clip`, activations other
             than Sigmoid and Tanh, or a stored initial state other than zero.
+        OSError: if the file cannot be read: it is missing, or a folder.
         ImportError: if onnx is not installed.
 
     Example:
@@ -97,11 +98,14 @@ def load_onnx(path: str | os.PathLike, node: str | None = None) -> list[Layer]:
         >>> params.w_x.shape
         (3, 3, 5)
     """
+    path = check_path("path", path)
+    if node is not None:
+        check_string("node", node)
     onnx = require("onnx")
     graph = onnx.load(path).graph
     nodes = {n.name or n.output[0] or n.output[1]: n for n in graph.node if n.op_type == "GRU"}
     if not nodes:
-        raise ValueError(f"`{os.fspath(path)}` holds no GRU node.")
+        raise ValueError(f"`{path}` holds no GRU node.")
     if node is not None and node not in nodes:
         raise ValueError(f"There is no GRU node `{node}`, there is {quote(list(nodes))}.")
     names = _order_stack(graph, nodes) if node is None else [node]

@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from grujax.checks import check_bool
 from grujax.convert.checks import check_uniform, require, split_directions
 from grujax.convert.onnx import ORDER
 from grujax.convert.packing import pack_weights
@@ -55,10 +56,12 @@ def to_onnx(
         >>> [value.name for value in to_onnx(layers, with_lengths=True).graph.input]
         ['xs', 'lengths']
     """
-    onnx, parser = require("onnx"), require("onnx.parser")
+    with_lengths = check_bool("with_lengths", with_lengths)
+    with_initial_state = check_bool("with_initial_state", with_initial_state)
     stack = split_directions(layers)
     check_uniform(stack, "`to_onnx`")
     dtype = _dtype_of(stack)
+    onnx, parser = require("onnx"), require("onnx.parser")
     weights: dict[str, np.ndarray] = {}
     for index, directions in enumerate(stack):
         weights |= _weights(index, directions)

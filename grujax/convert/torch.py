@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from grujax.checks import check_mapping, check_string
 from grujax.convert.checks import check_form, check_uniform, quote, read_array, split_directions
 from grujax.convert.packing import PackedWeights, pack_weights, unpack_weights
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
-_NAME = re.compile(r"(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh)_l(?P<layer>\d+)(?:_reverse)?")
+_KIND = "(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh)"
+_NAME = re.compile(rf"{_KIND}_l(?P<layer>0|[1-9][0-9]{{0,17}})(?:_reverse)?")
 _NAME_AT_END = re.compile(rf"(?:^|(?<=\.)){_NAME.pattern}$")
 
 
@@ -53,6 +56,8 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "") -> list[Layer
         >>> params.w_x.shape
         (3, 3, 5)
     """
+    check_mapping("state_dict", state_dict, "of tensors")
+    check_string("prefix", prefix)
     prefix = f"{prefix.removesuffix('.')}." if prefix else ""
     found = {
         name[len(prefix) :]: state_dict[name] for name in state_dict if name.startswith(prefix)
@@ -129,15 +134,18 @@ def _check_names(
     suffixes = ["", "_reverse"] if any(name.endswith("_reverse") for name in found) else [""]
     has_biases = bool(kinds & {"bias_ih", "bias_hh"})
     wanted = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if has_biases else [])]
-    missing = [
-        f"{prefix}{kind}_l{index}{suffix}"
-        for index in range(num_layers)
-        for suffix in suffixes
-        for kind in wanted
-        if f"{kind}_l{index}{suffix}" not in found
-    ]
-    if missing:
-        raise ValueError(f"`state_dict` misses {quote(missing)} of a GRU of {num_layers} layers.")
+    count = num_layers * len(suffixes) * len(wanted) - len(found)  # all that are found are wanted
+    if count:
+        names = (
+            f"{kind}_l{index}{suffix}"
+            for index in range(num_layers)
+            for suffix in suffixes
+            for kind in wanted
+        )
+        missing = islice((f"{prefix}{name}" for name in names if name not in found), 8)
+        raise ValueError(
+            f"`state_dict` misses {quote(list(missing), count)} of a GRU of {num_layers} layers."
+        )
     return num_layers, suffixes, has_biases
 
 
@@ -145,9 +153,8 @@ def _read_direction(
     found: Mapping[str, Any], prefix: str, suffix: str, has_biases: bool, width: dict[str, int]
 ) -> GRUParams:
     def read(name: str, axes: str, **sizes: int) -> Array:
-        return read_array(
-            f"{prefix}{name}{suffix}", _to_numpy(found[f"{name}{suffix}"]), axes, **sizes
-        )
+        full_name, tensor = f"{prefix}{name}{suffix}", found[f"{name}{suffix}"]
+        return read_array(full_name, _to_numpy(full_name, tensor), axes, **sizes)
 
     w_h = read("weight_hh", "3H H")
     hidden_size = w_h.shape[1]
@@ -159,11 +166,14 @@ def _read_direction(
     return unpack_weights(PackedWeights(w_x.T, w_h.T, b_x, b_h))
 
 
-def _to_numpy(tensor: Any) -> Any:
+def _to_numpy(name: str, tensor: Any) -> Any:
     """Converts a torch tensor to an array; returns anything else unchanged."""
     if not hasattr(tensor, "detach"):
         return tensor
-    tensor = tensor.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":  # NumPy has no bfloat16; float32 is exact
-        return jnp.asarray(tensor.float().numpy(), jnp.bfloat16)
-    return tensor.numpy()
+    try:
+        tensor = tensor.detach().cpu()
+        if str(tensor.dtype) == "torch.bfloat16":  # NumPy has no bfloat16; float32 is exact
+            return jnp.asarray(tensor.float().numpy(), jnp.bfloat16)
+        return tensor.numpy()
+    except (TypeError, RuntimeError) as error:  # a sparse tensor, or one without data
+        raise ValueError(f"`{name}` must be a dense tensor with data: {error}") from error

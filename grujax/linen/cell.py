@@ -12,8 +12,8 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.cell import gru_cell
-from grujax.flax_common import cast_floating
+from grujax.checks import check_integer, check_key
+from grujax.flax_common import as_inputs, carry_shape, check_arguments, run_cell
 from grujax.params import GRUParams, Initializer, draw
 
 
@@ -28,6 +28,13 @@ class CellFields(nn.Module):
     recurrent_kernel_init: Initializer = initializers.orthogonal()
     bias_init: Initializer = initializers.zeros
     update_bias_init: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the fields before Flax registers the module."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name, value in check_arguments(fields).items():
+            object.__setattr__(self, name, value)
+        super().__post_init__()
 
     def _cell_fields(self) -> dict[str, Any]:
         names = (field.name for field in dataclasses.fields(CellFields))
@@ -80,8 +87,8 @@ class GRUCell(CellFields, nn.RNNCellBase):
         Raises:
             ValueError: if a shape or dtype does not match.
         """
-        params = self.gru_params(jnp.shape(inputs)[-1])
-        h = gru_cell(*cast_floating(self.dtype, params, carry, inputs))
+        inputs = as_inputs("inputs", inputs, "[B, I] or [I]")
+        h = run_cell(self.dtype, self.gru_params(inputs.shape[-1]), carry, inputs)
         return h, h
 
     @nn.compact
@@ -93,7 +100,12 @@ class GRUCell(CellFields, nn.RNNCellBase):
 
         Returns:
             `GRUParams` in `param_dtype`, with `w_x [3, I, H]` and `w_h [3, H, H]`.
+
+        Raises:
+            ValueError: if `input_size` is not a positive integer, or the variables are those of
+                another size.
         """
+        input_size = check_integer("input_size", input_size)
 
         def dense(name: str, kernel_init: Initializer, use_bias: bool) -> _Dense:
             bias_init = self.bias_init
@@ -126,9 +138,13 @@ class GRUCell(CellFields, nn.RNNCellBase):
 
         Returns:
             `[B, H]` in `dtype`, or in `param_dtype` if that is None.
+
+        Raises:
+            ValueError: if `rng` is not a random key, or `input_shape` is not a shape.
         """
+        shape = carry_shape(input_shape, self.features)
         dtype = self.param_dtype if self.dtype is None else self.dtype
-        return self.carry_init(rng, (*input_shape[:-1], self.features), dtype)
+        return self.carry_init(check_key("rng", rng), shape, dtype)
 
     @property
     def num_feature_axes(self) -> int:
@@ -147,10 +163,18 @@ class _Dense(nn.Module):
 
     @nn.compact
     def __call__(self, input_size: int) -> dict[str, Array]:
-        kernel_init = partial(draw, self.kernel_init)
-        shape = (input_size, self.features)
-        params = {"kernel": self.param("kernel", kernel_init, shape, self.param_dtype)}
+        params = {"kernel": self._param("kernel", self.kernel_init, (input_size, self.features))}
         if self.use_bias:
-            bias_init = partial(draw, self.bias_init)
-            params["bias"] = self.param("bias", bias_init, (self.features,), self.param_dtype)
+            params["bias"] = self._param("bias", self.bias_init, (self.features,))
         return params
+
+    def _param(self, name: str, initializer: Initializer, shape: tuple[int, ...]) -> Array:
+        """The parameter; raises ValueError if the variables hold one of another shape."""
+        if self.has_variable("params", name):
+            stored = getattr(nn.unbox(self.get_variable("params", name)), "shape", shape)
+            if stored != shape:
+                raise ValueError(
+                    f"`{'/'.join((*self.path, name))}` has shape {list(stored)} in the variables, "
+                    f"but these inputs and `features` need {list(shape)}."
+                )
+        return self.param(name, partial(draw, initializer), shape, self.param_dtype)

@@ -30,8 +30,18 @@ class LayerBase(CellFields):
     def _dropout_key(self, deterministic: bool | None) -> Array | None:
         if all(is_off(rate) for rate in self._rates()):
             return None
-        if nn.merge_param("deterministic", self.deterministic, deterministic):
+        if (self.deterministic is None) == (deterministic is None):
+            places = "neither" if deterministic is None else "both"
+            raise ValueError(
+                "`deterministic` must be set in the constructor or in the call of a module with "
+                f"zoneout or dropout, got it in {places} of them."
+            )
+        if self.deterministic or deterministic:
             return None
+        if not self.has_rng("dropout") and not self.has_rng("params"):  # Flax takes either
+            raise ValueError(
+                '`rngs` of `apply` must hold a key for "dropout" if `deterministic` is False.'
+            )
         return self.make_rng("dropout")
 
 

@@ -7,10 +7,10 @@ from typing import Unpack
 from flax import nnx
 from jax import Array
 
-from grujax.flax_common import BidirectionalGRUCall
+from grujax.flax_common import CHECKS, BidirectionalGRUCall
 from grujax.layers import Merge
 from grujax.nnx.layer import GRU, LayerBase
-from grujax.nnx.options import Options, select_inner_options
+from grujax.nnx.options import Options, check_options, select_inner_options
 from grujax.params import GRUParams
 
 
@@ -24,6 +24,9 @@ class BidirectionalGRU(LayerBase):
             function of both.
         rngs: see `GRU`.
         options: see `GRU`.
+
+    Raises:
+        ValueError: as `GRU`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -45,10 +48,11 @@ class BidirectionalGRU(LayerBase):
         rngs: nnx.Rngs,
         **options: Unpack[Options],
     ):
+        options = check_options(BidirectionalGRU, rngs, options)
+        self.merge = CHECKS["merge"]("merge", merge)
         inner = select_inner_options(options)
         self.forward_rnn = GRU(in_features, features, rngs=rngs, **inner)
         self.backward_rnn = GRU(in_features, features, rngs=rngs, **inner)
-        self.merge = merge
         self._set_options(rngs, options)
 
     __call__ = BidirectionalGRUCall.__call__

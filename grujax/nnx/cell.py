@@ -11,8 +11,9 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.cell import gru_cell
-from grujax.flax_common import cast_floating
+from grujax.checks import check_callable
+from grujax.flax_common import carry_shape, check_arguments, run_cell
+from grujax.nnx.options import check_rngs
 from grujax.params import GRUParams, Initializer, draw, draw_gates
 
 
@@ -33,6 +34,9 @@ class GRUCell(nnx.RNNCellBase):
         bias_init: initializes the biases `[H]`, including `b_hn`.
         update_bias_init: initializes the update gate's bias; `bias_init` if None.
         rngs: the source of random keys for the parameters.
+
+    Raises:
+        ValueError: if an argument is not what it must be.
 
     Example:
         >>> cell = GRUCell(8, 16, rngs=nnx.Rngs(0))
@@ -60,9 +64,25 @@ class GRUCell(nnx.RNNCellBase):
         update_bias_init: Initializer | None = None,
         rngs: nnx.Rngs,
     ):
+        checked = check_arguments(
+            {
+                "in_features": in_features,
+                "features": features,
+                "reset_after": reset_after,
+                "recurrent_bias": recurrent_bias,
+                "dtype": dtype,
+                "param_dtype": param_dtype,
+                "kernel_init": kernel_init,
+                "recurrent_kernel_init": recurrent_kernel_init,
+                "bias_init": bias_init,
+                "update_bias_init": update_bias_init,
+            }
+        )
+        check_rngs(rngs, "params")
+        in_features, features = checked["in_features"], checked["features"]
         self.in_features = in_features
         self.features = features
-        self.reset_after = reset_after
+        self.reset_after = checked["reset_after"]
         self.dtype = dtype
         self.param_dtype = param_dtype
         self.dense_i = nnx.Linear(
@@ -82,7 +102,7 @@ class GRUCell(nnx.RNNCellBase):
             rngs=rngs,
         )
         self.b_hn: nnx.Param[Array] | None = nnx.data(None)
-        if recurrent_bias:
+        if checked["recurrent_bias"]:
             self.b_hn = nnx.Param(draw(bias_init, rngs.params(), (features,), param_dtype))
 
     def __call__(self, carry: Array, inputs: ArrayLike) -> tuple[Array, Array]:
@@ -99,7 +119,7 @@ class GRUCell(nnx.RNNCellBase):
         Raises:
             ValueError: if a shape or dtype does not match.
         """
-        h = gru_cell(*cast_floating(self.dtype, self.gru_params(), carry, inputs))
+        h = run_cell(self.dtype, self.gru_params(), carry, inputs)
         return h, h
 
     def gru_params(self) -> GRUParams:
@@ -130,12 +150,16 @@ class GRUCell(nnx.RNNCellBase):
             `[B, H]` in `dtype`, or in `param_dtype` if that is None.
 
         Raises:
-            ValueError: if there is a `carry_init` but no `rngs`.
+            ValueError: if there is a `carry_init` but no `rngs`, or an argument is not what it must
+                be.
         """
-        shape = (*input_shape[:-1], self.features)
+        shape = carry_shape(input_shape, self.features)
         dtype = self.param_dtype if self.dtype is None else self.dtype
+        if rngs is not None and not isinstance(rngs, nnx.RngStream):
+            check_rngs(rngs, *["carry"] * (carry_init is not None))
         if carry_init is None:
             return jnp.zeros(shape, dtype)
+        check_callable("carry_init", carry_init, "(key, shape, dtype)")
         if rngs is None:
             raise ValueError("`carry_init` needs `rngs` to draw from.")
         return carry_init(rngs.carry() if isinstance(rngs, nnx.Rngs) else rngs(), shape, dtype)

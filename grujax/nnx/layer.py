@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
+from grujax.checks import check_bool, check_integer
 from grujax.flax_common import GRUCall
 from grujax.nnx.cell import GRUCell
-from grujax.nnx.options import Options, select_cell_options
+from grujax.nnx.options import Options, check_options, draws_masks, select_cell_options
 from grujax.params import GRUParams
-from grujax.regularizers import is_off
 
 
 class LayerBase(nnx.Module):
@@ -25,19 +25,19 @@ class LayerBase(nnx.Module):
 
     def params_and_h0(self, input_size: int) -> tuple[Any, Any]:
         """Returns `(gru_params(), learned_h0())`, for every `input_size` I."""
-        del input_size  # the modules of Linen need it
+        check_integer("input_size", input_size)  # the modules of Linen need it
         return self.gru_params(), self.learned_h0()
 
     def _set_options(self, rngs: nnx.Rngs, options: Options, *other_rates: float) -> None:
+        """Stores checked options; `rngs` only if there is something to draw."""
         self.dtype = options.get("dtype")
         self.zoneout = options.get("zoneout", 0.0)
         self.recurrent_dropout = options.get("recurrent_dropout", 0.0)
         self.deterministic = options.get("deterministic", False)
         self.stop_gradient_every = options.get("stop_gradient_every")
         self.implementation = options.get("implementation")
-        rates = (self.zoneout, self.recurrent_dropout, *other_rates)
-        draws_masks = not all(is_off(rate) for rate in rates)
-        self.rngs = rngs.dropout.fork() if draws_masks else nnx.data(None)
+        needs_rngs = draws_masks(options, *other_rates)
+        self.rngs = rngs.dropout.fork() if needs_rngs else nnx.data(None)
 
     def _dropout_key(self, deterministic: bool | None) -> Array | None:
         deterministic = self.deterministic if deterministic is None else deterministic
@@ -64,6 +64,9 @@ class GRU(LayerBase):
             - `deterministic`: whether in evaluation mode; `train()` and `eval()` set it.
             - `stop_gradient_every`, `implementation`: see `grujax.gru`.
 
+    Raises:
+        ValueError: if an argument is not what it must be, or there is no option of this name.
+
     Example:
         >>> layer = GRU(8, 16, rngs=nnx.Rngs(0))
         >>> h_last, hs = layer(jnp.ones((4, 20, 8)), lengths=jnp.array([20, 3, 0, 7]))
@@ -83,11 +86,12 @@ class GRU(LayerBase):
         rngs: nnx.Rngs,
         **options: Unpack[Options],
     ):
+        options = check_options(GRU, rngs, options)
+        self.reverse = check_bool("reverse", reverse)
         self.cell = GRUCell(in_features, features, rngs=rngs, **select_cell_options(options))
         self.h0: nnx.Param[Array] | None = nnx.data(None)
         if options.get("learned_h0", False):
-            self.h0 = nnx.Param(jnp.zeros(features, self.cell.param_dtype))
-        self.reverse = reverse
+            self.h0 = nnx.Param(jnp.zeros(self.cell.features, self.cell.param_dtype))
         self._set_options(rngs, options)
 
     __call__ = GRUCall.__call__

@@ -1,13 +1,19 @@
-"""The types of the keyword arguments that all modules share."""
+"""The keyword arguments that all modules share: their types and their checks."""
 
 from __future__ import annotations
 
-from typing import TypedDict, cast
+import difflib
+import inspect
+from typing import Any, TypedDict, cast
 
+from flax import nnx
 from jax.typing import DTypeLike
 
+from grujax.checks import check_bool, check_instance
+from grujax.flax_common import check_arguments
 from grujax.implementations.types import Implementation
 from grujax.params import Initializer
+from grujax.regularizers import is_off
 
 
 class CellOptions(TypedDict, total=False):
@@ -48,6 +54,60 @@ class Options(CellOptions, LayerOptions, total=False):
     Example:
         >>> options: Options = {"zoneout": 0.1, "reset_after": False}
     """
+
+
+def check_options(module: type, rngs: nnx.Rngs, options: Options, *other_rates: Any) -> Options:
+    """Checks what every module over time is given, before it draws a random key.
+
+    Args:
+        module: the class, for the names of its own arguments.
+        rngs: the source of random keys.
+        options: the keyword arguments that are not its own.
+        other_rates: the rates among its own arguments, already checked.
+
+    Returns:
+        The options, with Python's types.
+
+    Raises:
+        ValueError: if there is no option of this name, or an option or `rngs` does not fit.
+    """
+    _check_names(module, options)
+    checked = cast(Options, check_arguments(options))
+    if "deterministic" in options:  # unlike in Linen, there is always a mode
+        check_bool("deterministic", options["deterministic"])
+    check_rngs(rngs, "params", *["dropout"] * draws_masks(checked, *other_rates))
+    return checked
+
+
+def _check_names(module: type, options: Options) -> None:
+    """Raises ValueError if an option is not in `Options`; names the nearest."""
+    own = inspect.signature(module.__init__).parameters.values()  # type: ignore[misc]
+    known = [argument.name for argument in own if argument.kind == argument.KEYWORD_ONLY]
+    known += Options.__annotations__
+    for name in options:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean `{nearest[0]}`? The" if nearest else "the"
+            raise ValueError(
+                f"`{name}` is not an option of `{module.__name__}`; {hint} options are "
+                f"{', '.join(f'`{option}`' for option in known)}."
+            )
+
+
+def check_rngs(rngs: Any, *streams: str) -> None:
+    """Raises ValueError unless `rngs` are of NNX and have these streams, or a default one."""
+    check_instance("rngs", rngs, nnx.Rngs, "flax.nnx.Rngs(0)")
+    for stream in streams:
+        if stream not in rngs and "default" not in rngs:
+            raise ValueError(
+                f'`rngs` must have the stream "{stream}" or a default one, got {list(rngs)}.'
+            )
+
+
+def draws_masks(options: Options, *other_rates: Any) -> bool:
+    """Whether a module with these checked options and rates draws random masks in training."""
+    rates = options.get("zoneout", 0.0), options.get("recurrent_dropout", 0.0), *other_rates
+    return not all(is_off(rate) for rate in rates)
 
 
 def select_cell_options(options: Options) -> CellOptions:

@@ -6,11 +6,11 @@ from typing import Any, Unpack
 
 from flax import nnx
 
-from grujax.flax_common import StackedGRUCall
+from grujax.flax_common import StackedGRUCall, check_arguments
 from grujax.layers import Layer, Merge, output_size
 from grujax.nnx.bidirectional import BidirectionalGRU
 from grujax.nnx.layer import GRU, LayerBase
-from grujax.nnx.options import Options, select_inner_options
+from grujax.nnx.options import Options, check_options, select_inner_options
 
 
 class StackedGRU(LayerBase):
@@ -26,6 +26,9 @@ class StackedGRU(LayerBase):
         residual: whether to add the input of every layer except the first to its output.
         rngs: see `GRU`.
         options: see `GRU`.
+
+    Raises:
+        ValueError: as `GRU`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -48,16 +51,25 @@ class StackedGRU(LayerBase):
         rngs: nnx.Rngs,
         **options: Unpack[Options],
     ):
+        own = check_arguments(
+            {
+                "features": features,
+                "num_layers": num_layers,
+                "bidirectional": bidirectional,
+                "merge": merge,
+                "dropout": dropout,
+                "residual": residual,
+            }
+        )
+        options = check_options(StackedGRU, rngs, options, dropout)
+        self.merge, self.dropout, self.residual = merge, dropout, own["residual"]
         inner = select_inner_options(options)
         layers: list[GRU | BidirectionalGRU] = []
-        layer = BidirectionalGRU if bidirectional else GRU
-        for _ in range(num_layers):
+        layer = BidirectionalGRU if own["bidirectional"] else GRU
+        for _ in range(own["num_layers"]):
             layers.append(layer(in_features, features, rngs=rngs, **inner))
-            in_features = output_size(features, bidirectional, merge)
+            in_features = output_size(own["features"], own["bidirectional"], merge)
         self.layers = nnx.List(layers)
-        self.merge = merge
-        self.dropout = dropout
-        self.residual = residual
         self._set_options(rngs, options, dropout)
 
     __call__ = StackedGRUCall.__call__

@@ -127,5 +127,5 @@ def test_directions_must_have_the_same_shapes():
         to_keras((draw.params(I, H), draw.params(I, H, reset_after=False)))
     with pytest.raises(ValueError, match=r"`kernel` .*\[3, 15\] forward and \[3, 12\] backward"):
         to_keras((draw.params(I, H), draw.params(I, 4)))
-    with pytest.raises(ValueError, match=r"`params` must be .* pair .*, got 1 items"):
+    with pytest.raises(ValueError, match=r"`params` must be .* pair .*, got a list of 1"):
         to_keras([draw.params(I, H)])

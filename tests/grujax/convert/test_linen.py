@@ -116,7 +116,7 @@ def test_errors_name_the_layer():
         to_linen(Draw("before", "float32").params(I, H, reset_after=False))
     with pytest.raises(ValueError, match=r"flax\.linen\.GRUCell .*`reset_after=True`"):
         to_linen([Draw("before", "float32").params(I, H, reset_after=False)])
-    with pytest.raises(ValueError, match=r"`params` must be .* pair .*, got 3 items"):
+    with pytest.raises(ValueError, match=r"`params` must be .* pair .*, got a tuple of 3"):
         to_linen((Draw("three", "float32").params(I, H),) * 3)
 
 

@@ -248,7 +248,7 @@ def test_errors_name_the_array():
         from_onnx(weights["W"], weights["R"][..., 1:])
     with pytest.raises(ValueError, match=r"`R` has shape \[3, 15, 5\].*D 1 or 2"):
         from_onnx(np.ones((3, 15, 3), "f"), np.ones((3, 15, 5), "f"))
-    with pytest.raises(ValueError, match="`linear_before_reset` must be 0 or 1, got 2"):
+    with pytest.raises(ValueError, match=r"`linear_before_reset` must be .* from 0 to 1, got 2"):
         from_onnx(weights["W"], weights["R"], linear_before_reset=2)
 
 

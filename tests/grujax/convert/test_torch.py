@@ -200,7 +200,7 @@ def test_errors_for_layers_that_torch_cannot_represent():
 def test_errors_for_layers_that_do_not_form_a_stack():
     draw = Draw("refused", "float32")
     three = tuple(draw.params(I, H) for _ in range(3))
-    with pytest.raises(ValueError, match=r"`layers\[0\]` must be .* pair .*got 3 items"):
+    with pytest.raises(ValueError, match=r"`layers\[0\]` must be .* pair .*got a tuple of 3"):
         to_torch([three])
     with pytest.raises(ValueError, match=r"directions of `layers\[0\]` have input sizes \[3, 4\]"):
         to_torch([(draw.params(3, H), draw.params(4, H))])

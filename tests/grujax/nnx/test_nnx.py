@@ -192,7 +192,7 @@ def test_options_reach_the_parameters_and_the_implementation(name):
         update_bias_init=constant(4),
         reset_after=False,
         param_dtype=jnp.float16,
-        implementation="fastest",
+        implementation="plain",
         rngs=rngs(),
     )
     layers = jax.tree.leaves(
@@ -203,8 +203,7 @@ def test_options_reach_the_parameters_and_the_implementation(name):
         assert {leaf.dtype.name for leaf in jax.tree.leaves(layer)} == {"float16"}
         assert [float(leaf.min()) for leaf in jax.tree.leaves(layer)] == [1, 2, 3, 3]
         assert layer.b_x[:, 0].tolist() == [3, 4, 3]
-    with pytest.raises(ValueError, match=r"`implementation` must be .* got 'fastest'"):
-        module(XS)
+    assert "custom_vjp_call" not in str(jax.make_jaxpr(module)(XS))  # "plain" alone has none
 
 
 @pytest.mark.parametrize("name", ["GRU", "BidirectionalGRU", "StackedGRU"])
