@@ -44,9 +44,13 @@ def reporting(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file of a report, see `reporting`; its folder is created if it does not exist."""
+    """Writes a file of a report, see `reporting`; its folder is created if it does not exist.
+
+    A file with this content is left as it is, so that a report can be repeated on a read-only disk.
+    """
     with reporting(path):
-        write_durably(path, content)
+        if not path.is_file() or path.read_bytes() != content:
+            write_durably(path, content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from flax.serialization import msgpack_restore, msgpack_serialize
 
-from experiments.common.durable import DamagedFileError, naming, seal, unseal, write_durably
-from experiments.common.outputs import reporting
+from experiments.common.durable import DamagedFileError, naming, seal, unseal
+from experiments.common.outputs import write_bytes
 
 
 def save_model(path: Path, params: Any, settings: dict[str, Any], words: list[str]) -> None:
@@ -25,8 +25,7 @@ def save_model(path: Path, params: Any, settings: dict[str, Any], words: list[st
     """
     about = json.dumps({"settings": settings, "words": words})
     content = {"params": jax.tree.map(np.asarray, params), "about": about}
-    with reporting(path):
-        write_durably(path, seal(msgpack_serialize(content)))
+    write_bytes(path, seal(msgpack_serialize(content)))
 
 
 def load_model(path: Path, command: str) -> tuple[Any, dict[str, Any], list[str]]:
