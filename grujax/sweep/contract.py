@@ -6,7 +6,8 @@ of arrays that keeps its shapes and dtypes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 from jax import Array
 from jax.extend import core
 
+from grujax.checks import check_callable
 from grujax.sweep.plan import is_typed_key
 
 Metrics = dict[str, Array]
@@ -49,7 +51,7 @@ def check_pure(call: Callable[..., Any], *arguments: Any, name: str, advice: str
     except (TypeError, jax.errors.JAXTypeError) as error:
         error.add_note(advice)
         raise
-    if any(isinstance(constant, jax.core.Tracer) for constant in (*first.consts, *second.consts)):
+    if any(isinstance(one, jax.core.Tracer) for of in (first, second) for one in constants_of(of)):
         raise ValueError(_LEAKED.format(name=name))
     if not _is_same_program(first, second):
         raise ValueError(
@@ -60,13 +62,35 @@ def check_pure(call: Callable[..., Any], *arguments: Any, name: str, advice: str
     return shapes
 
 
+def check_takes(
+    name: str, function: Any, arguments: tuple[str, ...], hyperparameters: Iterable[str] = ()
+) -> None:
+    """Raises ValueError unless it is a function that takes these arguments.
+
+    Args:
+        name: of the function in error messages.
+        function: the user's function.
+        arguments: those that it is given by position.
+        hyperparameters: those that it is given by name.
+    """
+    names = list(hyperparameters)
+    call = f"({', '.join([*arguments, *(f'{each}=...' for each in names)])})"
+    check_callable(name, function, f"{name.partition('[')[0]}{call}")
+    try:
+        inspect.signature(function).bind(*arguments, **dict.fromkeys(names))
+    except NameError:  # Python 3.14 evaluates annotations, and some exist for type checkers only
+        pass
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}` cannot be called with {call}: {error}.") from None
+
+
 def check_metrics(metrics: Any, name: str, *, scalars: bool = False) -> Metrics:
-    """Metrics as arrays, floating ones of at least 32 bits, since NumPy's files have no bfloat16.
+    """Metrics as arrays, without weak types.
 
     Args:
         metrics: the value returned by the function `name`.
         name: `train` or `evaluate`, for error messages.
-        scalars: require real scalars, and make all of them floating.
+        scalars: require real scalars.
 
     Raises:
         ValueError: it is not a dict of such arrays, or is empty.
@@ -85,27 +109,34 @@ def check_metrics(metrics: Any, name: str, *, scalars: bool = False) -> Metrics:
                 f"`{name}` must return a dict of {kind}, but its entry `{entry}` is "
                 f"{type(value).__name__} {value!r}."
             )
-        widen = scalars or jnp.issubdtype(array.dtype, jnp.floating)
-        arrays[entry] = (
-            array.astype(jnp.promote_types(array.dtype, jnp.float32)) if widen else array
-        )
+        arrays[entry] = jnp.asarray(array, array.dtype)
     return arrays
 
 
-def check_same_metrics(first: Metrics, second: Metrics) -> None:
-    """Raises ValueError unless the metrics of two groups of trials fit into one array each."""
+def check_same_metrics(
+    first: Metrics,
+    second: Metrics,
+    where: tuple[str, str] = ("for some static values", "for others"),
+) -> None:
+    """Raises ValueError unless the metrics of two groups of trials fit into one array each.
+
+    Args:
+        first, second: arrays, or shapes and dtypes, of one trial.
+        where: what the two are, for the message.
+    """
     if first.keys() != second.keys():
         raise ValueError(
-            f"`train` returns the metrics {sorted(first)} for some static values and "
-            f"{sorted(second)} for others."
+            f"`train` returns the metrics {sorted(first)} {where[0]} and {sorted(second)} "
+            f"{where[1]}."
         )
     for name, one in first.items():
         other = second[name]
-        is_floating_curve = one.ndim == other.ndim == 1 and one.dtype.kind == "f"
+        is_floating = jnp.issubdtype(one.dtype, jnp.floating)
+        is_floating_curve = one.ndim == other.ndim == 1 and is_floating
         if one.dtype != other.dtype or (one.shape != other.shape and not is_floating_curve):
             raise ValueError(
-                f"`train` returns `{name}` as {one.dtype} {list(one.shape)} for some static values "
-                f"and as {other.dtype} {list(other.shape)} for others."
+                f"`train` returns `{name}` as {one.dtype} {list(one.shape)} {where[0]} and as "
+                f"{other.dtype} {list(other.shape)} {where[1]}."
             )
 
 
@@ -163,12 +194,30 @@ def _describe_path(path: tuple) -> str:
     return f" its entry {jax.tree_util.keystr(path)}" if path else " it"
 
 
+def constants_of(program: core.ClosedJaxpr) -> Iterator[Any]:
+    """The arrays that a program closes over, and those that the programs inside it do."""
+    yield from program.consts
+    yield from _inner_constants(program.jaxpr)
+
+
+def _inner_constants(jaxpr: core.Jaxpr) -> Iterator[Any]:
+    for eqn in jaxpr.eqns:
+        literals = [v.val for v in eqn.invars if isinstance(v, core.Literal)]
+        yield from (value for value in literals if np.ndim(value))
+        for inner in _inner_programs(eqn):
+            if isinstance(inner, core.ClosedJaxpr):
+                yield from constants_of(inner)
+            else:
+                yield from _inner_constants(inner)
+
+
 def _is_same_program(first: core.ClosedJaxpr, second: core.ClosedJaxpr) -> bool:
     if list(_operations(first.jaxpr)) != list(_operations(second.jaxpr)):
         return False
-    if len(first.consts) != len(second.consts):
+    constants = [list(constants_of(program)) for program in (first, second)]
+    if len(constants[0]) != len(constants[1]):
         return False
-    return all(map(_is_same_constant, first.consts, second.consts))
+    return all(map(_is_same_constant, *constants))
 
 
 def _operations(jaxpr: core.Jaxpr) -> Iterator[tuple]:
@@ -176,13 +225,15 @@ def _operations(jaxpr: core.Jaxpr) -> Iterator[tuple]:
     for eqn in jaxpr.eqns:
         literals = [repr(v.val) for v in eqn.invars if isinstance(v, core.Literal)]
         yield eqn.primitive.name, literals, [str(v.aval) for v in eqn.outvars]
-        for inner in jax.tree.leaves(
-            list(eqn.params.values()), is_leaf=lambda x: isinstance(x, core.Jaxpr)
-        ):
-            if isinstance(inner, core.ClosedJaxpr):
-                yield from _operations(inner.jaxpr)
-            elif isinstance(inner, core.Jaxpr):
-                yield from _operations(inner)
+        for inner in _inner_programs(eqn):
+            yield from _operations(inner.jaxpr if isinstance(inner, core.ClosedJaxpr) else inner)
+
+
+def _inner_programs(eqn: Any) -> list[Any]:
+    """The programs among the parameters of an operation, such as the body of a loop."""
+    parameters = list(eqn.params.values())
+    leaves = jax.tree.leaves(parameters, is_leaf=lambda x: isinstance(x, core.Jaxpr))
+    return [leaf for leaf in leaves if isinstance(leaf, core.ClosedJaxpr | core.Jaxpr)]
 
 
 def _is_same_constant(a: Any, b: Any) -> bool:

@@ -10,9 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
+
+from grujax.checks import check_choice, check_integer, check_key, describe, is_traced
 
 ROWS = PartitionSpec("trials")
 
@@ -78,21 +81,27 @@ class Plan(NamedTuple):
         )
 
 
-def trial_key(key: Array, index: Any) -> Array:
+def trial_key(key: Array, index: int | Array) -> Array:
     """The random key of trial `index`, which is `jax.random.fold_in(key, index)`.
 
     Args:
         key: the key of the sweep.
-        index: the number of the trial, an integer `[]`; may be traced.
+        index: the number of the trial, an integer `[]` of at least 0; may be traced.
 
     Returns:
         One key, of the same kind as `key`.
+
+    Raises:
+        ValueError: for a key that is none, or an index that is no such integer.
 
     Example:
         >>> key = jax.random.key(0)
         >>> bool(trial_key(key, 3) == jax.random.fold_in(key, 3))
         True
     """
+    check_key("key", key)
+    if not (is_traced(index) and index.shape == () and jnp.issubdtype(index.dtype, jnp.integer)):
+        index = check_integer("index", index, 0, 2**32 - 1)
     return jax.random.fold_in(key, index)
 
 
@@ -107,10 +116,11 @@ def key_data(key: Array) -> np.ndarray:
 
 
 def key_type(key: Array) -> KeyType:
-    """The type of a key. Raises ValueError unless it is a single JAX random key."""
+    """The type of a key. Raises ValueError unless it is one JAX random key, not traced."""
+    check_key("key", key)
+    if is_traced(key):
+        raise ValueError("`key` must not be traced: call this outside of `jax.jit` and `jax.vmap`.")
     data = key_data(key)
-    if data.ndim != 1 or data.dtype != np.uint32:
-        raise ValueError(f"`key` must be one JAX random key, got shape {list(key.shape)}.")
     implementation = str(jax.random.key_impl(key)) if is_typed_key(key) else None
     return KeyType(data.shape, data.dtype.name, implementation)
 
@@ -121,14 +131,18 @@ def choose_devices(
     """The devices and the strategy, with defaults as in `grujax.sweep.run`.
 
     Raises:
-        ValueError: no devices, or an unknown strategy.
+        ValueError: no devices, the same one twice, or something else; or an unknown strategy.
     """
-    devices = tuple(jax.local_devices() if devices is None else devices)
-    if not devices:
-        raise ValueError("`devices` must name at least one device.")
-    if strategy not in (None, "map", "vmap"):
-        raise ValueError(f'`strategy` must be None, "map" or "vmap", got {strategy!r}.')
-    return devices, strategy or ("map" if devices[0].platform == "cpu" else "vmap")
+    places = jax.local_devices() if devices is None else devices
+    is_list = isinstance(places, list | tuple)
+    if not is_list or not all(isinstance(place, jax.Device) for place in places):
+        raise ValueError(f"`devices` must be a list of JAX devices, got {describe(devices)}.")
+    if not places or len(set(places)) < len(places):
+        raise ValueError(
+            f"`devices` must name at least one device, and each once, got {len(places)}."
+        )
+    check_choice("strategy", strategy, ("map", "vmap"), optional=True)
+    return tuple(places), strategy or ("map" if places[0].platform == "cpu" else "vmap")
 
 
 def jax_settings() -> tuple[Any, ...]:

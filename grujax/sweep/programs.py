@@ -7,6 +7,7 @@ was compiled for.
 
 from __future__ import annotations
 
+import logging
 import os
 import weakref
 from collections.abc import Callable, Sequence
@@ -17,16 +18,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from grujax import lapack
 from grujax.sweep.contract import Metrics, Train, check_metrics, check_pure
 from grujax.sweep.plan import Plan, add_axis, jax_settings, key_data, trial_key
 from grujax.sweep.storage import Chunk
 from grujax.sweep.trials import Trials
+
+_log = logging.getLogger("grujax")
 
 Rows = tuple[Array, dict[str, Array], Array]  # indices and values [slots], trials per device
 
 _ADVICE = (
     "`run` traces the hyperparameters of `train`: those that set shapes, or that Python itself "
     "branches on, belong in `static`."
+)
+_DEADLOCK = "LAPACK calls on batches of matrices can deadlock on a CPU with jaxlib 0.10.0 to 0.11.0"
+_REPLACED = f'strategy="map" takes the place of "vmap", since {_DEADLOCK}.'
+_MAY_DEADLOCK = (
+    f"{_DEADLOCK}, and the functions of this sweep make some. For these matrices, `jax.lax.map` "
+    "instead of `jax.vmap` is safe."
 )
 _FALLBACK_BYTES = 2**32  # where the system does not say how much memory is free
 
@@ -89,12 +99,33 @@ def _compile(train: Train, plan: Plan) -> Program:
     if plan.fit_memory:
         capacity = min(plan.capacity, _fitting(plan, trial, arguments, shapes))
         plan = plan._replace(trials=capacity * len(plan.devices))
-    share = _one_by_one(trial, shapes) if plan.strategy == "map" else _side_by_side(trial)
     data, index, values = arguments
     counts = jax.ShapeDtypeStruct((len(plan.devices),), jnp.int32)
     rows = (*add_axis(plan.slots, (index, values)), counts)
-    compiled = jax.jit(plan.spread(share)).lower(data, rows).compile()
-    return Program(plan.capacity, compiled, plan.devices, shapes)
+
+    def lower(plan: Plan) -> jax.stages.Lowered:
+        share = _one_by_one(trial, shapes) if plan.strategy == "map" else _side_by_side(trial)
+        return jax.jit(plan.spread(share)).lower(data, rows)
+
+    return Program(plan.capacity, compile_plan(plan, lower), plan.devices, shapes)
+
+
+def compile_plan(plan: Plan, lower: Callable[[Plan], jax.stages.Lowered]) -> jax.stages.Compiled:
+    """The compiled program of a plan, as "map" where "vmap" could deadlock.
+
+    A deadlock needs LAPACK calls on batches, a CPU, and one of some versions of jaxlib: see
+    `grujax.lapack`. Whatever runs by "map" takes one matrix at a time, unless the user's own
+    functions have a batch of them.
+    """
+    lowered = lower(plan)
+    if not lapack.DEADLOCKS or plan.devices[0].platform != "cpu":
+        return lowered.compile()
+    if plan.strategy == "vmap" and lapack.runs_on_batches(lowered):
+        _log.warning(_REPLACED)
+        lowered = lower(plan._replace(strategy="map"))
+    if lapack.runs_on_batches(lowered):
+        _log.warning(_MAY_DEADLOCK)
+    return lowered.compile()
 
 
 def _one_by_one(trial: Callable, shapes: Metrics) -> Callable:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
+from grujax.checks import (
+    check_choice,
+    check_integer,
+    check_mapping,
+    check_path,
+    check_string,
+    describe,
+)
 from grujax.sweep.storage import (
     Chunk,
     add_prefix,
+    load_sweep,
     missing_trials,
     read_arrays,
-    read_chunks,
-    read_trials,
     with_prefix,
     write_arrays,
 )
@@ -43,6 +53,10 @@ class SweepResult:
             curves that are shorter in some trials are padded with NaN.
         diverged: `[n]` bool, whether any metric of the trial contains NaN.
 
+    Raises:
+        ValueError: unless all have the same n, at least 1: hyperparameters that are numbers, bools
+            or strings, metrics that are numbers or bools.
+
     Example:
         >>> result = SweepResult(
         ...     {"rate": np.array([0.1, 0.2])}, {"loss": np.array([3.0, 2.0])}, np.zeros(2, bool)
@@ -55,20 +69,59 @@ class SweepResult:
     metrics: dict[str, np.ndarray]
     diverged: np.ndarray
 
+    def __post_init__(self) -> None:
+        """Checks the arrays."""
+        diverged = _as_array("diverged", self.diverged, "bools", "b")
+        if diverged.ndim != 1 or not len(diverged):
+            raise ValueError(
+                f"`diverged` must be a bool for each trial, got shape {list(diverged.shape)}."
+            )
+        parts: dict[str, Any] = {"diverged": diverged}
+        for part, of, kinds in (
+            ("trials", "numbers, bools or strings", "biufcU"),
+            ("metrics", "numbers or bools", "biufc"),
+        ):
+            arrays = {
+                name: _as_array(f"{part}[{name!r}]", array, of, kinds)
+                for name, array in check_mapping(part, getattr(self, part), "of arrays").items()
+            }
+            for name, array in arrays.items():
+                shape = array.shape if part == "trials" else array.shape[:1]
+                if shape != diverged.shape:
+                    raise ValueError(
+                        f"`{part}[{name!r}]` must have a value for each of {len(diverged)} trials, "
+                        f"got shape {list(array.shape)}."
+                    )
+            parts[part] = arrays
+        for part, value in parts.items():
+            object.__setattr__(self, part, value)  # the class is frozen
+
     def best(self, metric: str, mode: str = "min") -> Best:
         """The trial with the least (or `mode="max"`: greatest) value of a scalar metric.
 
-        A trial whose value is NaN never wins; one with NaN in other metrics may.
+        A trial whose value is NaN never wins, whatever the others are; one with NaN in other
+        metrics may. Of equal trials the first wins.
+
+        Args:
+            metric: the name of a metric `[n]` of real numbers or bools.
+            mode: "min" or "max".
+
+        Returns:
+            The number of the trial, its hyperparameters, and its metrics.
 
         Raises:
-            ValueError: for a metric that is unknown or not a scalar, an unknown mode, or if the
-                value is NaN in every trial.
+            ValueError: for a metric that is unknown, complex or not a scalar, an unknown mode, or
+                if the value is NaN in every trial.
         """
         values = self.scalar(metric)
         check_mode(mode)
-        if np.all(np.isnan(values)):
-            raise ValueError(f"`{metric}` is NaN in all {len(values)} trials.")
-        index = int(np.nanargmin(values) if mode == "min" else np.nanargmax(values))
+        if values.dtype.kind == "c":
+            raise ValueError(f"`metric` is {metric!r}, whose complex numbers have no order.")
+        valid = np.flatnonzero(~np.isnan(values))
+        if not len(valid):
+            raise ValueError(f"`metric` is {metric!r}, which is NaN in all {len(values)} trials.")
+        choose = np.argmin if mode == "min" else np.argmax
+        index = int(valid[choose(values[valid])])
         return Best(
             index,
             {name: array[index].item() for name, array in self.trials.items()},
@@ -80,14 +133,16 @@ class SweepResult:
 
     def scalar(self, metric: str) -> np.ndarray:
         """The values `[n]` of a scalar metric. Raises ValueError if there is none of this name."""
+        check_string("metric", metric)
         if metric not in self.metrics:
-            names = ", ".join(f"`{name}`" for name in self.metrics)
-            raise ValueError(f"`{metric}` is not among the metrics of this sweep: {names}.")
+            names = ", ".join(f"`{name}`" for name in self.metrics) or "none"
+            raise ValueError(f"`metric` is {metric!r}, but the metrics of this sweep are {names}.")
         values = self.metrics[metric]
         if values.ndim != 1:
             raise ValueError(
-                f"`{metric}` is a curve of shape {list(values.shape[1:])}, and trials are compared "
-                "by scalars: let `train` return its last or best value under a separate name."
+                f"`metric` is {metric!r}, a curve of shape {list(values.shape[1:])}, and trials "
+                "are compared by scalars: let `train` return its last or best value under a "
+                "separate name."
             )
         return values
 
@@ -95,16 +150,27 @@ class SweepResult:
         """A pandas DataFrame with one row per trial: hyperparameters, scalar metrics, `diverged`.
 
         Raises:
+            ValueError: two columns would have the same name.
             ImportError: without pandas.
         """
         try:
             import pandas
         except ImportError as error:
             raise ImportError("`table` needs pandas: pip install 'grujax[sweep]'.") from error
-        scalars = {name: array for name, array in self.metrics.items() if array.ndim == 1}
-        return pandas.DataFrame(self.trials | scalars | {"diverged": self.diverged}).rename_axis(
-            "trial"
-        )
+        scalars = {
+            name: array.astype(float) if array.dtype.kind == "V" else array  # bfloat16
+            for name, array in self.metrics.items()
+            if array.ndim == 1
+        }
+        columns = [*self.trials.items(), *scalars.items(), ("diverged", self.diverged)]
+        names = [name for name, _ in columns]
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"The table would have two columns `{twice[0]}`: the names of hyperparameters and "
+                "metrics must differ for it."
+            )
+        return pandas.DataFrame(dict(columns)).rename_axis("trial")
 
     def plot(self, metric: str, mode: str = "min") -> Figure:
         """Plots the sweep in three rows; the best trial by `metric` is marked in each.
@@ -129,20 +195,34 @@ class SweepResult:
         return plot_sweep(self, metric, mode)
 
     def save(self, path: str | Path) -> None:
-        """Writes trials, metrics and `diverged` to one .npz file."""
+        """Writes trials, metrics and `diverged` to one .npz file.
+
+        Raises:
+            ValueError: the path is that of a folder, or in a folder that does not exist.
+        """
+        file = check_path("path", path)
+        if file.is_dir() or not file.parent.is_dir():
+            where = "is a folder" if file.is_dir() else "is in a folder that does not exist"
+            raise ValueError(f"`path` must be that of a file, but {file} {where}.")
         arrays = add_prefix("trial", self.trials) | add_prefix("metric", self.metrics)
-        write_arrays(Path(path), {"diverged": self.diverged} | arrays)
+        write_arrays(file, {"diverged": self.diverged} | arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> SweepResult:
         """Reads a file written by `save`, or the `directory` of a sweep, run by any processes.
 
         Raises:
-            ValueError: trials are missing in the directory.
+            ValueError: there is no such file, it was not written by `save` or is damaged, or trials
+                are missing in the directory.
         """
-        if Path(path).is_dir():
-            return _load_directory(Path(path))
-        arrays = read_arrays(Path(path))
+        place = check_path("path", path)
+        if place.is_dir():
+            return _load_directory(place)
+        if not place.exists():
+            raise ValueError(f"`path` must be that of a result, but {place} does not exist.")
+        arrays = read_arrays(place)
+        if "diverged" not in arrays:
+            raise ValueError(f"`path` must be that of a result, but `save` did not write {place}.")
         return cls(with_prefix("trial", arrays), with_prefix("metric", arrays), arrays["diverged"])
 
 
@@ -157,11 +237,18 @@ class PopulationResult(SweepResult):
 
     states: dict[int, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Checks the arrays, and the numbers of the members."""
+        super().__post_init__()
+        if not isinstance(self.states, Mapping):
+            raise ValueError(f"`states` must be a dict of members, got {describe(self.states)}.")
+        for member in self.states:
+            check_integer("states", member, 0, len(self.diverged) - 1)
 
-def check_mode(mode: str) -> None:
+
+def check_mode(mode: Any) -> None:
     """Raises ValueError unless the mode is "min" or "max"."""
-    if mode not in ("min", "max"):
-        raise ValueError(f'`mode` must be "min" or "max", got {mode!r}.')
+    check_choice("mode", mode, ("min", "max"))
 
 
 def assemble(trials: Trials, chunks: list[Chunk], selected: np.ndarray) -> SweepResult:
@@ -177,8 +264,9 @@ def assemble(trials: Trials, chunks: list[Chunk], selected: np.ndarray) -> Sweep
     for name in chunks[0].metrics:
         parts = [chunk.metrics[name] for chunk in chunks]
         shape = max(part.shape[1:] for part in parts)
-        is_floating = parts[0].dtype.kind in "fc"
-        metrics[name] = np.full((total, *shape), np.nan if is_floating else 0, parts[0].dtype)
+        dtype = np.dtype(reduce(jnp.promote_types, [part.dtype for part in parts]))
+        is_floating = jnp.issubdtype(dtype, np.inexact)
+        metrics[name] = np.full((total, *shape), np.nan if is_floating else 0, dtype)
         for chunk, array in zip(chunks, parts, strict=True):
             if is_floating:
                 diverged[chunk.indices] |= np.isnan(array).reshape(len(array), -1).any(1)
@@ -191,8 +279,21 @@ def assemble(trials: Trials, chunks: list[Chunk], selected: np.ndarray) -> Sweep
     )
 
 
+def _as_array(name: str, value: Any, of: str, kinds: str) -> np.ndarray:
+    """An array whose dtype is of one of these kinds; `of` names them."""
+    try:
+        array = np.asarray(value)
+        is_extended = "f" in kinds and jnp.issubdtype(array.dtype, np.number)  # bfloat16
+        fits = array.dtype.kind in kinds or is_extended
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"`{name}` must be an array of {of}, got {describe(value)}.")
+    return array
+
+
 def _load_directory(directory: Path) -> SweepResult:
-    trials, chunks = read_trials(directory), read_chunks(directory)
+    trials, chunks = load_sweep(directory)
     everything = np.arange(count_trials(trials))
     missing = missing_trials(everything, chunks)
     if len(missing):

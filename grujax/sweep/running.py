@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from grujax.sweep.contract import Train, check_same_metrics
-from grujax.sweep.plan import Plan, choose_devices, key_type
+from grujax.checks import check_bool, check_choice, check_integer, check_path
+from grujax.sweep.contract import Metrics, Train, check_metrics, check_same_metrics, check_takes
+from grujax.sweep.fingerprints import Origin, check_origins, fingerprint, versions
+from grujax.sweep.plan import Plan, choose_devices, key_type, trial_key
 from grujax.sweep.programs import Program, program_for, run_chunk
 from grujax.sweep.progress import progress_bar, report_interruption
 from grujax.sweep.result import SweepResult, assemble
 from grujax.sweep.storage import (
     Chunk,
-    claim,
+    Saver,
+    check_writable,
     describe_sweep,
+    identify,
+    locked,
     missing_trials,
-    read_chunks,
+    open_sweep,
     write_chunk,
-    write_trials,
 )
 from grujax.sweep.trials import (
     Groups,
     Trials,
+    check_static,
     check_trials,
     choose_process,
     count_trials,
     group_by,
     share_groups,
 )
+from grujax.sweep.values import MOST
+
+Static = tuple[tuple[str, Any], ...]  # hyperparameters and their values
 
 CHUNK_SECONDS = 10.0  # duration of the chunks that "map" chooses: a kill loses no more
 
@@ -47,6 +57,7 @@ def run(
     devices: Sequence[jax.Device] | None = None,
     chunk: int | None = None,
     directory: str | Path | None = None,
+    resume: str = "checked",
     progress: bool = True,
     static: Sequence[str] = (),
     processes: int | None = None,
@@ -73,7 +84,15 @@ def run(
             memory, divided by what one trial takes by XLA's memory analysis; "map" also takes no
             more trials than run in about ten seconds.
         directory: where each finished chunk is written. The same call resumes there after the
-            process was stopped or killed; with all trials done it only reads.
+            process was stopped or killed; with all trials done it only reads. A disk that refuses a
+            chunk does not stop the sweep: a warning says what is not saved, and the result has it.
+        resume: what to do if the directory has finished trials. "checked" goes on only if `train`
+            computes the same as it did there: its StableHLO and the arrays that it closes over are
+            the same, as `jax.export` lowers it for a CPU. Names of functions, source lines, devices
+            and kernels do not matter; what Python callbacks do is not seen. If only a version of
+            JAX or grujax differs, the error says so. "anyway" goes on all the same: finished trials
+            stay as they are, and `train` runs the others. The directory then has trials of both,
+            and later calls need "anyway", too.
         progress: show a progress bar (needs tqdm).
         static: the hyperparameters that set shapes, or that Python branches on. They reach `train`
             as Python values; trials are grouped, with one compilation per distinct combination.
@@ -86,11 +105,13 @@ def run(
         reads all. A trial with NaN in a metric is flagged as diverged, and does not stop others.
 
     Raises:
-        ValueError: for hyperparameters of unequal length, or that cannot be traced; an unknown
-            strategy; a `train` that is not pure or returns something other than arrays; metrics
-            that differ between groups in name, dtype or shape (floating curves may differ in
-            length); a `directory` that belongs to another sweep; or several processes without one,
-            or with fewer trials than processes.
+        ValueError: for hyperparameters of unequal length, that `train` does not take, or that
+            cannot be traced: strings, and numbers that JAX would change, such as 2⁴⁰ or 1e-50
+            without `JAX_ENABLE_X64`; an unknown strategy; a `train` that is not pure or returns
+            something other than arrays; metrics that differ between groups in name, dtype or shape
+            (floating curves may differ in length); a `directory` that belongs to another sweep or
+            another `train`, that another process works in, or that cannot be read or written; or
+            several processes without one, or with fewer trials than processes.
         KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
 
     Example:
@@ -107,25 +128,18 @@ def run(
         >>> result.metrics["losses"].shape
         (3, 5)
     """
-    if not callable(train):
-        raise ValueError(f"`train` must be a function, got {type(train).__name__}.")
-    static = tuple(static)
+    static = check_static(static)
     trials = check_trials(trials, static)
+    check_takes("train", train, ("key",), trials)
     kind = key_type(key)
     devices, strategy = choose_devices(devices, strategy)
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1, got {chunk}.")
-    folder = None if directory is None else Path(directory)
+    chunk = None if chunk is None else check_integer("chunk", chunk, 1, MOST)
+    folder = None if directory is None else check_path("directory", directory)
+    progress = check_bool("progress", progress)
     process, processes = choose_process(process, processes, count_trials(trials), folder)
-    groups = share_groups(group_by(trials, static), process, processes)
-    selected = np.sort(np.concatenate([indices for _, indices in groups]))
-    chunks: list[Chunk] = []
-    if folder is not None:
-        name = getattr(train, "__qualname__", type(train).__name__)
-        about = describe_sweep({"train": name, "static": sorted(static)}, trials, key)
-        claim(folder, about, alone=processes == 1)
-        write_trials(folder, trials)
-        chunks = read_chunks(folder)
+    check_choice("resume", resume, ("checked", "anyway"))
+    every = group_by(trials, static)
+    groups = share_groups(every, process, processes)
     traced = {name: array for name, array in trials.items() if name not in static}
     dtypes = {name: jax.dtypes.canonicalize_dtype(array.dtype) for name, array in traced.items()}
     plan = Plan(
@@ -136,20 +150,91 @@ def run(
         devices=devices,
         fit_memory=chunk is None,
     )
-    total, done = len(selected), len(selected) - len(missing_trials(selected, chunks))
+    about = describe_sweep({"static": sorted(static)}, trials, key)
+    selected = np.sort(np.concatenate([indices for _, indices in groups]))
+    find_origin = cache(lambda static: _find_origin(train, plan, static, identify(about)))
+    with locked(folder, process, processes):
+        chunks: list[Chunk] = []
+        if folder is not None:
+            chunks = open_sweep(folder, about, trials, alone=processes == 1)
+            if resume == "checked":
+                _check_finished(folder, every, groups, chunks, find_origin)
+        missing = len(missing_trials(selected, chunks))
+        if folder is not None and missing:
+            check_writable(folder, f"{missing} of {len(selected)} trials")
+        parts = _run_groups(train, plan, key, traced, groups, list(chunks), chunk)
+        for part in _saved(parts, folder, find_origin, len(selected), missing, progress):
+            chunks.append(part)
+    return assemble(trials, chunks, selected)
+
+
+def _saved(
+    parts: Iterator[tuple[Static, Chunk]],
+    folder: Path | None,
+    find_origin: Callable[[Static], Origin],
+    total: int,
+    missing: int,
+    progress: bool,
+) -> Iterator[Chunk]:
+    """Chunks as they are finished, each written to the folder; shows the progress."""
+    saver: Saver[Chunk] = Saver(None if folder is None else partial(write_chunk, folder))
+    done = total - missing
+
+    def unsaved() -> int:
+        return sum(len(chunk.indices) for chunk in saver.waiting)
+
     with progress_bar(progress, total, done, "trial") as bar:
         try:
-            for part in _run_groups(train, plan, key, traced, groups, list(chunks), chunk):
+            for static, part in parts:
                 if folder is not None:
-                    write_chunk(folder, part)
-                chunks.append(part)
+                    part = part._replace(origin=find_origin(static))
                 done += len(part.indices)
+                saver.save(part)
                 if bar is not None:
                     bar.update(len(part.indices))
+                yield part
         except KeyboardInterrupt:
-            report_interruption(done, total, "trial", folder)
+            report_interruption(done, total, "trial", folder, done - unsaved())
             raise
-    return assemble(trials, chunks, selected)
+    saver.warn_of(f"{unsaved()} of {total} trials are not saved in {folder}")
+
+
+def _check_finished(
+    folder: Path,
+    every: Groups,
+    groups: Groups,
+    chunks: list[Chunk],
+    find_origin: Callable[[Static], Origin],
+) -> None:
+    """Raises ValueError if `train` computes other results than the chunks now.
+
+    Args:
+        folder: where they are.
+        every: all groups of trials.
+        groups: those that this process has a share of, with this share.
+        chunks: all finished ones.
+        find_origin: what computes the trials of a group.
+    """
+    number_of = np.zeros(sum(len(indices) for _, indices in every), np.int64)
+    for number, (_, indices) in enumerate(every):
+        number_of[indices] = number
+    numbers = [number_of[chunk.indices[0]] for chunk in chunks]
+    for number, (static, share) in enumerate(groups):
+        origins = [c.origin for c, of in zip(chunks, numbers, strict=True) if of == number]
+        if len(share):
+            check_origins(folder, origins, partial(find_origin, tuple(static.items())))
+
+
+def _find_origin(train: Train, plan: Plan, static: Static, sweep: str) -> Origin:
+    """What computes the trials with these static values."""
+
+    def trial(data: Array, index: Array, values: dict[str, Array]) -> Any:
+        metrics = train(trial_key(plan.key.wrap(data), index), **values, **dict(static))
+        return check_metrics(metrics, "train")
+
+    index = jax.ShapeDtypeStruct((), jnp.int32)
+    found = fingerprint(train, trial, plan.key.struct, index, plan.values)
+    return Origin(sweep, {"train": found}, versions())
 
 
 def _run_groups(
@@ -160,7 +245,7 @@ def _run_groups(
     groups: Groups,
     finished: list[Chunk],
     chunk: int | None,
-) -> Iterator[Chunk]:
+) -> Iterator[tuple[Static, Chunk]]:
     """Runs the trials that are in no finished chunk, with one program per group."""
     shapes = None
     for static, indices in groups:
@@ -170,9 +255,26 @@ def _run_groups(
         most = len(indices) if chunk is None else chunk
         group = plan._replace(trials=most, static=tuple(static.items()))
         program = program_for(train, group._replace(trials=group.slots))
+        for one in finished if shapes is None else ():
+            _check_fit(one, program.shapes)
         check_same_metrics(shapes or program.shapes, program.shapes)
         shapes = program.shapes
-        yield from _run_group(program, key, traced, missing, chunk, plan.strategy)
+        for part in _run_group(program, key, traced, missing, chunk, plan.strategy):
+            yield group.static, part
+
+
+def _check_fit(chunk: Chunk, shapes: Metrics) -> None:
+    """Raises ValueError unless a chunk of the directory has the metrics that `train` returns."""
+    there: Any = {n: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for n, a in chunk.metrics.items()}
+    if chunk.origin is None:  # earlier versions kept no floating metrics below 32 bits
+        shapes = {name: _widened(shape) for name, shape in shapes.items()}
+    check_same_metrics(there, shapes, ("in `directory`", "now"))
+
+
+def _widened(shape: Any) -> Any:
+    is_floating = jnp.issubdtype(shape.dtype, jnp.floating)
+    dtype = jnp.promote_types(shape.dtype, jnp.float32) if is_floating else shape.dtype
+    return jax.ShapeDtypeStruct(shape.shape, dtype)
 
 
 def _run_group(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import jax
 import numpy as np
 from jax import Array
 
-from grujax.sweep.distributions import Distribution, as_values
-from grujax.sweep.plan import key_data
+from grujax.checks import check_bool, check_integer, check_mapping, describe
+from grujax.sweep.distributions import Distribution, check_distribution
+from grujax.sweep.plan import key_data, key_type
+from grujax.sweep.values import MOST, as_values, check_fit
 
 Trials = dict[str, np.ndarray]
 Groups = list[tuple[dict[str, Any], np.ndarray]]  # (static values, indices of their trials)
@@ -28,7 +30,8 @@ def grid(**values: Iterable[Any]) -> Trials:
         A dict of arrays `[n]`, where n is the product of the numbers of values.
 
     Raises:
-        ValueError: for no hyperparameters, or one without values.
+        ValueError: for no hyperparameters, one without values or with values that one array cannot
+            hold unchanged, or more than 2³¹ − 1 combinations.
 
     Example:
         >>> trials = grid(learning_rate=[0.1, 0.01], hidden_size=[16, 32])
@@ -37,7 +40,10 @@ def grid(**values: Iterable[Any]) -> Trials:
     """
     if not values:
         raise ValueError("`grid` needs at least one hyperparameter.")
-    axes = [as_values(name, list(value)) for name, value in values.items()]
+    axes = [as_values(name, value) for name, value in values.items()]
+    total = math.prod(len(axis) for axis in axes)
+    if total > MOST:
+        raise ValueError(f"`grid` makes at most {MOST} trials, and here are {total}.")
     indices = np.meshgrid(*[np.arange(len(axis)) for axis in axes], indexing="ij")
     return {
         name: axis[index.ravel()] for name, axis, index in zip(values, axes, indices, strict=True)
@@ -59,7 +65,9 @@ def sample(key: Array, n: int, *, sobol: bool = False, **distributions: Distribu
         A dict of arrays `[n]`.
 
     Raises:
-        ValueError: for n below 1, no hyperparameters, or an argument that is not a distribution.
+        ValueError: for n that is not a positive integer, a key that is none, no hyperparameters,
+            an argument that is not a distribution, or one whose values `run` cannot use: they are
+            not n numbers, bools or strings, or JAX would change them (see `run`).
         ImportError: `sobol` without SciPy.
 
     Example:
@@ -70,21 +78,18 @@ def sample(key: Array, n: int, *, sobol: bool = False, **distributions: Distribu
         >>> trials["learning_rate"].shape, trials["depth"].dtype.kind
         ((4,), 'i')
     """
-    if n < 1:
-        raise ValueError(f"`n` must be at least 1, got {n}.")
+    key_type(key)  # raises unless it is a key
+    n = check_integer("n", n, 1, MOST)
+    sobol = check_bool("sobol", sobol)
     if not distributions:
         raise ValueError("`sample` needs at least one hyperparameter.")
     for name, distribution in distributions.items():
-        if not callable(distribution):
-            raise ValueError(
-                f"`{name}` must be a distribution, such as `uniform(0, 1)`, got {distribution!r}. "
-                f"To draw from given values: `choice(values)`."
-            )
+        check_distribution(name, distribution)
     rng = np.random.default_rng(key_data(key).ravel().astype(np.uint32))
     size = len(distributions)
     points = _sobol_points(rng, n, size) if sobol else rng.random((size, n)).T
     columns = zip(distributions.items(), points.T, strict=True)
-    return {name: np.asarray(distribution(column)) for (name, distribution), column in columns}
+    return {name: _draw(name, distribution, column) for (name, distribution), column in columns}
 
 
 def count_trials(trials: Mapping[str, Any]) -> int:
@@ -92,46 +97,53 @@ def count_trials(trials: Mapping[str, Any]) -> int:
     return len(next(iter(trials.values())))
 
 
-def check_trials(trials: Mapping[str, Any], static: tuple[str, ...]) -> Trials:
-    """Returns the trials as NumPy arrays. Raises ValueError unless `run` can use them."""
-    if not isinstance(trials, Mapping) or not trials:
-        raise ValueError(
-            "`trials` must be a dict with an array for each hyperparameter, as `grid` and "
-            f"`sample` make it, got {type(trials).__name__} {trials!r}."
-        )
-    arrays = {name: np.asarray(values) for name, values in trials.items()}
-    for name, array in arrays.items():
-        if array.ndim != 1:
-            raise ValueError(f"`{name}` must be a 1-D array, got shape {list(array.shape)}.")
-        if array.dtype.kind not in "biufUc":
-            raise ValueError(
-                f"`{name}` must hold numbers, bools or strings, got dtype {array.dtype}."
-            )
-        if array.dtype.kind == "U" and name not in static:
-            raise ValueError(f"`{name}` holds strings, which cannot be traced: add it to `static`.")
+def check_trials(trials: Any, static: Sequence[str] | None = None) -> Trials:
+    """Returns the trials as NumPy arrays. Raises ValueError unless they can run.
+
+    Args:
+        trials: a dict of the values of each hyperparameter.
+        static: the hyperparameters that are not traced, which can be strings and any numbers. None
+            if there is no such choice.
+    """
+    check_mapping("trials", trials, "with an array for each hyperparameter")
+    if not trials:
+        raise ValueError("`trials` must have at least one hyperparameter, got an empty dict.")
+    arrays = {name: as_values(name, values) for name, values in trials.items()}
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         described = ", ".join(f"`{name}` {length}" for name, length in lengths.items())
-        raise ValueError(f"All hyperparameters must have equally many values, got {described}.")
-    if not all(lengths.values()):
-        raise ValueError("`trials` has no trials.")
-    unknown = [name for name in static if name not in arrays]
-    if unknown:
-        names = ", ".join(f"`{name}`" for name in arrays)
-        raise ValueError(f"`static` names `{unknown[0]}`, but the hyperparameters are {names}.")
+        raise ValueError(
+            f"All hyperparameters of `trials` must have equally many values, got {described}."
+        )
+    for name in static or ():
+        if name not in arrays:
+            names = ", ".join(f"`{name}`" for name in arrays)
+            raise ValueError(f"`static` names `{name}`, but the hyperparameters are {names}.")
+    for name, array in arrays.items():
+        if name in (static or ()):
+            continue
+        if array.dtype.kind == "U":
+            advice = "" if static is None else ": add it to `static`"
+            raise ValueError(f"`{name}` holds strings, which cannot be traced{advice}.")
+        check_fit(name, array)
     return arrays
+
+
+def check_static(static: Any) -> tuple[str, ...]:
+    """The names of static hyperparameters. Raises ValueError unless it is a list of strings."""
+    is_list = isinstance(static, Sequence | Set) and not isinstance(static, str | bytes)
+    if not is_list or not all(isinstance(name, str) for name in static):
+        raise ValueError(f"`static` must be a list of strings, got {describe(static)}.")
+    return tuple(static)
 
 
 def group_by(trials: Trials, static: tuple[str, ...]) -> Groups:
     """Groups trials by their static values, in the order in which these first appear."""
-    groups: dict[tuple, list[int]] = {}
+    groups: dict[str, tuple[dict[str, Any], list[int]]] = {}
     for index in range(count_trials(trials)):
-        values = tuple(trials[name][index].item() for name in static)
-        groups.setdefault(values, []).append(index)
-    return [
-        (dict(zip(static, values, strict=True)), np.array(indices))
-        for values, indices in groups.items()
-    ]
+        values = {name: trials[name][index].item() for name in static}
+        groups.setdefault(repr(values), (values, []))[1].append(index)  # 0.0 is not -0.0
+    return [(values, np.array(indices)) for values, indices in groups.values()]
 
 
 def choose_process(
@@ -140,8 +152,8 @@ def choose_process(
     """The number of this process, and of how many; JAX's own where None is given.
 
     Raises:
-        ValueError: only one of the two numbers, one out of range, several processes without a
-            directory, or more processes than trials.
+        ValueError: only one of the two numbers, one that is no integer or out of range, several
+            processes without a directory, or more processes than trials.
     """
     if (process is None) != (processes is None):
         raise ValueError(
@@ -149,10 +161,8 @@ def choose_process(
         )
     if process is None or processes is None:
         process, processes = jax.process_index(), jax.process_count()
-    if not 0 <= process < processes:
-        raise ValueError(
-            f"`process` must be 0 to {processes - 1} with {processes} processes, got {process}."
-        )
+    processes = check_integer("processes", processes)
+    process = check_integer("process", process, 0, processes - 1)
     if processes > 1 and directory is None:
         raise ValueError(f"{processes} processes need a `directory` for their results.")
     if processes > trials:
@@ -168,6 +178,25 @@ def share_groups(groups: Groups, process: int, processes: int) -> Groups:
         shares.append((static, indices[positions % processes == process]))
         before += len(indices)
     return shares
+
+
+def _draw(name: str, distribution: Distribution, points: np.ndarray) -> np.ndarray:
+    """The values of a distribution `[n]` at points `[n]`, as `run` can use them."""
+    try:
+        drawn = distribution(points)
+    except Exception as error:
+        raise ValueError(
+            f"`{name}` must turn an array of numbers in [0, 1) into values, but raises "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    values = as_values(name, drawn)
+    if len(values) != len(points):
+        raise ValueError(
+            f"`{name}` must make a value of each number, but makes {len(values)} of {len(points)}."
+        )
+    if values.dtype.kind != "U":
+        check_fit(name, values)
+    return values
 
 
 def _sobol_points(rng: np.random.Generator, n: int, size: int) -> np.ndarray:

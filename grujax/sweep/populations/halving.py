@@ -9,10 +9,12 @@ from typing import Any
 import jax
 from jax import Array
 
+from grujax.checks import check_integer
 from grujax.sweep.populations.programs import Functions
 from grujax.sweep.populations.search import Rung, prepare, run_search
 from grujax.sweep.result import PopulationResult
 from grujax.sweep.trials import count_trials
+from grujax.sweep.values import MOST
 
 
 def successive_halving(
@@ -29,6 +31,7 @@ def successive_halving(
     strategy: str | None = None,
     devices: Sequence[jax.Device] | None = None,
     directory: str | Path | None = None,
+    resume: str = "checked",
     progress: bool = True,
 ) -> PopulationResult:
     """Trains all n members for some rounds, then the best n/η for η times as many more, and so on.
@@ -41,7 +44,7 @@ def successive_halving(
             not change.
         rounds: the rounds of the first rung; rung k has `rounds`·ηᵏ.
         factor: η.
-        strategy, devices, directory, progress: as for `population`.
+        strategy, devices, directory, resume, progress: as for `population`.
 
     Returns:
         A `PopulationResult`. `metrics` has the last value `[n]` of each metric, which is that of
@@ -50,7 +53,7 @@ def successive_halving(
         of each member. `states` has the states of the last rung.
 
     Raises:
-        ValueError: as `population`, and for a factor below 2.
+        ValueError: as `population`, and for a factor that is no integer of at least 2.
         KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
 
     Example:
@@ -77,12 +80,12 @@ def successive_halving(
         Jamieson & Talwalkar 2016, "Non-stochastic Best Arm Identification and Hyperparameter
         Optimization", https://arxiv.org/abs/1502.07943
     """
-    if rounds < 1:
-        raise ValueError(f"`rounds` must be at least 1, got {rounds}.")
-    if factor < 2:
-        raise ValueError(f"`factor` must be at least 2, got {factor}.")
+    rounds = check_integer("rounds", rounds, 1, MOST)
+    factor = check_integer("factor", factor, 2, MOST)
     functions = Functions(init, step, evaluate)
-    search = prepare(functions, trials, key, metric, mode, strategy, devices, directory, progress)
+    search = prepare(
+        functions, trials, key, metric, mode, strategy, devices, directory, resume, progress
+    )
     rungs, members = [], count_trials(search.trials)
     while members:
         rungs.append(Rung(members, rounds))

@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from grujax.checks import describe
 from grujax.sweep.contract import (
     Metrics,
     State,
@@ -27,6 +28,7 @@ from grujax.sweep.contract import (
     check_pure,
     check_same_state,
 )
+from grujax.sweep.fingerprints import Fingerprint, fingerprint
 from grujax.sweep.plan import ROWS, Plan, add_axis, jax_settings, trial_key
 from grujax.sweep.selection import Exploit, Explore
 
@@ -104,7 +106,7 @@ def check_functions(functions: Functions, plan: Plan, scores: jax.ShapeDtypeStru
     Raises:
         ValueError: a function is not pure; `step` does not keep the kind of state that `init`
             makes; `evaluate` does not return a dict of scalars; or `exploit` or `explore` return
-            other shapes.
+            other shapes, or kinds of numbers.
     """
     key = plan.key.wrap(jnp.zeros(plan.key.shape, plan.key.dtype))
 
@@ -118,7 +120,7 @@ def check_functions(functions: Functions, plan: Plan, scores: jax.ShapeDtypeStru
     metrics = check("evaluate", lambda s, v: _evaluate(functions, key, s, v), state, values)
     if functions.exploit is not None:
         exploit = functions.exploit
-        parents = check("exploit", lambda scores: jnp.asarray(exploit(key, scores)), scores)
+        parents = check("exploit", lambda s: _as_returned("exploit", exploit(key, s)), scores)
         if parents.shape != scores.shape or not jnp.issubdtype(parents.dtype, jnp.integer):
             raise ValueError(
                 f"`exploit` must return an integer for each of {plan.trials} members, got "
@@ -126,12 +128,55 @@ def check_functions(functions: Functions, plan: Plan, scores: jax.ShapeDtypeStru
             )
     for name, function in functions.explore:
         label = f"explore[{name!r}]"
-        changed = check(label, lambda v, f=function: jnp.asarray(f(key, v)), values[name])
+        changed = check(
+            label, lambda v, f=function, n=label: _as_returned(n, f(key, v)), values[name]
+        )
         if changed.shape != ():
             raise ValueError(
                 f"`{label}` must return one value for one, got shape {list(changed.shape)}."
             )
+        if not np.can_cast(changed.dtype, values[name].dtype, "same_kind"):
+            raise ValueError(
+                f"`{label}` must return a value of the kind that it is given, got {changed.dtype} "
+                f"for {values[name].dtype}; `.astype(value.dtype)` converts it."
+            )
     return Shapes(state, metrics)
+
+
+def fingerprint_functions(functions: Functions, plan: Plan) -> dict[str, Fingerprint]:
+    """What each of the functions computes, by the argument that it is given as."""
+
+    def call(function: Callable, name: str) -> Callable[..., State]:
+        def with_key(data: Array, *arguments: Any) -> State:
+            *states, values = arguments
+            return as_state(function(plan.key.wrap(data), *states, **values), name)
+
+        return with_key
+
+    def draw(function: Callable, name: str) -> Callable[[Array, Array], State]:
+        return lambda data, values: as_state(function(plan.key.wrap(data), values), name)
+
+    key, values = plan.key.struct, plan.values
+    state = jax.eval_shape(call(functions.init, "init"), key, values)
+    scores = jax.ShapeDtypeStruct((plan.trials,), jax.dtypes.canonicalize_dtype(np.float64))
+    found = {"init": fingerprint(functions.init, call(functions.init, "init"), key, values)}
+    for name in ("step", "evaluate"):
+        function = getattr(functions, name)
+        found[name] = fingerprint(function, call(function, name), key, state, values)
+    if functions.exploit is not None:
+        exploit = functions.exploit
+        found["exploit"] = fingerprint(exploit, draw(exploit, "exploit"), key, scores)
+    for name, function in functions.explore:
+        label = f"explore[{name!r}]"
+        found[label] = fingerprint(function, draw(function, label), key, values[name])
+    return found
+
+
+def _as_returned(name: str, value: Any) -> Array:
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{name}` must return an array, got {describe(value)}.") from None
 
 
 def _evaluate(functions: Functions, key: Array, state: State, values: Values) -> Metrics:

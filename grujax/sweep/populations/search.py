@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,14 @@ import jax
 import numpy as np
 from jax import Array
 
-from grujax.sweep.contract import State
+from grujax.checks import check_bool, check_choice, check_path, check_string
+from grujax.sweep.contract import State, check_takes
+from grujax.sweep.fingerprints import Origin, check_origins, versions
 from grujax.sweep.plan import Plan, choose_devices, key_data, key_type
 from grujax.sweep.populations.programs import (
     Functions,
     RoundProgram,
+    fingerprint_functions,
     padded_members,
     round_program,
     start_program,
@@ -24,14 +28,15 @@ from grujax.sweep.populations.state import (
     PARENT,
     Population,
     check_names,
+    fit_history,
     make_result,
-    read_newest,
+    open_search,
     states_from_host,
     write_population,
 )
 from grujax.sweep.progress import progress_bar, report_interruption
 from grujax.sweep.result import PopulationResult, check_mode
-from grujax.sweep.storage import claim, describe_function, describe_sweep
+from grujax.sweep.storage import Saver, check_writable, describe_sweep, identify, locked
 from grujax.sweep.trials import Trials, check_trials, count_trials
 
 SAVE_SECONDS = 10.0  # between two files: a kill loses no more than that and one round
@@ -55,6 +60,7 @@ class Search(NamedTuple):
     strategy: str
     devices: tuple[jax.Device, ...]
     directory: Path | None
+    resume: str
     progress: bool
     rungs: tuple[Rung, ...] = ()
 
@@ -73,22 +79,22 @@ def prepare(
     strategy: str | None,
     devices: Sequence[jax.Device] | None,
     directory: str | Path | None,
+    resume: str,
     progress: bool,
 ) -> Search:
     """Checks everything that needs no tracing. Returns: a search without rungs."""
-    for name in ("init", "step", "evaluate"):
-        function = getattr(functions, name)
-        if not callable(function):
-            raise ValueError(f"`{name}` must be a function, got {type(function).__name__}.")
-    for name, values in trials.items() if isinstance(trials, dict) else ():
-        if np.asarray(values).dtype.kind == "U":
-            raise ValueError(f"`{name}` holds strings, which cannot be traced.")
-    check_mode(mode)
+    arrays = check_trials(trials)
+    check_takes("init", functions.init, ("key",), arrays)
+    check_takes("step", functions.step, ("key", "state"), arrays)
+    check_takes("evaluate", functions.evaluate, ("key", "state"), arrays)
     key_type(key)  # raises unless it is a key
+    check_string("metric", metric)
+    check_mode(mode)
     places, strategy = choose_devices(devices, strategy)
-    folder = None if directory is None else Path(directory)
-    arrays = check_trials(trials, ())
-    return Search(functions, arrays, key, metric, mode, strategy, places, folder, progress)
+    folder = None if directory is None else check_path("directory", directory)
+    check_choice("resume", resume, ("checked", "anyway"))
+    progress = check_bool("progress", progress)
+    return Search(functions, arrays, key, metric, mode, strategy, places, folder, resume, progress)
 
 
 def run_search(search: Search, settings: dict[str, Any]) -> PopulationResult:
@@ -98,19 +104,43 @@ def run_search(search: Search, settings: dict[str, Any]) -> PopulationResult:
         search: the search.
         settings: whatever else identifies it, as JSON values.
     """
-    folder, total = search.directory, sum(rung.rounds for rung in search.rungs)
-    population = _initial_population(search)
-    if folder is not None:
-        names = ("init", "step", "evaluate")
-        about = {name: describe_function(getattr(search.functions, name)) for name in names}
-        about |= {"metric": search.metric, "mode": search.mode} | settings
-        claim(folder, describe_sweep(about, search.trials, search.key))
-        population = read_newest(folder) or population
-    if population.rounds > total:
-        raise ValueError(
-            f"`directory` {folder} holds {population.rounds} rounds already, more than {total}."
-        )
+    population, total = _initial_population(search), sum(rung.rounds for rung in search.rungs)
+    about = {"metric": search.metric, "mode": search.mode} | settings
+    about = describe_sweep(about, search.trials, search.key)
+    find_origin = cache(partial(_find_origin, search, identify(about)))
+    with locked(search.directory):
+        if search.directory is not None:
+            population = open_search(search.directory, about) or population
+            if population.rounds > 0 and search.resume == "checked":
+                check_origins(search.directory, [population.origin], find_origin)
+            if population.rounds > total:
+                raise ValueError(
+                    f"`directory` {search.directory} holds {population.rounds} rounds already, "
+                    f"more than {total}."
+                )
+            if population.rounds < total:
+                missing = f"{total - population.rounds} of {total} rounds"
+                check_writable(search.directory, missing)
+        population = _run_rounds(search, population, total, find_origin)
+    init, curves = search.functions.init, search.curves
+    return make_result(population.to_host(), init, search.trials, search.key, curves)
+
+
+def _run_rounds(
+    search: Search, population: Population, total: int, find_origin: Callable[[], Origin]
+) -> Population:
+    """The population after all rounds, which is saved now and then; shows the progress."""
+    folder = search.directory
+    saver: Saver[Population] = Saver(None if folder is None else partial(write_population, folder))
     saved, saved_at = population.rounds, time.perf_counter()
+
+    def save() -> int:
+        """Returns: how many rounds are saved."""
+        saver.waiting.clear()  # an older population is not needed any more
+        if folder is not None:
+            saver.save(population.to_host()._replace(origin=find_origin()))
+        return saved if saver.waiting else population.rounds
+
     with progress_bar(search.progress, total, population.rounds, "round") as bar:
         try:
             for current in _rounds(search, population):
@@ -118,16 +148,24 @@ def run_search(search: Search, settings: dict[str, Any]) -> PopulationResult:
                 if bar is not None:
                     bar.update(1)
                 is_due = time.perf_counter() - saved_at >= SAVE_SECONDS
-                if folder is not None and (is_due or population.rounds == total):
-                    write_population(folder, population.to_host())
-                    saved, saved_at = population.rounds, time.perf_counter()
+                if is_due or population.rounds == total:
+                    saved, saved_at = save(), time.perf_counter()
         except KeyboardInterrupt:
-            if folder is not None and saved < population.rounds:
-                write_population(folder, population.to_host())
-            report_interruption(population.rounds, total, "round", folder)
+            if saved < population.rounds:
+                saved = save()
+            report_interruption(population.rounds, total, "round", folder, saved)
             raise
-    init, curves = search.functions.init, search.curves
-    return make_result(population.to_host(), init, search.trials, search.key, curves)
+    saver.warn_of(f"{folder} has {saved} of {total} rounds")
+    return population
+
+
+def _find_origin(search: Search, sweep: str) -> Origin:
+    """What computes the rounds."""
+    values = _initial_population(search).values
+    traced = tuple((name, array.dtype.name) for name, array in values.items())
+    members = count_trials(search.trials)
+    plan = Plan(members, traced, key_type(search.key), search.strategy, search.devices)
+    return Origin(sweep, fingerprint_functions(search.functions, plan), versions())
 
 
 def _initial_population(search: Search) -> Population:
@@ -152,6 +190,7 @@ def _rounds(search: Search, population: Population) -> Iterator[Population]:
         plan = Plan(rung.members, traced, key_type(search.key), search.strategy, search.devices)
         program = round_program(search.functions, plan)
         check_names(population, search.metric, program.shapes.metrics, search.curves)
+        population = fit_history(population, program.shapes.metrics)
         population = population._replace(states=_start(search, plan, program, population))
         while population.rounds < end:
             population = _run_round(search, program, population)

@@ -10,12 +10,13 @@ leaf, in which a random key is the numbers that it consists of. The directory of
     sweep.json        what is searched, see `grujax.sweep.storage`
     round-000012.npz  the population after 12 rounds, and the history of all of them
 
-and the previous file is kept too, in case the newest is damaged.
+and the previous file is kept too, in case the newest is damaged. Files are ordered by number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +26,23 @@ import numpy as np
 from jax import Array
 
 from grujax.sweep.contract import Metrics, State, as_state
+from grujax.sweep.fingerprints import Origin
 from grujax.sweep.plan import is_typed_key
 from grujax.sweep.result import PopulationResult, assemble
-from grujax.sweep.storage import Chunk, add_prefix, read_or_warn, with_prefix, write_arrays
+from grujax.sweep.storage import (
+    Chunk,
+    Damage,
+    DamagedFileError,
+    add_prefix,
+    claim,
+    numbered_files,
+    read_arrays,
+    read_origin,
+    set_aside,
+    with_prefix,
+    write_arrays,
+    write_origin,
+)
 from grujax.sweep.trials import Trials
 
 PARENT = "parent"
@@ -42,6 +57,7 @@ class Population(NamedTuple):
     states: Any  # see above
     values: Trials  # [m] each: their current hyperparameters
     history: dict[str, np.ndarray]  # [n, rounds] each
+    origin: Origin | None = None  # None if it was written by a version that did not note it
 
     def to_host(self) -> Population:
         """The same with its states on the host."""
@@ -62,13 +78,14 @@ class Population(NamedTuple):
         )
 
     def scores(self, metric: str, mode: str) -> np.ndarray:
-        """`[m]`, from the last metric: greater is better, −∞ for NaN; 0 before the first round."""
+        """`[m]`, from the last metric: greater is better, −∞ is NaN; 0 before the first round."""
         dtype = jax.dtypes.canonicalize_dtype(np.float64)
         if self.rounds == 0:
             return np.zeros(len(self.members), dtype)
-        values = self.history[metric][self.members, -1]
+        values = self.history[metric][self.members, -1].astype(np.float64)
         signed = values if mode == "max" else -values
-        return np.where(np.isnan(signed), -np.inf, signed).astype(dtype)
+        scores = np.maximum(signed.astype(dtype), np.finfo(dtype).min)  # NaN stays
+        return np.where(np.isnan(scores), dtype.type(-np.inf), scores)
 
     def add_round(self, metrics: dict[str, np.ndarray], parents: np.ndarray) -> Population:
         """Counts a round, and adds a column to the history, with the current hyperparameters.
@@ -83,7 +100,7 @@ class Population(NamedTuple):
             before = self.history.get(name)
             if before is None:  # the first round, in which all members run
                 before = np.zeros((len(members), 0), new.dtype)
-            column = np.full((len(before), 1), np.nan if new.dtype.kind == "f" else -1, new.dtype)
+            column = np.full((len(before), 1), _filler(new.dtype), new.dtype)
             column[members, 0] = new[: len(members)]
             history[name] = np.concatenate([before, column], axis=1)
         return self._replace(rounds=self.rounds + 1, history=history)
@@ -110,22 +127,63 @@ def states_from_host(leaves: list[np.ndarray], shapes: State) -> State:
 
 
 def write_population(directory: Path, population: Population) -> None:
-    """Adds the file of a population whose states are on the host."""
+    """Adds the file of a population whose states are on the host, and removes outdated ones.
+
+    Raises:
+        OSError: the disk refuses it.
+    """
     arrays = {"rounds": np.array(population.rounds), "members": population.members}
     arrays |= {f"state/{index}": leaf for index, leaf in enumerate(population.states)}
     arrays |= add_prefix("value", population.values) | add_prefix("history", population.history)
+    arrays |= write_origin(population.origin)
     write_arrays(directory / f"round-{population.rounds:06d}.npz", arrays)
-    for path in sorted(directory.glob("round-*.npz"))[:-_FILES]:
-        path.unlink()
+    for path in numbered_files(directory, "round")[:-_FILES]:
+        with suppress(OSError):  # they only take space
+            path.unlink()
 
 
-def read_newest(directory: Path) -> Population | None:
-    """Reads the newest population. A damaged file is reported, and the previous one is read."""
-    for path in sorted(directory.glob("round-*.npz"), reverse=True):
-        population = read_or_warn(path, _parse, "the search resumes from the one before")
-        if population is not None:
-            return population
-    return None
+def open_search(directory: Path, about: dict[str, Any]) -> Population | None:
+    """Claims a directory, and reads its newest population. Damaged files are moved aside.
+
+    Raises:
+        ValueError: as `grujax.sweep.storage.claim`.
+    """
+    population, damages = read_newest(directory)
+    claim(directory, about, [] if population is None else [population.origin])
+    set_aside(damages, "the search resumes from the one before")
+    return population
+
+
+def read_newest(directory: Path) -> tuple[Population | None, list[Damage]]:
+    """The newest population that is not damaged, if any, and the damaged files after it."""
+    damages: list[Damage] = []
+    for path in reversed(numbered_files(directory, "round")):
+        try:
+            return _parse(path, read_arrays(path)), damages
+        except DamagedFileError as error:
+            damages.append(Damage(path, str(error)))
+    return None, damages
+
+
+def fit_history(population: Population, metrics: Metrics) -> Population:
+    """The population with a history of the dtypes that `evaluate` returns now.
+
+    Earlier versions, which noted no origin, stored all metrics as floating numbers.
+
+    Raises:
+        ValueError: `evaluate` returned other dtypes.
+    """
+    history = dict(population.history)
+    for name, metric in metrics.items() if history else ():
+        array, dtype = history[name], np.dtype(metric.dtype)
+        if array.dtype != dtype and population.origin is not None:
+            raise ValueError(
+                f"`directory` holds `{name}` as {array.dtype}, and `evaluate` returns {dtype} now."
+            )
+        is_floating = jnp.issubdtype(dtype, np.inexact)
+        filled = array if is_floating else np.where(np.isnan(array), _filler(dtype), array)
+        history[name] = filled.astype(dtype)
+    return population._replace(history=history)
 
 
 def check_names(
@@ -170,7 +228,10 @@ def make_result(
     last = Chunk(everyone, {name: history[name][everyone, rounds - 1] for name in names})
     result = assemble(trials, [last], everyone)
     metrics = result.metrics if curves else result.metrics | {"rounds": rounds}
-    metrics |= {f"{name}_by_round": history[name] for name in (*names, *curves)}
+    columns = {name: history[name] for name in (*names, *curves)}
+    if (rounds < rounds.max()).any():  # only NaN shows where a member has stopped
+        columns = {name: _with_nan(columns[name], history[PARENT] >= 0) for name in columns}
+    metrics |= {f"{name}_by_round": array for name, array in columns.items()}
     structs = {name: jax.ShapeDtypeStruct((), array.dtype) for name, array in values.items()}
     shapes = jax.eval_shape(lambda key, values: as_state(init(key, **values), "init"), key, structs)
     states = states_from_host(population.states, shapes)
@@ -181,7 +242,23 @@ def make_result(
     return PopulationResult(result.trials, metrics, result.diverged, by_member)
 
 
-def _parse(arrays: dict[str, np.ndarray]) -> Population:
+def _filler(dtype: np.dtype) -> float:
+    """What the history has of a member that has stopped."""
+    if jnp.issubdtype(dtype, np.inexact):
+        return np.nan
+    return -1 if dtype.kind == "i" else 0
+
+
+def _with_nan(array: np.ndarray, runs: np.ndarray) -> np.ndarray:
+    """A part of the history, as floating numbers that are NaN unless the member runs."""
+    if jnp.issubdtype(array.dtype, np.inexact):
+        return array
+    return np.where(runs, array.astype(np.float64), np.nan)
+
+
+def _parse(path: Path, arrays: dict[str, np.ndarray]) -> Population:
+    if not {"rounds", "members"} <= arrays.keys():
+        raise ValueError(f"{path} is no population: it holds {', '.join(arrays)}.")
     states = with_prefix("state", arrays)
     return Population(
         int(arrays["rounds"]),
@@ -189,6 +266,7 @@ def _parse(arrays: dict[str, np.ndarray]) -> Population:
         [states[str(index)] for index in range(len(states))],
         with_prefix("value", arrays),
         with_prefix("history", arrays),
+        read_origin(path, arrays),
     )
 
 
@@ -197,7 +275,7 @@ def _restore(leaf: np.ndarray, struct: Any) -> Any:
     if is_typed_key(struct):
         implementation = jax.random.key_impl(jnp.empty((), struct.dtype))
         array = jax.random.wrap_key_data(jnp.asarray(leaf), impl=implementation)
-    elif leaf.dtype.kind == "V":  # NumPy's files do not store the name bfloat16
+    elif leaf.dtype.type is np.void:  # from a version that did not store the name bfloat16
         array = leaf.view(struct.dtype)
     if array.shape[1:] != struct.shape or array.dtype != struct.dtype:
         raise ValueError(

@@ -10,12 +10,14 @@ import jax
 import numpy as np
 from jax import Array
 
+from grujax.checks import check_instance, check_integer, check_mapping
+from grujax.sweep.contract import check_takes
 from grujax.sweep.populations.programs import Functions
 from grujax.sweep.populations.search import Rung, prepare, run_search
 from grujax.sweep.result import PopulationResult, SweepResult
 from grujax.sweep.selection import Exploit, Explore, truncation
-from grujax.sweep.storage import describe_function
 from grujax.sweep.trials import count_trials
+from grujax.sweep.values import MOST
 
 
 def population(
@@ -33,6 +35,7 @@ def population(
     strategy: str | None = None,
     devices: Sequence[jax.Device] | None = None,
     directory: str | Path | None = None,
+    resume: str = "checked",
     progress: bool = True,
 ) -> PopulationResult:
     """Population-based training: the worst members copy the best, and try other hyperparameters.
@@ -62,7 +65,10 @@ def population(
         strategy: how a device runs its members; as for `run`.
         devices: the devices over which the members are spread; as for `run`.
         directory: where the population is written every ten seconds and at the end. The same call
-            resumes there after the process was stopped or killed, and returns the same result.
+            resumes there after the process was stopped or killed, and returns the same result. A
+            disk that refuses a file does not stop the search: a warning says what is not saved.
+        resume: what to do if the directory has finished rounds: "checked" goes on only if all
+            functions compute the same as they did there, "anyway" in any case; see `run`.
         progress: show a progress bar (needs tqdm).
 
     Returns:
@@ -76,7 +82,8 @@ def population(
     Raises:
         ValueError: for hyperparameters of unequal length, or that cannot be traced; a function that
             is not pure, or returns something other than it should; an unknown metric, mode or
-            strategy; or a `directory` that belongs to another sweep.
+            strategy; or a `directory` that belongs to another sweep or other functions, that
+            another process works in, or that cannot be read or written.
         KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
 
     Example:
@@ -107,29 +114,22 @@ def population(
         https://arxiv.org/abs/1711.09846
     """
     exploit = truncation() if exploit is None else exploit
-    if not callable(exploit):
-        raise ValueError(f"`exploit` must be a function, got {type(exploit).__name__}.")
-    if rounds < 1:
-        raise ValueError(f"`rounds` must be at least 1, got {rounds}.")
+    check_takes("exploit", exploit, ("key", "scores"))
+    rounds = check_integer("rounds", rounds, 1, MOST)
+    check_mapping("explore", explore, "of functions such as `perturb(1e-4, 1e-1)`")
     ordered = tuple(sorted(explore.items()))
     functions = Functions(init, step, evaluate, exploit, ordered)
-    search = prepare(functions, trials, key, metric, mode, strategy, devices, directory, progress)
+    search = prepare(
+        functions, trials, key, metric, mode, strategy, devices, directory, resume, progress
+    )
     for name, function in ordered:
         if name not in search.trials:
             raise ValueError(
                 f"`explore` names `{name}`, but the hyperparameters are {', '.join(search.trials)}."
             )
-        if not callable(function):
-            raise ValueError(
-                f"`explore[{name!r}]` must be a function, such as `perturb(1e-4, 1e-1)`, got "
-                f"{function!r}."
-            )
-    settings = {
-        "exploit": describe_function(exploit),
-        "explore": {name: describe_function(function) for name, function in ordered},
-    }
+        check_takes(f"explore[{name!r}]", function, ("key", "value"))
     rung = Rung(count_trials(search.trials), rounds)
-    return run_search(search._replace(rungs=(rung,)), settings)
+    return run_search(search._replace(rungs=(rung,)), {})
 
 
 def lineage(result: SweepResult, member: int) -> np.ndarray:
@@ -154,11 +154,13 @@ def lineage(result: SweepResult, member: int) -> np.ndarray:
         >>> lineage(result, 0).tolist()
         [1, 0]
     """
-    if "parent_by_round" not in result.metrics:
-        raise ValueError("`lineage` needs the parents, which only `population` returns.")
-    parents = result.metrics["parent_by_round"]
-    if not 0 <= member < len(parents):
-        raise ValueError(f"`member` must be below {len(parents)}, got {member}.")
+    check_instance("result", result, SweepResult, "population")
+    parents = result.metrics.get("parent_by_round")
+    if parents is None or parents.ndim != 2 or parents.dtype.kind != "i" or not parents.size:
+        raise ValueError("`result` has no parents of its members: only `population` returns them.")
+    if parents.min() < 0 or parents.max() >= len(parents):
+        raise ValueError(f"`result` has parents that are not among its {len(parents)} members.")
+    member = check_integer("member", member, 0, len(parents) - 1)
     line = [member]
     for column in parents[:, :0:-1].T:  # from the last round to the second
         line.append(int(column[line[-1]]))

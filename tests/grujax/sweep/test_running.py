@@ -63,12 +63,6 @@ def test_any_kind_of_key(make_key):
     np.testing.assert_allclose(result.metrics["u"], expected, rtol=1e-6)
 
 
-def test_low_precision_metrics_are_returned_as_float32():
-    result = run(lambda key, a: {"a": a.astype(jnp.bfloat16)}, {"a": np.array([1.5])})
-    assert result.metrics["a"].dtype == np.float32
-    assert result.metrics["a"].tolist() == [1.5]
-
-
 @pytest.mark.parametrize("strategy", ["map", "vmap"])
 def test_repeating_a_sweep_compiles_nothing(strategy):
     train = new_train()
@@ -182,7 +176,7 @@ def test_ctrl_c_says_what_is_saved(tmp_path, monkeypatch, capsys, directory):
         ({"strategy": "pmap"}, "`strategy` must be None"),
         ({"chunk": 0}, "`chunk` must be at least 1, got 0"),
         ({"devices": []}, "`devices` must name at least one device"),
-        ({"key": jax.random.split(KEY, 2)}, r"one JAX random key, got shape \[2\]"),
+        ({"key": jax.random.split(KEY, 2)}, r"one JAX random key, .* of shape \[2\]"),
         ({"train": 3}, "`train` must be a function, got int"),
     ],
 )

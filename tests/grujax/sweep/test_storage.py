@@ -42,31 +42,31 @@ def test_a_damaged_chunk_runs_again(tmp_path, chunks_run, damage):
     chunks_run.clear()
     path = tmp_path / "chunk-000004.npz"
     path.write_bytes(damage(path.read_bytes()))
+    damaged = path.read_bytes()
     with pytest.warns(UserWarning, match=r"chunk-000004.npz is damaged .*run again"):
         assert_same(run(directory=tmp_path), whole)
     assert chunks_run == [[4, 5]]
+    assert (tmp_path / "chunk-000004.npz.damaged").read_bytes() == damaged
 
 
 def test_the_remains_of_a_killed_write_are_removed(tmp_path):
     run(directory=tmp_path)
     (tmp_path / ".chunk-000000.npz.123.new").write_bytes(b"half")
     run(directory=tmp_path)
-    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npz"}
-
-
-def other(key, learning_rate):
-    return descend(key, learning_rate)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".lock", ".npz"}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train": other}, "`train` is 'descend' there and 'other' here"),
         ({"key": jax.random.key(4)}, "`key` is 'threefry2x32 \\[0, 3\\]' there and"),
         ({"trials": {"learning_rate": TRIALS["learning_rate"][:3]}}, "`number of trials` is 7"),
         ({"trials": {"learning_rate": 0.9 * TRIALS["learning_rate"]}}, "differ in `learning_rate`"),
         (
-            {"trials": {"rate": TRIALS["learning_rate"]}},
+            {
+                "train": lambda key, rate: descend(key, rate),
+                "trials": {"rate": TRIALS["learning_rate"]},
+            },
             "it has no hyperparameter `rate`; it has a",
         ),
         ({"static": ("learning_rate",)}, r"`static` is \[\] there and \['learning_rate'\] here"),
@@ -82,13 +82,11 @@ def test_trials_with_other_metrics_are_refused(tmp_path):
     def renamed(key, learning_rate):
         return {"error": descend(key, learning_rate)["loss"]}
 
-    renamed.__qualname__ = "descend"
     run(directory=tmp_path)
     (tmp_path / "chunk-000006.npz").unlink()
-    with pytest.raises(
-        ValueError, match=r"returned \['loss', 'losses'\] there, and returns \['err"
-    ):
-        run(renamed, directory=tmp_path)
+    message = r"the metrics \['loss', 'losses'\] in `directory` and \['error'\] now"
+    with pytest.raises(ValueError, match=message):
+        run(renamed, directory=tmp_path, resume="anyway")
 
 
 def test_a_hyperparameter_can_be_named_file(tmp_path):
@@ -98,14 +96,6 @@ def test_a_hyperparameter_can_be_named_file(tmp_path):
     trials = {"file": TRIALS["learning_rate"]}
     result = run(train, trials, directory=tmp_path)
     assert_same(sweep.SweepResult.load(tmp_path), result)
-
-
-def test_a_chunk_reads_back(tmp_path):
-    chunk = storage.Chunk(np.array([3, 5]), {"a": np.ones(2), "b/c": np.arange(6).reshape(2, 3)})
-    storage.write_chunk(tmp_path, chunk)
-    (back,) = storage.read_chunks(tmp_path)
-    assert back.indices.tolist() == [3, 5]
-    assert back.metrics["b/c"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 RATES = [i / 400 for i in range(400)]
@@ -167,7 +157,7 @@ def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(tmp_path, ki
     lines = log.read_text().splitlines()
     done = [index for line in lines if line[:4] == "done" for index in line[5:].split()]
     assert len(done) == len(set(done))  # no finished chunk ran again
-    indices = np.concatenate([chunk.indices for chunk in storage.read_chunks(directory)])
+    indices = np.concatenate([chunk.indices for chunk in storage.load_sweep(directory)[1]])
     assert sorted(indices) == list(range(count))
     begun = [line[6:] for line in lines if line[:5] == "begin"]
     assert len(begun) - len(set(begun)) <= kills  # at most the chunk that was killed

@@ -1,5 +1,7 @@
 """A population on disk is restored with its dtypes, or refused if `init` makes another state."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,8 @@ def test_a_population_reads_back(tmp_path):
         history={"loss": np.zeros((5, 1))},
     )
     state.write_population(tmp_path, before.to_host())
-    after = state.read_newest(tmp_path)
+    after, damages = state.read_newest(tmp_path)
+    assert not damages
     assert after.rounds == 1
     for name in ("members", "values", "history"):
         jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
@@ -40,16 +43,20 @@ def test_a_directory_with_other_states_or_metrics_is_refused(tmp_path):
     def one_metric(key, w, learning_rate):
         return {"loss": w.sum()}
 
+    def whole_metric(key, w, learning_rate):
+        return {"loss": w.sum(), "first": jnp.int32(1)}
+
     run(directory=tmp_path, rounds=1)
 
     def richer(key, learning_rate):
         return RICH["init"](key, learning_rate)
 
-    longer.__qualname__ = richer.__qualname__ = "init"
-    one_metric.__qualname__ = "evaluate"
+    again = partial(run, directory=tmp_path, resume="anyway")
     with pytest.raises(ValueError, match=r"metrics \['first', 'loss'\], and .* \['loss'\] now"):
-        run(evaluate=one_metric, directory=tmp_path)
+        again(evaluate=one_metric)
+    with pytest.raises(ValueError, match="`first` as float32, and `evaluate` returns int32 now"):
+        again(evaluate=whole_metric)
     with pytest.raises(ValueError, match=r"an array float32 \[3\], where `init` makes float32 \[4"):
-        run(init=longer, directory=tmp_path, rounds=1)
+        again(init=longer, rounds=1)
     with pytest.raises(ValueError, match="states of 1 arrays, and `init` makes 4 now"):
-        run(init=richer, directory=tmp_path, rounds=1)
+        again(init=richer, rounds=1)
