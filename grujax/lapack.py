@@ -72,9 +72,10 @@ def one_matrix_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def runs_on_batches(lowered: jax.stages.Lowered) -> bool:
     """Whether a program calls LAPACK on more than one matrix at once."""
+    module = lowered.compiler_ir("stablehlo")
     shapes = (
         [int(size) for size in sizes.split("x")[:-1]]
-        for line in lowered.as_text().splitlines()
+        for line in module.operation.get_asm(large_elements_limit=16).splitlines()
         if re.search("@(lapack|blas)_", line)
         for sizes in re.findall(r"tensor<((?:\d+x)+)(?:f|complex)", line)
     )
