@@ -30,6 +30,7 @@ from grujax.sweep.contract import (
 )
 from grujax.sweep.fingerprints import Fingerprint, fingerprint
 from grujax.sweep.plan import ROWS, Plan, add_axis, jax_settings, trial_key
+from grujax.sweep.programs import compile_plan
 from grujax.sweep.selection import Exploit, Explore
 
 Values = dict[str, Array]
@@ -196,22 +197,30 @@ def _compile_round(functions: Functions, plan: Plan) -> RoundProgram:
         add_axis(plan.trials, plan.values),
         scores,
     )
-    run = jax.jit(
-        _make_round(functions, plan),
-        in_shardings=(replicated, replicated, replicated, spread, replicated, replicated),
-        out_shardings=(replicated, spread, replicated, spread),
-    )
-    return RoundProgram(run.lower(*arguments).compile(), shapes, spread)
+
+    def lower(plan: Plan) -> jax.stages.Lowered:
+        run = jax.jit(
+            _make_round(functions, plan),
+            in_shardings=(replicated, replicated, replicated, spread, replicated, replicated),
+            out_shardings=(replicated, spread, replicated, spread),
+        )
+        return run.lower(*arguments)
+
+    return RoundProgram(compile_plan(plan, lower), shapes, spread)
 
 
 def _compile_start(functions: Functions, plan: Plan) -> Callable:
     members = jax.ShapeDtypeStruct((plan.trials,), jnp.int32)
-    start = jax.jit(
-        _make_start(functions, plan),
-        in_shardings=NamedSharding(plan.mesh, PartitionSpec()),
-        out_shardings=NamedSharding(plan.mesh, ROWS),
-    )
-    return start.lower(plan.key.struct, members, add_axis(plan.trials, plan.values)).compile()
+
+    def lower(plan: Plan) -> jax.stages.Lowered:
+        start = jax.jit(
+            _make_start(functions, plan),
+            in_shardings=NamedSharding(plan.mesh, PartitionSpec()),
+            out_shardings=NamedSharding(plan.mesh, ROWS),
+        )
+        return start.lower(plan.key.struct, members, add_axis(plan.trials, plan.values))
+
+    return compile_plan(plan, lower)
 
 
 def _make_start(functions: Functions, plan: Plan) -> Callable:
