@@ -1,8 +1,8 @@
 """Training: pure functions of a state, a loop that saves and resumes, several devices.
 
-The files, in the order in which they build on each other: `devices`, `processes`, `scale` (where a
-training runs), `gradients`, `functional`, `standard`, `batches` (pure functions), `metrics`,
-`orbax_checkpoints`, `checkpoints`, `run_directory`, `loop`, `models` (what it writes).
+The files, in the order in which they build on each other: `devices`, `rendezvous`, `processes`,
+`scale` (where a training runs), `gradients`, `functional`, `standard`, `batches` (pure functions),
+`metrics`, `orbax_checkpoints`, `checkpoints`, `run_directory`, `loop`, `models` (what it writes).
 """
 
 from experiments.common.training.batches import map_batches

@@ -2,14 +2,17 @@
 
 Every process runs the same script on the same data. Process 0 is the writer: only it prints, and
 only it reads and writes files. It broadcasts what it reads, a checkpoint for example, to the
-others.
+others. `rendezvous` says how they find each other, and what happens when one ends.
 """
 
+import atexit
 import hashlib
 import json
 import os
 import re
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -20,23 +23,29 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.common.training.devices import use_a_device_per_core
+from experiments.common.training.rendezvous import (
+    GRACE_SECONDS,
+    Address,
+    LostProcessError,
+    Meeting,
+    ScaleError,
+    Watch,
+    end_with,
+    meet,
+    resolve,
+)
 
 PyTree = Any
 
 HEARTBEAT_SECONDS = 30  # a process that is silent for longer counts as dead
 REPORT_SECONDS = 4 * 3600  # how much later than the others the writer may end: it writes reports
-JOIN_SECONDS = 120  # how far apart the processes may start
+CONNECT_SECONDS = 10  # the least time for JAX to connect processes that have met
+BIND_ADDRESS = "JAX_COORDINATOR_BIND_ADDRESS"  # JAX's variable: where process 0 listens
 
 # How JAX's collectives report that another process has died.
 _LOST = re.compile(r"gloo|nccl|UNAVAILABLE|DEADLINE_EXCEEDED|connection|socket|barrier", re.I)
 
-
-class LostProcessError(RuntimeError):
-    """Another process has ended, or cannot be reached."""
-
-
-class ScaleError(ValueError):
-    """The flags for devices and processes are invalid here; the message says why."""
+_watch: Watch | None = None  # of the other processes
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,7 @@ class Processes:
     coordinator: str | None = None  # HOST:PORT of process 0, unless SLURM or Kubernetes set it
     processes: int | None = None  # their number, unless SLURM or Kubernetes set it
     process: int | None = None  # the index of this one, from 0
+    timeout: int = 120  # seconds to wait until all processes have started
 
     def prepare(self) -> None:
         """Sets up JAX for a sweep: one device per core. Call it before using JAX; see `join`."""
@@ -57,41 +67,116 @@ class Processes:
         """Joins the other processes if `distributed` is set. Call it before using JAX.
 
         Raises:
-          ScaleError: the flags are incomplete or contradict each other.
+          ScaleError: the flags are incomplete or contradict each other or those of another process.
+          LostProcessError: another process is missing after `timeout` seconds.
         """
+        global _watch
+        meeting = self._meeting()
+        if meeting is None:
+            return
+        deadline = time.monotonic() + meeting.timeout
+        connections, address = meet(meeting)
+        _watch = Watch(connections)
+        _watch.start()
+        left = max(CONNECT_SECONDS, deadline - time.monotonic())
+        try:
+            _connect(meeting, address, left)
+        except BaseException as error:
+            _watch.say_failure(130 if isinstance(error, KeyboardInterrupt) else 1)
+            raise
+        atexit.register(_watch.say_goodbye)  # runs before JAX waits for the others to end
+
+    def _meeting(self) -> Meeting | None:
+        """Who is to meet where; None for a single process. Raises ScaleError."""
         given = (self.coordinator, self.processes, self.process)
+        is_given = [value is not None for value in given]
         if not self.distributed:
-            if any(value is not None for value in given):
+            if any(is_given):
                 raise ScaleError(
                     "--coordinator, --processes and --process require --distributed: add it."
                 )
-            return
-        if any(value is None for value in given) and any(value is not None for value in given):
+            return None
+        if any(is_given) and not all(is_given):
             raise ScaleError(
                 "--coordinator HOST:PORT, --processes N and --process I belong together: give all "
                 "three, or none under SLURM or Kubernetes."
             )
-        if self.process is not None and not 0 <= self.process < (self.processes or 0):
+        if self.timeout < 1:
+            raise ScaleError(f"--timeout must be at least 1 (second), got {self.timeout}.")
+        coordinator, processes, process = given if all(is_given) else _detect(self.timeout)
+        if processes < 1:
+            raise ScaleError(f"--processes must be at least 1, got {processes}.")
+        if not 0 <= process < processes:
             raise ScaleError(
-                f"--process must be 0 to {(self.processes or 0) - 1} with --processes "
-                f"{self.processes}, got {self.process}."
+                f"--process must be 0 to {processes - 1} with --processes {processes}, "
+                f"got {process}."
             )
-        if self.coordinator is not None and not re.fullmatch(r".+:\d+", self.coordinator):
-            raise ScaleError(f"--coordinator must be HOST:PORT, got {self.coordinator!r}.")
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.config.update("jax_enable_preemption_service", False)  # it logs when a process ends
-        try:
-            jax.distributed.initialize(
-                *given,
-                initialization_timeout=JOIN_SECONDS,
-                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-                shutdown_timeout_seconds=REPORT_SECONDS,
-            )
-        except ValueError as error:
-            raise ScaleError(
-                f"The environment does not say which process this is ({error}): give "
-                "--coordinator HOST:PORT, --processes N and --process I."
-            ) from error
+        address = Address.parse(coordinator, "--coordinator")
+        bind = None if all(is_given) or process > 0 else _reachable(address)
+        if (given_bind := os.environ.get(BIND_ADDRESS)) is not None:
+            bind = Address.parse(given_bind, BIND_ADDRESS)
+        about = {"JAX": jax.__version__}
+        return Meeting(address, processes, process, self.timeout, about, bind)
+
+
+def _detect(timeout: int) -> tuple[str, int, int]:
+    """The coordinator, the number of processes and the index of this one, as the cluster says.
+
+    `jax.distributed.initialize` finds them the same way, but tells nobody before it connects.
+    """
+    try:
+        from jax._src.clusters import ClusterEnv
+
+        found = ClusterEnv.auto_detect_unset_distributed_params(
+            os.environ.get("JAX_COORDINATOR_ADDRESS"), None, None, None, None, timeout
+        )
+        if None in found[:3]:
+            raise ValueError("it is no cluster that JAX knows")
+    except (AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ScaleError(
+            f"The environment does not say which process this is ({error}): give "
+            "--coordinator HOST:PORT, --processes N and --process I."
+        ) from error
+    return found[:3]
+
+
+def _reachable(address: Address) -> Address | None:
+    """Where process 0 of a cluster listens, if not at its own address.
+
+    Debian's /etc/hosts gives a machine's own name a loopback address, which other machines cannot
+    reach; then process 0 listens at all addresses, as JAX does.
+    """
+    if address.host == "localhost":
+        return None
+    numbers = [Address(*place[:2]) for _, place in resolve(address)]
+    return Address("::", address.port) if all(x.is_loopback() for x in numbers) else None
+
+
+def _connect(meeting: Meeting, address: Address, seconds: float) -> None:
+    """Connects JAX's runtime, or ends this process after so many seconds."""
+    sentence = (
+        f"JAX did not connect the processes at {address} within {seconds:.0f} seconds, although "
+        "they had met there; is a proxy or a firewall between them?"
+    )
+    alarm = threading.Timer(seconds, end_with, [sentence])
+    alarm.daemon = True
+    alarm.start()
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # it logs when a process ends
+    try:
+        jax.distributed.initialize(
+            str(address),
+            meeting.processes,
+            meeting.process,
+            coordinator_bind_address=str(address),
+            initialization_timeout=int(seconds) + 60,  # JAX aborts then; `alarm` comes before
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=REPORT_SECONDS,
+        )
+    except RuntimeError as error:
+        raise LostProcessError(f"JAX cannot connect the processes at {address}: {error}") from error
+    finally:
+        alarm.cancel()
 
 
 def is_multiprocess() -> bool:
@@ -156,6 +241,8 @@ def detect_lost_processes() -> Iterator[None]:
     except (ValueError, RuntimeError) as error:
         if not is_multiprocess() or not _LOST.search(str(error)):
             raise
+        if _watch is not None:  # it knows which process, and ends this one
+            time.sleep(3 * GRACE_SECONDS)
         raise LostProcessError(
             "another process has ended or cannot be reached; its output says why. Start all "
             "processes again with the same command: they resume from the last checkpoint. "
@@ -175,6 +262,10 @@ def silence_non_writers() -> Iterator[None]:
 
 def exit_immediately(status: int) -> NoReturn:
     """Ends a failed process. A normal exit under JAX would wait for the other processes first."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if _watch is not None:
+            _watch.say_failure(status)
+    finally:
+        os._exit(status)

@@ -1,0 +1,415 @@
+"""How several processes find each other before JAX connects them, and notice that one has ended.
+
+JAX's own runtime waits for a missing process until it aborts with a stack of C++, takes two
+processes of one number for a restarted one, and listens on all interfaces. So process 0 first
+listens here, at the coordinator's address alone, until every other process has said its number;
+what is wrong is told to all as a sentence. Then it leaves the port to JAX. The connections stay
+open, so that the others notice at once when a process ends without a goodbye.
+
+Messages are lines of JSON. Connections that say anything else are closed.
+"""
+
+import errno
+import ipaddress
+import json
+import os
+import re
+import selectors
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NoReturn
+
+RETRY_SECONDS = 0.1  # between two attempts to connect
+GRACE_SECONDS = 1.0  # after another process has failed, to end with a message of one's own
+MAX_MESSAGE = 4096  # bytes
+MAX_STRANGERS = 64  # connections that have not said who they are
+
+
+class ScaleError(ValueError):
+    """The flags for devices and processes are invalid here; the message says why."""
+
+
+class LostProcessError(RuntimeError):
+    """Another process has ended, or cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A host, by name or number, and a TCP port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> "Address":
+        """Reads HOST:PORT or [IPV6]:PORT; `name` is where it comes from. Raises ScaleError."""
+        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})", text)
+        if match is None or not 1 <= int(match[3]) <= 65535:
+            raise ScaleError(f"{name} must be HOST:PORT with a port of 1 to 65535, got {text!r}.")
+        return cls(match[1] or match[2], int(match[3]))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def is_loopback(self) -> bool:
+        """Whether no other machine can reach it. The host is a number."""
+        return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Who is to meet where, as one process sees it."""
+
+    address: Address  # of process 0
+    processes: int  # their number
+    process: int  # the index of this one, from 0
+    timeout: float  # seconds
+    about: Mapping[str, str] = field(default_factory=dict)  # must be the same in all processes
+    bind: Address | None = None  # where process 0 listens, if not at `address`
+
+    def facts(self) -> dict[str, Any]:
+        """What all processes must agree on."""
+        return {"--processes": self.processes} | dict(self.about)
+
+
+class Connection:
+    """A connection that carries lines of JSON."""
+
+    def __init__(self, connected: socket.socket):
+        self.socket = connected
+        self._received = b""
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, option):  # a machine that vanished is noticed after 25 seconds
+                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+    def fileno(self) -> int:
+        """The file descriptor, for selectors."""
+        return self.socket.fileno()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Sends a message, or nothing if the connection has ended."""
+        with suppress(OSError):
+            self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self) -> list[dict[str, Any]]:
+        """The messages that have arrived. Raises OSError if it has ended, or carries others."""
+        try:
+            received = self.socket.recv(MAX_MESSAGE)
+        except BlockingIOError:
+            return []
+        if not received:
+            raise ConnectionResetError("the connection has ended")
+        *lines, self._received = (self._received + received).split(b"\n")
+        try:
+            messages = [json.loads(line) for line in lines]
+        except (ValueError, RecursionError) as error:
+            raise ConnectionAbortedError("not a message") from error
+        if len(self._received) > MAX_MESSAGE or not all(type(x) is dict for x in messages):
+            raise ConnectionAbortedError("not a message")
+        return messages
+
+    def close(self) -> None:
+        """Ends it."""
+        self.socket.close()
+
+
+def meet(meeting: Meeting) -> tuple[dict[int, Connection], Address]:
+    """Returns when all processes have met.
+
+    Returns: in process 0 the connections to all others, by number; in the others that to process 0.
+    And the numeric address at which process 0 listened, and where JAX can.
+
+    Raises:
+      ScaleError: the address cannot be used, a number is there twice, or the processes disagree.
+      LostProcessError: a process is missing after `meeting.timeout` seconds.
+    """
+    if meeting.process == 0:
+        with _listen(meeting.bind or meeting.address) as listener, ExitStack() as stack:
+            address = Address(*listener.getsockname()[:2])
+            host = _Host(meeting, listener, address)
+            stack.callback(host.close)
+            host.run()
+        for connection in host.joined.values():  # now that the port is free
+            connection.send({"go": True})
+        return host.joined, address
+    connection = _join(meeting)
+    return {0: connection}, Address(*connection.socket.getpeername()[:2])
+
+
+class _Host:
+    """Process 0, until all others have come."""
+
+    def __init__(self, meeting: Meeting, listener: socket.socket, address: Address):
+        self.meeting, self.listener, self.address = meeting, listener, address
+        self.strangers: list[Connection] = []
+        self.joined: dict[int, Connection] = {}
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(listener, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        """Waits for the others; if that fails, tells them why."""
+        deadline = time.monotonic() + self.meeting.timeout
+        try:
+            while len(self.joined) < self.meeting.processes - 1:
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise LostProcessError(self._describe_missing())
+                for key, _ in self.selector.select(left):
+                    if key.fileobj is self.listener:
+                        self._welcome()
+                    else:
+                        self._hear(key.data)
+        except BaseException as error:
+            for connection in (*self.joined.values(), *self.strangers):
+                connection.send({"refused": str(error) or "Process 0 was interrupted."})
+                connection.close()
+            raise
+
+    def close(self) -> None:
+        """Closes what is not needed any more."""
+        self.selector.close()
+        for stranger in self.strangers:
+            stranger.close()
+
+    def _describe_missing(self) -> str:
+        number, address = self.meeting.processes, self.meeting.address
+        missing = list(islice((i for i in range(1, number) if i not in self.joined), 11))
+        listed = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+        local = ", which other machines cannot reach" if self.address.is_loopback() else ""
+        return (
+            f"{'Process' if len(missing) == 1 else 'Processes'} {listed} of {number} did not reach "
+            f"{address} within {self.meeting.timeout:g} seconds (--timeout). Process 0 listened at "
+            f"{self.address}{local}. Start each process from 0 to {number - 1} once, with the same "
+            "--coordinator and --processes."
+        )
+
+    def _welcome(self) -> None:
+        with suppress(OSError):  # it has ended already
+            stranger = Connection(self.listener.accept()[0])
+            stranger.socket.setblocking(False)
+            self.strangers.append(stranger)
+            self.selector.register(stranger, selectors.EVENT_READ, stranger)
+        if len(self.strangers) > MAX_STRANGERS:
+            self._forget(self.strangers[0])
+
+    def _forget(self, connection: Connection) -> None:
+        """Closes a connection; its number is free again."""
+        self.selector.unregister(connection)
+        connection.close()
+        self.strangers = [other for other in self.strangers if other is not connection]
+        self.joined = {i: other for i, other in self.joined.items() if other is not connection}
+
+    def _hear(self, connection: Connection) -> None:
+        try:
+            messages = connection.receive()
+        except OSError:
+            self._forget(connection)
+            return
+        for message in messages:
+            number, facts = message.get("process"), message.get("facts")
+            is_hello = type(number) is int and isinstance(facts, dict)
+            if not is_hello or connection not in self.strangers:
+                self._forget(connection)
+                return
+            self._admit(connection, number, facts)
+
+    def _admit(self, connection: Connection, number: int, facts: dict[str, Any]) -> None:
+        """Lets a process join, or says why it may not."""
+        for name, ours in self.meeting.facts().items():
+            if facts.get(name) != ours:
+                raise ScaleError(
+                    f"The processes disagree: process 0 has {name} {ours}, process {number} has "
+                    f"{name} {facts.get(name)!r:.40}. Start all of them with the same command "
+                    "except for --process, and with the same versions of all packages."
+                )
+        if number not in self.joined and 0 < number < self.meeting.processes:
+            self.strangers.remove(connection)
+            self.joined[number] = connection
+            return
+        sentence = (
+            f"There are two processes with --process {number} at {self.meeting.address}: start "
+            f"each number from 0 to {self.meeting.processes - 1} once."
+        )
+        print(f"warning: {sentence} The second one was refused.", file=sys.stderr, flush=True)
+        connection.send({"refused": sentence})
+        self._forget(connection)
+
+
+def _listen(address: Address) -> socket.socket:
+    """A socket that listens at this address alone. Raises ScaleError if it cannot."""
+    problem = OSError()
+    for family, place in resolve(address):
+        is_dual = family == socket.AF_INET6 and place[0] == "::" and socket.has_dualstack_ipv6()
+        try:
+            return socket.create_server(place, family=family, backlog=1024, dualstack_ipv6=is_dual)
+        except OSError as error:
+            problem = error
+    reasons = {
+        errno.EADDRINUSE: "the port is taken, by another program or by a process 0 that runs "
+        "already; choose another port",
+        errno.EADDRNOTAVAIL: "this machine does not have the address, but process 0 must run on "
+        "the machine that --coordinator names",
+        errno.EACCES: "this user may not use the port; choose one above 1023",
+    }
+    reason = reasons.get(problem.errno or 0, problem.strerror)
+    raise ScaleError(f"Process 0 cannot listen at {address}: {reason}.") from problem
+
+
+def resolve(address: Address) -> list[tuple[int, Any]]:
+    """The families and numeric addresses of a host. Raises ScaleError if it has none."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ScaleError(f"The host of {address} is unknown: {reason}.") from error
+    return [(family, place) for family, _, _, _, place in found]
+
+
+def _join(meeting: Meeting) -> Connection:
+    """Finds process 0, and waits until all have come, or until it says which one has not."""
+    connection = _connect(meeting)
+    deadline = time.monotonic() + meeting.timeout + GRACE_SECONDS
+    with ExitStack() as stack:
+        stack.callback(connection.close)
+        connection.send({"process": meeting.process, "facts": meeting.facts()})
+        messages: list[dict[str, Any]] = []
+        try:
+            while not messages:
+                connection.socket.settimeout(max(0.001, deadline - time.monotonic()))
+                messages = connection.receive()
+        except TimeoutError as error:
+            raise LostProcessError(
+                f"Not all {meeting.processes} processes came within {meeting.timeout:g} seconds "
+                "(--timeout), and process 0 still waits for them: give all the same --timeout."
+            ) from error
+        except OSError as error:
+            raise LostProcessError(
+                f"What answers at {meeting.address} is no process 0 that waits for others: it runs "
+                "already, has ended, or is another program. End it, and start all processes again."
+            ) from error
+        if "go" not in messages[0]:
+            raise ScaleError(str(messages[0].get("refused")))
+        connection.socket.settimeout(None)
+        stack.pop_all()
+    return connection
+
+
+def _connect(meeting: Meeting) -> Connection:
+    """Connects to process 0 as soon as it listens."""
+    deadline = time.monotonic() + meeting.timeout
+    while True:
+        try:
+            connected = socket.create_connection(
+                (meeting.address.host, meeting.address.port),
+                timeout=max(0.001, deadline - time.monotonic()),
+            )
+            if connected.getsockname() != connected.getpeername():
+                return Connection(connected)
+            connected.close()  # the system connected the port to itself
+            problem: Exception = ConnectionRefusedError("connection refused")
+        except (OSError, UnicodeError) as error:
+            problem = error
+        if time.monotonic() + RETRY_SECONDS >= deadline:
+            reason = getattr(problem, "strerror", None) or problem
+            raise LostProcessError(
+                f"Process 0 did not answer at {meeting.address} within {meeting.timeout:g} seconds "
+                f"(--timeout): {reason}. Start it there, with the same --coordinator."
+            ) from problem
+        time.sleep(RETRY_SECONDS)
+
+
+def end_with(sentence: str) -> NoReturn:
+    """Prints an error and ends this process, whatever its main thread waits for."""
+    print(f"\nerror: {sentence}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+class Watch(threading.Thread):
+    """Ends this process when another one has ended without a goodbye.
+
+    A process that fails says so first. Then the others have GRACE_SECONDS to end by themselves with
+    a message of their own: what is wrong with one is often wrong with all. Process 0 ends last,
+    because JAX aborts the others as soon as its service is gone.
+    """
+
+    def __init__(
+        self,
+        connections: Mapping[int, Connection],
+        end: Callable[[str], Any] = end_with,
+    ):
+        """Watches the connections of `meet`; `end(sentence)` is called at most once."""
+        super().__init__(daemon=True, name="watch")
+        self._connections = dict(connections)
+        self._end = end
+        self._is_host = 0 not in self._connections
+        self._all_ended = threading.Event()
+        self._has_left = self._fails = False
+        self._sentence: str | None = None  # why this process is going to end
+        self._earliest = self._latest = 0.0  # when
+
+    def run(self) -> None:
+        """Waits until the others have ended."""
+        done: set[int] = set()
+        with selectors.DefaultSelector() as selector:
+            for number, connection in self._connections.items():
+                selector.register(connection, selectors.EVENT_READ, number)
+            while selector.get_map():
+                wait = None if self._sentence is None else self._latest - time.monotonic()
+                if wait is not None and wait <= 0:
+                    break
+                for key, _ in selector.select(wait):
+                    try:
+                        messages = self._connections[key.data].receive()
+                    except OSError:
+                        selector.unregister(key.fileobj)
+                        messages = [] if key.data in done else [{"lost": key.data}]
+                    for message in messages:
+                        done.add(key.data)
+                        self._understand(key.data, message)
+        self._all_ended.set()
+        if self._sentence is not None:
+            time.sleep(max(0.0, self._earliest - time.monotonic()))
+            if not self._fails:
+                self._end(self._sentence)
+
+    def say_goodbye(self) -> None:
+        """Tells the others that this process ends well."""
+        if not self._has_left:
+            self._has_left = True
+            self._tell({"goodbye": True})
+
+    def say_failure(self, status: int) -> None:
+        """Tells the others that this process ends with an error; process 0 waits for them."""
+        self._fails = True
+        if not self._has_left:
+            self._has_left = True
+            self._tell({"lost": None, "status": status})
+            if self._is_host:
+                self._all_ended.wait(2 * GRACE_SECONDS)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        for connection in self._connections.values():
+            connection.send(message)
+
+    def _understand(self, sender: int, message: dict[str, Any]) -> None:
+        """Notes that a process is lost: the sender, or one that process 0 names."""
+        if "lost" not in message or self._sentence is not None:
+            return
+        number = sender if message["lost"] is None else message["lost"]
+        status = message.get("status")
+        how = "was interrupted" if status == 130 else "has ended or cannot be reached"
+        self._sentence = (
+            f"Process {number} {how}; its output says why. Start all processes again with the same "
+            "command: they resume from the last checkpoint."
+        )
+        self._earliest = time.monotonic() + (0.0 if status is None else GRACE_SECONDS)
+        self._latest = self._earliest
+        if self._is_host:
+            self._tell({"lost": number, "status": status})
+            self._latest += GRACE_SECONDS
