@@ -1,6 +1,10 @@
 """Measures all libraries at one setting, and keeps the measurements in a CSV file."""
 
 import csv
+import io
+import json
+import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ import numpy as np
 
 from experiments.benchmark.grid import roofline_ms
 from experiments.benchmark.peers import MODES, Setting, can_run, compile_program, make_problem
+from experiments.common.durable import DamagedFileError, write_durably
 from experiments.common.report.timing import machine_runs, time_interleaved
 
 
@@ -35,6 +40,7 @@ class Measurement(Setting):
 
 
 FIELDS = fields(Measurement)
+CHECKSUM = "crc32"  # the column after them
 
 
 def contestants(setting: Setting, columns: list[str]) -> dict[str, tuple[str, bool]]:
@@ -82,14 +88,29 @@ def measure(setting: Setting, columns: list[str], seconds: float) -> list[Measur
 
 
 def read_csv(path: Path) -> list[Measurement]:
-    """Reads what `write_csv` wrote; returns an empty list if there is no file."""
+    """Reads what `write_csv` wrote; returns an empty list if there is no file.
+
+    Raises:
+      DamagedFileError: a row is not as it was written.
+      OSError: the file cannot be read.
+    """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Measurement(**{field.name: _parse(row[field.name], field.type) for field in FIELDS})
-            for row in csv.DictReader(file)
-        ]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_read_row(row) for row in csv.DictReader(file, strict=True)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DamagedFileError(
+            f"{path} is damaged ({error}). Move it away, or measure everything anew with --fresh."
+        ) from error
+
+
+def _read_row(row: dict[str, str]) -> Measurement:
+    cells = [row[field.name] for field in FIELDS]
+    if row.get(CHECKSUM, _checksum(cells)) != _checksum(cells):  # earlier versions wrote none
+        raise ValueError(f"a row of {row['library']} has the wrong checksum")
+    parsed = {field.name: _parse(row[field.name], field.type) for field in FIELDS}
+    return Measurement(**parsed)
 
 
 def _parse(text: str, kind: Any) -> Any:
@@ -99,10 +120,16 @@ def _parse(text: str, kind: Any) -> Any:
 
 
 def write_csv(path: Path, measurements: list[Measurement]) -> None:
-    """Replaces the file atomically."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in FIELDS])
-        writer.writeheader()
-        writer.writerows(asdict(m) for m in measurements)
-    temporary.replace(path)
+    """Replaces the file atomically. The last column is a checksum of the others."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([*(field.name for field in FIELDS), CHECKSUM])
+    for measurement in measurements:
+        values = asdict(measurement).values()
+        cells = ["" if value is None else str(value) for value in values]
+        writer.writerow([*cells, _checksum(cells)])
+    write_durably(path, text.getvalue().encode())
+
+
+def _checksum(cells: Sequence[str]) -> str:
+    return f"{zlib.crc32(json.dumps(cells).encode()):08x}"

@@ -1,5 +1,8 @@
 """Subwords: texts survive the round trip, long ones lose their middle."""
 
+import pytest
+
+from experiments.common.durable import DamagedFileError
 from experiments.seq2seq import subwords
 
 
@@ -16,3 +19,16 @@ def test_long_rows_lose_their_middle():
     assert subwords.drop_middle([1, 2, 3], 3, 1) == [1, 2, 3]
     assert subwords.drop_middle([1, 2, 3, 4, 5, 6], 4, 1) == [1, 2, 3, 6]
     assert subwords.drop_middle([1, 2, 3, 4, 5, 6], 4, 0) == [1, 2, 3, 4]
+
+
+def test_a_saved_vocabulary_is_loaded_and_a_damaged_one_named(tmp_path):
+    path, texts = tmp_path / "tokenizer.json", ["a text", "ab abc"] * 3
+    learned = subwords.learn_or_load_subwords(path, texts, 20)
+    assert subwords.learn_or_load_subwords(path, [], 20).to_str() == learned.to_str()
+    content = path.read_text()
+    for damaged in (content.replace("abc", "abd"), content[:-10], "", "[]"):
+        path.write_text(damaged)
+        with pytest.raises(DamagedFileError, match=f"{path} is damaged"):
+            subwords.load_subwords(path)
+    path.write_text(learned.to_str())  # as version 0.1 wrote it
+    assert subwords.load_subwords(path).to_str() == learned.to_str()
