@@ -2,7 +2,7 @@
 
 The file contains everything that `experiments.sentiment` trained: the embeddings of words and of
 their prefixes and suffixes, the bidirectional GRUs with lengths, attention pooling and softmax. Its
-metadata holds the vocabulary and the settings. The caller has to convert a text to ids.
+metadata holds the vocabulary, the settings and a checksum. The caller converts a text to ids.
 
     python -m experiments.sentiment                              trains the classifier first
     python -m experiments.export                                 writes, checks and times the file
@@ -23,17 +23,18 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import onnx
 import onnxruntime
 from flax import linen as nn
 
 from experiments import sentiment
 from experiments.common.command import run_command
 from experiments.common.data import text
+from experiments.common.durable import DamagedFileError
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, timing
 from experiments.common.training.models import load_model
 from experiments.export.onnx_classifier import build_classifier
+from experiments.export.onnx_file import read_onnx, write_onnx
 from experiments.sentiment import describe_prediction, vader
 
 COMMAND = "python -m experiments.export"
@@ -60,10 +61,14 @@ class TrainedModel(NamedTuple):
 
 
 def start_session(path: Path) -> onnxruntime.InferenceSession:
-    """Loads the ONNX file to run on the CPU; raises FileNotFoundError if it does not exist."""
+    """Loads the ONNX file to run on the CPU, see `read_onnx`.
+
+    Raises:
+      FileNotFoundError: it does not exist.
+    """
     if not path.exists():
         raise FileNotFoundError(f"There is no exported model {path}. Export it first: {COMMAND}")
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return read_onnx(path)
 
 
 def split_batches(inputs: Batch, batch_size: int) -> list[Batch]:
@@ -146,6 +151,8 @@ def ask(path: Path, sentence: str) -> str:
     """Classifies one text with nothing but the file. Returns: the answer as text."""
     session = start_session(path)
     metadata = session.get_modelmeta().custom_metadata_map
+    if not metadata.keys() >= {"record", "vocabulary", "classes"}:
+        raise DamagedFileError(f"{path} is no file of {COMMAND}.")
     record, vocabulary = json.loads(metadata["record"]), json.loads(metadata["vocabulary"])
     settings = sentiment.Settings(**record["settings"])
     inputs = sentiment.encode([sentence], vocabulary, record["lexicon"], settings)
@@ -171,10 +178,9 @@ def main(command: Command) -> None:
     if command.predict is not None:
         return print(ask(path, command.predict))
     trained = TrainedModel(*load_model(command.model, sentiment.COMMAND))
-    command.out.mkdir(parents=True, exist_ok=True)
     values = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": vader.CLASSES}
     metadata = {name: json.dumps(value) for name, value in values.items()}
-    onnx.save(build_classifier(trained.params, metadata), path)
+    write_onnx(path, build_classifier(trained.params, metadata))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB. Comparing it with JAX ...")
     results = compare(trained, start_session(path), command.seconds)
     write_results(command.out / "results.json", results)
