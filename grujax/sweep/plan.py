@@ -100,7 +100,8 @@ def trial_key(key: Array, index: int | Array) -> Array:
         True
     """
     check_key("key", key)
-    if not (is_traced(index) and index.shape == () and jnp.issubdtype(index.dtype, jnp.integer)):
+    is_known = not is_traced(index) or jnp.shape(index) != ()
+    if is_known or not jnp.issubdtype(jnp.result_type(index), jnp.integer):
         index = check_integer("index", index, 0, 2**32 - 1)
     return jax.random.fold_in(key, index)
 

@@ -141,7 +141,7 @@ def _perturb(lo: float, hi: float, factors: tuple[float, ...], key: Array, value
     return jnp.clip(convertible.astype(value.dtype), lo, hi)
 
 
-def _float_limits(integer: np.dtype, floating: np.dtype) -> tuple[np.generic, np.generic]:
+def _float_limits(integer: np.dtype, floating: np.dtype) -> tuple[np.floating, np.floating]:
     """The least and the greatest float that an integer dtype holds."""
     limits = jnp.iinfo(integer)
     greatest = floating.type(limits.max)

@@ -54,14 +54,14 @@ def check_fit(name: str, values: Any, dtype: DTypeLike | None = None) -> None:
     """
     array = np.asarray(values)
     target = jax.dtypes.canonicalize_dtype(array.dtype if dtype is None else dtype)
-    changed = _is_changed(array, target)
-    if np.any(changed):
+    changed = array[_is_changed(array, target)]
+    if changed.size:
         advice = ""
         if array.dtype.itemsize > target.itemsize:
             advice = f" With JAX_ENABLE_X64=1 it is {array.dtype}."
         raise ValueError(
-            f"`{name}` holds {array[changed].flat[0]!s}, which does not fit {target}, the dtype that "
-            f"JAX computes with: {_range(target)}.{advice}"
+            f"`{name}` holds {changed[0]!s}, which does not fit {target}, the dtype that JAX "
+            f"computes with: {_range(target)}.{advice}"
         )
 
 

@@ -64,3 +64,64 @@ def test_few_equal_and_infinite_values_are_drawn(losses):
 def test_a_sweep_without_curves_has_two_rows():
     result = SweepResult({"a": np.arange(2.0)}, {"loss": np.arange(2.0)}, np.zeros(2, bool))
     assert len(result.plot("loss").subfigs) == 2
+
+
+def heights(result, mode="min"):
+    """The heights of the trials on the axes of the parallel coordinates: [n, columns]."""
+    axis = result.plot("loss", mode).subfigs[0].axes[0]
+    columns = list(range(len(result.trials) + 1))
+    lines = [line for line in axis.lines if list(line.get_xdata()) == columns]
+    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in lines}  # the best twice
+    return np.array(sorted(drawn, key=str))
+
+
+def test_infinity_is_drawn_on_its_own_edge():
+    lines = heights(make_result([1.0, 2.0, np.inf, -np.inf], a=[0, 1, 2, 3]))
+    assert [loss for _, loss in sorted(lines.tolist())] == [0, 1, 1, 0]
+    result = make_result([1.0, 2.0, 3.0], a=[0.5, np.inf, -np.inf])
+    assert sorted(heights(result)[:, 0]) == [0.5, 0.5, 0.5]  # the only finite value
+    wide = make_result(np.arange(31.0), a=[0.0] + [10.0**-k for k in range(30)])
+    figure = wide.plot("loss")
+    assert sorted(heights(wide)[:, 0])[:3] == pytest.approx([0, 0, 1 / 29], abs=1e-5)
+    assert figure.subfigs[1].axes[0].lines[0].get_xdata().min() == 1e-29  # not 0, on its log axis
+    texts = [text.get_text() for text in figure.subfigs[0].axes[0].texts]
+    assert texts[0] == "≤ 1e-29"
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_the_best_trial_has_the_last_color(mode):
+    values = np.array([np.nan, 2.0, np.nan, 1.0, 2.0, np.inf, -np.inf])
+    rank = plots._colors(values, mode)[1]
+    best, worst = (6, 5) if mode == "min" else (5, 6)
+    assert rank[best] == 1
+    assert rank[worst] == 0
+    assert rank[1] == rank[4]
+    assert not rank[[0, 2]].any()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [np.nan, np.nan, np.nan],
+        [np.inf, -np.inf, np.nan],
+        [-1e308, 1e308, 0.0],
+        [1e-300, 1e300, 1.0],
+        [1j, 2 + 0j, 1j],
+        [True, False, True],
+        [2**63, 1, 0],
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_values_of_any_kind_are_drawn(values):
+    make_result([1.0, np.inf, np.nan], a=values).plot("loss").draw_without_rendering()
+    if np.isreal(values).all() and not np.isnan(values).all():
+        losses = {"loss": np.array(values), "curve": np.array([values] * 3)}
+        SweepResult({}, losses, np.zeros(3, bool)).plot("loss").draw_without_rendering()
+
+
+def test_a_metric_may_have_the_name_of_a_hyperparameter_and_a_sweep_no_hyperparameters():
+    losses = np.array([3.0, 1.0, 2.0])
+    result = SweepResult({"loss": losses[::-1]}, {"loss": losses}, np.zeros(3, bool))
+    assert heights(result).shape == (3, 2)
+    alone = SweepResult({}, {"loss": losses, "c": np.ones((3, 2), complex)}, np.zeros(3, bool))
+    assert len(alone.plot("loss").subfigs) == 1

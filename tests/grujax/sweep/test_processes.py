@@ -58,7 +58,9 @@ def test_files_that_other_processes_are_writing_stay(tmp_path):
     ("options", "message"),
     [
         ({"process": 1}, "`process` and `processes` belong together, got 1 and None"),
-        ({"process": 2, "processes": 2}, "`process` must be 0 to 1 with 2 processes, got 2"),
+        ({"process": 2, "processes": 2}, "`process` must be an integer from 0 to 1, got 2"),
+        ({"process": True, "processes": 2}, "`process` must be an integer from 0 to 1, got True"),
+        ({"process": 0, "processes": 1.5}, "`processes` must be a positive integer, got 1.5"),
         ({"process": 0, "processes": 2, "directory": None}, "2 processes need a `directory`"),
         ({"process": 0, "processes": 8}, "8 processes cannot share 7 trials: start fewer"),
     ],

@@ -174,10 +174,15 @@ def test_ctrl_c_says_what_is_saved(tmp_path, monkeypatch, capsys, directory):
     ("options", "message"),
     [
         ({"strategy": "pmap"}, "`strategy` must be None"),
-        ({"chunk": 0}, "`chunk` must be at least 1, got 0"),
+        ({"chunk": 0}, "`chunk` must be an integer from 1 to 2147483647, got 0"),
         ({"devices": []}, "`devices` must name at least one device"),
         ({"key": jax.random.split(KEY, 2)}, r"one JAX random key, .* of shape \[2\]"),
-        ({"train": 3}, "`train` must be a function, got int"),
+        ({"devices": jax.devices() * 2}, "`devices` must name .* each once, got 2"),
+        ({"devices": ["cpu"]}, "`devices` must be a list of JAX devices, got a list of 1"),
+        ({"train": 3}, r"`train` must be a function `train\(key, learning_rate=...\)`, got 3"),
+        ({"train": int}, r"`train` cannot be called with \(key, learning_rate=...\): "),
+        ({"progress": "no"}, "`progress` must be True or False, got 'no'"),
+        ({"directory": b"x"}, "`directory` must be a path, got b'x'"),
     ],
 )
 def test_bad_options_are_refused(options, message):

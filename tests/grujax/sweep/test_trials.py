@@ -1,5 +1,7 @@
 """Trials: grids, samples, groups, and the trials that `run` refuses."""
 
+from itertools import count
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from grujax import sweep
 from grujax.sweep import trials as trials_module
+from tests.fixtures.sweep_trainings import KEY
 
 
 def test_a_grid_has_every_combination_once():
@@ -65,17 +68,34 @@ def test_groups_keep_the_order_of_trials():
         ({"size": 8}, [1, 3]),
     ]
     assert type(groups[0][0]["size"]) is int
+    signs = trials_module.group_by({"a": np.array([0.0, -0.0, np.nan, np.nan])}, ("a",))
+    assert [indices.tolist() for _, indices in signs] == [[0], [1], [2, 3]]
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: sweep.grid(), "at least one hyperparameter"),
-        (lambda: sweep.grid(a=[]), r"`a` must have a list of one or more values, got \[\]"),
+        (lambda: sweep.grid(a=[]), "`a` must have one or more values, got a list of 0"),
         (lambda: sweep.grid(a=[1, "x"]), "`a` mixes strings with other values"),
-        (lambda: sweep.sample(jax.random.key(0), 0, a=sweep.uniform(0, 1)), "`n` must be at least"),
+        (lambda: sweep.grid(a=[True, 2]), "`a` mixes bools with other values"),
+        (lambda: sweep.grid(a="gru"), "`a` must be a list of values, got 'gru'"),
+        (lambda: sweep.grid(a={"gru", "rnn"}), "`a` must be a list of values, got a set of 2"),
+        (lambda: sweep.grid(a=count()), "`a` yields more than 1048576 values"),
+        (lambda: sweep.grid(**{c: range(2000) for c in "abc"}), "at most 2147483647 trials"),
+        (lambda: sweep.sample(jax.random.key(0), 0, a=sweep.uniform(0, 1)), "`n` must be an inte"),
         (lambda: sweep.sample(jax.random.key(0), 2), "at least one hyperparameter"),
         (lambda: sweep.sample(jax.random.key(0), 2, a=0.5), "`a` must be a distribution"),
+        (
+            lambda: sweep.sample(jax.random.key(0), 2, a=lambda u: 2),
+            r"`a` must be a list of values",
+        ),
+        (lambda: sweep.sample(jax.random.key(0), 2, a=lambda u: u[:1]), "makes 1 of 2"),
+        (lambda: sweep.sample(jax.random.key(0), 2, a=lambda: 2), "but raises TypeError"),
+        (
+            lambda: jax.jit(lambda key: sweep.sample(key, 2, a=sweep.uniform(0, 1)))(KEY),
+            "`key` must not be traced",
+        ),
     ],
 )
 def test_bad_trials_are_refused(make, message):
@@ -87,13 +107,19 @@ def test_bad_trials_are_refused(make, message):
     ("trials", "static", "message"),
     [
         ({"a": [1, 2], "b": [1, 2, 3]}, (), "equally many values, got `a` 2, `b` 3"),
-        ({}, (), "`trials` must be a dict"),
+        ({}, (), "`trials` must have at least one hyperparameter"),
         ([1, 2], (), "`trials` must be a dict"),
-        ({"a": []}, (), "`trials` has no trials"),
+        ({"a": []}, (), "`a` must have one or more values"),
+        ({1: [2]}, (), "`trials` must have strings as keys"),
+        ({"a": [1, "x"]}, ("a",), "`a` mixes strings with other values"),
         ({"a": [[1.0]]}, (), r"`a` must be a 1-D array, got shape \[1, 1\]"),
         ({"a": ["x"]}, (), "`a` holds strings, which cannot be traced: add it to `static`"),
         ({"a": [None]}, (), "`a` must hold numbers, bools or strings, got dtype object"),
         ({"a": [1]}, ("b",), "`static` names `b`, but the hyperparameters are `a`"),
+        ({"a": [1]}, "a", "`static` must be a list of strings, got 'a'"),
+        ({"b": [1]}, (), r"`train` cannot be called with \(key, b=\.\.\.\): missing a required"),
+        ({"a": [1], "b": [1]}, (), r"`train` cannot be called with .*unexpected keyword .*'b'"),
+        ({"a": [1], "key": [1]}, (), r"`train` cannot be called with .* values for argument 'key'"),
     ],
 )
 def test_run_refuses_bad_trials(trials, static, message):

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.fixtures.populations import RICH, halve, run
+from tests.fixtures.populations import RICH, WALK, halve, run
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,22 @@ def test_members_with_nan_leave_first():
     assert result.diverged.tolist() == [True, False, True, False, True]
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_members_with_nan_leave_before_infinite_ones(mode):
+    worst = np.inf if mode == "min" else -np.inf
+    trials = {"learning_rate": np.array([np.nan, worst, np.nan, worst, worst])}
+    functions = WALK | {"evaluate": lambda key, state, learning_rate: {"loss": learning_rate}}
+    result = halve(trials, **functions, mode=mode)
+    assert result.metrics["rounds"].tolist() == [1, 7, 1, 3, 1]
+    assert result.best("loss", mode).trial == 1
+
+
 def test_bad_rungs_are_refused():
-    for options, message in (({"factor": 1}, "`factor` must be at"), ({"rounds": 0}, "`rounds`")):
+    for options, message in (
+        ({"factor": 1}, "`factor` must be an integer from 2 to 2147483647, got 1"),
+        ({"factor": 2.5}, "`factor` must be an integer from 2 to 2147483647, got 2.5"),
+        ({"rounds": 0}, "`rounds` must be an integer from 1 to 2147483647, got 0"),
+        ({"rounds": 1.5}, "`rounds` must be an integer from 1 to 2147483647, got 1.5"),
+    ):
         with pytest.raises(ValueError, match=message):
             halve(**options)

@@ -60,3 +60,25 @@ def test_a_directory_with_other_states_or_metrics_is_refused(tmp_path):
         again(init=longer, rounds=1)
     with pytest.raises(ValueError, match="states of 1 arrays, and `init` makes 4 now"):
         again(init=richer, rounds=1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.int8, jnp.bfloat16])
+def test_members_are_compared_by_any_dtype_without_wrapping(dtype):
+    history = {"loss": np.array([[0], [1], [-128 if dtype == np.int8 else 0]], dtype)}
+    population = state.Population(1, np.arange(3), [], {}, history)
+    last = -128.0 if dtype == np.int8 else 0.0
+    assert population.scores("loss", "min").tolist() == [0, -1, -last]
+    assert population.scores("loss", "max").tolist() == [0, 1, last]
+
+
+DTYPES = {"a": "int32", "b": "bool", "c": "bfloat16"}
+
+
+def test_histories_of_earlier_versions_get_the_dtypes_of_now():
+    old = np.array([[1.0, np.nan], [0.0, 1.0]], np.float32)
+    population = state.Population(2, np.arange(2), [], {}, {"a": old, "b": old, "c": old})
+    structs = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in DTYPES.items()}
+    history = state.fit_history(population, structs).history
+    assert {name: array.dtype.name for name, array in history.items()} == DTYPES
+    assert history["a"].tolist() == [[1, -1], [0, 1]]
+    assert history["b"].tolist() == [[True, False], [False, True]]

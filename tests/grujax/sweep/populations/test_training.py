@@ -123,10 +123,20 @@ def test_a_lineage_is_a_schedule():
 
 
 def test_lineage_refuses_other_results_and_members():
-    with pytest.raises(ValueError, match="only `population` returns"):
+    with pytest.raises(ValueError, match=r"`result` has no parents .* only `population` returns"):
         sweep.lineage(halve(**RICH), 0)
-    with pytest.raises(ValueError, match="`member` must be below 5, got 5"):
-        sweep.lineage(run(rounds=2), 5)
+    with pytest.raises(ValueError, match="`result` must be an instance of SweepResult, as"):
+        sweep.lineage({}, 0)
+    result = run(rounds=2)
+    for member in (5, -1, 1.0, True, None):
+        with pytest.raises(
+            ValueError, match=f"`member` must be an integer from 0 to 4, got {member}"
+        ):
+            sweep.lineage(result, member)
+    for parents, message in (([[0.0, 1.0]], "no parents"), ([[0, 1]], "not among its 1 members")):
+        other = sweep.SweepResult({}, {"parent_by_round": parents}, [False])
+        with pytest.raises(ValueError, match=f"`result` has .*{message}"):
+            sweep.lineage(other, 0)
 
 
 def test_members_with_nan_are_replaced():
