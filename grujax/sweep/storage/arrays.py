@@ -82,6 +82,9 @@ def _parse(content: bytes) -> dict[str, np.ndarray]:
             dtype = np.dtype(entry.comment.decode()) if entry.comment else array.dtype
             arrays[entry.filename.removesuffix(".npy")] = array.view(dtype)
         comment = archive.comment
+    end = len(content) - len(comment)
+    if int.from_bytes(content[end - 2 : end], "little") != len(comment):
+        raise ValueError("it is cut")
     if comment and comment != _CHECKSUM + digest.hexdigest().encode():
         raise ValueError("its sha256 differs")
     return arrays

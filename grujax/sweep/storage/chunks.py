@@ -16,7 +16,13 @@ from grujax.sweep.storage.arrays import (
     with_prefix,
     write_arrays,
 )
-from grujax.sweep.storage.claims import claim, digest_values, read_origin, write_origin
+from grujax.sweep.storage.claims import (
+    claim,
+    digest_values,
+    read_about,
+    read_origin,
+    write_origin,
+)
 from grujax.sweep.storage.files import Damage, numbered_files, set_aside, told
 from grujax.sweep.trials import Trials
 
@@ -60,6 +66,7 @@ def load_sweep(directory: Path) -> tuple[Trials, list[Chunk]]:
     chunks, damages = _read_chunks(directory)
     for damage in damages:
         warn(f"{damage.reason} The result lacks its trials.")
+    _warn_of_mixture(directory, trials, chunks)
     return trials, chunks
 
 
@@ -89,6 +96,28 @@ def _parse(path: Path, arrays: dict[str, np.ndarray]) -> Chunk:
     if "trials" not in arrays:
         raise ValueError(f"{path} is no chunk of a sweep: it holds {', '.join(arrays)}.")
     return Chunk(arrays["trials"], with_prefix("metric", arrays), read_origin(path, arrays))
+
+
+def _warn_of_mixture(directory: Path, trials: Trials, chunks: list[Chunk]) -> None:
+    """Warns if trials with the same static values were computed by different programs."""
+    about = read_about(directory)
+    static = about.get("static", []) if isinstance(about, dict) else []
+    groups: dict[tuple, dict[tuple, list[int]]] = {}
+    for chunk in chunks:
+        if chunk.origin is not None:
+            values = tuple(trials[name][chunk.indices[0]] for name in static)
+            programs = groups.setdefault(values, {})
+            program = chunk.origin.functions["train"][1:]  # without the name
+            programs.setdefault(program, []).extend(chunk.indices.tolist())
+    for programs in groups.values():
+        most, *others = sorted(programs.values(), key=len, reverse=True)
+        if others:
+            few, more = sorted(others[0])[:5], ", ..." if len(others[0]) > 5 else ""
+            shown = ", ".join(map(str, few)) + more
+            warn(
+                f"{directory} holds results of different code: trials {shown} were computed by "
+                f"another program than trial {most[0]}."
+            )
 
 
 def _write_trials(directory: Path, trials: Trials) -> None:

@@ -59,7 +59,7 @@ def claim(
             differences. Or it cannot be read or written.
     """
     path = directory / _ABOUT
-    there = _read(path)
+    there = read_about(directory)
     if isinstance(there, dict):
         differences = _differences(there, about)
         if differences:
@@ -73,6 +73,28 @@ def claim(
         for leftover in directory.glob(".*.new"):
             with suppress(OSError):  # in a folder that is only read
                 leftover.unlink(missing_ok=True)
+
+
+def read_about(directory: Path) -> dict[str, Any] | Damage | None:
+    """What sweep.json says; its damage; or None if it does not exist.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    path = directory / _ABOUT
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
+    try:
+        about = json.loads(content)
+        if not isinstance(about, dict) or not isinstance(about["hyperparameters"], dict):
+            raise ValueError("it describes no sweep")
+    except (ValueError, KeyError, RecursionError) as error:
+        return Damage(path, f"{path} is damaged ({error}).")
+    return about
 
 
 def write_origin(origin: Origin | None) -> dict[str, np.ndarray]:
@@ -96,23 +118,6 @@ def digest_values(array: np.ndarray) -> str:
     """A digest of the values of a hyperparameter."""
     content = json.dumps([array.dtype.kind, array.astype(str).tolist()])
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any] | Damage | None:
-    """What the file says; its damage; or None if it does not exist."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
-    try:
-        about = json.loads(content)
-        if not isinstance(about, dict) or not isinstance(about["hyperparameters"], dict):
-            raise ValueError("it describes no sweep")
-    except (ValueError, KeyError, RecursionError) as error:
-        return Damage(path, f"{path} is damaged ({error}).")
-    return about
 
 
 def _mend(
