@@ -82,3 +82,17 @@ def test_histories_of_earlier_versions_get_the_dtypes_of_now():
     assert {name: array.dtype.name for name, array in history.items()} == DTYPES
     assert history["a"].tolist() == [[1, -1], [0, 1]]
     assert history["b"].tolist() == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_only_nan_has_the_least_score(mode):
+    sign = -1 if mode == "min" else 1
+    metric = sign * np.array([[np.nan, -np.inf, -3e38, 0, np.inf]], np.float32).T
+    population = state.Population(1, np.arange(5), [], {}, {"loss": metric})
+    scores = population.scores("loss", mode)
+    assert scores.dtype == np.float32
+    assert scores[0] == -np.inf
+    assert np.all(np.diff(scores) > 0)
+    for count in range(1, 6):
+        kept = population.keep_best(scores, count)
+        assert kept.members.tolist() == list(range(5 - count, 5))
