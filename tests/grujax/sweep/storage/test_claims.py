@@ -143,9 +143,7 @@ def test_files_that_cannot_be_read_are_not_taken_for_damaged(copied, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(chunk_files.Path, "read_bytes", read_bytes)
-        with pytest.raises(
-            ValueError, match=r"chunk-000002.npz cannot be read: Input/output"
-        ):
+        with pytest.raises(ValueError, match=r"chunk-000002.npz cannot be read: Input/output"):
             run(directory=directory)
     assert contents(directory) | {"sweep.lock": b""} == before | {"sweep.lock": b""}
 
