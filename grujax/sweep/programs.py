@@ -60,7 +60,7 @@ def program_for(train: Train, plan: Plan) -> Program:
         programs = _PROGRAMS.setdefault(train, {})
     except TypeError:  # a callable object without a hash, or without weak references
         programs = {}
-    context = (plan, *jax_settings())
+    context = (plan, repr(plan.static), *jax_settings())  # 1, 1.0 and True are equal, as are ±0.0
     if context not in programs:
         programs[context] = _compile(train, plan)
     return programs[context]

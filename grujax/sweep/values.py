@@ -24,9 +24,11 @@ def as_values(name: str, values: Any) -> np.ndarray:
     """A list or array of numbers, bools or strings as a NumPy array `[n]`.
 
     Raises:
-        ValueError: it is none, is empty or nested; or one array cannot hold its values unchanged,
-            such as strings or bools mixed with numbers, or integers beyond 64 bits.
+        ValueError: it is none, is empty, masked or nested; or one array cannot hold its values
+            unchanged, such as strings or bools mixed with numbers, or integers beyond 64 bits.
     """
+    if np.ma.is_masked(values):
+        raise ValueError(f"`{name}` must be a list of values, none of them masked.")
     is_array = hasattr(values, "__array__")
     items = values if is_array else _items(name, values)
     try:

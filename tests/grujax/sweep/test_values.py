@@ -107,6 +107,18 @@ def test_static_values_have_no_limits():
     assert [type(value) for value in got[0]] == [int, float, str]
 
 
+def test_static_values_that_are_equal_run_with_their_own_type_and_sign():
+    got = []
+
+    def note(key, n):
+        got.append(repr(n))
+        return {"loss": jnp.zeros(())}
+
+    for values in ([1], [1.0], [True], [0.0, -0.0]):
+        run(note, {"n": values}, static=("n",))
+    assert {*got} == {"1", "1.0", "True", "0.0", "-0.0"}
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -123,6 +135,7 @@ def test_static_values_have_no_limits():
         ([[1], [1, 2]], "`a` must be a list of values, got a list of 2"),
         ([[1], [2]], r"`a` must be a 1-D array, got shape \[2, 1\]"),
         (np.array(3), r"`a` must be a 1-D array, got shape \[\]"),
+        (np.ma.array([1, 2], mask=[0, 1]), "`a` must be a list of values, none of them masked"),
         (jax.random.split(KEY), "`a` must be a list of values, got an array of shape"),
         (3, "`a` must be a list of values, got 3"),
         (b"gru", "`a` must be a list of values, got b'gru'"),
