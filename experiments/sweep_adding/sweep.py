@@ -159,10 +159,11 @@ def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float
         )
         write_figure(out / f"{cell}.png", part.plot("error"))
         longest = part.trials["steps"].max()
-        errors = np.where(part.trials["steps"] == longest, part.metrics["error"], np.nan)
-        if np.all(np.isnan(errors)):
+        errors = part.metrics["error"]
+        valid = np.flatnonzero((part.trials["steps"] == longest) & ~np.isnan(errors))
+        if not len(valid):
             continue
-        index = int(np.nanargmin(errors))
+        index = valid[np.argmin(errors[valid])]
         best = {name: x[index].item() for name, x in part.trials.items()}
         print(f"{cell}: best at T = {longest}: error {errors[index]:.4f} with {best}")
     print(f"\nsuccess.png, table.csv, sweep.npz and an overview of each cell are in {out}.")
