@@ -112,7 +112,11 @@ def check_functions(functions: Functions, plan: Plan, scores: jax.ShapeDtypeStru
     key = plan.key.wrap(jnp.zeros(plan.key.shape, plan.key.dtype))
 
     def check(name: str, call: Callable, *arguments: Any) -> Any:
-        return check_pure(call, *arguments, name=name, advice=_ADVICE)
+        try:
+            return check_pure(call, *arguments, name=name, advice=_ADVICE)
+        except ValueError as error:  # such as that of a bound that does not fit its hyperparameter
+            error.add_note(f"It was raised when `{name}` was traced.")
+            raise
 
     values = plan.values
     state = check("init", lambda v: as_state(functions.init(key, **v), "init"), values)

@@ -74,6 +74,13 @@ def test_bad_arguments_are_refused(options, message):
         run(**options)
 
 
+def test_the_function_that_refuses_a_value_is_named():
+    explore = {"learning_rate": sweep.perturb(1e-4, 1e300)}
+    with pytest.raises(ValueError, match=r"`hi` holds 1e\+300") as caught:
+        run(explore=explore)
+    assert "`explore['learning_rate']` was traced" in " ".join(caught.value.__notes__)
+
+
 def test_a_hyperparameter_that_python_branches_on_is_explained():
     def branches(key, learning_rate):
         return init(key, learning_rate) if learning_rate > 0 else 0.0
