@@ -5,6 +5,7 @@ put its center of mass into the middle of 28 × 28 pixels (http://yann.lecun.com
 may have any size, dark on light or light on dark, in gray or in color.
 """
 
+import warnings
 from pathlib import Path
 
 import jax
@@ -12,6 +13,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from experiments.common.command import InputError
+from experiments.common.data.arrays import load_array
+from experiments.common.data.user_files import check_file
 from experiments.vision.digits import SIDE
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")  # of image files; .npy files are read too
@@ -19,6 +22,7 @@ LONGER_SIDE = 20  # pixels of a digit in MNIST
 MIN_CONTRAST = 0.05  # between ink and paper; black on white is 1
 INK_THRESHOLD = 0.3  # relative to the darkest ink; anything fainter is paper, or a shadow on it
 MAX_ASPECT = 2.0  # a digit's width divided by its height
+MAX_SIDE = 2000  # pixels; of a larger image, squares of pixels are averaged
 _SHADES = " .:*#"
 _LUMA = (0.299, 0.587, 0.114)  # weights of red, green and blue in brightness (ITU-R BT.601)
 
@@ -29,21 +33,21 @@ def read_image(path: Path) -> np.ndarray:
     Returns: gray values [H, W] from 0, black, to 1; transparent pixels are white.
 
     Raises:
-      InputError: the file is missing, or not such an image; the message says why.
+      FileNotFoundError: the file does not exist.
+      InputError: it is not such an image, or takes too much memory; the message says why.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
+    check_file(path)
     suffix = path.suffix.lower()
     if suffix not in (*SUFFIXES, ".npy"):
         raise InputError(f"{path} must be a .npy file or an image ({', '.join(SUFFIXES)}).")
-    try:
-        values = np.load(path, allow_pickle=False) if suffix == ".npy" else _load_pixels(path)
-    except Exception as error:  # a broken file can raise anything
-        raise InputError(f"{path} cannot be read as an image ({error}).") from None
-    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-        raise InputError(f"{path} must hold finite numbers.")
-    return _to_gray(_to_unit_range(values, path))
+    if suffix == ".npy":
+        values = load_array(path, "biuf")
+        _check_pixels(values, path)
+        highest = 255 if values.max() > 1 else 1
+    else:
+        values, highest = _load_pixels(path)
+    return _to_gray_image(values, highest)
 
 
 def to_mnist(gray: np.ndarray) -> np.ndarray:
@@ -83,29 +87,54 @@ def to_text(image: np.ndarray) -> str:
     return "\n".join("".join(_SHADES[int(4 * x)] for x in row).rstrip() for row in rows)
 
 
-def _load_pixels(path: Path) -> np.ndarray:
-    """Loads an image file: gray values [H, W] or colors [H, W, 4], from 0 to 1."""
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode.startswith("I"):  # 16 bits of gray, which `convert` would clip
-            return np.asarray(image) / 65535
-        return np.asarray(image.convert("RGBA")) / 255
+def _load_pixels(path: Path) -> tuple[np.ndarray, int]:
+    """Loads an image file: gray values [H, W] or colors [H, W, 4], and the value of white."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow refuses 179 million pixels, 716 MB, and warns of half as many.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                image = ImageOps.exif_transpose(opened)
+                if image.mode.startswith("I"):  # 16 bits of gray, which `convert` would clip
+                    return np.asarray(image), 65535
+                return np.asarray(image.convert("RGBA")), 255
+    except Exception as error:  # a broken file can raise anything
+        raise InputError(f"{path} cannot be read as an image ({error}).") from None
 
 
-def _to_unit_range(values: np.ndarray, path: Path) -> np.ndarray:
+def _check_pixels(values: np.ndarray, path: Path) -> None:
+    """Refuses arrays that are no images."""
     if values.ndim not in (2, 3) or (values.ndim == 3 and not 1 <= values.shape[2] <= 4):
         raise InputError(
             f"{path} has the shape {list(values.shape)}; [H, W] or [H, W, 1 to 4] is expected."
         )
     if min(values.shape) == 0:
         raise InputError(f"{path} has no pixels.")
-    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{path} must hold finite numbers.")
     low, high = values.min(), values.max()
     if low < 0 or high > 255:
         raise InputError(
             f"{path} has values from {low:g} to {high:g}; 0 to 1 or 0 to 255 is expected."
         )
-    return values / 255 if high > 1 else values
+
+
+def _to_gray_image(values: np.ndarray, highest: int) -> np.ndarray:
+    """Gray values [H, W] from 0 to 1 of an image [H, W] or [H, W, C] from 0 to `highest`.
+
+    An image with a side of more than `MAX_SIDE` is reduced to means over squares of pixels, one row
+    of squares at a time, so that it is never held in full as floating-point numbers.
+    """
+    square = -(-max(values.shape[:2]) // MAX_SIDE)
+    if square == 1:
+        return _to_gray(values.astype(np.float64) / highest)
+    tops, lefts = (np.arange(max(side // square, 1)) * square for side in values.shape[:2])
+    widths = np.diff(lefts, append=values.shape[1])  # the last square is the largest
+    rows = []
+    for part in np.split(values, tops[1:]):
+        gray = _to_gray(part.astype(np.float64) / highest)
+        rows.append(np.add.reduceat(gray.mean(0), lefts) / widths)
+    return np.array(rows)
 
 
 def _to_gray(values: np.ndarray) -> np.ndarray:

@@ -1,24 +1,14 @@
 """Debian's package descriptions and their translations by volunteers of the DDTP.
 
-apt fetches them from the package index of the machine's Debian, or of a system derived from it,
-into separate folders: it needs no root, and the system's lists stay untouched. The first call keeps
-one file per language in the cache directory; later calls read these files.
+Their texts are `experiments.seq2seq.debian_indices`.
 """
 
-import gzip
-import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common.data import DataError, cache_directory
+from experiments.common.data import DataError
 from experiments.common.data.splits import Split, merge_groups
 
 MAX_WORDS = 14  # of a source sentence
@@ -51,31 +41,21 @@ class Pairs(NamedTuple):
     groups: np.ndarray  # int [N]: the same for equal package families or equal texts
 
 
-def fetch(languages: Iterable[str]) -> dict[str, Path]:
-    """Returns the file of each language, a gzipped Translation index, fetching it if necessary.
-
-    `GRUJAX_DATA` may name a folder with the files Translation-en.gz, Translation-it.gz ...
-
-    Raises:
-      DataError: this system has no apt, or apt failed.
-    """
-    names = {language: f"Translation-{language}.gz" for language in languages}
-    provided = os.environ.get("GRUJAX_DATA")
-    for folder in ([Path(provided)] if provided else []) + [cache_directory() / "ddtp"]:
-        if all((folder / name).is_file() for name in names.values()):
-            return {language: folder / name for language, name in names.items()}
-    _fetch_with_apt(cache_directory() / "ddtp", list(names))
-    return {language: cache_directory() / "ddtp" / name for language, name in names.items()}
-
-
-def read_pairs(files: dict[str, Path], target: str) -> Pairs:
+def read_pairs(texts: dict[str, str], target: str) -> Pairs:
     """Reads the aligned sentences, English -> `target`, of at most `MAX_WORDS` English words.
 
     Each synopsis is a pair, and each paragraph of a description that has equally many paragraphs in
     both languages. Duplicate sources keep their first translation.
+
+    Args:
+      texts: the indices of "en" and `target`.
+      target: the language of the translations.
+
+    Raises:
+      DataError: an index has no descriptions, or the two have none in common.
     """
-    english = read_descriptions(files["en"], "en")
-    translated = read_descriptions(files[target], target)
+    english = read_descriptions(texts["en"], "en")
+    translated = read_descriptions(texts[target], target)
     rows = []
     for md5 in translated.keys() & english.keys():
         package, synopsis, paragraphs = english[md5]
@@ -85,6 +65,8 @@ def read_pairs(files: dict[str, Path], target: str) -> Pairs:
             both = zip(paragraphs, target_paragraphs, strict=True)
             rows += [(package, KINDS[1], source, other) for source, other in both]
     rows = sorted(row for row in rows if len(row[2].split()) <= MAX_WORDS and row[2] and row[3])
+    if not rows:
+        raise DataError(f"No English description has a translation into {target!r}.")
     sources = [" ".join(row[2].lower().split()) for row in rows]
     groups = merge_groups([package_family(row[0]) for row in rows], sources)
     first = np.unique(sources, return_index=True)[1]
@@ -97,17 +79,22 @@ def read_pairs(files: dict[str, Path], target: str) -> Pairs:
     )
 
 
-def read_summaries(path: Path) -> Pairs:
+def read_summaries(text: str) -> Pairs:
     """Reads the English descriptions of `LENGTHS` words, with their synopses as targets.
 
     Descriptions with the same first `OPENING` words, or the same synopsis, are in one group.
     Duplicate descriptions keep their first synopsis.
+
+    Raises:
+      DataError: the index has no such descriptions.
     """
     rows = {}
-    for package, synopsis, paragraphs in sorted(read_descriptions(path, "en").values()):
+    for package, synopsis, paragraphs in sorted(read_descriptions(text, "en").values()):
         words = " ".join(paragraphs).split()
         if synopsis and LENGTHS[0] <= len(words) <= LENGTHS[1]:
             rows.setdefault(" ".join(words).lower(), (package, " ".join(words), synopsis))
+    if not rows:
+        raise DataError(f"No description has {LENGTHS[0]} to {LENGTHS[1]} words and a synopsis.")
     packages, sources, targets = (list(column) for column in zip(*rows.values(), strict=True))
     openings = [" ".join(source.split()[:OPENING]) for source in rows]
     synopses = [" ".join(target.lower().split()) for target in targets]
@@ -144,11 +131,15 @@ def split_pairs(
     return Split(*(np.flatnonzero(part) for part in (train, *held_out)))
 
 
-def read_descriptions(path: Path, language: str) -> dict[str, Description]:
-    """Reads a Translation index: descriptions by the checksum of the English text."""
+def read_descriptions(index: str, language: str) -> dict[str, Description]:
+    """Reads a Translation index: descriptions by the checksum of the English text.
+
+    Raises:
+      DataError: the index has none.
+    """
     description = re.compile(rf"^Description-{language}: (.*(?:\n .*)*)", re.M)
     found = {}
-    for block in gzip.decompress(path.read_bytes()).decode("utf-8").split("\n\n"):
+    for block in index.split("\n\n"):
         package = re.search(r"^Package: (\S+)", block, re.M)
         md5 = re.search(r"^Description-md5: (\w+)", block, re.M)
         text = description.search(block)
@@ -158,37 +149,6 @@ def read_descriptions(path: Path, language: str) -> dict[str, Description]:
             paragraphs = [" ".join(paragraph.split()) for paragraph in paragraphs]
             paragraphs = [paragraph for paragraph in paragraphs if paragraph]
             found[md5[1]] = Description(package[1], synopsis.strip(), paragraphs)
+    if not found:
+        raise DataError(f"The index holds no descriptions in {language!r}.")
     return found
-
-
-def _fetch_with_apt(folder: Path, languages: list[str]) -> None:
-    apt, helper = shutil.which("apt-get"), Path("/usr/lib/apt/apt-helper")
-    if apt is None or not helper.exists():
-        raise DataError(
-            "Debian's descriptions come through apt, which this system does not have. Copy the "
-            f"files Translation-*.gz from the folder {folder} of a Debian machine that ran this "
-            "experiment. Translation also runs without them: use `--data dates`."
-        )
-    print("Fetching Debian's package descriptions through apt ...", file=sys.stderr)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as name:
-        work = Path(name)
-        for part in ("lists/partial", "cache/archives/partial"):
-            (work / part).mkdir(parents=True)
-        wanted = " ".join(f'"{language}";' for language in languages)
-        (work / "apt.conf").write_text(
-            f"#clear Acquire::Languages;\nAcquire::Languages {{ {wanted} }};\n"
-            'Acquire::IndexTargets::deb::Packages::DefaultEnabled "false";\n'
-            f'Dir::State::Lists "{work}/lists";\nDir::Cache "{work}/cache";\n'
-        )
-        command = [apt, "-q", "-c", str(work / "apt.conf"), "update"]
-        run = subprocess.run(command, check=False, capture_output=True, text=True)
-        for language in languages:
-            indices = sorted((work / "lists").glob(f"*_i18n_Translation-{language}*"))
-            if not indices:
-                reason = (run.stderr.strip().splitlines() or ["no such language"])[-1]
-                raise DataError(f"apt delivered no descriptions in {language!r} ({reason}).")
-            texts = [subprocess.check_output([str(helper), "cat-file", str(i)]) for i in indices]
-            path = work / f"Translation-{language}.gz"
-            path.write_bytes(gzip.compress(b"\n\n".join(texts), mtime=0))
-            path.replace(folder / path.name)

@@ -1,11 +1,13 @@
 """Corpora of text pairs, source and target, with splits without leakage."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.common.data.splits import Split
-from experiments.seq2seq import dates, ddtp
+from experiments.seq2seq import dates, ddtp, debian_indices
+from experiments.seq2seq.debian_indices import Index
 
 SHORT = 40  # words; longer descriptions are a separate part of the report
 LARGEST_GROUP = 20  # in the held-out sets, so that no package family dominates the scores
@@ -18,10 +20,20 @@ class Corpus(NamedTuple):
     targets: list[str]
     parts: np.ndarray  # str [N]: the kind of text
     split: Split
+    checksums: Mapping[str, str] = {}  # sha256 of each text that it was read from; {}: it is drawn
 
     def select(self, indices: np.ndarray) -> tuple[list[str], list[str]]:
         """The sources and targets of these pairs."""
         return [self.sources[i] for i in indices], [self.targets[i] for i in indices]
+
+    def record(self) -> dict[str, dict[str, str]]:
+        """What names the data in the record of a training: {} for data that are drawn."""
+        return {"checksums": dict(self.checksums)} if self.checksums else {}
+
+    def origin(self) -> str:
+        """What names the data in a report, on one line."""
+        texts = ", ".join(f"{name} (sha256 {digest})" for name, digest in self.checksums.items())
+        return f"Data: {texts or 'made from a seed'}."
 
     def reduced(self, num_pairs: int | None) -> "Corpus":
         """The same corpus with `num_pairs` random training pairs; None keeps all."""
@@ -44,9 +56,10 @@ def date_corpus(train: int = 7500, validation: int = 500, test: int = 1000) -> C
 
 def debian_corpus(target: str, validation: int = 1000, test: int = 2000) -> Corpus:
     """Debian's package descriptions, English -> `target`; see `experiments.seq2seq.ddtp`."""
-    pairs = ddtp.read_pairs(ddtp.fetch(("en", target)), target)
+    indices = debian_indices.fetch(("en", target))
+    pairs = ddtp.read_pairs({language: index.text for language, index in indices.items()}, target)
     split = ddtp.split_pairs(pairs.groups, validation, test, seed=0)
-    return Corpus(pairs.sources, pairs.targets, pairs.kinds, split)
+    return Corpus(pairs.sources, pairs.targets, pairs.kinds, split, _checksums(indices))
 
 
 def synopsis_corpus(validation: int = 1000, test: int = 2000) -> Corpus:
@@ -54,8 +67,13 @@ def synopsis_corpus(validation: int = 1000, test: int = 2000) -> Corpus:
 
     `parts` separates short and long descriptions.
     """
-    pairs = ddtp.read_summaries(ddtp.fetch(("en",))["en"])
+    indices = debian_indices.fetch(("en",))
+    pairs = ddtp.read_summaries(indices["en"].text)
     split = ddtp.split_pairs(pairs.groups, validation, test, seed=0, largest=LARGEST_GROUP)
     short = np.array([len(source.split()) <= SHORT for source in pairs.sources])
     parts = np.where(short, f"up to {SHORT} words", "longer")
-    return Corpus(pairs.sources, pairs.targets, parts, split)
+    return Corpus(pairs.sources, pairs.targets, parts, split, _checksums(indices))
+
+
+def _checksums(indices: Mapping[str, Index]) -> dict[str, str]:
+    return {f"Translation-{language}": index.sha256 for language, index in indices.items()}

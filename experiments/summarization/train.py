@@ -30,6 +30,7 @@ from tokenizers import Tokenizer
 
 from experiments.common import training
 from experiments.common.command import run_command
+from experiments.common.data.user_files import read_standard_input
 from experiments.common.report import plots
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
@@ -132,7 +133,8 @@ def experiment(settings: Settings, minutes: int, out: Path) -> None:
     """Trains, summarizes the test set, and compares with the baselines."""
     print(f"Training: about {minutes} minutes on 2 idle CPU cores.")
     corpus = synopsis_corpus().reduced(settings.num_pairs)
-    seq2seq.train_and_save(settings, corpus, out, prepare, summary_training)
+    print(corpus.origin())
+    seq2seq.train_and_save(settings, corpus, out, prepare, summary_training, **corpus.record())
 
     summarizer = load_summarizer(out)
     test, references = corpus.select(corpus.split.test)
@@ -201,7 +203,7 @@ def main(command: Command) -> None:
     name = "copying" if command.copy else "writing"
     out = find_output(command.out) / (f"{name}-quick" if command.quick else name)
     if command.summarize is not None:
-        text = sys.stdin.read() if command.summarize == "-" else command.summarize
+        text = read_standard_input() if command.summarize == "-" else command.summarize
         print(summarize(load_summarizer(out), text))
         return
     settings = replace(QUICK if command.quick else Settings(), copy=command.copy)

@@ -117,6 +117,7 @@ def experiment(command: "Command", out: Path) -> None:
     settings = (QUICK if command.quick else SETTINGS)[command.data]
     print(f"Training: about {MINUTES[command.data][command.quick]} minutes on 2 idle CPU cores.")
     corpus = date_corpus() if command.data == "dates" else debian_corpus(command.target)
+    print(corpus.origin())
     corpus = corpus.reduced(settings.num_pairs)
     seq2seq.train_and_save(
         settings,
@@ -126,6 +127,7 @@ def experiment(command: "Command", out: Path) -> None:
         translation_training,
         data=command.data,
         target=command.target,
+        **corpus.record(),
     )
 
     translator = load_translator(out)

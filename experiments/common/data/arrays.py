@@ -5,23 +5,39 @@ from pathlib import Path
 import numpy as np
 
 from experiments.common.command import InputError
+from experiments.common.data.user_files import LIMIT, check_file
+
+_NUMBER = 8  # bytes of a number in the computations
 
 
-def load_array(path: Path) -> np.ndarray:
+def load_array(path: Path, kinds: str = "fiu") -> np.ndarray:
     """Reads one array of real numbers.
+
+    The file is mapped before it is read: its header takes no memory, whatever size it states.
+
+    Args:
+      path: the file.
+      kinds: the kinds of NumPy's dtypes that are read.
 
     Raises:
       FileNotFoundError: the file does not exist.
-      InputError: the file holds anything else.
+      InputError: the file holds anything else, or more than `LIMIT` bytes of numbers.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
+    check_file(path)
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path} is not a .npy file of numbers ({error}).") from error
+        with np.errstate(over="ignore"):  # of the shape's product, which NumPy then refuses
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a broken file can raise anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{path} is not a .npy file of numbers ({reason}).") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} holds several arrays; expected a .npy file of one array.")
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in kinds:
         raise InputError(f"{path} holds values of dtype {array.dtype}; expected real numbers.")
-    return array
+    size = array.size * max(array.itemsize, _NUMBER)
+    if size > LIMIT:
+        raise InputError(
+            f"{path} holds {array.size:,} numbers, which take {size:,} bytes; at most {LIMIT:,} "
+            "are read."
+        )
+    return np.array(array)

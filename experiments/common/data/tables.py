@@ -7,6 +7,7 @@ column and the row, counted as in a spreadsheet: the header is row 1.
 import csv
 import io
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,11 @@ import numpy as np
 import pandas as pd
 
 from experiments.common.command import InputError
+from experiments.common.data.user_files import read_text
 
 MISSING = {"", "-", "na", "n/a", "nan", "nat", "null", "none"}
+LIMIT = 250_000_000  # bytes of a file; its cells take several times as many in memory
+NAMED, SHOWN = 20, 60  # the columns, and the characters of a cell, that a message shows at most
 MAX_MISSING_ROWS = 0.1  # with more missing, the steps count as unequal
 
 
@@ -42,7 +46,7 @@ def read_series(path: Path, target: str | None, time: str | None) -> Series:
       InputError: the column is not a time series; the message names column and row.
     """
     header, rows = _read_cells(path)
-    columns = ", ".join(header)
+    columns = _list_columns(header)
     for flag, name in (("target", target), ("time", time)):
         if (name is None and flag == "target") or (name is not None and name not in header):
             given = "is missing" if name is None else f"is {name!r}"
@@ -69,7 +73,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
     header, rows = _read_cells(path)
     missing = [name for name in columns if name not in header]
     if missing:
-        has = ", ".join(header)
+        has = _list_columns(header)
         raise InputError(f"{path} has no column {missing[0]!r}; it has the columns {has}.")
     numbers = np.array([number for number, _ in rows])
     read = []
@@ -84,21 +88,12 @@ def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
 
 def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, and each row's number with its cells, without trailing blank rows."""
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file in UTF-8: {error.reason}.") from None
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    header, *rows = [[cell.strip() for cell in row] for row in lines] or [[]]
+    header, *rows = _split_cells(path, read_text(path, LIMIT)) or [[]]
     if not any(header):
         raise InputError(f"{path} has no header: row 1 must name the columns.")
-    twice = [name for name in header if header.count(name) > 1]
+    twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
-        raise InputError(f"{path} has the column {twice[0]!r} more than once in row 1.")
+        raise InputError(f"{path} has the column {_quote(twice[0])} more than once in row 1.")
     while rows and not any(rows[-1]):
         rows.pop()
     numbered = []
@@ -114,6 +109,33 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, numbered
 
 
+def _split_cells(path: Path, text: str) -> list[list[str]]:
+    """The cells of each row."""
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    rows: list[list[str]] = []
+    try:
+        rows.extend(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        raise InputError(f"Row {len(rows) + 1} of {path} is not readable: {error}.") from None
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def _list_columns(header: list[str]) -> str:
+    """The names of the columns, as many as fit in a message."""
+    more = f", and {len(header) - NAMED} more" if len(header) > NAMED else ""
+    return ", ".join(_shorten(name) for name in header[:NAMED]) + more
+
+
+def _shorten(text: str) -> str:
+    """A text of the table, as much of it as fits in a message."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
+
+
+def _quote(text: str) -> str:
+    return repr(_shorten(text))
+
+
 def _numbers(path: Path, column: str, numbers: np.ndarray, cells: list[str]) -> np.ndarray:
     values = np.full(len(cells), np.nan)
     for i, cell in enumerate(cells):
@@ -125,7 +147,7 @@ def _numbers(path: Path, column: str, numbers: np.ndarray, cells: list[str]) -> 
             values[i] = np.inf
         if not np.isfinite(values[i]):
             raise InputError(
-                f"Column {column!r} of {path} holds {cell!r} in row {numbers[i]}, "
+                f"Column {column!r} of {path} holds {_quote(cell)} in row {numbers[i]}, "
                 "which is not a number."
             )
     return values
@@ -143,8 +165,8 @@ def _times(
             return None
         i = int(np.flatnonzero(times.isna())[0])
         raise InputError(
-            f"Column {column!r} of {path} holds {cells[i]!r} in row {numbers[i]}, which is not a "
-            "time in the format of the rows before it."
+            f"Column {column!r} of {path} holds {_quote(cells[i])} in row {numbers[i]}, which is "
+            "not a time in the format of the rows before it."
         )
     return pd.DatetimeIndex(times).tz_localize(None)
 

@@ -1,12 +1,17 @@
 """The user's images are converted to look like MNIST's, or refused with a reason."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
 
 from experiments.common.command import InputError
+from experiments.images import user_image
 from experiments.images.user_image import read_image, to_mnist
+from tests.fixtures.machine.memory import peak_memory
 
 
 def draw_seven(shift=(0, 0), size=60) -> np.ndarray:
@@ -138,10 +143,11 @@ def test_brightness_weighs_colors_as_the_eye_does(tmp_path):
         (np.zeros((4, 4, 5)), r"has the shape \[4, 4, 5\]"),
         (np.zeros((0, 4)), "has no pixels"),
         (np.full((4, 4), np.nan), "must hold finite numbers"),
-        (np.full((4, 4), "a"), "must hold finite numbers"),
+        (np.full((4, 4), "a"), "expected real numbers"),
+        (np.full((4, 4), 1j), "expected real numbers"),
         (np.array([[-1.0, 1.0]]), "has values from -1 to 1; 0 to 1 or 0 to 255 is expected"),
         (np.array([[0, 256]]), "has values from 0 to 256"),
-        (np.array([{}]), "cannot be read as an image"),
+        (np.array([{}]), r"is not a \.npy file of numbers"),
     ],
 )
 def test_other_arrays_are_refused(tmp_path, values, message):
@@ -151,8 +157,11 @@ def test_other_arrays_are_refused(tmp_path, values, message):
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(InputError, match="There is no file"):
+    with pytest.raises(FileNotFoundError, match="There is no file"):
         read_image(tmp_path / "none.png")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match=r"folder\.png is a folder; a file is expected"):
+        read_image(tmp_path / "folder.png")
     for name in ("mine.png", "mine.jpg"):
         (tmp_path / name).write_bytes(b"no image")
         with pytest.raises(InputError, match=rf"{name} cannot be read as an image"):
@@ -160,6 +169,50 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "mine.pdf").write_bytes(b"")
     with pytest.raises(InputError, match=r"must be a \.npy file or an image \(\.png, \.jpg"):
         read_image(tmp_path / "mine.pdf")
+
+
+def png_header(width: int, height: int) -> bytes:
+    """The beginning of a PNG file of any size, with a few of its pixels."""
+    parts = [b"\x89PNG\r\n\x1a\n"]
+    for name, body in (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(1000))),
+        (b"IEND", b""),
+    ):
+        check = struct.pack(">I", zlib.crc32(name + body))
+        parts += [struct.pack(">I", len(body)), name, body, check]
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mine.png", png_header(20_000, 20_000)),
+        ("mine.png", png_header(2**31 - 1, 2**31 - 1)),
+        (
+            "mine.bmp",
+            b"BM" + struct.pack("<IIIIIIHHIIIIII", 99, 0, 54, 40, 2**30, 9, 1, 24, *[0] * 6),
+        ),
+    ],
+)
+def test_a_header_that_asks_for_too_much_takes_no_memory(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with peak_memory() as peak, pytest.raises(InputError, match="cannot be read as an image"):
+        read_image(tmp_path / name)
+    assert peak() < 5e7
+
+
+def test_a_large_photo_is_read_in_squares(tmp_path, monkeypatch):
+    large = np.rint(255 * np.kron(draw_seven(), np.ones((5, 5))))[:, :299]
+    Image.fromarray(large.astype(np.uint8)).convert("RGBA").save(tmp_path / "mine.png")
+    np.testing.assert_allclose(read_image(tmp_path / "mine.png"), large / 255, atol=1e-12)
+    monkeypatch.setattr(user_image, "MAX_SIDE", 100)
+    reduced = read_image(tmp_path / "mine.png")
+    squares = large[:, :294].reshape(100, 3, 98, 3).mean((1, 3))
+    last = large[:, 294:].reshape(100, 3, 5).mean((1, 2))
+    np.testing.assert_allclose(reduced, np.c_[squares, last] / 255, atol=1e-12)
+    Image.fromarray(large[:1].astype(np.uint8)).save(tmp_path / "mine.png")
+    assert read_image(tmp_path / "mine.png").shape == (1, 99)
 
 
 def test_images_without_a_digit_are_refused():

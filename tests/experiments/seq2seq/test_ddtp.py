@@ -1,15 +1,16 @@
-"""Debian's package descriptions: pairs, summaries, groups, fetching."""
+"""Debian's package descriptions: pairs, summaries, groups."""
 
-import gzip
 import itertools
-import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from experiments.common.data import DataError
-from experiments.seq2seq import ddtp
+from experiments.seq2seq import ddtp, debian_indices
+
+
+def read_texts() -> dict[str, str]:
+    found = debian_indices.fetch(("en", "it"))
+    return {language: index.text for language, index in found.items()}
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_package_family(package, family):
 
 
 def test_pairs_are_aligned_and_no_group_straddles_a_split(debian):
-    pairs = ddtp.read_pairs(ddtp.fetch(("en", "it")), "it")
+    pairs = ddtp.read_pairs(read_texts(), "it")
     assert len(set(pairs.sources)) == len(pairs.sources)
     assert ("The red tool does 7 things.", "Lo strumento rosso fa 7 cose.") in set(
         zip(pairs.sources, pairs.targets, strict=True)
@@ -43,30 +44,29 @@ def test_pairs_are_aligned_and_no_group_straddles_a_split(debian):
 
 
 def test_a_sentence_shared_by_two_families_makes_one_group(debian):
-    pairs = ddtp.read_pairs(ddtp.fetch(("en", "it")), "it")
+    pairs = ddtp.read_pairs(read_texts(), "it")
     number = dict(zip(pairs.sources, pairs.groups, strict=True))
     # Both say "This package contains the documentation."
     assert number["red tool number 0"] == number["red tool number 3"]
     assert number["red tool number 0"] != number["red tool number 1"]
 
 
-def write_index(folder, entries) -> None:
+def make_index(entries) -> str:
     """(package, synopsis, paragraphs) as an index of English descriptions."""
     blocks = [
         f"Package: {package}\nDescription-md5: {i:032x}\nDescription-en: {synopsis}\n "
         + "\n .\n ".join(paragraphs)
         for i, (package, synopsis, paragraphs) in enumerate(entries)
     ]
-    (folder / "Translation-en.gz").write_bytes(gzip.compress("\n\n".join(blocks).encode()))
+    return "\n\n".join(blocks)
 
 
 def words(number: int, start: int = 0) -> str:
     return " ".join(f"w{i}" for i in range(start, start + number))
 
 
-def test_descriptions_of_the_right_length_are_read_once_each(tmp_path):
-    write_index(
-        tmp_path,
+def test_descriptions_of_the_right_length_are_read_once_each():
+    index = make_index(
         [
             ("short", "of 19 words", [words(19)]),
             ("enough", "of 20 words", [words(12), words(8, 12)]),
@@ -75,13 +75,13 @@ def test_descriptions_of_the_right_length_are_read_once_each(tmp_path):
             ("longer", "of 121 words", [words(121, 700)]),
         ],
     )
-    pairs = ddtp.read_summaries(tmp_path / "Translation-en.gz")
+    pairs = ddtp.read_summaries(index)
     expected = [words(20).upper(), words(120, 500)]  # sorted by package, "again" comes first
     assert pairs.sources == expected
     assert pairs.targets == ["the same description", "of 120 words"]
 
 
-def test_family_opening_and_synopsis_make_groups_that_no_split_straddles(tmp_path):
+def test_family_opening_and_synopsis_make_groups_that_no_split_straddles():
     texts = itertools.count(step=100)
     opening = words(ddtp.OPENING, 90_000)
     entries = [
@@ -95,8 +95,7 @@ def test_family_opening_and_synopsis_make_groups_that_no_split_straddles(tmp_pat
     ]
     others = [(f"p{chr(97 + i)}q{chr(97 + j)}x", f"{i} {j}") for i in range(20) for j in range(20)]
     entries += [(name, line, [words(30, next(texts))]) for name, line in others]
-    write_index(tmp_path, entries)
-    pairs = ddtp.read_summaries(tmp_path / "Translation-en.gz")
+    pairs = ddtp.read_summaries(make_index(entries))
     group = dict(zip(pairs.targets, pairs.groups, strict=True))
     assert group["one"] == group["two"]
     assert group["three"] == group["four"]
@@ -109,27 +108,12 @@ def test_family_opening_and_synopsis_make_groups_that_no_split_straddles(tmp_pat
     assert groups[1].isdisjoint(groups[2])
 
 
-def test_without_apt_one_sentence_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.delenv("GRUJAX_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DataError, match="through apt, which this system does not have"):
-        ddtp.fetch(("en", "it"))
-
-
-def test_what_apt_delivers_is_kept_and_what_it_does_not_is_named(monkeypatch, tmp_path):
-    def apt(command, **_):
-        folder = re.search(r'State::Lists "(.*)"', Path(command[3]).read_text())[1]
-        (Path(folder) / "host_i18n_Translation-en").touch()
-        return subprocess.CompletedProcess(command, 100, "", "E: no network\n")
-
-    monkeypatch.delenv("GRUJAX_DATA", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(ddtp.shutil, "which", lambda _: "/bin/true")
-    monkeypatch.setattr(ddtp.Path, "exists", lambda _: True)
-    monkeypatch.setattr(ddtp.subprocess, "run", apt)
-    monkeypatch.setattr(ddtp.subprocess, "check_output", lambda _: b"Package: a")
-    path = ddtp.fetch(("en",))["en"]
-    assert gzip.decompress(path.read_bytes()) == b"Package: a"
-    with pytest.raises(DataError, match=r"no descriptions in 'it' \(E: no network\)"):
-        ddtp.fetch(("it",))
+def test_an_index_without_the_descriptions_is_an_error():
+    index = make_index([("a", "of 3 words", [words(3)])])
+    with pytest.raises(DataError, match="holds no descriptions in 'it'"):
+        ddtp.read_descriptions(index, "it")
+    with pytest.raises(DataError, match="No description has 20 to 120 words"):
+        ddtp.read_summaries(index)
+    other = index.replace("-en:", "-it:").replace("-md5: 0", "-md5: 1")
+    with pytest.raises(DataError, match="No English description has a translation into 'it'"):
+        ddtp.read_pairs({"en": index, "it": other}, "it")

@@ -1,11 +1,24 @@
-"""Dates as a corpus."""
+"""Corpora, and what names their data."""
 
+import gzip
+import hashlib
 from datetime import date
 
 import numpy as np
 
 from experiments.seq2seq import dates
-from experiments.seq2seq.parallel_corpus import date_corpus
+from experiments.seq2seq.parallel_corpus import date_corpus, debian_corpus, synopsis_corpus
+
+
+def test_a_corpus_names_the_texts_that_it_was_read_from(debian):
+    pairs, summaries = debian_corpus("it", 10, 10), synopsis_corpus(10, 10)
+    english = gzip.decompress((debian / "Translation-en.gz").read_bytes())
+    digest = hashlib.sha256(english).hexdigest()
+    assert summaries.record() == {"checksums": {"Translation-en": digest}}
+    assert summaries.origin() == f"Data: Translation-en (sha256 {digest})."
+    assert set(pairs.record()["checksums"]) == {"Translation-en", "Translation-it"}
+    assert pairs.reduced(5).record() == pairs.record()
+    assert date_corpus(30, 2, 2).record() == {}
 
 
 def test_every_date_text_means_one_day_and_no_day_lies_on_two_sides():

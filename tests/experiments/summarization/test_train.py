@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments.common.durable import read_json
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.seq2seq.decoding import search
@@ -56,6 +57,8 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     assert all(f"\n{name} " in printed for name in rows)
     assert set(rows["GRU, greedy"]["all"]) == {"ROUGE-1", "ROUGE-2", "ROUGE-L"}
     assert "Words not in the source" in printed
+    [(name, digest)] = read_json(out / "settings.json")["checksums"].items()
+    assert f"Data: {name} (sha256 {digest})." in printed
     assert "milliseconds per text" in printed
     for plot in ("attention", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")

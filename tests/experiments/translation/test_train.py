@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments.common.durable import read_json
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.seq2seq.decoding import search
@@ -57,6 +58,9 @@ def test_the_whole_experiment(tmp_path, capsys):
     assert set(rows["copy"]) == {"all", "synopsis", "paragraph"}
     assert set(rows["copy"]["all"]) == {"BLEU", "chrF", "exact"}
     assert "milliseconds per text" in printed
+    checksums = read_json(out / "settings.json")["checksums"]
+    assert set(checksums) == {"Translation-en", "Translation-it"}
+    assert all(f"{name} (sha256 {digest})" in printed for name, digest in checksums.items())
     for plot in ("attention", "learning_curves"):
         assert (out / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
     lines = (out / "translations.tsv").read_text().splitlines()

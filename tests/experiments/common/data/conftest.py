@@ -4,7 +4,7 @@ import pytest
 
 from experiments.common.data import archives
 from experiments.common.data.pip_settings import PipSettings
-from tests.fixtures.web_server import serve
+from tests.fixtures.machine.web_server import serve
 
 
 @pytest.fixture

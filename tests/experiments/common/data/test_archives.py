@@ -18,7 +18,7 @@ from experiments.common.data import (
     fetch,
     read_member,
 )
-from tests.fixtures.web_server import Answer
+from tests.fixtures.machine.web_server import Answer
 
 CONTENT = b"the real content"
 

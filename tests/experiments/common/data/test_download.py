@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from experiments.common.data.download import REQUEST_ERRORS, Session, without_password
-from tests.fixtures.web_server import Answer, serve
+from tests.fixtures.machine.web_server import Answer, serve
 
 
 def authorization(user: str, password: str) -> str:

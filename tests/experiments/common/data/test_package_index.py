@@ -6,7 +6,7 @@ import pytest
 
 from experiments.common.data.download import REQUEST_ERRORS, Session
 from experiments.common.data.package_index import ACCEPT, Link, pages, read_links
-from tests.fixtures.web_server import Answer
+from tests.fixtures.machine.web_server import Answer
 
 SHA = "0123456789abcdef" * 4
 JSON = "application/vnd.pypi.simple.v1+json"

@@ -110,6 +110,31 @@ def test_what_is_no_file_or_no_text(tmp_path):
         tables.read_series(tmp_path / "image.csv", "a", None)
 
 
+def test_cells_and_headers_of_any_length_make_short_messages(write):
+    long = "x" * 200_000
+    for text, target, message in (
+        (
+            f"a,b\n1,2\n1,{long}\n",
+            "b",
+            r"Row 3 of .* is not readable: field larger than field limit",
+        ),
+        (f"a,b\n1,{'y' * 100_000}\n", "b", "Column 'b' of .* holds 'y{60} ...' in row 2"),
+        (",".join(f"c{i}" for i in range(50_000)) + "\n", "b", "c18, c19, and 49980 more"),
+        (f"{'n' * 100_000},b\n1,2\n", "c", r"columns n{60} \.\.\., b"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            tables.read_series(write(text), target, None)
+        assert len(str(caught.value)) < 1500
+
+
+def test_a_table_that_is_too_large_is_not_read(tmp_path):
+    path = tmp_path / "large.csv"
+    with path.open("wb") as file:
+        file.truncate(tables.LIMIT + 1)
+    with pytest.raises(InputError, match="has 250,000,001 bytes; at most 250,000,000 are read"):
+        tables.read_columns(path, ["a"])
+
+
 def series_of(values, times=None) -> tables.Series:
     times = DATES.to_numpy()[: len(values)] if times is None else times
     return tables.Series(np.asarray(values, float), times, DATES.freq, [])
