@@ -28,11 +28,12 @@ from grujax.checks import (
     check_integer,
     check_rate,
     check_sequence,
+    describe,
 )
 from grujax.implementations import Implementation
 from grujax.implementations.layout import batch_major
 from grujax.layers import Merge, bidirectional_gru, stacked_gru
-from grujax.params import GRUParams
+from grujax.params import GRUParams, Initializer
 from grujax.sequence import gru
 
 Check = Callable[[str, Any], Any]
@@ -294,6 +295,16 @@ def carry_shape(input_shape: Sequence[int], features: int) -> tuple[Any, ...]:
         if not is_symbolic_dim(size):
             check_integer("input_shape", size, minimum=0)
     return (*input_shape[:-1], features)
+
+
+def draw_carry(carry_init: Initializer, key: Array, shape: tuple[Any, ...], dtype: Any) -> Array:
+    """Draws an initial state; raises ValueError if `carry_init` returns anything else."""
+    carry = carry_init(key, shape, dtype)
+    if getattr(carry, "shape", None) != shape:
+        raise ValueError(
+            f"`carry_init` must return an array of shape {list(shape)}, got {describe(carry)}."
+        )
+    return carry
 
 
 def fill_in_learned(h0: Any, learned_h0: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from jax import Array
@@ -99,8 +98,8 @@ def check_form(params: Any, reset_after: bool, framework: str) -> GRUParams:
 def as_jax(params: GRUParams) -> GRUParams:
     """Checked parameters with JAX arrays."""
     names = ("w_x", "w_h", "b_x", "b_hn")
-    arrays = {name: as_array(f"params.{name}", getattr(params, name)) for name in names}
-    return replace(params, **arrays)
+    w_x, w_h, b_x, b_hn = (as_array(f"params.{name}", getattr(params, name)) for name in names)
+    return GRUParams(w_x, w_h, b_x, b_hn, params.reset_after)
 
 
 def split_directions(layers: Any) -> list[tuple[GRUParams, ...]]:

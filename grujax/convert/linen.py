@@ -58,7 +58,7 @@ def from_linen(variables: Mapping[str, Any]) -> Layer | list[Layer]:
     if "layers_0" not in tree:
         return _read_layer(tree, path)
     names = [f"layers_{index}" for index in range(len(tree))]
-    check_names(path or "variables", tree, names)
+    check_names(_name(path), tree, names)
     return [_read_layer(tree[name], f"{path}{name}/") for name in names]
 
 
@@ -94,13 +94,18 @@ def to_linen(params: Layer | list[Layer]) -> dict[str, Any]:
     return {"params": _write_layer("params", params)}
 
 
+def _name(path: str) -> str:
+    """The name of a part of the variables in a message."""
+    return path.removesuffix("/") or "variables"
+
+
 def _descend(tree: Any, path: str) -> tuple[Mapping[str, Any], str]:
     """The first tree under `cell`, `cell/cell`, … that holds something else, and its path."""
     for _ in range(MAX_CELLS):
-        check_mapping(path or "variables", tree, "of the parameters of a GRU")
+        check_mapping(_name(path), tree, "of the parameters of a GRU")
         if "cell" not in tree:
             return tree, path
-        check_names(path or "variables", tree, ["cell"])
+        check_names(_name(path), tree, ["cell"])
         tree, path = tree["cell"], f"{path}cell/"
     raise too_many_cells("variables")
 
@@ -109,7 +114,7 @@ def _read_layer(tree: Any, path: str) -> Layer:
     tree, path = _descend(tree, path)
     if "forward_rnn" not in tree and "backward_rnn" not in tree:
         return _read_cell(tree, path)
-    check_names(path or "variables", tree, _DIRECTIONS)
+    check_names(_name(path), tree, _DIRECTIONS)
     forward, backward = (
         _read_cell(*_descend(tree[name], f"{path}{name}/")) for name in _DIRECTIONS
     )
@@ -117,7 +122,7 @@ def _read_layer(tree: Any, path: str) -> Layer:
 
 
 def _read_cell(tree: Mapping[str, Any], path: str) -> GRUParams:
-    check_names(path or "variables", tree, _DENSE)
+    check_names(_name(path), tree, _DENSE)
     for name in _DENSE:
         bias = ["bias"] if name in _WITH_BIAS else []
         check_names(f"{path}{name}", tree[name], ["kernel", *bias])

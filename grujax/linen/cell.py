@@ -13,7 +13,13 @@ from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
 from grujax.checks import check_integer, check_key
-from grujax.flax_common import as_inputs, carry_shape, check_arguments, run_cell
+from grujax.flax_common import (
+    as_inputs,
+    carry_shape,
+    check_arguments,
+    draw_carry,
+    run_cell,
+)
 from grujax.params import GRUParams, Initializer, draw
 
 
@@ -144,7 +150,7 @@ class GRUCell(CellFields, nn.RNNCellBase):
         """
         shape = carry_shape(input_shape, self.features)
         dtype = self.param_dtype if self.dtype is None else self.dtype
-        return self.carry_init(check_key("rng", rng), shape, dtype)
+        return draw_carry(self.carry_init, check_key("rng", rng), shape, dtype)
 
     @property
     def num_feature_axes(self) -> int:

@@ -12,7 +12,7 @@ from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
 from grujax.checks import check_callable
-from grujax.flax_common import carry_shape, check_arguments, run_cell
+from grujax.flax_common import carry_shape, check_arguments, draw_carry, run_cell
 from grujax.nnx.options import check_rngs
 from grujax.params import GRUParams, Initializer, draw, draw_gates
 
@@ -162,7 +162,8 @@ class GRUCell(nnx.RNNCellBase):
         check_callable("carry_init", carry_init, "(key, shape, dtype)")
         if rngs is None:
             raise ValueError("`carry_init` needs `rngs` to draw from.")
-        return carry_init(rngs.carry() if isinstance(rngs, nnx.Rngs) else rngs(), shape, dtype)
+        key = rngs.carry() if isinstance(rngs, nnx.Rngs) else rngs()
+        return draw_carry(carry_init, key, shape, dtype)
 
     @property
     def num_feature_axes(self) -> int:
