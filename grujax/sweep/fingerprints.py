@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -124,27 +124,20 @@ def difference(there: Origin, here: Origin) -> str | None:
 
 
 def check_origins(
-    directory: Path, origins: Sequence[Origin | None], here: Callable[[], Origin]
+    directory: Path, origins: Iterable[Origin | None], here: Callable[[], Origin]
 ) -> None:
     """Compares what computed the results in a directory with what would compute them now.
 
-    A result that does not say its origin is from an earlier version: a warning says so.
-
     Args:
         directory: for messages.
-        origins: of the results.
+        origins: of the results; None for those that do not say it.
         here: what would compute them now; not called if there is nothing to compare.
 
     Raises:
         ValueError: they differ.
     """
-    known = {origin.to_json(): origin for origin in origins if origin is not None}
-    if any(origin is None for origin in origins):
-        warn(
-            f"{directory} has results of an earlier grujax, which did not note what computed them. "
-            "They are kept: make sure that the code is still the same."
-        )
-    for there in known.values():
+    different = {origin.to_json(): origin for origin in origins if origin is not None}
+    for there in different.values():
         reason = difference(there, here())
         if reason is not None:
             raise ValueError(
@@ -152,6 +145,15 @@ def check_origins(
                 'Choose another directory, delete this one to start over, or pass resume="anyway" '
                 "to keep them and go on."
             )
+
+
+def warn_of_unknown(directory: Path, origins: Iterable[Origin | None]) -> None:
+    """Warns of results from earlier versions, which did not note what computed them."""
+    if any(origin is None for origin in origins):
+        warn(
+            f"{directory} has results of an earlier grujax, which did not note what computed them. "
+            "They are kept: make sure that the code is still the same."
+        )
 
 
 def _change(name: str, there: Fingerprint | None, here: Fingerprint | None) -> str | None:

@@ -15,7 +15,13 @@ from jax import Array
 
 from grujax.checks import check_bool, check_choice, check_integer, check_path
 from grujax.sweep.contract import Metrics, Train, check_metrics, check_same_metrics, check_takes
-from grujax.sweep.fingerprints import Origin, check_origins, fingerprint, versions
+from grujax.sweep.fingerprints import (
+    Origin,
+    check_origins,
+    fingerprint,
+    versions,
+    warn_of_unknown,
+)
 from grujax.sweep.plan import Plan, choose_devices, key_type, trial_key
 from grujax.sweep.programs import Program, program_for, run_chunk
 from grujax.sweep.progress import progress_bar, report_interruption
@@ -84,8 +90,9 @@ def run(
             memory, divided by what one trial takes by XLA's memory analysis; "map" also takes no
             more trials than run in about ten seconds.
         directory: where each finished chunk is written. The same call resumes there after the
-            process was stopped or killed; with all trials done it only reads. A disk that refuses a
-            chunk does not stop the sweep: a warning says what is not saved, and the result has it.
+            process was stopped or killed; with all trials done it runs nothing. A disk that refuses
+            a chunk does not stop the sweep: a warning says what is not saved, and the result has
+            it. A damaged file is moved aside with a warning, and its trials run again.
         resume: what to do if the directory has finished trials. "checked" goes on only if `train`
             computes the same as it did there: its StableHLO and the arrays that it closes over are
             the same, as `jax.export` lowers it for a CPU. Names of functions, source lines, devices
@@ -218,6 +225,7 @@ def _check_finished(
     number_of = np.zeros(sum(len(indices) for _, indices in every), np.int64)
     for number, (_, indices) in enumerate(every):
         number_of[indices] = number
+    warn_of_unknown(folder, [chunk.origin for chunk in chunks])
     numbers = [number_of[chunk.indices[0]] for chunk in chunks]
     for number, (static, share) in enumerate(groups):
         origins = [c.origin for c, of in zip(chunks, numbers, strict=True) if of == number]

@@ -14,7 +14,7 @@ from jax import Array
 
 from grujax.checks import check_bool, check_choice, check_path, check_string
 from grujax.sweep.contract import State, check_takes
-from grujax.sweep.fingerprints import Origin, check_origins, versions
+from grujax.sweep.fingerprints import Origin, check_origins, versions, warn_of_unknown
 from grujax.sweep.plan import Plan, choose_devices, key_data, key_type
 from grujax.sweep.populations.programs import (
     Functions,
@@ -112,6 +112,7 @@ def run_search(search: Search, settings: dict[str, Any]) -> PopulationResult:
         if search.directory is not None:
             population = open_search(search.directory, about) or population
             if population.rounds > 0 and search.resume == "checked":
+                warn_of_unknown(search.directory, [population.origin])
                 check_origins(search.directory, [population.origin], find_origin)
             if population.rounds > total:
                 raise ValueError(

@@ -58,17 +58,18 @@ def claim(
         ValueError: the directory belongs to another sweep, or may do so; the message names the
             differences. Or it cannot be read or written.
     """
-    path = directory / _ABOUT
     there = read_about(directory)
-    if isinstance(there, dict):
-        differences = _differences(there, about)
-        if differences:
+    proof = _find_proof(about, origins)
+    if not isinstance(there, dict):
+        _mend(directory / _ABOUT, there, about, proof)
+    elif differences := "; ".join(_differences(there, about)):
+        if proof != "all":
             raise ValueError(
-                f"`directory` {directory} belongs to another sweep: {'; '.join(differences)}. "
-                "Choose another directory, or delete this one to start over."
+                f"`directory` {directory} belongs to another sweep: {differences}. Choose another "
+                "directory, or delete this one to start over."
             )
-    else:
-        _mend(path, there, about, origins)
+        path = directory / _ABOUT
+        _mend(path, Damage(path, f"{path} is damaged ({differences})."), about, proof)
     if alone:
         for leftover in directory.glob(".*.new"):
             with suppress(OSError):  # in a folder that is only read
@@ -120,11 +121,17 @@ def digest_values(array: np.ndarray) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _mend(
-    path: Path, damage: Damage | None, about: dict[str, Any], origins: Sequence[Origin | None]
-) -> None:
+def _find_proof(about: dict[str, Any], origins: Sequence[Origin | None]) -> str:
+    """Whether "all" results say that they belong to a sweep, or "some" do not; or "none" exist."""
     identity = identify(about)
     if any(origin is None or origin.sweep != identity for origin in origins):
+        return "some"
+    return "all" if origins else "none"
+
+
+def _mend(path: Path, damage: Damage | None, about: dict[str, Any], proof: str) -> None:
+    """Writes sweep.json anew, unless a result may belong to another sweep."""
+    if proof == "some":
         reason = f"{path} is missing." if damage is None else damage.reason
         raise ValueError(
             f"{reason} The results beside it belong to another sweep, or do not say whose they "
@@ -132,7 +139,7 @@ def _mend(
         )
     if damage is not None:
         set_aside([damage], "a new one is written: nothing beside it belongs to another sweep")
-    elif origins:
+    elif proof == "all":
         warn(f"{path} is missing. A new one is written: the results beside it prove what it said.")
     with told(path, "written"):
         write_atomically(path, (json.dumps(about, indent=2) + "\n").encode())

@@ -231,15 +231,19 @@ def test_a_changed_program_is_found_in_each_group(tmp_path):
 
 
 def test_results_of_earlier_versions_are_kept_with_a_warning(tmp_path, monkeypatch, chunks_run):
+    trials = sweep.grid(learning_rate=[0.1, 0.2], steps=[2, 3])
+    options = {"trials": trials, "static": ("steps",), "directory": tmp_path}
     with monkeypatch.context() as patch:
         patch.setattr(running, "_find_origin", lambda *arguments: None)
-        whole = run(directory=tmp_path, chunk=2)
+        whole = run(**options)
     about = json.loads((tmp_path / "sweep.json").read_text())
     (tmp_path / "sweep.json").write_text(json.dumps({"train": "an_old_name"} | about))
-    (tmp_path / "chunk-000004.npz").unlink()
-    with pytest.warns(UserWarning, match="results of an earlier grujax, which did not note"):
-        assert_same(run(directory=tmp_path, chunk=2), whole)
-    assert chunks_run[-1] == [4, 5]
+    (tmp_path / "chunk-000002.npz").unlink()
+    chunks_run.clear()
+    with pytest.warns(UserWarning, match="results of an earlier grujax, which did not") as caught:
+        assert_same(run(**options), whole)
+    assert len(caught) == 1
+    assert chunks_run == [[2]]
 
 
 def test_an_origin_reads_back():

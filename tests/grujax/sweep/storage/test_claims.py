@@ -58,6 +58,20 @@ def test_a_damaged_description_is_mended_where_the_chunks_prove_it(copied, conte
     resumes_in_silence(directory, result)
 
 
+def test_a_description_that_all_chunks_contradict_is_mended(copied):
+    result, directory = copied
+    path = directory / "sweep.json"
+    before = path.read_text()
+    path.write_text(before.replace('"number of trials": 7', '"number of trials": 3'))
+    with pytest.warns(UserWarning, match=r"json is damaged \(`number of trials` is 3 there and 7"):
+        assert_same(run(directory=directory), result)
+    assert path.read_text() == before
+    for chunk in directory.glob("chunk-*"):
+        chunk.unlink()
+    with pytest.raises(ValueError, match="belongs to another sweep"):  # nothing proves otherwise
+        run(trials=OTHER, directory=directory)
+
+
 def test_a_missing_description_is_mended_where_the_chunks_prove_it(copied):
     result, directory = copied
     (directory / "sweep.json").unlink()
@@ -236,3 +250,37 @@ def test_curves_of_low_precision_are_padded_with_nan():
     result = run(train, sweep.grid(a=[1.0], steps=[1, 2]), static=("steps",))
     assert np.isnan(result.metrics["curve"]).tolist() == [[False, True], [False, False]]
     assert not result.diverged.any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_random_damage_loses_nothing_and_changes_no_result(finished, tmp_path, seed):
+    result, directory = finished
+    names = sorted(path.name for path in directory.iterdir() if path.suffix != ".lock")
+    rng = np.random.default_rng(seed)
+    for number in range(30):
+        copy = tmp_path / str(number)
+        shutil.copytree(directory, copy)
+        for name in rng.choice(names, rng.integers(1, 4), replace=False):
+            content = bytearray((copy / name).read_bytes())
+            kind, position = rng.integers(4), rng.integers(len(content))
+            if kind == 0:
+                content[position] ^= 1 << rng.integers(8)
+            elif kind == 1:
+                del content[position:]
+            elif kind == 2:
+                content[position : position + 50] = rng.bytes(50)
+            else:
+                content[position:position] = rng.bytes(5)
+            (copy / name).write_bytes(content)
+        before = sorted(contents(copy).values())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                assert_same(run(directory=copy), result)
+            except ValueError as error:
+                assert str(copy) in str(error)  # noqa: PT017 — either is right
+                assert contents(copy).keys() == contents(directory).keys()
+                continue
+        after = list(contents(copy).values())
+        assert all(content in after for content in before if content != b"")
