@@ -8,10 +8,11 @@
     naive    a jitted `jax.vmap` over the training with `flax.linen.RNN(GRUCell)`
 
 Each contestant has its own process, because the number of CPU devices is fixed when JAX starts. The
-loop uses JAX's default, one device with all cores. With this default the naive vmap hangs
-occasionally (jax 0.10.2 on two cores, for an unknown reason). It does not hang if JAX has more
-devices, which give XLA more threads, so it gets several and uses the first. Only one process works
-at a time. Each compiles first; then they take turns in rounds.
+loop uses JAX's default, one device with all cores. With this default the naive vmap can hang on two
+cores: Flax draws the orthogonal weights of all trials by three QRs on batches of matrices, which
+deadlock with jaxlib 0.10.0 to 0.11.0 unless XLA has more threads than that. With more devices it
+has more threads, so the naive vmap gets several and uses the first. Only one process works at a
+time. Each compiles first; then they take turns in rounds.
 """
 
 import multiprocessing
