@@ -34,7 +34,7 @@ def is_installed() -> bool:
 def update(work: Path, languages: list[str]) -> tuple[list[dict[str, str]], str]:
     """Fetches the Translation indices of some languages into a folder.
 
-    Returns: apt's description of each index that it fetched and verified, and its last complaint.
+    Returns: apt's description of each index that it fetched and verified, and its first complaint.
     """
     for part in ("lists/partial", "cache/archives/partial", "sources"):
         (work / part).mkdir(parents=True)
@@ -54,8 +54,8 @@ def update(work: Path, languages: list[str]) -> tuple[list[dict[str, str]], str]
         for paragraph in listed.split("\n\n")
     ]
     targets = [target for target in paragraphs if target.get("Created-By") == "Translations"]
-    complaints = [line for line in run.stderr.splitlines() if line.startswith(("E:", "W:", "Err"))]
-    return targets, (complaints or run.stderr.strip().splitlines() or ["no such language"])[-1]
+    complaints = [line for line in run.stderr.splitlines() if line.startswith(("E:", "W:"))]
+    return targets, (complaints or ["no such language"])[0]
 
 
 def _copy_sources(folder: Path) -> None:
