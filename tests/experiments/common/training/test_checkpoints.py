@@ -256,6 +256,7 @@ def test_checkpoints_of_version_0_1_are_restored_and_replaced(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "4"]
 
 
+@pytest.mark.filterwarnings("ignore")  # of Orbax
 def test_flipped_arrays_of_version_0_1_are_proven(tmp_path):
     save_with_orbax(tmp_path, {1: make_state(1), 2: make_state(2)})
     for path in (tmp_path / "2" / "state").rglob("d/*"):
@@ -270,6 +271,7 @@ def test_flipped_arrays_of_version_0_1_are_proven(tmp_path):
     assert snapshot(tmp_path / "2.damaged") == before
 
 
+@pytest.mark.filterwarnings("ignore")  # of Orbax
 def test_a_folder_of_version_0_1_without_proof_is_refused(tmp_path):
     save_with_orbax(tmp_path, {1: make_state(1), 2: make_state(2)})
     (tmp_path / "2" / "state" / "_METADATA").unlink()
