@@ -98,9 +98,9 @@ class _HTTPSHandler(request.HTTPSHandler):
         authorities = settings.cert or next(filter(None, map(os.environ.get, names)), None)
         self._checked = ssl.create_default_context()
         if authorities:
-            folder = os.path.isdir(authorities)
+            is_folder = os.path.isdir(authorities)
             self._checked = ssl.create_default_context(
-                **{"capath" if folder else "cafile": authorities}
+                cafile=None if is_folder else authorities, capath=authorities if is_folder else None
             )
         elif not self._checked.cert_store_stats()["x509_ca"]:  # Python's own builds for macOS
             with suppress(ImportError):
