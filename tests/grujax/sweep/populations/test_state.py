@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from grujax.sweep.populations import state
-from tests.fixtures.populations import RICH, run
+from tests.fixtures.populations import RATES, RICH, WALK, halve, run
 
 
 def test_a_population_reads_back(tmp_path):
@@ -60,6 +60,28 @@ def test_a_directory_with_other_states_or_metrics_is_refused(tmp_path):
         again(init=longer, rounds=1)
     with pytest.raises(ValueError, match="states of 1 arrays, and `init` makes 4 now"):
         again(init=richer, rounds=1)
+
+
+def test_metrics_keep_their_dtypes(tmp_path):
+    def evaluate(key, state, learning_rate):
+        w = state["w"]
+        number = jnp.int32(2**24 + 1)  # more than float32 can count
+        return {"loss": w, "number": number, "up": w > 0, "low": w.astype(jnp.bfloat16)}
+
+    options = WALK | {"evaluate": evaluate}
+    dtypes = {"number": np.int32, "up": np.bool_, "low": jnp.bfloat16}
+    run(**options, rounds=1, directory=tmp_path)
+    resumed = run(**options, rounds=2, directory=tmp_path)
+    halved = halve({"learning_rate": RATES["learning_rate"][:2]}, **options)
+    for name, dtype in dtypes.items():
+        assert resumed.metrics[name].dtype == resumed.metrics[f"{name}_by_round"].dtype == dtype
+        assert halved.metrics[name].dtype == dtype
+    assert (resumed.metrics["number_by_round"] == 2**24 + 1).all()
+    stopped = halved.metrics["rounds"] < halved.metrics["rounds"].max()
+    for name in ("loss", *dtypes):
+        curve = halved.metrics[f"{name}_by_round"]
+        assert np.isnan(curve[:, -1]).tolist() == stopped.tolist()
+    assert halved.metrics["number_by_round"][0, 0] == 2**24 + 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.bool_, np.int8, jnp.bfloat16])

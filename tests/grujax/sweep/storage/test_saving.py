@@ -91,12 +91,20 @@ def test_after_ctrl_c_the_message_counts_what_is_saved(tmp_path, full_disk, monk
 
 
 def test_a_population_outlives_a_full_disk(tmp_path, full_disk, monkeypatch):
+    tried = []
+
+    def write(directory, population, original=search.write_population):
+        tried.append(population.rounds)
+        original(directory, population)
+
     monkeypatch.setattr(search, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(search, "write_population", write)
     whole = populations.run(**populations.WALK, rounds=4)
     full_disk(2)  # after sweep.json and the first round
     with pytest.warns(UserWarning, match=r"round-000002.npz cannot be written: No space"):
         found = populations.run(**populations.WALK, rounds=4, directory=tmp_path / "a")
     populations.assert_same(found, whole)
+    assert tried == [1, 2, 3, 4]  # an outdated population does not wait
     assert written(tmp_path / "a", "round") == ["round-000003.npz", "round-000004.npz"]
     full_disk(*range(3, 100))
     with pytest.warns(UserWarning, match="No space left") as caught:
