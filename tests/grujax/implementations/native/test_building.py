@@ -1,4 +1,4 @@
-"""Building, caching and loading the native kernel; the kernel under the sanitizers."""
+"""Building, caching and loading the native kernel."""
 
 import importlib
 import os
@@ -10,8 +10,6 @@ import pytest
 
 from grujax.implementations.native import building
 from tests.helpers import COMPILER, ROOT
-
-SOURCES = building.sources()[0].parent
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
 
@@ -105,41 +103,6 @@ def test_a_broken_library_is_reported_once_and_not_used(built, tmp_path):
     run = python("-c", RUN, cache=tmp_path)
     assert run.stdout.split() == ["scan"]
     assert run.stderr.count("WARNING grujax uses `lax.scan`") == 1
-
-
-@pytest.fixture(scope="module")
-def fuzzer(tmp_path_factory) -> Path:
-    program = tmp_path_factory.mktemp("fuzzer") / "fuzzer"
-    flags = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    machine = ["-march=native"] if os.uname().machine == "x86_64" else []
-    sources = [ROOT / "tests" / "fixtures" / "native_fuzz.cpp"]
-    sources += [
-        path for path in building.sources() if path.stem != "xla_ffi"
-    ]  # needs XLA's headers
-    command = [COMPILER, *flags, *machine, "-pthread", f"-I{SOURCES}", *map(str, sources)]
-    command += ["-o", str(program)]
-    compiled = subprocess.run(command, capture_output=True, text=True)
-    if compiled.returncode != 0 and "sanitize" in compiled.stderr.replace(" ".join(flags), ""):
-        pytest.skip("the compiler has no sanitizers")
-    assert compiled.returncode == 0, compiled.stderr
-    return program
-
-
-@needs_compiler
-@pytest.mark.slow
-def test_random_cases_agree_with_the_reference_under_the_sanitizers(fuzzer):
-    fuzz(fuzzer, 120)
-
-
-@needs_compiler
-@pytest.mark.long
-def test_many_random_cases_agree_with_the_reference_under_the_sanitizers(fuzzer):
-    fuzz(fuzzer, 600)
-
-
-def fuzz(fuzzer: Path, cases: int) -> None:
-    run = subprocess.run([fuzzer, str(cases)], capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
 
 
 # --- the old module ------------------------------------------------------------------------------
