@@ -171,7 +171,7 @@ def test_processes_that_disagree_all_say_so(pool, address, theirs, difference):
 
 STRANGE = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"\x16\x03\x01\x02\x00",
+    b"\x16\x03\x01\x02\x00\n",
     b"[" * 4000 + b"\n",
     b"7\n",
     b"x" * 100_000,
@@ -179,19 +179,34 @@ STRANGE = [
     b'{"process": 1, "facts": null}\n',
     b'{"process": "1", "facts": {}}\n',
     b"{}\n",
-    b"",
 ]
 
 
-def test_strangers_are_ignored(pool, address):
+def is_closed(connected: socket.socket) -> bool:
+    """Whether the other end closes a connection, and says nothing before."""
+    connected.settimeout(LONG)
+    try:
+        return connected.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_strangers_are_turned_away(pool, address):
+    (zero,) = start(pool, Meeting(address, 2, 0, LONG))
+    for text in STRANGE:
+        with connect(address) as stranger:
+            stranger.sendall(text)
+            assert is_closed(stranger)
+    close(*map(outcome, [zero, *start(pool, Meeting(address, 2, 1, LONG))]))
+
+
+def test_silent_strangers_do_not_add_up(pool, address):
     (zero,) = start(pool, Meeting(address, 2, 0, LONG))
     with ExitStack() as stack:
-        for text in STRANGE * 10:  # more than may wait at once
-            stranger = stack.enter_context(connect(address))
-            try:
-                stranger.sendall(text)
-            except OSError:
-                continue  # it has been closed
+        first = stack.enter_context(connect(address))
+        for _ in range(rendezvous.MAX_STRANGERS):
+            stack.enter_context(connect(address))
+        assert is_closed(first)
         close(*map(outcome, [zero, *start(pool, Meeting(address, 2, 1, LONG))]))
 
 
@@ -334,11 +349,13 @@ def test_an_interrupted_process_says_so(victim):
     assert victim not in ended
 
 
-def test_processes_that_fail_alike_end_with_their_own_messages():
-    watched = Watched(3)
-    for process in (1, 2, 0):
-        watched.watches[process].say_failure(1)
-        watched.kill(process)
+def test_processes_that_fail_alike_end_with_their_own_messages(pool):
+    watched = Watched(2, victim=1)
+    watched.watches[1].say_failure(1)
+    own = pool.submit(watched.watches[0].say_failure, 1)
+    time.sleep(2 * rendezvous.GRACE_SECONDS)
+    watched.kill(1)
+    own.result(LONG)
     assert watched.join() == {}
 
 
