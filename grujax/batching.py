@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
 
@@ -17,8 +17,8 @@ def sequential_vmap_on_cpu(
     """`run` with a batching rule for batched parameters.
 
     On a CPU, XLA runs a batched matmul several times slower than a loop over plain matmuls, so the
-    models run one after the other there. On other platforms, and where all models share their
-    parameters, this is `jax.vmap`.
+    models run one after the other there. On other platforms, where all models share their
+    parameters, and where the mesh has explicit axes and spreads them, this is `jax.vmap`.
 
     Args:
         run: a function of pytrees.
@@ -31,11 +31,12 @@ def sequential_vmap_on_cpu(
         axes = jax.tree.map(lambda has_axis: 0 if has_axis else None, is_batched)
         in_parallel = jax.vmap(run, in_axes=axes, axis_size=axis_size)
         result = jax.eval_shape(in_parallel, *arguments)
-        if not any(jax.tree.leaves(get_params(*is_batched))):
-            return in_parallel(*arguments), jax.tree.map(lambda _: True, result)
-
         structure = jax.tree.structure(arguments)
         leaf_is_batched = jax.tree.leaves(is_batched)
+        is_shared = not any(jax.tree.leaves(get_params(*is_batched)))
+        is_spread = map(_is_spread, jax.tree.leaves(arguments), leaf_is_batched)
+        if is_shared or any(is_spread):
+            return in_parallel(*arguments), jax.tree.map(lambda _: True, result)
 
         def in_sequence(*arguments):
             leaves = jax.tree.leaves(arguments)
@@ -53,3 +54,9 @@ def sequential_vmap_on_cpu(
         return outputs, jax.tree.map(lambda _: True, result)
 
     return mapped
+
+
+def _is_spread(array: Array, has_axis: bool) -> bool:
+    """Whether the type of an array says that its first axis, of models, is spread over devices."""
+    spec = jax.typeof(array).sharding.spec
+    return has_axis and spec[0] is not None

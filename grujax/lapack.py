@@ -72,7 +72,7 @@ def one_matrix_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def runs_on_batches(lowered: jax.stages.Lowered) -> bool:
     """Whether a program calls LAPACK on more than one matrix at once."""
-    module = lowered.compiler_ir("stablehlo")
+    module: Any = lowered.compiler_ir("stablehlo")
     shapes = (
         [int(size) for size in sizes.split("x")[:-1]]
         for line in module.operation.get_asm(large_elements_limit=16).splitlines()

@@ -50,6 +50,16 @@ def is_batched(function, *arguments):
     return lapack.runs_on_batches(lowered)
 
 
+def ends(*arguments, seconds):
+    """Whether a new process of Python ends in this time, without the native kernel."""
+    env = os.environ | {"GRUJAX_NATIVE": "0", "JAX_PLATFORMS": "cpu"}
+    try:
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, check=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
 @pytest.fixture(params=[True, False], ids=["deadlocks", "does not"])
 def deadlocks(request, monkeypatch):
     """Whether this jaxlib counts as one that deadlocks."""
@@ -116,6 +126,23 @@ def test_what_calls_no_lapack_stays_as_it_is(deadlocking):
     assert "custom_vmap_call" not in str(jax.make_jaxpr(draw)(KEYS[0]))
     draw = lapack.one_matrix_at_a_time(orthogonal)
     assert "custom_vmap_call" in str(jax.make_jaxpr(draw)(KEYS[0]))
+
+
+def test_models_that_an_explicit_mesh_spreads_stay_side_by_side():
+    code = """
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+import numpy as np, grujax, grujax.lapack
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+grujax.lapack.DEADLOCKS = True
+run = jax.jit(jax.vmap(lambda key: grujax.init_gru(key, 1, 2).w_h))
+keys = jax.random.split(jax.random.key(0), 4)
+mesh = jax.make_mesh((2,), ("models",), axis_types=(AxisType.Explicit,))
+spread = run(jax.device_put(keys, NamedSharding(mesh, PartitionSpec("models"))))
+assert len(spread.sharding.device_set) == 2
+np.testing.assert_array_equal(spread, run(keys))
+"""
+    assert ends("-c", code, seconds=300)
 
 
 # --- sweeps ---------------------------------------------------------------------------------------
@@ -189,16 +216,6 @@ def test_a_population_runs_one_after_the_other_where_it_could_deadlock(deadlocki
 
 
 # --- processes that end, or do not ----------------------------------------------------------------
-
-
-def ends(*arguments, seconds):
-    """Whether a new process of Python ends in this time, without the native kernel."""
-    env = os.environ | {"GRUJAX_NATIVE": "0", "JAX_PLATFORMS": "cpu"}
-    try:
-        subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, check=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
 
 
 @pytest.mark.slow
