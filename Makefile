@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 .PHONY: demo test test-all test-long lint types format clean
 
 demo: $(VENV)/.experiments-$(VERSION)
-	$(BIN)/python -m grujax.kernels || true  # without a compiler the scan runs
+	$(BIN)/python -m grujax build || true  # without a compiler the scan runs
 	$(BIN)/python -m experiments.sentiment
 
 test: $(VENV)/.dev-$(VERSION)  # every module: 15 minutes on 2 cores

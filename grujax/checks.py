@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ def check_number(name: str, value: Any, interval: str = "(-inf, inf)") -> Any:
     if is_traced(value) and jnp.ndim(value) == 0 and _is_real(value.dtype):
         return value
     try:
-        array = np.asarray(value)
+        array = np.asarray(None if isinstance(value, list | tuple) else value)
         fits = array.ndim == 0 and _is_real(array.dtype) and _contains(interval, float(array))
     except (TypeError, ValueError, OverflowError):
         fits = False
@@ -159,7 +159,8 @@ def check_rate(name: str, value: Any) -> Any:
 def check_dtype(name: str, value: Any) -> DTypeLike:
     """A floating dtype that JAX has."""
     try:
-        fits = value is not None and jnp.issubdtype(jnp.dtype(value), jnp.floating)
+        is_dtype = value is not None and not isinstance(value, np.generic)
+        fits = is_dtype and jnp.issubdtype(jnp.dtype(value), jnp.floating)
     except (TypeError, ValueError):
         fits = False
     if not fits:
@@ -170,11 +171,30 @@ def check_dtype(name: str, value: Any) -> DTypeLike:
 def as_array(name: str, value: Any) -> Array:
     """An array of JAX from anything that is one, nested lists of numbers included."""
     try:
-        if value is None or isinstance(value, Mapping):
+        if value is None or isinstance(value, Mapping) or not has_an_end(value):
             raise TypeError
         return jnp.asarray(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"`{name}` must be an array, got {describe(value)}.") from None
+
+
+def has_an_end(value: Any) -> bool:
+    """Whether lists and dicts nest as deep as arrays and trees do. JAX never recovers from one that
+    contains itself, and NumPy may hang."""
+    level = {0: value}
+    for _ in range(64):
+        inner = [item for node in level.values() for item in _items(node)]
+        level = {id(item): item for item in inner if isinstance(item, list | tuple | Mapping)}
+        if not level:
+            return True
+    return False
+
+
+def _items(node: Any) -> Iterable[Any]:
+    """What a list or a dict holds."""
+    if isinstance(node, Mapping):
+        return node.values()
+    return node if isinstance(node, list | tuple) else ()
 
 
 def as_arrays(name: str, tree: Any) -> Any:
@@ -185,6 +205,8 @@ def as_arrays(name: str, tree: Any) -> Any:
 
 def _leaves(name: str, tree: Any) -> list[Any]:
     try:
+        if not has_an_end(tree):
+            raise RecursionError
         return jax.tree.leaves(tree)
     except (RecursionError, SystemError):  # the second is what JAX makes of the first
         raise ValueError(f"`{name}` must be a pytree of arrays; it contains itself.") from None
@@ -228,7 +250,7 @@ def check_arrays(params: Any, kind: type, axes: Mapping[str, tuple[int | str, ..
     check_instance("params", params, kind)
     arrays = {name: getattr(params, name) for name in axes}
     for name, array in arrays.items():
-        if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        if not isinstance(getattr(array, "shape", None), tuple) or not hasattr(array, "dtype"):
             raise ValueError(f"`params.{name}` must be an array, got {describe(array)}.")
     shapes = {name: array.shape for name, array in arrays.items()}
     if not _fit(shapes, axes):

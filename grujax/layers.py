@@ -12,7 +12,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
-from grujax.checks import check_bool, check_choice, check_key, check_rate, describe
+from grujax.checks import check_bool, check_choice, check_instance, check_key, check_rate, describe
 from grujax.implementations import Implementation
 from grujax.params import GRUParams, check_params
 from grujax.regularizers import dropout as drop
@@ -237,6 +237,10 @@ def _check_stack(layers: Sequence[Layer], h0: Any, reset_state: Any) -> None:
             f"`layers` must be a non-empty list of GRUParams or pairs of them, "
             f"got {describe(layers)}."
         )
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, GRUParams):
+            for params in _pair(f"layers[{index}]", layer):
+                check_instance(f"layers[{index}]", params, GRUParams)
     for name, states in (("h0", h0), ("reset_state", reset_state)):
         if states is None:
             continue

@@ -97,8 +97,8 @@ def gru(
 
             - `"plain"`: the reference, `lax.scan` over the equations of `gru_cell`.
             - `"scan"`: pure JAX with a hand-derived gradient; faster, and takes less memory.
-            - `"native"`: a C++ kernel for CPUs in float32 and bfloat16, compiled at its first use.
-              None picks it once it has been built (`python -m grujax.kernels`).
+            - `"native"`: a C++ kernel for CPUs in float32 and bfloat16. Linux's wheels have it;
+              elsewhere `python -m grujax build`, or its first use by name, compiles it.
             - `"cuda"`: a kernel for NVIDIA GPUs of compute capability 9.0 and later, in float32 up
               to H = 256 and in bfloat16 up to H = 512.
             - `"tpu"`: a kernel for TPUs. It has never run on one, so None does not pick it.

@@ -15,7 +15,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 
 import grujax
-from grujax.implementations.native.building import COMPILERS
+from grujax.implementations.native.compiling import COMPILERS
 from tests.reference import Inputs
 
 ROOT = Path(__file__).parents[1]  # of the repository

@@ -27,6 +27,7 @@ LEVELS = [
     {"convert", "analysis", "sweep"},
     {"flax_common"},
     {"linen", "nnx"},
+    {"__main__"},
     {"kernels"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
@@ -87,7 +88,8 @@ def imported_parts(path: Path) -> set[str]:
     return parts
 
 
-SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+OUTSIDE = [PACKAGE / "__init__.py", PACKAGE / "__main__.py"]  # they import the whole package
+SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path not in OUTSIDE]
 EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
 
 

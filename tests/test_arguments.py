@@ -37,6 +37,8 @@ def function(*_args: Any, **_options: Any) -> None:
 
 CYCLE: dict[str, Any] = {}
 CYCLE["cycle"] = CYCLE
+ENDLESS: list[Any] = []
+ENDLESS.extend([ENDLESS, ENDLESS])
 
 # Of each kind of argument: a pattern of its name or annotation, and values that are not of it. The
 # first pattern that matches counts.
@@ -160,7 +162,7 @@ KINDS: list[tuple[str, str, dict[str, Any]]] = [
         {"text": "nonsense", "3": 3, "True": True, "[]": [], "a function": function},
     ),
 ]
-EVERY_KIND = {"an object": Nothing(), "a cyclic dict": CYCLE}
+EVERY_KIND = {"an object": Nothing(), "a cyclic dict": CYCLE, "a cyclic list": ENDLESS}
 
 
 def train(key: Any, rate: Any) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Where compiled kernels are cached, and how the cache names them.
 
-Kernels are compiled on the machine that runs them, and cached in `$XDG_CACHE_HOME/grujax/kernels`
-or `~/.cache/grujax/kernels`. A file's name contains a digest of everything that the file depends
-on, so a home directory that different machines share holds one file for each of them.
+Kernels that are compiled on the machine that runs them are cached in
+`$XDG_CACHE_HOME/grujax/kernels` or `~/.cache/grujax/kernels`. A file's name contains a digest of
+everything that the file depends on, so a home directory that different machines share holds one
+file for each of them. The folder belongs to the user alone, for what is in it is run.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +21,41 @@ class KernelError(RuntimeError):
 
 
 def cache_directory() -> Path:
-    """The folder of compiled kernels. It may not exist yet."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "grujax" / "kernels"
+    """The folder of compiled kernels. It may not exist yet.
+
+    Raises:
+        KernelError: if nothing says where the user's files are.
+    """
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(chosen):  # other paths are to be ignored, says the standard
+        return Path(chosen) / "grujax" / "kernels"
+    try:
+        return Path.home() / ".cache" / "grujax" / "kernels"
+    except (RuntimeError, KeyError, OSError) as error:
+        raise KernelError(
+            "There is no home directory for compiled kernels: set XDG_CACHE_HOME."
+        ) from error
+
+
+def check_private(path: Path) -> None:
+    """Checks that nobody else can change this file of the cache, or replace it.
+
+    Raises:
+        KernelError: if it, or a folder of the cache, is a symbolic link, belongs to somebody else,
+            or can be written by others.
+    """
+    folder = cache_directory()
+    for part in {folder.parent, folder, path}:
+        try:
+            status = os.lstat(part)
+        except OSError as error:
+            raise KernelError(f"{part} cannot be read: {error}.") from error
+        if stat.S_ISLNK(status.st_mode):
+            raise KernelError(f"{part} is a symbolic link, which the cache does not follow.")
+        if hasattr(os, "geteuid") and status.st_uid != os.geteuid():
+            raise KernelError(f"{part} belongs to another user.")
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise KernelError(f"Other users can write to {part}: `chmod go-w {part}` forbids it.")
 
 
 def digest(*texts: str) -> str:
@@ -45,7 +79,9 @@ def lock_cache() -> Iterator[None]:
     try:
         import fcntl  # not available on Windows, where grujax uses the scan
 
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        check_private(directory)
         file = (directory / "lock").open("w")
     except OSError as error:
         raise KernelError(f"{directory} is not writable: {error}") from error

@@ -18,6 +18,7 @@ from grujax.checks import (
     check_path,
     check_string,
     describe,
+    has_an_end,
 )
 from grujax.sweep.storage import (
     Chunk,
@@ -282,6 +283,8 @@ def assemble(trials: Trials, chunks: list[Chunk], selected: np.ndarray) -> Sweep
 def _as_array(name: str, value: Any, of: str, kinds: str) -> np.ndarray:
     """An array whose dtype is of one of these kinds; `of` names them."""
     try:
+        if not has_an_end(value):
+            raise TypeError
         array = np.asarray(value)
         is_extended = "f" in kinds and jnp.issubdtype(array.dtype, np.number)  # bfloat16
         fits = array.dtype.kind in kinds or is_extended

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.typing import DTypeLike
 
-from grujax.checks import check_number, describe, is_traced
+from grujax.checks import check_number, describe, has_an_end, is_traced
 
 MOST = 2**31 - 1  # trials, rounds and members are counted in int32
 _MOST_DRAWN = 2**20  # from an iterator, which might never end
@@ -32,6 +32,8 @@ def as_values(name: str, values: Any) -> np.ndarray:
     is_array = hasattr(values, "__array__")
     items = values if is_array else _items(name, values)
     try:
+        if not has_an_end(items):
+            raise TypeError
         array = np.asarray(items)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"`{name}` must be a list of values, got {describe(values)}.") from None

@@ -283,7 +283,7 @@ def test_a_stack_trains_under_jit_and_vmap_over_models():
     [
         ({"layers": []}, r"`layers` must be a non-empty list.*got a list of 0"),
         ({"layers": SQUARE[0]}, r"`layers` must be a non-empty list.*got a GRUParams"),
-        ({"layers": [{"w": 1}]}, r"`params` must be a pair.*got a dict"),
+        ({"layers": [{"w": 1}]}, r"`layers\[0\]` must be a pair.*got a dict"),
         ({"h0": [None]}, r"`h0` must have the structure.*a list of 3, got a list of 1"),
         (
             {"h0": np.zeros((3, B, H), "float32")},

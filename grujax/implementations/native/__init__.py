@@ -1,7 +1,8 @@
 """The implementation "native": C++ kernels for CPUs.
 
-`support.py` says what the kernel can run and when it is faster; `building.py` compiles and loads
-it. The sources in `src/`, in reading order:
+`support.py` says what the kernel can run and when it is faster. `loading.py` finds a library and
+opens it: one that `building.py` made for this machine, or one of the wheel. `compiling.py` compiles
+both kinds; `processor.py` says what this machine has. The sources in `src/`, in reading order:
 
     layer.h             sizes and arrays of one model's layer
     simd.h              AVX-512, AVX2, SSE and NEON vectors, sigmoid and tanh, and the inner loop of
@@ -18,6 +19,8 @@ it. The sources in `src/`, in reading order:
     memory.h            scratch memory
     self_test.h         a reference in double precision, which the kernel is checked against
     xla_ffi.cpp         what XLA calls
+    glibc.cpp           two symbols that old systems lack
+    exports.map         the symbols that are visible
 """
 
 from grujax.implementations.native.support import (

@@ -26,7 +26,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from grujax.implementations.library_cache import KernelError
-from grujax.implementations.native import building
+from grujax.implementations.native import loading
 from grujax.params import GRUParams
 
 DTYPES = ("float32", "bfloat16")
@@ -46,14 +46,14 @@ def is_faster(models: int, rows: int, units: int) -> bool:
 
 
 def is_installed() -> bool:
-    """Whether the kernel has been built. Compiles nothing."""
-    return building.is_loaded()
+    """Whether there is a library of the kernel that runs here. Compiles nothing, never raises."""
+    return loading.is_loaded()
 
 
 def require() -> None:
     """Builds the kernel if necessary; raises ValueError if it cannot run."""
     try:
-        building.build_and_load()
+        loading.load_or_build()
     except KernelError as error:
         raise ValueError(
             f'`implementation="native"` cannot run; "scan" and "plain" can. {error}'

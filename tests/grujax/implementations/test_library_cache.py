@@ -7,7 +7,7 @@ import pytest
 
 from grujax.implementations import library_cache
 from grujax.implementations.cuda import nvrtc
-from grujax.implementations.native import building
+from grujax.implementations.native import building, compiling
 
 
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
@@ -32,20 +32,20 @@ def test_a_folder_that_is_not_writable_is_reported(monkeypatch, tmp_path):
         pass
 
 
-def copy_sources(module, tmp_path: Path, monkeypatch) -> list[Path]:
+def copy_sources(module, name: str, tmp_path: Path, monkeypatch) -> list[Path]:
     folder = tmp_path / "src"
-    shutil.copytree(module._SOURCE, folder)
-    monkeypatch.setattr(module, "_SOURCE", folder)
+    shutil.copytree(getattr(module, name), folder)
+    monkeypatch.setattr(module, name, folder)
     return sorted(folder.iterdir())
 
 
 def test_the_native_library_depends_on_every_source(monkeypatch, tmp_path):
-    names = {building._library_name()}
-    sources = copy_sources(building, tmp_path, monkeypatch)
-    assert building._library_name() in names
+    names = {building.local_library()}
+    sources = copy_sources(compiling, "SOURCE", tmp_path, monkeypatch)
+    assert building.local_library() in names
     for source in sources:
         source.write_text(source.read_text() + "\n// changed\n")
-        names.add(building._library_name())
+        names.add(building.local_library())
     assert len(names) == 1 + len(sources)
 
 
@@ -53,7 +53,7 @@ def test_the_native_library_depends_on_every_source(monkeypatch, tmp_path):
 def test_the_ptx_depends_on_every_source(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(nvrtc, "_compile_sources", lambda library, sources, options: "ptx")
-    sources = copy_sources(nvrtc, tmp_path, monkeypatch)
+    sources = copy_sources(nvrtc, "_SOURCE", tmp_path, monkeypatch)
     compile_to_ptx = nvrtc._compile.__wrapped__
     compile_to_ptx(())
     for source in sources:

@@ -2,9 +2,10 @@
 // for another inside a task.
 #pragma once
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -20,6 +21,25 @@ class Pool {
   virtual ~Pool() = default;
   virtual int64_t threads() const = 0;  // at least 1
   virtual void schedule(std::function<void()> run) = 0;
+};
+
+// As std::condition_variable, whose `wait` needs GCC 12's libstdc++ wherever GCC 12 compiled it.
+class Condition {
+ public:
+  Condition() = default;
+  Condition(const Condition&) = delete;
+  Condition& operator=(const Condition&) = delete;
+  ~Condition() { pthread_cond_destroy(&condition_); }
+
+  void notify_one() { pthread_cond_signal(&condition_); }
+
+  template <class F>
+  void wait(std::unique_lock<std::mutex>& lock, F&& is_true) {
+    while (!is_true()) pthread_cond_wait(&condition_, lock.mutex()->native_handle());
+  }
+
+ private:
+  pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
 };
 
 // Tasks that threads take one by one. The caller takes part, so all tasks finish even if no helper
@@ -50,7 +70,7 @@ class TaskQueue {
   std::atomic<int64_t> next_{0};
   std::atomic<int> workers_{0};
   std::mutex mutex_;
-  std::condition_variable all_finished_;
+  Condition all_finished_;
   int64_t finished_ = 0;
 };
 

@@ -368,8 +368,8 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 def test_forked_workers_load_the_kernel():
     code = """
 import os
-from grujax.implementations.native import building
-building.build_and_load()  # JAX itself has not started: it does not survive a fork
+from grujax.implementations.native import loading
+loading.load_or_build()  # JAX itself has not started: it does not survive a fork
 children = []
 for _ in range(3):
     child = os.fork()

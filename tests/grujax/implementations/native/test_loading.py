@@ -1,0 +1,405 @@
+"""Which library of the native kernel a process opens, in every state of the machine."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from grujax.implementations import library_cache
+from grujax.implementations.library_cache import KernelError
+from grujax.implementations.native import building, compiling, loading, processor
+from tests.helpers import COMPILER, ROOT
+
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+
+RUN = """
+import jax, grujax
+params = grujax.init_gru(jax.random.key(0), 8, 16)
+xs = jax.random.normal(jax.random.key(1), (4, 9, 8))
+run = jax.jit(lambda xs: grujax.gru(params, xs)[0])
+print("native" if "grujax_forward" in run.lower(xs).as_text() else "scan")
+grujax.gru(params, xs)
+want = grujax.gru(params, xs, implementation="plain")[0]
+assert abs(run(xs) - want).max() < 1e-6
+"""
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-W", "error", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def library() -> Path:
+    """A library that this machine can run."""
+    usable = [path for path, refusal in loading.refusals().items() if not refusal]
+    if not usable:
+        pytest.skip("there is no library, and no C++ compiler")
+    return usable[0]
+
+
+@pytest.fixture
+def cached(library, tmp_path, monkeypatch) -> Path:
+    """A copy of it in a cache of its own, and no library of the wheel."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(loading, "PREBUILT", tmp_path / "prebuilt")
+    folder = tmp_path / "grujax" / "kernels"
+    folder.mkdir(parents=True, mode=0o700)
+    path = building.local_library()
+    shutil.copy(library, path)
+    shutil.copy(library.with_suffix(".json"), path.with_suffix(".json"))
+    return path
+
+
+def describe(path: Path, **changes) -> None:
+    """Changes the description of a library."""
+    compiling.Description.read(path)._replace(**changes).write(path)
+
+
+def describe_again(path: Path) -> None:
+    """As if what is in the file now had been built."""
+    content = path.read_bytes()
+    describe(path, size=len(content), sha256=compiling.hashlib.sha256(content).hexdigest())
+
+
+def truncate(size: float):
+    def damage(path: Path) -> None:
+        content = path.read_bytes()
+        path.write_bytes(content[: int(size * len(content))])
+
+    return damage
+
+
+def link(path: Path) -> None:
+    target = path.with_name("elsewhere.so")
+    path.rename(target)
+    path.symlink_to(target)
+
+
+def link_folder(path: Path) -> None:
+    elsewhere = path.parents[2] / "elsewhere"
+    path.parent.rename(elsewhere)
+    path.parent.symlink_to(elsewhere)
+
+
+def give_away(path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    os.chown(path, 12345, 12345)
+
+
+def without_symbols(path: Path) -> None:
+    if COMPILER is None:
+        pytest.skip("there is no C++ compiler")
+    source = path.with_suffix(".cpp")
+    source.write_text("int nothing;")
+    subprocess.run([COMPILER, "-shared", str(source), "-o", str(path)], check=True)
+    describe_again(path)
+
+
+def garbage_with_a_description(path: Path) -> None:
+    path.write_bytes(b"not a library")
+    describe_again(path)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def make_noexec(path: Path) -> None:
+    mount = shutil.which("mount")
+    content = {file.name: file.read_bytes() for file in (path, path.with_suffix(".json"))}
+    command = [mount or "false", "-t", "tmpfs", "-o", "noexec,mode=700", "none", str(path.parent)]
+    if subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    for name, of in content.items():
+        (path.parent / name).write_bytes(of)
+
+
+# What is done to a library of the cache, and what is said of it.
+STATES = {
+    "empty": (lambda path: path.write_bytes(b""), "its size"),
+    "garbage": (lambda path: path.write_bytes(b"not a library"), "its size"),
+    "one flipped bit": (flip, "its content"),
+    "truncated to 1 %": (truncate(0.01), "its size"),
+    "truncated to 10 %": (truncate(0.1), "its size"),
+    "truncated to half": (truncate(0.5), "its size"),
+    "truncated to 90 %": (truncate(0.9), "its size"),
+    "truncated to 99.9 %": (truncate(0.999), "its size"),
+    "longer": (lambda path: path.write_bytes(path.read_bytes() + b"\0"), "its size"),
+    "no description": (lambda path: path.with_suffix(".json").unlink(), "cannot be read"),
+    "a broken description": (
+        lambda path: path.with_suffix(".json").write_text('{"size": 3}'),
+        "not the description",
+    ),
+    "a list as a description": (
+        lambda path: path.with_suffix(".json").write_text("[]"),
+        "not the description",
+    ),
+    "another processor": (
+        lambda path: describe(path, features=("avx1024",)),
+        "another processor: this one lacks avx1024",
+    ),
+    "other sources": (lambda path: describe(path, sources="0" * 16), "other sources"),
+    "a newer interface": (lambda path: describe(path, ffi=(0, 99)), "XLA's interface"),
+    "another interface": (lambda path: describe(path, ffi=(1, 0)), "XLA's interface"),
+    "a symbolic link": (link, "symbolic link"),
+    "a linked folder": (link_folder, "symbolic link"),
+    "another owner": (give_away, "another user"),
+    "world-writable": (lambda path: path.chmod(0o777), "Other users can write"),
+    "a world-writable folder": (lambda path: path.parent.chmod(0o777), "Other users can write"),
+    "a folder": (
+        lambda path: (path.unlink(), path.mkdir()),
+        "damaged",
+    ),
+}
+# What is found only when the library is opened.
+STATES_WHEN_OPENED = {
+    "no symbols": (without_symbols, "cannot be opened"),
+    "described garbage": (garbage_with_a_description, "cannot be opened"),
+    "noexec": (make_noexec, "cannot be opened"),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_library_is_not_opened_in_this_state(cached, state):
+    assert loading.refusals() == {cached: ""}
+    damage, said = STATES[state]
+    damage(cached)
+    assert said in loading.refusals()[cached]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", STATES | STATES_WHEN_OPENED)
+def test_the_result_is_right_in_this_state(cached, state):
+    damage, said = (STATES | STATES_WHEN_OPENED)[state]
+    damage(cached)
+    try:
+        run = python("-c", RUN.replace("import jax, grujax", NO_WHEEL), XDG_CACHE_HOME=root(cached))
+    finally:
+        if state == "noexec":
+            subprocess.run(["umount", str(cached.parent)], check=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["scan"]
+    assert run.stderr.count("\n") == 1, run.stderr
+    assert said in run.stderr
+    assert "`python -m grujax build`" in run.stderr
+
+
+NO_WHEEL = """import jax, grujax, pathlib
+from grujax.implementations.native import loading
+loading.PREBUILT = pathlib.Path("/nonexistent")
+"""
+
+
+def root(cached: Path) -> str:
+    return str(cached.parents[2])
+
+
+@pytest.mark.slow
+def test_a_library_that_is_whole_runs(cached):
+    program = RUN.replace("import jax, grujax", NO_WHEEL)
+    run = python("-c", program, XDG_CACHE_HOME=root(cached))
+    assert run.stdout.split() == ["native"], run.stderr
+    assert run.stderr == ""
+    for value in ("0", "false", "False"):
+        off = python("-c", program, XDG_CACHE_HOME=root(cached), GRUJAX_NATIVE=value)
+        assert (off.stdout.split(), off.stderr) == (["scan"], "")
+    unknown = python("-c", program, XDG_CACHE_HOME=root(cached), GRUJAX_NATIVE="perhaps")
+    assert unknown.stdout.split() == ["native"]
+    assert unknown.stderr.count("\n") == 1
+    assert "GRUJAX_NATIVE is none of 0, 1, false and true" in unknown.stderr
+
+
+def test_a_library_of_the_wheel_is_tried_after_the_local_one(cached, monkeypatch):
+    level = processor.levels()[-1]
+    prebuilt = loading.PREBUILT / f"gru-{level}.so"
+    prebuilt.parent.mkdir()
+    shutil.copy(cached, prebuilt)
+    shutil.copy(cached.with_suffix(".json"), prebuilt.with_suffix(".json"))
+    assert list(loading.refusals()) == [cached, prebuilt]
+    cached.write_bytes(b"")
+    assert [bool(refusal) for refusal in loading.refusals().values()] == [True, False]
+    monkeypatch.setattr(processor, "features", lambda: frozenset({"sse2"}))
+    assert prebuilt not in loading.refusals()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyError, OSError])
+def test_without_a_home_the_wheel_is_what_there_is(cached, monkeypatch, error):
+    def home():
+        raise error("no home")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", home)
+    assert loading.refusals() == {}
+    with pytest.raises(KernelError, match="set XDG_CACHE_HOME"):
+        building.build()
+
+
+@pytest.fixture
+def unloaded(monkeypatch):
+    """A process that has not looked for a library yet."""
+    monkeypatch.setattr(loading, "_loaded", None)
+    monkeypatch.setattr(loading, "_failure", None)
+
+
+@pytest.mark.parametrize("error", [OSError("no disk"), MemoryError(), ValueError("nonsense")])
+def test_nothing_that_goes_wrong_reaches_the_user(unloaded, monkeypatch, caplog, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(building, "local_libraries", fail)
+    monkeypatch.setattr(processor, "levels", fail)
+    assert not loading.is_loaded()
+    assert not loading.is_loaded()
+    assert len(caplog.records) == 1
+    assert type(error).__name__ in caplog.text
+
+
+def test_a_slow_processor_takes_the_scan_in_silence(unloaded, monkeypatch, caplog):
+    monkeypatch.setattr(processor, "architecture", lambda: "x86_64")
+    monkeypatch.setattr(processor, "features", lambda: frozenset({"sse2"}))
+    assert not loading.is_loaded()
+    assert "no AVX2" in loading.failure()
+    assert [record.levelname for record in caplog.records] in ([], ["INFO"])
+
+
+def test_a_library_is_opened_with_a_later_interface(cached):
+    major, minor = compiling.ffi_version(jax.ffi.include_dir())
+    describe(cached, ffi=(major, max(minor - 1, 0)))
+    assert loading.refusals() == {cached: ""}
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ('"', "is not a command"),
+        (" ", "is blank"),
+        ("", "is blank"),
+        ("no-such-compiler", "no-such-compiler is not installed"),
+        ("false", "`false --version` fails"),
+        ("true", "`true` makes no library"),
+    ],
+)
+def test_a_strange_compiler_is_a_sentence(tmp_path, monkeypatch, command, message):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", command)
+    with pytest.raises(KernelError, match=message):
+        building.build()
+    assert [path.name for path in (tmp_path / "grujax" / "kernels").iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_nothing_is_built_in_a_folder_that_others_can_write(tmp_path, monkeypatch, mode):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = library_cache.cache_directory()
+    folder.mkdir(parents=True)
+    folder.chmod(mode)
+    with pytest.raises(KernelError, match=r"Other users can write to .*`chmod go-w"):
+        building.build()
+
+
+def test_the_cache_is_private(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with library_cache.lock_cache():
+        assert library_cache.cache_directory().stat().st_mode & 0o777 == 0o700
+
+
+def test_a_relative_cache_is_ignored(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert library_cache.cache_directory() == Path.home() / ".cache" / "grujax" / "kernels"
+
+
+@needs_compiler
+def test_only_what_xla_calls_is_visible(library):
+    nm = shutil.which("nm")
+    if nm is None:
+        pytest.skip("there is no nm")
+    command = [nm, "--dynamic", "--defined-only", str(library)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {line.split()[-1] for line in lines} == {*compiling.TARGETS, "grujax_passes_self_test"}
+
+
+@needs_compiler
+def test_old_systems_have_every_symbol(library):
+    """manylinux_2_28: glibc 2.28, and the libstdc++ of GCC 8."""
+    objdump = shutil.which("objdump")
+    if objdump is None:
+        pytest.skip("there is no objdump")
+    command = [objdump, "--dynamic-syms", str(library)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = {
+        prefix: max(version(word, prefix) for word in text.split())
+        for prefix in ("GLIBC_", "GLIBCXX_")
+    }
+    assert (2, 2) <= found["GLIBC_"] <= (2, 28)
+    assert (3, 4) <= found["GLIBCXX_"] <= (3, 4, 25)
+
+
+def version(word: str, prefix: str) -> tuple[int, ...]:
+    text = word.strip("()")
+    return tuple(map(int, text.removeprefix(prefix).split("."))) if text.startswith(prefix) else ()
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_two_processes_build_one_library(tmp_path):
+    command = [sys.executable, "-m", "grujax", "build"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    both = [
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert all("passes its self-test" in output for output in outputs)
+    assert all("the scan" in output and "nan" not in output for output in outputs)
+    assert len(list((tmp_path / "grujax" / "kernels").glob("*.so"))) == 1
+    assert python("-c", RUN, XDG_CACHE_HOME=str(tmp_path)).stdout.split() == ["native"]
+
+
+def test_nothing_is_compiled_unless_asked(tmp_path):
+    run = python("-c", RUN.replace("import jax, grujax", NO_WHEEL), XDG_CACHE_HOME=str(tmp_path))
+    assert run.stdout.split() == ["scan"], run.stderr
+    assert not (tmp_path / "grujax").exists()
+
+
+# --- the old module ------------------------------------------------------------------------------
+
+
+def test_the_command_of_the_old_module_still_builds(tmp_path):
+    run = python("-m", "grujax.kernels", XDG_CACHE_HOME=str(tmp_path), CXX="no-such-compiler")
+    assert run.returncode == 1
+    assert "no-such-compiler is not installed" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "new"),
+    [
+        ("KernelError", KernelError),
+        ("build_and_load", loading.load_or_build),
+        ("is_loaded", loading.is_loaded),
+    ],
+)
+def test_the_names_of_the_old_module_are_deprecated(name, new):
+    kernels = importlib.import_module("grujax.kernels")
+    with pytest.warns(DeprecationWarning, match=rf"`grujax\.kernels\.{name}` is deprecated"):
+        old = getattr(kernels, name)
+    assert old is new
+
+
+def test_the_old_module_has_no_other_names():
+    with pytest.raises(AttributeError, match=r"'grujax\.kernels' has no attribute"):
+        importlib.import_module("grujax.kernels").digest  # noqa: B018
