@@ -67,6 +67,17 @@ def tracked_texts() -> dict[str, str]:
     }
 
 
+def test_tests_that_a_text_names_exist():
+    """Tests like `tests/test_readme.py::test_tests_that_a_text_names_exist`."""
+    named = re.compile(r"\b(tests/[\w/]+\.py)::(\w+)")
+    found = {
+        (path, test) for text in tracked_texts().values() for path, test in named.findall(text)
+    }
+    assert len(found) > 20
+    for path, test in found:
+        assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
+
+
 def test_paths_and_modules_that_a_text_names_exist():
     """Paths like `grujax/cell.py` and modules like `grujax.cell`, in pages, comments, strings."""
     texts = tracked_texts()
