@@ -11,9 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+LOCK_SECONDS = 600  # the longest wait for another process that builds
 
 
 class KernelError(RuntimeError):
@@ -30,11 +34,17 @@ def cache_directory() -> Path:
     if os.path.isabs(chosen):  # other paths are to be ignored, says the standard
         return Path(chosen) / "grujax" / "kernels"
     try:
-        return Path.home() / ".cache" / "grujax" / "kernels"
+        home = Path.home()
     except (RuntimeError, KeyError, OSError) as error:
         raise KernelError(
             "There is no home directory for compiled kernels: set XDG_CACHE_HOME."
         ) from error
+    if not home.is_absolute():  # what is in it would depend on the working directory
+        raise KernelError(
+            f"HOME is no absolute path, but {str(home)!r}, so there is no folder for compiled "
+            "kernels: set HOME or XDG_CACHE_HOME."
+        )
+    return home / ".cache" / "grujax" / "kernels"
 
 
 def check_private(path: Path) -> None:
@@ -74,19 +84,44 @@ def read_sources(folder: Path, *suffixes: str) -> dict[str, str]:
 
 @contextmanager
 def lock_cache() -> Iterator[None]:
-    """Lets one process at a time build a library. Creates the folder."""
+    """Lets one process at a time build a library. Creates the folder.
+
+    The lock only saves work: a library is renamed into its place when it is whole. So nobody waits
+    where the file system has no locks, or after another process has held the lock for too long.
+
+    Raises:
+        KernelError: if the folder cannot be written, or others can write to it.
+    """
     directory = cache_directory()
     try:
         import fcntl  # not available on Windows, where grujax uses the scan
-
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        directory.mkdir(mode=0o700, exist_ok=True)
-        check_private(directory)
-        file = (directory / "lock").open("w")
-    except OSError as error:
-        raise KernelError(f"{directory} is not writable: {error}") from error
     except ImportError as error:
         raise KernelError("The kernel can only be built on Linux and macOS.") from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # released when the file is closed
+    try:
+        directory.parents[1].mkdir(parents=True, exist_ok=True)
+        for folder in (directory.parent, directory):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        check_private(directory)
+        # Whatever is there instead of the file: a link is not followed, and a FIFO does not block.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        file = os.open(directory / "lock", flags, 0o600)
+    except OSError as error:
+        raise KernelError(f"{directory} is not writable: {error}") from error
+    try:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _take(fcntl, file) and time.monotonic() < deadline:
+            time.sleep(0.1)
         yield
+    finally:
+        os.close(file)  # releases the lock
+
+
+def _take(fcntl: Any, file: int) -> bool:
+    """Takes the lock, if nobody has it; True as well where there are no locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some file systems of clusters have none
+        return True
+    return True

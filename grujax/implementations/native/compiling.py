@@ -12,16 +12,21 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import stat
 import subprocess
+import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SOURCE = Path(__file__).parent / "src"
 TARGETS = ("grujax_forward", "grujax_backward")
 COMPILERS = ("g++", "clang++")
+WORKSPACE = "building-"  # what the names of temporary folders begin with
 COMPILE_SECONDS = 300  # a slower compiler is stopped
+DESCRIPTION_BYTES = 1 << 20  # a longer description is none
 
 # Features of processors as Linux names them, of each level for which the wheels have a library.
 LEVELS = {
@@ -54,18 +59,18 @@ class Description(NamedTuple):
     @classmethod
     def read(cls, library: Path) -> Description:
         """Reads the description of a library; raises ValueError or OSError if there is none."""
-        fields: Any = json.loads(_description_path(library).read_text(encoding="utf-8"))
+        path = description_path(library)
+        fields: Any = json.loads(read_file(path, DESCRIPTION_BYTES))
         if not isinstance(fields, dict) or set(fields) != set(cls._fields):
-            raise ValueError(f"{_description_path(library)} is not the description of a library.")
-        ffi, features = tuple(map(int, fields["ffi"])), tuple(map(str, fields["features"]))
-        return cls(**fields | {"ffi": ffi, "features": features})
+            raise ValueError(f"{path} is not the description of a library")
+        major, minor = map(int, fields["ffi"])
+        features = tuple(map(str, fields["features"]))
+        return cls(**fields | {"ffi": (major, minor), "features": features})
 
     def write(self, library: Path) -> None:
-        """Writes the description beside the library, under its own name at the very end."""
-        path = _description_path(library)
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(json.dumps(self._asdict(), indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(path)
+        """Writes the description beside the library."""
+        text = json.dumps(self._asdict(), indent=1) + "\n"
+        description_path(library).write_text(text, encoding="utf-8")
 
 
 def compile_library(
@@ -91,17 +96,23 @@ def compile_library(
     for command in compilers:
         try:
             compiler = _split(command)
-            version = _output([*compiler, "--version"]).partition("\n")[0]
-            with tempfile.TemporaryDirectory(dir=path.parent) as workspace:
-                compiled = _compile(compiler, machine, include, Path(workspace))
+            with tempfile.TemporaryDirectory(prefix=WORKSPACE, dir=path.parent) as workspace:
+                compiled = Path(workspace) / path.name
+                version = _compile(compiler, machine, include, compiled)
+                compiled.chmod(0o755)  # not for others to write, whatever the umask is
                 content = compiled.read_bytes()
-                compiled.replace(path)  # atomic: nobody opens half a library
-            sha256 = hashlib.sha256(content).hexdigest()
-            ffi = ffi_version(include)
-            description = Description(
-                len(content), sha256, digest_sources(), ffi, features, version
-            )
-            description.write(path)
+                description = Description(
+                    size=len(content),
+                    sha256=hashlib.sha256(content).hexdigest(),
+                    sources=digest_sources(),
+                    ffi=ffi_version(include),
+                    features=features,
+                    compiler=version,
+                )
+                description.write(compiled)
+                description_path(compiled).chmod(0o644)
+                compiled.replace(path)  # nobody opens half a library
+                description_path(compiled).replace(description_path(path))
             return description
         except CompileError as error:
             errors.append(str(error))
@@ -110,12 +121,34 @@ def compile_library(
     raise CompileError("\n".join(errors))
 
 
+def read_file(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most so many bytes; else raises ValueError or OSError.
+
+    What is no regular file could block for ever.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no regular file")
+    if status.st_size > most:
+        raise ValueError(f"{path} has {status.st_size} bytes, more than {most}")
+    return path.read_bytes()
+
+
 def ffi_version(include: str) -> tuple[int, int]:
     """The version of XLA's foreign function interface in these headers, major and minor.
 
     A library runs with its own version and with later minor ones.
+
+    Raises:
+        CompileError: if the headers are not there.
     """
-    text = (Path(include) / "xla" / "ffi" / "api" / "c_api.h").read_text(encoding="utf-8")
+    header = Path(include) / "xla" / "ffi" / "api" / "c_api.h"
+    try:
+        text = header.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise CompileError(
+            f"XLA's headers, which come with jaxlib, cannot be read: {error}."
+        ) from error
     found = [re.search(rf"#define XLA_FFI_API_{part} (\d+)", text) for part in ("MAJOR", "MINOR")]
     major, minor = (int(match[1]) if match else -1 for match in found)
     return major, minor
@@ -143,26 +176,29 @@ def flags() -> tuple[str, ...]:
     return ("-std=c++17", "-O2", "-fPIC", "-pthread", *numbers)
 
 
-def _compile(compiler: list[str], machine: tuple[str, ...], include: str, workspace: Path) -> Path:
-    """Compiles the sources in parallel and links them."""
-    objects = [str(workspace / f"{source.stem}.o") for source in sources()]
-    with ThreadPoolExecutor() as threads:
-        commands = [
-            [*compiler, *flags(), *machine, "-isystem", include, "-c", str(source), "-o", compiled]
-            for source, compiled in zip(sources(), objects, strict=True)
-        ]
-        list(threads.map(_output, commands))
-    library = workspace / "library.so"
-    _output([*compiler, "-shared", "-pthread", *_link_flags(), *objects, "-o", str(library)])
+def _compile(compiler: list[str], machine: tuple[str, ...], include: str, library: Path) -> str:
+    """Compiles the sources in parallel and links them; returns the compiler's version."""
+    version = _run(library.parent, [*compiler, "--version"]).partition("\n")[0]
+    objects = [str(library.parent / f"{source.stem}.o") for source in sources()]
+    commands = [
+        [*compiler, *flags(), *machine, "-isystem", include, "-c", str(source), "-o", compiled]
+        for source, compiled in zip(sources(), objects, strict=True)
+    ]
+    _run(library.parent, *commands)
+    shared = ["-shared", "-pthread", *_link_flags()]
+    _run(library.parent, [*compiler, *shared, *objects, "-o", str(library)])
     if not library.is_file():
         raise CompileError(f"`{compiler[0]}` makes no library, and reports no error.")
-    return library
+    return version
 
 
 def _link_flags() -> list[str]:
     """Nothing but what XLA and the self-test call is visible."""
-    is_macos = os.uname().sysname == "Darwin"
-    return ["-Wl,-x"] if is_macos else [f"-Wl,--version-script={SOURCE / 'exports.map'}", "-s"]
+    return (
+        ["-Wl,-x"]
+        if sys.platform == "darwin"
+        else [f"-Wl,--version-script={SOURCE / 'exports.map'}", "-s"]
+    )
 
 
 def _split(command: str) -> list[str]:
@@ -178,15 +214,55 @@ def _split(command: str) -> list[str]:
     return words
 
 
-def _output(command: list[str]) -> str:
+def _run(workspace: Path, *commands: list[str]) -> str:
+    """Runs the commands at once; returns what they print. None of them outlives this call.
+
+    They print to files: a process that a compiler leaves behind would keep a pipe open.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+    outputs = [workspace / f"{index}.txt" for index in range(len(commands))]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS)
-    except (OSError, UnicodeError, subprocess.TimeoutExpired) as error:
-        raise CompileError(f"`{command[0]}` does not run: {error}") from error
-    if run.returncode != 0:
-        raise CompileError(f"`{shlex.join(command)}` fails:\n{run.stderr[-2000:]}")
-    return run.stdout
+        for command, output in zip(commands, outputs, strict=True):
+            running.append(_start(command, output))
+        deadline = time.monotonic() + COMPILE_SECONDS
+        for command, process, output in zip(commands, running, outputs, strict=True):
+            status = process.wait(timeout=max(0, deadline - time.monotonic()))
+            if status != 0:
+                text = output.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise CompileError(f"`{shlex.join(command)}` fails:\n{text}")
+    except subprocess.TimeoutExpired as error:
+        raise CompileError(f"`{error.cmd[0]}` takes longer than {COMPILE_SECONDS} s.") from error
+    finally:
+        for process in running:
+            _stop(process)
+    return "".join(output.read_text(encoding="utf-8", errors="replace") for output in outputs)
 
 
-def _description_path(library: Path) -> Path:
+def _start(command: list[str], output: Path) -> subprocess.Popen[bytes]:
+    """Starts a command as the leader of a group of processes."""
+    with output.open("wb") as file:
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise CompileError(f"`{command[0]}` does not run: {error}") from error
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ends a command that still runs, and what it started."""
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.wait()
+
+
+def description_path(library: Path) -> Path:
+    """Where the description of a library is."""
     return library.with_suffix(".json")

@@ -7,6 +7,7 @@ this version of XLA can run it, and if its content is what the description says.
 
 from __future__ import annotations
 
+import _ctypes
 import ctypes
 import hashlib
 import logging
@@ -21,9 +22,12 @@ from grujax.implementations.library_cache import KernelError, check_private
 from grujax.implementations.native import building, processor
 from grujax.implementations.native.compiling import (
     TARGETS,
+    CompileError,
     Description,
+    description_path,
     digest_sources,
     ffi_version,
+    read_file,
 )
 
 PREBUILT = Path(__file__).parent / "prebuilt"
@@ -56,8 +60,10 @@ def load_or_build() -> Path:
     if not _is_enabled():
         raise KernelError("The environment variable GRUJAX_NATIVE turns the kernel off.")
     with _lock:
-        if _loaded is None and _load_any():
-            open_library(building.build())
+        if _loaded is None and _finds_none():
+            path = building.build(is_needed=_finds_none)  # unless another process has built it
+            if _loaded is None:
+                open_library(path)
         _failure = None
         assert _loaded is not None
         return _loaded
@@ -91,14 +97,27 @@ def _load_first() -> None:
     note = "" if _is_understood() else " GRUJAX_NATIVE is none of 0, 1, false and true: ignored."
     if not _is_enabled():
         _fall_back(logging.INFO, "GRUJAX_NATIVE turns it off.")
-    elif not processor.is_fast_enough():
-        _fall_back(logging.INFO, "This processor has no AVX2 or no FMA, and the scan is faster.")
-    elif sys.platform == "win32":
-        _fall_back(logging.INFO, "There is none for Windows.")
-    elif reasons := _load_any():
-        _fall_back(logging.WARNING, f"{' '.join(reasons)} {BUILD}, if there is a compiler.{note}")
-    elif note:
-        _log.warning("grujax uses the native CPU kernel.%s", note)
+    elif reason := _why_scan():
+        _fall_back(logging.WARNING if note else logging.INFO, reason + note)
+    else:
+        reasons = " ".join(_load_any())
+        if _loaded is None:
+            _fall_back(logging.WARNING, f"{reasons} {BUILD}, if there is a compiler.{note}")
+        elif reasons:
+            _log.warning("grujax uses the kernel in %s. %s %s.%s", _loaded, reasons, BUILD, note)
+        elif note:
+            _log.warning("grujax uses the native CPU kernel.%s", note)
+
+
+def _why_scan() -> str:
+    """Why the scan is the best for this machine; "" if the kernel is."""
+    if sys.platform == "win32":
+        return "There is none for Windows."
+    if not processor.is_fast_enough():
+        if processor.features():
+            return "This processor has no AVX2 or no FMA, and the scan is faster."
+        return "Nothing says what this processor can do: /proc/cpuinfo cannot be read."
+    return ""
 
 
 def _is_enabled() -> bool:
@@ -121,12 +140,18 @@ def _candidates() -> list[Path]:
         local = building.local_libraries()
     except (KernelError, OSError):  # no home, for example
         local = []
-    return [*local, *(path for path in prebuilt if path.exists())]
+    return [*local, *(path for path in prebuilt if os.path.exists(path))]
+
+
+def _finds_none() -> bool:
+    """Whether no library can be opened, after trying."""
+    _load_any()
+    return _loaded is None
 
 
 def _load_any() -> list[str]:
-    """Opens the first library that can be opened; else returns why there is none."""
-    reasons = []
+    """Opens the first library that can be opened; returns why those before it cannot."""
+    reasons: list[str] = []
     for path in _candidates():
         reason = _refusal(path)
         if not reason:
@@ -135,7 +160,7 @@ def _load_any() -> list[str]:
             except KernelError as error:
                 reason = str(error)
             else:
-                return []
+                return reasons
         reasons.append(f"{path}: {reason}")
     return reasons or ["No library for this machine is installed."]
 
@@ -145,10 +170,12 @@ def _refusal(path: Path) -> str:
     try:
         if path.parent != PREBUILT:
             check_private(path)
+            check_private(description_path(path))
         description = Description.read(path)
-        if path.stat().st_size != description.size:
+        content = read_file(path, sys.maxsize)
+        if len(content) != description.size:
             return "It is damaged: its size is not what it was."
-        if hashlib.sha256(path.read_bytes()).hexdigest() != description.sha256:
+        if hashlib.sha256(content).hexdigest() != description.sha256:
             return "It is damaged: its content is not what it was."
         if description.sources != digest_sources():
             return "It was built from other sources."
@@ -158,9 +185,9 @@ def _refusal(path: Path) -> str:
         major, minor = ffi_version(jax.ffi.include_dir())
         if description.ffi[0] != major or description.ffi[1] > minor:
             return f"It is for version {description.ffi} of XLA's interface, not {(major, minor)}."
-    except KernelError as error:
+    except (KernelError, CompileError) as error:
         return str(error)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever the files may contain
         return f"It cannot be read: {error}."
     return ""
 
@@ -174,16 +201,30 @@ def open_library(path: Path) -> None:
     global _loaded
     try:
         library = ctypes.CDLL(str(path))
+    except OSError as error:  # `noexec`, for example
+        raise KernelError(f"{path} cannot be opened: {error}.") from error
+    try:
         library.grujax_passes_self_test.restype = ctypes.c_bool
         handlers = {name: getattr(library, name) for name in TARGETS}
-        passes = library.grujax_passes_self_test()
-    except (OSError, AttributeError) as error:  # `noexec`, or no such symbol
+        if not library.grujax_passes_self_test():
+            raise KernelError(f"{path} fails its self-test.")
+        for name, handler in handlers.items():
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler), platform="cpu")
+    except AttributeError as error:
+        _close(library)
         raise KernelError(f"{path} cannot be opened: {error}.") from error
-    if not passes:
-        raise KernelError(f"{path} fails its self-test.")
-    for name, handler in handlers.items():
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(handler), platform="cpu")
+    except KernelError:
+        _close(library)
+        raise
+    except Exception as error:  # XLA has another library's functions under these names
+        raise KernelError(f"XLA does not take {path}: {error}.") from error
     _loaded = path
+
+
+def _close(library: ctypes.CDLL) -> None:
+    """Closes a library that is of no use; one built in its place could not be opened otherwise."""
+    if hasattr(_ctypes, "dlclose"):
+        _ctypes.dlclose(library._handle)
 
 
 def _fall_back(level: int, reason: str) -> None:

@@ -46,7 +46,14 @@ def levels() -> list[str]:
 
 def is_fast_enough() -> bool:
     """Whether the kernel is faster here than the scan: on x86, not without AVX2 and FMA."""
-    return architecture() != "x86_64" or features() >= {"avx2", "fma"} or not features()
+    return architecture() != "x86_64" or features() >= {"avx2", "fma"}
+
+
+def thread_count(devices: int = 1) -> int:
+    """The threads of XLA's pool on this machine, which the kernel uses too."""
+    chosen = os.environ.get("PJRT_NPROC", os.environ.get("NPROC", ""))
+    threads = int(chosen) if chosen.strip().isdecimal() else usable_cores()
+    return max(threads, devices)
 
 
 def usable_cores() -> int:
@@ -63,14 +70,42 @@ def _cpuinfo() -> list[str]:
         return []
 
 
-def cgroup_limit(folder: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """The processors whose time the process's control group may use; None without a limit."""
+def cgroup_limit(
+    root: Path = Path("/sys/fs/cgroup"), of: str = "/proc/self/cgroup"
+) -> float | None:
+    """The processors whose time the process's control group may use; None without a limit.
+
+    Each group is bounded by the groups around it.
+    """
+    limits = [_limit(folder) for folder in _control_groups(root, Path(of))]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _control_groups(root: Path, of: Path) -> list[Path]:
+    """The folders that may hold the limits of this process's group and of those around it."""
+    try:
+        lines = of.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    folders = [root, root / "cpu"]
+    for line in lines:  # "hierarchy:controllers:/path"
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers == "" or "cpu" in controllers.split(","):
+            base = root / "cpu" if controllers else root
+            group = base / path.lstrip("/")
+            folders += [group, *(folder for folder in group.parents if folder.is_relative_to(base))]
+    return folders
+
+
+def _limit(folder: Path) -> float | None:
+    """The limit that one folder states: by version 2 of Linux's control groups, or by version 1."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
         else:
-            names = ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
             quota, period = ((folder / name).read_text(encoding="utf-8") for name in names)
         return int(quota) / int(period) if int(quota) > 0 else None
-    except (OSError, ValueError):  # "max" means no limit
+    except (OSError, ValueError, ZeroDivisionError):  # "max" means no limit
         return None
