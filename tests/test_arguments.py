@@ -435,6 +435,8 @@ ALLOWED = {
     ("grujax.linen.BidirectionalGRU.__call__", "xs"): {"another shape"},
     ("grujax.linen.StackedGRU.__call__", "xs"): {"another shape"},
     ("grujax.sweep.integer", "lo"): {"-1"},
+    # A list of two lists, where the error names the array that the first must be.
+    ("grujax.convert.from_keras", "weights"): {"a cyclic list"},
     # A dict with a hyperparameter named "cycle", which the error names.
     ("grujax.sweep.run", "trials"): {"a cyclic dict"},
     ("grujax.sweep.population", "trials"): {"a cyclic dict"},

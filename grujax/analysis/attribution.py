@@ -10,7 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from grujax.analysis.checks import as_floating_leaves, check_function, check_scalar
+from grujax.checks import as_arrays, check_integer
+
 PyTree = Any
+
+MAX_STEPS = 4096  # the nodes of a quadrature are the eigenvalues of a dense matrix of this size
 
 
 class Attribution(NamedTuple):
@@ -18,7 +23,8 @@ class Attribution(NamedTuple):
 
     values: PyTree  # the structure, shapes and dtypes of the inputs
     total: Array  # []: score(inputs) − score(baseline), the exact sum of the contributions
-    completeness_error: Array  # []: |sum of the values − total| / |total|
+    # []: |sum of the values − total| / |total|; for a total of 0 infinite, or NaN if the sum is 0
+    completeness_error: Array
 
 
 def integrated_gradients(
@@ -37,17 +43,18 @@ def integrated_gradients(
 
     Args:
         score: `score(inputs) -> []`, such as the logit of a class; for a batch use `jax.vmap`.
-        inputs: an array or pytree of floating arrays, such as embeddings `[T, I]`.
+        inputs: an array or pytree of floating arrays, such as embeddings `[T, I]`. A list is a
+            pytree, too.
         baseline: an uninformative input of the same structure and shapes; zeros by default.
-        steps: the number of gradients in the quadrature.
+        steps: the number of gradients in the quadrature, at most 4096.
 
     Returns:
         `Attribution`. Sum `values` over the features to get one number per step. Increase `steps`
         if `completeness_error` is large.
 
     Raises:
-        ValueError: if the structure or the shapes of `baseline` differ from those of `inputs`,
-            `steps` is not positive, or `score` does not return a scalar.
+        ValueError: if `inputs` or `baseline` are not floating, their structure or shapes differ,
+            `steps` is out of range, or `score` does not return a floating scalar.
 
     Example:
         >>> xs = jnp.array([1.0, 2.0])
@@ -58,14 +65,14 @@ def integrated_gradients(
     Reference:
         Sundararajan, Taly & Yan 2017, https://arxiv.org/abs/1703.01365
     """
-    if steps < 1:
-        raise ValueError(f"`steps` must be positive, got {steps}.")
-    inputs = jax.tree.map(jnp.asarray, inputs)
+    check_function("score", score, "inputs")
+    steps = check_integer("steps", steps, maximum=MAX_STEPS)
+    inputs = as_floating_leaves("inputs", inputs)
+    if baseline is not None:
+        baseline = as_floating_leaves("baseline", baseline)
     baseline = _check_baseline(inputs, baseline)
     difference = jax.tree.map(jnp.subtract, inputs, baseline)
-    ends = score(inputs), score(baseline)
-    if jnp.shape(ends[0]):
-        raise ValueError(f"`score` must return a scalar, got shape {list(jnp.shape(ends[0]))}.")
+    ends = (check_scalar("score", score(inputs)), check_scalar("score", score(baseline)))
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [−1, 1]
 
     def add_gradient(mean, node_and_weight):
@@ -93,7 +100,8 @@ def occlusion(
 
     Args:
         score: `score(inputs) -> []`; for a batch use `jax.vmap`.
-        inputs: an array or pytree of arrays with a leading time axis, `[T, ...]`.
+        inputs: an array or pytree of arrays with a leading time axis, `[T, ...]`. A list is a
+            pytree, too.
         baseline: an input of the same structure and shapes; zeros by default.
         window: the number of steps to replace at once, centered at each step.
 
@@ -103,7 +111,8 @@ def occlusion(
 
     Raises:
         ValueError: if the structure or the shapes of `baseline` differ from those of `inputs`,
-            there is no common time axis, or `window` is not positive.
+            there is no common time axis, `window` is not positive, or `score` does not return a
+            floating scalar.
 
     Example:
         >>> occlusion(lambda xs: xs[0] * xs[1] + xs[2], jnp.array([2.0, 3.0, 1.0])).tolist()
@@ -113,13 +122,14 @@ def occlusion(
         Zeiler & Fergus 2014, https://arxiv.org/abs/1311.2901; Li, Monroe & Jurafsky 2016,
         https://arxiv.org/abs/1612.08220
     """
-    if window < 1:
-        raise ValueError(f"`window` must be positive, got {window}.")
-    inputs = jax.tree.map(jnp.asarray, inputs)
+    check_function("score", score, "inputs")
+    window = check_integer("window", window)
+    inputs = as_arrays("inputs", inputs)
     baseline = _check_baseline(inputs, baseline)
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(inputs)}
     if len(lengths) != 1 or lengths == {()}:
-        raise ValueError(f"`inputs` must share one leading time axis, got {sorted(lengths)}.")
+        got = sorted(leaf.shape for leaf in jax.tree.leaves(inputs))
+        raise ValueError(f"`inputs` must share one leading time axis, got the shapes {got}.")
     ((steps,),) = lengths
     times = jnp.arange(steps)
 
@@ -130,15 +140,15 @@ def occlusion(
         def replace(x, other):
             return jnp.where(hidden.reshape(-1, *(1,) * (x.ndim - 1)), other, x)
 
-        return score(jax.tree.map(replace, inputs, baseline))
+        return check_scalar("score", score(jax.tree.map(replace, inputs, baseline)))
 
-    return score(inputs) - jax.lax.map(score_without, times)
+    return check_scalar("score", score(inputs)) - jax.lax.map(score_without, times)
 
 
 def _check_baseline(inputs: PyTree, baseline: PyTree | None) -> PyTree:
     if baseline is None:
         return jax.tree.map(jnp.zeros_like, inputs)
-    baseline = jax.tree.map(jnp.asarray, baseline)
+    baseline = as_arrays("baseline", baseline)
     got, expected = (
         (jax.tree.structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)])
         for tree in (baseline, inputs)

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from grujax.analysis.states import visit_states
 from grujax.cell import gru_gates
+from grujax.checks import as_array, as_floating, check_instance, check_number
 from grujax.params import GRUParams
 
 
@@ -81,7 +82,10 @@ def memory_time_scale(trace: GateTrace) -> Array:
 
     Returns:
         `[H]`, in steps: 0 if the gate is always closed, infinite if it is always open, NaN if no
-        step exists.
+        step exists or a gate of the unit is NaN.
+
+    Raises:
+        ValueError: if `trace` is no `GateTrace` of matching arrays.
 
     Example:
         >>> import jax, grujax
@@ -93,6 +97,7 @@ def memory_time_scale(trace: GateTrace) -> Array:
     Reference:
         Tallec & Ollivier 2018, https://arxiv.org/abs/1804.11188
     """
+    trace = check_trace(trace)
     return 1 / jnp.abs(jnp.log(_mean_over_steps(trace.update, trace.exists)))
 
 
@@ -104,10 +109,11 @@ def gate_saturation(trace: GateTrace, margin: float = 0.1) -> GateSaturation:
         margin: between 0 and 1/2, exclusive.
 
     Returns:
-        `GateSaturation`; each field is a fraction of all existing steps, `[H]`.
+        `GateSaturation`; each field is a fraction of all existing steps, `[H]`: NaN if no step
+        exists or this gate of the unit is NaN in one.
 
     Raises:
-        ValueError: if `margin` is not in (0, 1/2).
+        ValueError: if `trace` is no `GateTrace` of matching arrays, or `margin` is not in (0, 1/2).
 
     Example:
         >>> import jax, grujax
@@ -118,16 +124,38 @@ def gate_saturation(trace: GateTrace, margin: float = 0.1) -> GateSaturation:
     Reference:
         Karpathy et al. 2015, https://arxiv.org/abs/1506.02078
     """
-    if not 0 < margin < 0.5:
-        raise ValueError(f"`margin` must be in (0, 1/2), got {margin}.")
-    saturated = (
-        trace.reset < margin,
-        trace.reset > 1 - margin,
-        trace.update < margin,
-        trace.update > 1 - margin,
-        jnp.abs(trace.candidate) > 1 - margin,
+    margin = check_number("margin", margin, "(0, 0.5)")
+    reset, update, candidate, _, exists = check_trace(trace)
+
+    def share(gate: Array, saturated: Array) -> Array:
+        return _mean_over_steps(jnp.where(jnp.isnan(gate), jnp.nan, saturated), exists)
+
+    return GateSaturation(
+        reset_shut=share(reset, reset < margin),
+        reset_open=share(reset, reset > 1 - margin),
+        update_shut=share(update, update < margin),
+        update_open=share(update, update > 1 - margin),
+        candidate=share(candidate, jnp.abs(candidate) > 1 - margin),
     )
-    return GateSaturation(*(_mean_over_steps(where, trace.exists) for where in saturated))
+
+
+def check_trace(trace: GateTrace) -> GateTrace:
+    """The trace with its fields as arrays; raises ValueError unless their shapes match."""
+    check_instance("trace", trace, GateTrace, "trace_gates")
+    *gates, exists = trace
+    names = GateTrace._fields
+    arrays = [as_floating(f"trace.{name}", gate) for name, gate in zip(names, gates, strict=False)]
+    reset, update, candidate, hs = arrays
+    exists = as_array("trace.exists", exists)
+    (shape, *others) = (array.shape for array in arrays)
+    fits = len(shape) >= 2 and all(other == shape for other in others)
+    if not fits or exists.shape != shape[:-1] or exists.dtype != bool:
+        got = (f"{name} {list(array.shape)}" for name, array in zip(names, arrays, strict=False))
+        raise ValueError(
+            "`trace` must have the shapes [T, B, H], and exists [T, B] of bool, got "
+            f"{', '.join(got)} and exists {list(exists.shape)} of {exists.dtype}."
+        )
+    return GateTrace(reset, update, candidate, hs, exists)
 
 
 def _mean_over_steps(values: Array, exists: Array) -> Array:

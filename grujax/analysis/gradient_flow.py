@@ -17,8 +17,17 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax.analysis.gradient_profile import GradientFlow, stable_norm, summarize
+from grujax.analysis.checks import (
+    as_floating_leaves,
+    check_function,
+    check_next_state,
+    check_scalar,
+    check_steps,
+)
+from grujax.analysis.gradient_profile import GradientFlow, summarize
+from grujax.analysis.numerics import stable_norm
 from grujax.cell import gru_cell
+from grujax.checks import as_array, check_bool
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
 from grujax.sequence import gru, scan_cell
@@ -49,7 +58,8 @@ def gradient_flow(
         `GradientFlow`, in the dtype of the states.
 
     Raises:
-        ValueError: as `grujax.stacked_gru` does, or if there is no step.
+        ValueError: as `grujax.stacked_gru` does, if there is no step, or if `loss` does not return
+            a floating scalar.
 
     Example:
         >>> import grujax
@@ -65,13 +75,19 @@ def gradient_flow(
     is_single = isinstance(layers, GRUParams)
     stack: Sequence[Layer] = [layers] if isinstance(layers, GRUParams) else layers
     initial = [h0] if is_single else h0
-    xs = _check_has_steps(xs)
-    h_last, _ = stacked_gru(stack, xs, initial, lengths=lengths, residual=residual)  # also checks
+    residual = check_bool("residual", residual)
+    check_function("loss", loss, "h_last, hs")
+    xs = check_steps("xs", as_array("xs", xs))
+
+    def last_states(xs):  # with all checks of the arguments, without computing
+        return stacked_gru(stack, xs, initial, lengths=lengths, residual=residual)[0]
+
+    h_last = jax.eval_shape(last_states, xs)
     deltas = jax.tree.map(lambda h: jnp.zeros((xs.shape[0], *h.shape), h.dtype), h_last)
 
     def perturbed_loss(deltas):
         h_last, hs = _perturbed_stack(stack, xs, initial, deltas, lengths, residual)
-        return loss(h_last[0] if is_single else h_last, hs)
+        return check_scalar("loss", loss(h_last[0] if is_single else h_last, hs))
 
     gradients = jax.grad(perturbed_loss)(deltas)
     norms = jnp.stack([stable_norm(gradient, axis=-1) for gradient in jax.tree.leaves(gradients)])
@@ -108,7 +124,9 @@ def cell_gradient_flow(
         as h and c of an LSTM together.
 
     Raises:
-        ValueError: as `grujax.scan_cell` does, or if there is no step.
+        ValueError: as `grujax.scan_cell` does, if there is no step, if `state0` does not begin with
+            the batch axes, if `cell` returns another structure or shape of the state, or if `loss`
+            does not return a floating scalar.
 
     Example:
         >>> def leaky(rate, state, x):
@@ -119,25 +137,28 @@ def cell_gradient_flow(
         >>> print(flow)
         cell: vanishes after ~10 steps; 1.9e-06 of it reaches the first step
     """
-    xs = _check_has_steps(xs)
+    check_function("cell", cell, "params, state, x", "state")
+    check_function("loss", loss, "state_last, states")
+    xs = check_steps("xs", as_array("xs", xs))
     steps, batch = xs.shape[0], xs.shape[1:-1]
-    state0 = jax.tree.map(jnp.asarray, state0)
+    state0 = as_floating_leaves("state0", state0)
+    for leaf in jax.tree.leaves(state0):
+        if leaf.shape[: len(batch)] != batch:
+            raise ValueError(
+                f"`state0` holds an array of shape {list(leaf.shape)}, expected the leading axes "
+                f"B = {list(batch)} of `xs`."
+            )
     deltas = jax.tree.map(lambda leaf: jnp.zeros((steps, *leaf.shape), leaf.dtype), state0)
 
     def perturbed_loss(deltas):
-        return loss(*_perturbed_scan(cell, params, xs, state0, deltas, lengths))
+        return check_scalar(
+            "loss", loss(*_perturbed_scan(cell, params, xs, state0, deltas, lengths))
+        )
 
     gradients = jax.tree.leaves(jax.grad(perturbed_loss)(deltas))
     flat = [gradient.reshape(steps, *batch, -1) for gradient in gradients]
     norms = stable_norm(jnp.concatenate(flat, axis=-1), axis=-1)
     return summarize(norms[None], {"cell": False}, lengths)
-
-
-def _check_has_steps(xs: ArrayLike) -> Array:
-    xs = jnp.asarray(xs)
-    if xs.ndim and not xs.shape[0]:
-        raise ValueError("`xs` has no step, expected at least one.")
-    return xs
 
 
 def _perturbed_stack(
@@ -190,6 +211,8 @@ def _perturbed_scan(
 
     def perturbed(params, state, x_and_delta):
         x, delta = x_and_delta
-        return jax.tree.map(jnp.add, cell(params, state, x), delta)
+        after = cell(params, state, x)
+        check_next_state(after, state)
+        return jax.tree.map(jnp.add, after, delta)
 
     return scan_cell(perturbed, params, (xs, deltas), state0, lengths=lengths, reverse=reverse)

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax.analysis.numerics import stable_norm
 from grujax.sequence import make_valid_mask
 
 VANISHED = 1e-3  # relative to the gradient where the loss enters; 1 / VANISHED means exploded
+NEVER, UNKNOWN = -1, -2  # instead of a number of steps
 
 
 @jax.tree_util.register_dataclass
@@ -21,14 +23,18 @@ class GradientFlow:
 
     The L axis has one entry per layer and direction, from the bottom up. "Steps back" are counted
     against the order of processing, from the step where the loss first enters. Rows of the batch
-    are combined by the root mean square.
+    are combined by the root mean square, so that a NaN in one row is a NaN of all. The profile is
+    also NaN where there is nothing to compare: at steps that no row has, and in rows that the
+    gradient has not entered.
     """
 
     norms: Array  # [L, T, B]: ‖∂L/∂h_t‖ over the hidden units, zero in the padding
     profile: Array  # [L, T]: the norm d steps before the end, relative to where the loss enters
     reaches_start: Array  # [L]: the fraction of the gradient that reaches the first step
-    vanishes_after: Array  # [L] int: steps back until less than 1/1000 remains; −1 for never
-    explodes_after: Array  # [L] int: steps back until it is 1000 times as large; −1 for never
+    # [L] int: steps back until less than 1/1000 remains, and until it is 1000 times as large;
+    # −1 for never, −2 if a gradient on the way is NaN, or infinite where the loss enters
+    vanishes_after: Array
+    explodes_after: Array
     names: tuple[str, ...] = field(metadata={"static": True})  # names of the L entries
 
     def __str__(self) -> str:
@@ -36,7 +42,11 @@ class GradientFlow:
         for index, name in enumerate(self.names):
             vanishes, explodes = int(self.vanishes_after[index]), int(self.explodes_after[index])
             verdict = f"neither vanishes nor explodes within {self.norms.shape[1]} steps"
-            if vanishes >= 0 and not 0 <= explodes < vanishes:
+            if not self.norms[index].any():
+                verdict = "receives no gradient"
+            elif vanishes == UNKNOWN and explodes == UNKNOWN:
+                verdict = "unknown, because a gradient is NaN or infinite"
+            elif vanishes >= 0 and not 0 <= explodes < vanishes:
                 verdict = f"vanishes after ~{vanishes} steps"
             elif explodes >= 0:
                 verdict = f"explodes after ~{explodes} steps"
@@ -48,28 +58,22 @@ class GradientFlow:
 def summarize(norms: Array, is_reverse: dict[str, bool], lengths: ArrayLike | None) -> GradientFlow:
     """Summarizes `norms [L, T, B]`; `is_reverse` has the name and direction of each entry of L."""
     steps, batch = norms.shape[1], norms.shape[2:]
-    lengths = jnp.full(batch, steps) if lengths is None else jnp.asarray(lengths)
-    profiles, fractions = [], []
-    for norm, reverse in zip(norms, is_reverse.values(), strict=True):
-        profile, fraction = _steps_back(norm, lengths, reverse)
-        profiles.append(profile)
-        fractions.append(fraction)
-    profile = jnp.stack(profiles)
-    return GradientFlow(
-        norms=norms,
-        profile=profile,
-        reaches_start=jnp.stack(fractions),
-        vanishes_after=_first_after_entry(profile, profile < VANISHED),
-        explodes_after=_first_after_entry(profile, profile > 1 / VANISHED),
-        names=tuple(is_reverse),
+    lengths = jnp.full(batch, steps) if lengths is None else make_valid_mask(steps, lengths).sum(0)
+    summaries = [
+        _steps_back(norm, lengths, reverse)
+        for norm, reverse in zip(norms, is_reverse.values(), strict=True)
+    ]
+    profile, fraction, vanishes, explodes = (
+        jnp.stack(values) for values in zip(*summaries, strict=True)
     )
+    return GradientFlow(norms, profile, fraction, vanishes, explodes, tuple(is_reverse))
 
 
-def _steps_back(norm: Array, lengths: Array, reverse: bool) -> tuple[Array, Array]:
+def _steps_back(norm: Array, lengths: Array, reverse: bool) -> tuple[Array, Array, Array, Array]:
     """Orders norms `[T, B]` by their distance from the step that each row processes last.
 
-    Returns: the profile `[T]`, relative to where the loss enters, and the fraction `[]` of the
-    gradient that reaches the step that is processed first.
+    Returns: the profile `[T]`, relative to where the loss enters; the fraction `[]` of the gradient
+    that reaches the step that is processed first; and the steps `[]` until it vanishes or explodes.
     """
     steps = norm.shape[0]
     norm, lengths = norm.reshape(steps, -1), lengths.reshape(-1)
@@ -77,25 +81,30 @@ def _steps_back(norm: Array, lengths: Array, reverse: bool) -> tuple[Array, Arra
     distance = jnp.arange(steps)[:, None]
     time = distance if reverse else lengths - 1 - distance  # of the step at this distance
     back = jnp.where(exists, jnp.take_along_axis(norm, time.clip(0), axis=0), 0)
-    entry = jnp.argmax(jnp.any(back > 0, axis=1))
+    entry = jnp.argmax(jnp.any(back != 0, axis=1))  # NaN is not 0
     # Compare only rows that are long enough: a shorter row has not vanished.
     entered = jnp.where(exists, back[entry], 0)
-    first = jnp.take_along_axis(back, (lengths - 1).clip(0)[None], axis=0)
-    return stable_norm(back, axis=1) / stable_norm(entered, axis=1), stable_norm(
-        first[0]
-    ) / stable_norm(entered[entry])
+    first = jnp.take_along_axis(back, (lengths - 1).clip(0)[None], axis=0)[0]
+    remaining, whole = stable_norm(back, axis=1), stable_norm(entered, axis=1)
+    profile = _ratio(remaining, whole)
+    unknown = jnp.isnan(remaining) | ~jnp.isfinite(whole)
+
+    def steps_until(found: Array) -> Array:
+        """From where the loss enters to the first distance in `found [T]`."""
+        found = (found | unknown) & (distance[:, 0] >= entry + ~unknown)
+        index = jnp.argmax(found)
+        answer = jnp.where(unknown[index], UNKNOWN, index - entry)
+        return jnp.where(found.any(), answer, NEVER)
+
+    return (
+        profile,
+        _ratio(stable_norm(first), whole[entry]),
+        steps_until(profile < VANISHED),
+        steps_until(profile > 1 / VANISHED),
+    )
 
 
-def stable_norm(values: Array, axis: int = 0) -> Array:
-    """The Euclidean norm, also of values so small that their squares underflow."""
-    largest = jnp.max(jnp.abs(values), axis=axis, keepdims=True, initial=0)
-    scale = jnp.where(largest > 0, largest, 1)
-    return jnp.squeeze(scale, axis) * jnp.linalg.norm(values / scale, axis=axis)
-
-
-def _first_after_entry(profile: Array, found: Array) -> Array:
-    """`[L, T]` -> `[L]`: steps from where the loss enters to the first in `found`, or −1."""
-    steps = jnp.arange(profile.shape[1])
-    entry = jnp.argmax(profile > 0, axis=1)
-    found = found & (steps > entry[:, None])
-    return jnp.where(found.any(1), jnp.argmax(found, axis=1) - entry, -1)
+def _ratio(part: Array, whole: Array) -> Array:
+    """NaN if the whole is zero or infinite: no part of those is known."""
+    is_known = (whole > 0) & (whole < jnp.inf)
+    return jnp.where(is_known, part / jnp.where(is_known, whole, 1), jnp.nan)

@@ -6,6 +6,7 @@ The closed form for one step, `J[i, j] = ∂h'ᵢ/∂hⱼ`, is derived in
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,8 +14,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax.analysis.checks import as_square
+from grujax.analysis.numerics import of_finite
 from grujax.analysis.states import visit_states
 from grujax.cell import project_inputs, promote
+from grujax.checks import as_floating, check_instance
 from grujax.implementations.newton.steps import dense_jacobians, take_steps
 from grujax.implementations.types import StepMasks
 from grujax.params import GRUParams
@@ -23,11 +27,11 @@ from grujax.params import GRUParams
 class ScaledMatrix(NamedTuple):
     """A product of many matrices, matrix · exp(log_scale), without overflow or underflow."""
 
-    matrix: Array  # [B, H, H], with Frobenius norm 1
+    matrix: Array  # [B, H, H], with Frobenius norm 1, or zero
     log_scale: Array  # [B]
 
 
-def step_jacobian(params: GRUParams, h: Array, x: Array) -> Array:
+def step_jacobian(params: GRUParams, h: ArrayLike, x: ArrayLike) -> Array:
     """The Jacobian of one step with respect to the state before it, ∂h'/∂h, in closed form.
 
     Args:
@@ -47,7 +51,7 @@ def step_jacobian(params: GRUParams, h: Array, x: Array) -> Array:
         >>> step_jacobian(params, jnp.zeros((4, 6)), jnp.ones((4, 3))).shape
         (4, 6, 6)
     """
-    params, h, x = promote(params, h, x)
+    params, h, x = promote(params, as_floating("h", h), as_floating("x", x))
     masks = StepMasks()
     steps = take_steps(params, project_inputs(params, x), masks, h)
     return dense_jacobians(params, masks, steps)
@@ -97,17 +101,18 @@ def jacobian_product(jacobians: ArrayLike) -> ScaledMatrix:
             by `[::-1]` if computed with `reverse=True`.
 
     Returns:
-        `ScaledMatrix(matrix [B, H, H], log_scale [B])`: the product is matrix · exp(log_scale).
+        `ScaledMatrix(matrix [B, H, H], log_scale [B])` in at least float32: the product is
+        matrix · exp(log_scale). All of it is NaN for a row with a NaN or an infinity.
 
     Raises:
-        ValueError: if `jacobians` has another shape.
+        ValueError: if `jacobians` has another shape, or no floating dtype.
 
     Example:
         >>> product = jacobian_product(jnp.full((2000, 1, 1), 0.5))  # 2^−2000 underflows
         >>> product.matrix.item(), round(product.log_scale.item() / 2000, 4)
         (1.0, -0.6931)
     """
-    factors = _square("jacobians", jacobians)
+    factors = as_square("jacobians", jacobians)
     if factors.ndim < 3:
         raise ValueError(f"`jacobians` must have shape [T, B, H, H], got {list(factors.shape)}.")
     identity = jnp.broadcast_to(jnp.eye(factors.shape[-1], dtype=factors.dtype), factors.shape[1:])
@@ -128,64 +133,75 @@ def log_singular_values(product: ScaledMatrix) -> Array:
         product: from `jacobian_product`.
 
     Returns:
-        `[B, H]`, descending. Values that are below the largest by more than the precision of the
-        dtype (about 16 in float32, 36 in float64) are rounding errors; `lyapunov_exponents` does
-        not have this limit.
+        `[B, H]`, descending, −∞ for a singular value of zero, NaN for a product that is NaN. Values
+        that are below the largest by more than the precision of the dtype (about 16 in float32, 36
+        in float64) are rounding errors; `lyapunov_exponents` does not have this limit.
+
+    Raises:
+        ValueError: if `product` is no `ScaledMatrix` of these shapes.
 
     Example:
         >>> spans = jnp.stack([jnp.diag(jnp.array([2.0, 0.5]))] * 3)
         >>> [round(log, 3) for log in log_singular_values(jacobian_product(spans)).tolist()]
         [2.079, -2.079]
     """
-    return jnp.log(singular_values(product.matrix)) + product.log_scale[..., None]
+    check_instance("product", product, ScaledMatrix, "jacobian_product")
+    matrix = as_square("product.matrix", product.matrix)
+    log_scale = as_floating("product.log_scale", product.log_scale)
+    if log_scale.shape != matrix.shape[:-2]:
+        raise ValueError(
+            f"`product.log_scale` must have the shape [B] = {list(matrix.shape[:-2])} of "
+            f"`product.matrix`, got {list(log_scale.shape)}."
+        )
+    return jnp.log(singular_values(matrix)) + log_scale[..., None]
 
 
 def singular_values(jacobian: ArrayLike) -> Array:
     """The singular values of each Jacobian.
 
     Args:
-        jacobian: `[B, H, H]`, of a floating dtype that `jnp.linalg` supports.
+        jacobian: `[B, H, H]`.
 
     Returns:
-        `[B, H]`, descending.
+        `[B, H]`, descending, in at least float32; NaN for a matrix with a NaN or an infinity.
 
     Raises:
-        ValueError: if the matrices are not square.
+        ValueError: if `jacobian` has another shape, or no floating dtype.
 
     Example:
         >>> singular_values(jnp.array([[0.0, 2.0], [1.0, 0.0]])).tolist()
         [2.0, 1.0]
     """
-    return jnp.linalg.svd(_square("jacobian", jacobian), compute_uv=False)
+    matrices = as_square("jacobian", jacobian)
+    return of_finite(partial(jnp.linalg.svd, compute_uv=False), matrices)
 
 
 def spectral_radius(jacobian: ArrayLike) -> Array:
     """The largest modulus of an eigenvalue of each Jacobian.
 
     Args:
-        jacobian: `[B, H, H]`, of a floating dtype that `jnp.linalg` supports.
+        jacobian: `[B, H, H]`.
 
     Returns:
-        `[B]`.
+        `[B]` in at least float32; NaN for a matrix with a NaN or an infinity.
 
     Raises:
-        ValueError: if the matrices are not square.
+        ValueError: if `jacobian` has another shape, or no floating dtype.
 
     Example:
         >>> round(spectral_radius(jnp.array([[0.0, 2.0], [-2.0, 0.0]])).item(), 4)
         2.0
     """
-    return jnp.abs(jnp.linalg.eigvals(_square("jacobian", jacobian))).max(-1)
+    return jnp.abs(of_finite(jnp.linalg.eigvals, as_square("jacobian", jacobian))).max(-1)
 
 
 def _normalize(matrix: Array, log_scale: Array) -> ScaledMatrix:
-    norm = jnp.linalg.norm(matrix, axis=(-2, -1))
-    divisor = jnp.where(norm > 0, norm, 1)  # leaves the zero matrix unchanged
-    return ScaledMatrix(matrix / divisor[..., None, None], log_scale + jnp.log(divisor))
+    for norm in (_largest, partial(jnp.linalg.norm, axis=(-2, -1))):  # squares could overflow
+        size = norm(matrix)
+        divisor = jnp.where(size == 0, 1, size)  # leaves the zero matrix unchanged
+        matrix, log_scale = matrix / divisor[..., None, None], log_scale + jnp.log(divisor)
+    return ScaledMatrix(matrix, log_scale)
 
 
-def _square(name: str, matrix: ArrayLike) -> Array:
-    matrix = jnp.asarray(matrix)
-    if matrix.ndim < 2 or matrix.shape[-1] != matrix.shape[-2]:
-        raise ValueError(f"`{name}` must be square matrices, got {list(matrix.shape)}.")
-    return matrix
+def _largest(matrix: Array) -> Array:
+    return jnp.abs(matrix).max((-2, -1))

@@ -17,9 +17,18 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax.analysis.states import Cell, at_least_float32, checked_steps
+from grujax.analysis.checks import (
+    at_least_float32,
+    check_function,
+    check_next_state,
+    check_steps,
+)
+from grujax.analysis.numerics import sort_descending
+from grujax.analysis.states import Cell, checked_steps
 from grujax.cell import gru_cell
-from grujax.params import GRUParams
+from grujax.checks import as_array, as_floating, check_integer, check_key
+from grujax.lapack import one_matrix_at_a_time
+from grujax.params import check_params
 from grujax.sequence import gru
 
 
@@ -42,8 +51,9 @@ def lyapunov_exponents(
 
     Args:
         params: `GRUParams`, or the parameters of `cell`.
-        xs: `[T, B, I]`, the inputs that drive the network; zeros for an autonomous one.
-        h0: the initial state, broadcast against `[B, H]`. None means zeros, for `GRUParams` only.
+        xs: `[T, B, I]`, the inputs that drive the network; zeros for an autonomous one. At least
+            one step.
+        h0: the initial state, broadcast against `[B, H]`. None means zeros, for `gru_cell` only.
         num_exponents: k, between 1 and H.
         cell: any `cell(params, h [H], x [I]) -> [H]`.
         lengths: `[B]`, see `grujax.gru`. A row's exponents are those of its existing steps.
@@ -54,12 +64,15 @@ def lyapunov_exponents(
         key: a JAX random key for the initial tangent vectors; `jax.random.key(0)` by default.
 
     Returns:
-        `[B, k]`, descending, in nats per step, in at least float32; NaN for a row that has no step
-        after the warm-up. To judge convergence, compare the result with that of T/2 steps.
+        `[B, k]`, descending, in nats per step, in at least float32. −∞ for a direction that a
+        singular Jacobian removes. NaN for a row that has no step after the warm-up, and for one
+        whose final state or growth is NaN or infinite, as after an overflow. To judge convergence,
+        compare the result with that of T/2 steps.
 
     Raises:
         ValueError: as `grujax.gru` does; if `num_exponents`, `warmup` or `qr_interval` is out of
-            range; or if `h0` is missing for a cell other than `gru_cell`.
+            range; if `h0` is missing for a cell other than `gru_cell`; or if `cell` does not return
+            a state of the shape that it was given.
 
     Example:
         >>> def rotate_and_stretch(matrix, h, x):
@@ -75,29 +88,32 @@ def lyapunov_exponents(
         Engelken, Wolf & Abbott 2023, https://arxiv.org/abs/2006.02427; Vogt et al. 2022,
         https://arxiv.org/abs/2006.14123; the algorithm is by Benettin et al. 1980.
     """
-    params, inputs, state = at_least_float32(params, jnp.asarray(xs), h0)
-    if inputs.ndim < 2:
-        raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")
-    steps, batch = inputs.shape[0], inputs.shape[1:-1]
-    state = _initial_state(params, cell, inputs, state, batch)
+    check_function("cell", cell, "params, h, x", "h")
+    if cell is gru_cell:
+        check_params(params)
+    params = at_least_float32("params", params)
+    inputs = check_steps("xs", at_least_float32("xs", as_array("xs", xs)))
+    state = _initial_state(params, cell, inputs, h0)
     size = state.shape[-1]
-    _check_counts(num_exponents, size, warmup, steps, qr_interval)
+    num_exponents = check_integer("num_exponents", num_exponents, 1, size)
+    warmup = check_integer("warmup", warmup, 0, len(inputs) - 1)
+    qr_interval = check_integer("qr_interval", qr_interval)
+    key = jax.random.key(0) if key is None else check_key("key", key)
     exists = checked_steps(inputs, lengths)
 
-    random_vectors = jax.random.normal(
-        jax.random.key(0) if key is None else key, (size, num_exponents), state.dtype
-    )
-    tangents, _ = jnp.linalg.qr(random_vectors)  # random, as a network may never mix the axes
+    # Random, as a network may never mix the axes.
+    tangents, _ = jnp.linalg.qr(jax.random.normal(key, (size, num_exponents), state.dtype))
     run = partial(_growth, cell, params, qr_interval=qr_interval)
 
     def mean_growth(xs: Array, exists: Array, h: Array) -> Array:
         h, vectors, _ = run(xs[:warmup], exists[:warmup], h, tangents)
-        _, _, growth = run(xs[warmup:], exists[warmup:], h, vectors)
-        return growth / exists[warmup:].sum()
+        h, _, growth = run(xs[warmup:], exists[warmup:], h, vectors)
+        is_known = jnp.isfinite(h).all() & (growth < jnp.inf).all()  # −∞ is a result, NaN is not
+        return jnp.where(is_known, growth / exists[warmup:].sum(), jnp.nan)
 
-    for _ in batch:
+    for _ in range(exists.ndim - 1):
         mean_growth = jax.vmap(mean_growth, in_axes=(1, 1, 0))
-    return -jnp.sort(-mean_growth(inputs, exists, state), axis=-1)
+    return sort_descending(mean_growth(inputs, exists, state))
 
 
 def kaplan_yorke_dimension(exponents: ArrayLike) -> Array:
@@ -106,11 +122,15 @@ def kaplan_yorke_dimension(exponents: ArrayLike) -> Array:
         D = j + (λ_1 + … + λ_j) / |λ_{j+1}|        with the last j where λ_1 + … + λ_j ≥ 0
 
     Args:
-        exponents: `[B, k]`, descending.
+        exponents: `[B, k]`, k at least 1, in any order.
 
     Returns:
-        `[B]`. 0 if all exponents are negative, as at a fixed point. k if λ_1 + … + λ_k ≥ 0: if
-        k < H, this is only a lower bound, so compute more exponents.
+        `[B]` in at least float32. 0 if all exponents are negative, as at a fixed point. k if
+        λ_1 + … + λ_k ≥ 0: if k < H, this is only a lower bound, so compute more exponents. NaN if
+        an exponent is NaN or +∞.
+
+    Raises:
+        ValueError: if `exponents` has another shape, or no floating dtype.
 
     Example:
         >>> round(kaplan_yorke_dimension(jnp.array([0.4192, -1.6229])).item(), 3)  # the Hénon map
@@ -119,14 +139,20 @@ def kaplan_yorke_dimension(exponents: ArrayLike) -> Array:
     Reference:
         Kaplan & Yorke 1979, https://doi.org/10.1007/BFb0064319
     """
-    exponents = jnp.asarray(exponents)
-    sums = jnp.cumsum(exponents, axis=-1)
+    array: Array = at_least_float32("exponents", as_floating("exponents", exponents))
+    if not array.ndim or not array.shape[-1]:
+        raise ValueError(
+            f"`exponents` must have shape [B, k], k at least 1, got {list(array.shape)}."
+        )
+    array = sort_descending(array)
+    sums = jnp.cumsum(array, axis=-1)
     count = jnp.sum(sums >= 0, axis=-1)  # the sums rise, then fall
-    k = exponents.shape[-1]
+    k = array.shape[-1]
     last_sum = jnp.take_along_axis(sums, (count - 1).clip(0)[..., None], -1)[..., 0]
-    following = jnp.take_along_axis(exponents, count.clip(max=k - 1)[..., None], -1)[..., 0]
+    following = jnp.take_along_axis(array, count.clip(max=k - 1)[..., None], -1)[..., 0]
     between = (count > 0) & (count < k)
-    return count + jnp.where(between, last_sum / jnp.where(between, jnp.abs(following), 1), 0)
+    part = jnp.where(between, last_sum / jnp.where(between, jnp.abs(following), 1), 0)
+    return jnp.where(array[..., 0] < jnp.inf, count + part, jnp.nan)
 
 
 def _growth(
@@ -145,38 +171,43 @@ def _growth(
     exists = jnp.pad(exists, (0, padding)).reshape(-1, qr_interval)
 
     def step(carry, inputs):
-        h, vectors = carry  # [H], [k, H]: rows, so that vmap makes one matmul
+        h, vectors, growth = carry  # [H], [k, H]: rows, so that vmap makes one matmul; [k]
         x, exists_now = inputs
         next_h, push = jax.linearize(lambda h: cell(params, h, x), h)
         pushed = jax.vmap(push)(vectors)
-        return (jnp.where(exists_now, next_h, h), jnp.where(exists_now, pushed, vectors)), None
+        # Without QR at every step, their length could overflow or underflow before the next one.
+        length = jnp.abs(pushed).max(-1)
+        length = jnp.where(length == 0, 1, length)
+        after = next_h, pushed / length[:, None], growth + jnp.log(length)
+        return jax.tree.map(partial(jnp.where, exists_now), after, carry), None
 
     def chunk(carry, inputs):
         h, tangents, growth = carry
-        (h, vectors), _ = jax.lax.scan(step, (h, tangents.T), inputs)
-        tangents, triangle = jnp.linalg.qr(vectors.T)
-        return (h, tangents, growth + jnp.log(jnp.abs(jnp.diagonal(triangle)))), None
+        (h, vectors, growth), _ = jax.lax.scan(step, (h, tangents.T, growth), inputs)
+        tangents, triangle = one_matrix_at_a_time(jnp.linalg.qr)(vectors.T)
+        stretch = jnp.log(jnp.abs(jnp.diagonal(triangle)))
+        exists_any = inputs[1].any()  # or QR's rounding errors alone would add up in the padding
+        return (h, tangents, growth + jnp.where(exists_any, stretch, 0)), None
 
     zero = jnp.zeros(tangents.shape[1], tangents.dtype)
     return jax.lax.scan(chunk, (h, tangents, zero), (xs, exists))[0]
 
 
-def _initial_state(
-    params: Any, cell: Cell, xs: Array, h0: Array | None, batch: tuple[int, ...]
-) -> Array:
-    if isinstance(params, GRUParams) and cell is gru_cell:
+def _initial_state(params: Any, cell: Cell, xs: Array, h0: ArrayLike | None) -> Array:
+    """`[B, H]`, in the dtype of the states that `cell` returns."""
+    if cell is gru_cell:
         return gru(params, xs[:0], h0)[0]  # zero steps return the broadcast h0
     if h0 is None:
         raise ValueError("`h0` must be given with a `cell` other than `gru_cell`.")
-    return jnp.broadcast_to(h0, (*batch, h0.shape[-1]))
-
-
-def _check_counts(num_exponents: int, size: int, warmup: int, steps: int, qr_interval: int) -> None:
-    if not 1 <= num_exponents <= size:
-        raise ValueError(f"`num_exponents` must be between 1 and H = {size}, got {num_exponents}.")
-    if not 0 <= warmup < steps:
+    batch, state = xs.shape[1:-1], at_least_float32("h0", as_floating("h0", h0))
+    try:
+        state = jnp.broadcast_to(state, (*batch, state.shape[-1]))
+    except (IndexError, ValueError):
         raise ValueError(
-            f"`warmup` must be between 0 and T − 1 with T = {steps} steps in `xs`, got {warmup}."
-        )
-    if qr_interval < 1:
-        raise ValueError(f"`qr_interval` must be at least 1, got {qr_interval}.")
+            f"`h0` has shape {list(state.shape)} and does not broadcast against [B, H], "
+            f"B = {list(batch)} from `xs`."
+        ) from None
+    before, x = (jax.ShapeDtypeStruct(array.shape[-1:], array.dtype) for array in (state, xs))
+    after = jax.eval_shape(partial(cell, params), before, x)
+    check_next_state(after, before)
+    return state.astype(after.dtype)

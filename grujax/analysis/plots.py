@@ -12,15 +12,27 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from grujax.analysis.figures import as_array, figure_with_axis, label_steps, new_figure
+from grujax.analysis.figures import (
+    as_concrete,
+    as_real,
+    check_tokens,
+    figure_with_axis,
+    finite,
+    heat_map,
+    label_steps,
+    new_figure,
+    note_missing,
+)
 from grujax.analysis.fixed_points import FixedPoints, Stability
-from grujax.analysis.gradient_profile import VANISHED, GradientFlow
+from grujax.analysis.gradient_profile import UNKNOWN, VANISHED, GradientFlow
+from grujax.checks import check_instance, check_integer, check_string
 
 _MARKERS = {  # color and size for each kind of point
     Stability.STABLE: ("#1a1a1a", 46),
     Stability.SADDLE: ("#c8322b", 22),
     Stability.UNSTABLE: ("#e08214", 22),
     Stability.SLOW: ("#8e6bbf", 14),
+    Stability.UNKNOWN: ("#7b7b7b", 22),
 }
 
 
@@ -37,9 +49,11 @@ def plot_gates(
 
     Returns:
         A matplotlib `Figure`. Units are sorted by their mean, so that slow ones are at the top.
+        What is NaN or infinite is gray; units with a NaN come last.
 
     Raises:
-        ValueError: if `gate` is not `[T, H]`, or the number of tokens is not T.
+        ValueError: if `gate` is not `[T, H]` with at least one entry, or `tokens` are not T
+            strings.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -47,16 +61,19 @@ def plot_gates(
         >>> [label.get_text() for label in figure.axes[0].get_xticklabels()]
         ['not', 'bad', '!']
     """
-    gate = as_array("gate", gate, "[T, H]")
-    is_signed = gate.min(initial=0) < 0
+    gate, name = as_real("gate", gate, "[T, H]"), check_string("name", name)
+    if tokens is not None:
+        tokens = check_tokens(tokens, len(gate))
+    is_signed = finite(gate).min(initial=0) < 0
     order = np.argsort(-gate.mean(0))
     width = min(3 + 0.32 * len(gate), 16)
     figure, axis = figure_with_axis(width, 4.2)
-    image = axis.imshow(
+    image = heat_map(
+        axis,
         gate[:, order].T,
+        "RdBu_r" if is_signed else "viridis",
         aspect="auto",
         interpolation="nearest",
-        cmap="RdBu_r" if is_signed else "viridis",
         vmin=-1 if is_signed else 0,
         vmax=1,
     )
@@ -70,14 +87,15 @@ def plot_eigenvalues(eigenvalues: ArrayLike, *, title: str = "eigenvalues of ∂
     """Eigenvalues in the complex plane, with the unit circle that separates decay from growth.
 
     Args:
-        eigenvalues: complex `[H]`, or `[M, H]` with one color per row. NaN rows are skipped.
-            Eigenvalues outside the circle get a ring.
+        eigenvalues: complex `[H]`, or `[M, H]` with one color per row. Rows that are all NaN, the
+            unused slots of `FixedPoints`, are skipped. Eigenvalues outside the circle get a ring.
         title: the title.
 
     Returns:
-        A matplotlib `Figure`.
+        A matplotlib `Figure`; a note says how many other values are NaN or infinite.
 
     Raises:
+        ValueError: if `eigenvalues` is neither `[H]` nor `[M, H]`, H at least 1.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -85,9 +103,16 @@ def plot_eigenvalues(eigenvalues: ArrayLike, *, title: str = "eigenvalues of ∂
         >>> figure.axes[0].get_xlabel()
         'real part'
     """
-    rows = np.atleast_2d(np.asarray(eigenvalues))
-    rows = rows[~np.isnan(rows).any(-1)]
+    values, title = as_concrete("eigenvalues", eigenvalues), check_string("title", title)
+    if values.ndim not in (1, 2) or not values.shape[-1]:
+        raise ValueError(
+            f"`eigenvalues` must have shape [H] or [M, H], H at least 1, got {list(values.shape)}."
+        )
+    is_unused = np.isnan(values).all(-1) if values.ndim == 2 else False
+    rows = np.atleast_2d(values[~is_unused] if values.ndim == 2 else values)
     figure, axis = figure_with_axis(4.6, 4.6)
+    note_missing(axis, np.sum(~np.isfinite(rows)))
+    rows = np.where(np.isfinite(rows), rows, np.nan)
     angle = np.linspace(0, 2 * np.pi, 400)
     axis.plot(np.cos(angle), np.sin(angle), color="#7b7b7b", linewidth=1)
     for row in rows:
@@ -95,7 +120,8 @@ def plot_eigenvalues(eigenvalues: ArrayLike, *, title: str = "eigenvalues of ∂
         outside = row[np.abs(row) > 1]
         axis.scatter(outside.real, outside.imag, s=44, facecolors="none", edgecolors="#c8322b")
     axis.set(xlabel="real part", ylabel="imaginary part", title=title, aspect="equal")
-    reach = 1.1 * max(1.0, np.abs(rows.real).max(initial=0), np.abs(rows.imag).max(initial=0))
+    points = finite(rows)
+    reach = 1.1 * max(1.0, np.abs(points.real).max(initial=0), np.abs(points.imag).max(initial=0))
     axis.set(xlim=(-reach, reach), ylim=(-reach, reach))
     axis.locator_params(nbins=5)
     axis.axhline(0, color="#d0d0d0", linewidth=0.6, zorder=0)
@@ -110,9 +136,10 @@ def plot_gradient_flow(flow: GradientFlow) -> Any:
         flow: a `GradientFlow`, from `gradient_flow`; the plot shows its `profile [L, T]`.
 
     Returns:
-        A matplotlib `Figure`.
+        A matplotlib `Figure`; the legend says where a gradient is NaN or infinite.
 
     Raises:
+        ValueError: if `flow` is no `GradientFlow` of one model.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -124,9 +151,18 @@ def plot_gradient_flow(flow: GradientFlow) -> Any:
         >>> figure.axes[0].get_yscale()
         'log'
     """
+    check_instance("flow", flow, GradientFlow, "gradient_flow")
+    profiles = as_real("flow.profile", flow.profile, "[L, T]")
+    vanishes = as_real("flow.vanishes_after", flow.vanishes_after, "[L]")
+    if not len(flow.names) == len(profiles) == len(vanishes):
+        raise ValueError(
+            f"`flow` must have one name per entry of its L axis, got {len(flow.names)} names and "
+            f"{len(profiles)} profiles."
+        )
     figure, axis = figure_with_axis(6.4, 3.8)
-    for name, profile in zip(flow.names, np.asarray(flow.profile), strict=True):
-        axis.plot(np.where(profile > 0, profile, np.nan), label=name)
+    for name, profile, steps in zip(flow.names, profiles, vanishes, strict=True):
+        lost = " (NaN or infinite)" if steps == UNKNOWN or np.isinf(profile).any() else ""
+        axis.plot(np.where(profile > 0, profile, np.nan), label=f"{name}{lost}")
     axis.axhline(VANISHED, color="#7b7b7b", linewidth=0.8, linestyle="--")
     axis.text(0, VANISHED, "vanished", va="bottom", fontsize=8, color="#7b7b7b")
     axis.set(yscale="log", xlabel="steps back from the end", ylabel="‖∂L/∂h‖, relative")
@@ -141,15 +177,17 @@ def plot_state_space(
     """Trajectories and fixed points in the first two and three principal components.
 
     Args:
-        hs: `[T, B, H]`, H at least 3. The principal components are those of all states.
+        hs: `[T, B, H]`, H at least 3. The principal components are those of all finite states, of
+            which there must be at least 3.
         found: from `find_fixed_points`, drawn on top; None for no points.
-        max_trajectories: how many of the B rows to draw.
+        max_trajectories: how many of the B rows to draw; 0 for none.
 
     Returns:
-        A matplotlib `Figure`: components 1, 2 and 3 on the left, 1 and 2 on the right.
+        A matplotlib `Figure`: components 1, 2 and 3 on the left, 1 and 2 on the right. A note says
+        how many states are NaN or infinite.
 
     Raises:
-        ValueError: if `hs` is not `[T, B, H]`.
+        ValueError: if `hs` is not `[T, B, H]` with these numbers, or `found` has another H.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -157,8 +195,17 @@ def plot_state_space(
         >>> len(figure.axes)
         2
     """
-    hs = as_array("hs", hs, "[T, B, H]")
-    states = hs.reshape(-1, hs.shape[-1])
+    hs = as_real("hs", hs, "[T, B, H]")
+    max_trajectories = check_integer("max_trajectories", max_trajectories, 0)
+    size, is_finite = hs.shape[-1], np.asarray(np.isfinite(hs).all(-1))
+    states = hs[is_finite]
+    if size < 3 or len(states) < 3:
+        raise ValueError(
+            f"`hs` must have at least 3 finite states of at least 3 units, got {len(states)} "
+            f"states of {size}."
+        )
+    points, kinds = _points_of(found, size)
+    hs = np.where(is_finite[..., None], hs, np.nan)
     center = states.mean(0)
     _, _, directions = np.linalg.svd(states - center, full_matrices=False)
 
@@ -171,15 +218,31 @@ def plot_state_space(
     for line in np.swapaxes(project(hs[:, :max_trajectories]), 0, 1):
         space.plot(*line.T, color="#4c78a8", linewidth=0.7, alpha=0.45)
         plane.plot(*line[:, :2].T, color="#4c78a8", linewidth=0.7, alpha=0.45)
+    note_missing(plane, np.sum(~is_finite))
     space.set(xlabel="component 1", ylabel="component 2", zlabel="component 3")
     space.set_box_aspect(None, zoom=0.88)  # leave room for the labels
     plane.set(xlabel="component 1", ylabel="component 2")
     if found is not None:
-        for kind, (color, size) in _MARKERS.items():
-            points = project(np.asarray(found.points)[np.asarray(found.stability) == kind])
-            if len(points):
-                label = f"{len(points)} {kind.name.lower()}"
-                space.scatter(*points.T, s=size, color=color, depthshade=False, label=label)
-                plane.scatter(*points[:, :2].T, s=size, color=color, zorder=3)
+        for kind, (color, area) in _MARKERS.items():
+            shown = project(points[kinds == kind])
+            if len(shown):
+                label = f"{len(shown)} {kind.name.lower()}"
+                space.scatter(*shown.T, s=area, color=color, depthshade=False, label=label)
+                plane.scatter(*shown[:, :2].T, s=area, color=color, zorder=3)
         figure.legend(loc="outside lower center", ncols=len(_MARKERS), frameon=False)
     return figure
+
+
+def _points_of(found: FixedPoints | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The points `[M, H]` and their kinds `[M]`."""
+    if found is None:
+        return np.zeros((0, size)), np.zeros(0)
+    check_instance("found", found, FixedPoints, "find_fixed_points")
+    points = as_real("found.points", found.points, "[M, H]")
+    kinds = as_real("found.stability", found.stability, "[M]")
+    if points.shape != (len(kinds), size):
+        raise ValueError(
+            f"`found.points` must have shape [M, H] = {[len(kinds), size]} with M of "
+            f"`found.stability` and H of `hs`, got {list(points.shape)}."
+        )
+    return points, kinds

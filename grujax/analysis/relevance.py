@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax.analysis.gates import GateTrace
+from grujax.analysis.checks import as_numbers
+from grujax.analysis.gates import GateTrace, check_trace
+from grujax.checks import check_bool
 
 
 def gate_relevance(
@@ -24,18 +26,19 @@ def gate_relevance(
 
     Args:
         trace: from `trace_gates`.
-        readout: broadcast against `[T, B, H]`: the weight of each state in the readout, such as
-            a class's weights times an attention over time. By default the last state is read with
-            weight 1 for every unit.
+        readout: floats or integers, broadcast against `[T, B, H]`: the weight of each state in the
+            readout, such as a class's weights times an attention over time. By default the last
+            state is read with weight 1 for every unit.
         reverse: as in the trace.
 
     Returns:
         `[T, B, H]` in the dtype of the gates, zero in the padding. The sum over T is (by default)
         the last state minus what remains of `h0`; the sum over T and H is Σ readout ∘ hs minus the
-        part of `h0`.
+        part of `h0`. NaN where a later gate or weight of the unit is NaN.
 
     Raises:
-        ValueError: if `readout` does not broadcast against `[T, B, H]`.
+        ValueError: if `trace` is no `GateTrace` of matching arrays, or `readout` does not broadcast
+            against `[T, B, H]`.
 
     Example:
         >>> import grujax
@@ -48,12 +51,13 @@ def gate_relevance(
     Reference:
         Du et al. 2019, https://arxiv.org/abs/1903.11245
     """
+    trace, reverse = check_trace(trace), check_bool("reverse", reverse)
     shape = trace.update.shape
     exists = trace.exists[..., None]
     if readout is None:
         weights = _last_steps(trace.exists, reverse)[..., None].astype(trace.update.dtype)
     else:
-        weights = jnp.asarray(readout)
+        weights = as_numbers("readout", readout)
     try:
         weights = jnp.broadcast_to(weights, shape)
     except ValueError:
@@ -71,7 +75,7 @@ def gate_relevance(
 
     zero = jnp.zeros(shape[1:], jnp.result_type(weights, keep))
     _, read = jax.lax.scan(read_later, zero, (weights, keep), reverse=not reverse)
-    return (1 - keep) * trace.candidate * read
+    return jnp.where(exists, (1 - keep) * trace.candidate * read, 0)
 
 
 def _last_steps(exists: Array, reverse: bool) -> Array:

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from grujax.analysis.figures import as_array, figure_with_axis, label_steps, new_figure
+from grujax.analysis.figures import (
+    as_concrete,
+    as_real,
+    check_tokens,
+    figure_with_axis,
+    finite,
+    heat_map,
+    label_steps,
+    largest_modulus,
+    new_figure,
+    note_missing,
+)
+from grujax.checks import check_string
 
 _FOR, _AGAINST = "#b2182b", "#2166ac"
 
@@ -22,10 +34,10 @@ def plot_text_saliency(tokens: Sequence[str], relevance: ArrayLike, *, title: st
         title: the title.
 
     Returns:
-        A matplotlib `Figure`.
+        A matplotlib `Figure`. A cross marks what is NaN or infinite.
 
     Raises:
-        ValueError: if `relevance` is not `[T]` with T the number of tokens.
+        ValueError: if `relevance` is not `[T]`, T at least 1, or `tokens` are not T strings.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -33,10 +45,15 @@ def plot_text_saliency(tokens: Sequence[str], relevance: ArrayLike, *, title: st
         >>> [round(float(bar.get_height()), 2) for bar in figure.axes[0].patches]
         [0.5, -0.25]
     """
-    relevance = as_array("relevance", relevance, "[T]")
+    relevance, title = as_real("relevance", relevance, "[T]"), check_string("title", title)
+    tokens = check_tokens(tokens, len(relevance))
     figure, axis = figure_with_axis(min(2 + 0.42 * len(relevance), 16), 3.2)
     colors = np.where(relevance >= 0, _FOR, _AGAINST)
-    axis.bar(np.arange(len(relevance)), relevance, color=colors, width=0.8)
+    is_finite, steps = np.isfinite(relevance), np.arange(len(relevance))
+    axis.bar(steps, np.where(is_finite, relevance, 0), color=colors, width=0.8)
+    if not is_finite.all():
+        axis.plot(steps[~is_finite], 0 * steps[~is_finite], "x", color="#1a1a1a")
+        note_missing(axis, np.sum(~is_finite), "×")
     axis.axhline(0, color="#7b7b7b", linewidth=0.8)
     label_steps(axis, tokens, len(relevance))
     axis.set(ylabel="contribution", title=title)
@@ -53,10 +70,11 @@ def plot_series_saliency(xs: ArrayLike, relevance: ArrayLike, *, title: str = ""
         title: the title.
 
     Returns:
-        A matplotlib `Figure`.
+        A matplotlib `Figure`. What is NaN or infinite is gray in the background, and a gap in a
+        line.
 
     Raises:
-        ValueError: if `xs` is not `[T, I]` or `relevance` is not `[T]`.
+        ValueError: if `xs` is not `[T, I]` or `relevance` is not `[T]`, T and I at least 1.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -64,18 +82,18 @@ def plot_series_saliency(xs: ArrayLike, relevance: ArrayLike, *, title: str = ""
         >>> len(figure.axes[0].lines)
         1
     """
-    xs, relevance = as_array("xs", xs, "[T, I]"), as_array("relevance", relevance, "[T]")
+    xs, relevance = as_real("xs", xs, "[T, I]"), as_real("relevance", relevance, "[T]")
+    title = check_string("title", title)
     if len(xs) != len(relevance):
         raise ValueError(f"`xs` has {len(xs)} steps but `relevance` has {len(relevance)}.")
     figure, axis = figure_with_axis(8, 3.2)
-    low, high = xs.min(initial=0), xs.max(initial=0)
+    low, high = finite(xs).min(initial=0), finite(xs).max(initial=0)
     margin = 0.08 * (high - low or 1)
     extent = (-0.5, len(xs) - 0.5, low - margin, high + margin)
-    reach = np.abs(relevance).max(initial=0) or 1
-    image = axis.imshow(
-        relevance[None], cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", extent=extent
-    )
-    axis.plot(xs, color="#1a1a1a", linewidth=1)
+    reach = largest_modulus(relevance)
+    options = {"vmin": -reach, "vmax": reach, "aspect": "auto", "extent": extent}
+    image = heat_map(axis, relevance[None], "RdBu_r", **options)
+    axis.plot(np.where(np.isfinite(xs), xs, np.nan), color="#1a1a1a", linewidth=1)
     axis.set(xlabel="step", ylabel="input", title=title)
     figure.colorbar(image, ax=axis, pad=0.01, label="contribution")
     return figure
@@ -85,15 +103,15 @@ def plot_image_saliency(image: ArrayLike, relevance: ArrayLike, *, title: str = 
     """An image that was read pixel by pixel, and next to it the contribution of each pixel.
 
     Args:
-        image: `[rows, columns]`, or `[rows, columns, 3]`.
+        image: `[rows, columns]`, or `[rows, columns, C]` with 1, 3 or 4 channels.
         relevance: `[rows, columns]`, or as many values in row-major order.
         title: the title.
 
     Returns:
-        A matplotlib `Figure`.
+        A matplotlib `Figure`. Contributions that are NaN or infinite are gray.
 
     Raises:
-        ValueError: if there is not one value per pixel.
+        ValueError: if `image` has another shape or is empty, or there is not one value per pixel.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -101,20 +119,35 @@ def plot_image_saliency(image: ArrayLike, relevance: ArrayLike, *, title: str = 
         >>> figure.axes[1].images[0].get_array().shape
         (4, 4)
     """
-    pixels, relevance = np.asarray(image), np.asarray(relevance)
-    if pixels.ndim not in (2, 3) or relevance.size != pixels.shape[0] * pixels.shape[1]:
+    pixels, relevance = _as_pixels(image), as_concrete("relevance", relevance)
+    title = check_string("title", title)
+    if relevance.size != pixels.shape[0] * pixels.shape[1]:
         raise ValueError(
             f"`image` has shape {list(pixels.shape)} and `relevance` {list(relevance.shape)}: "
             "expected one value per pixel."
         )
+    relevance = as_real("relevance", relevance.ravel(), "[rows · columns]")
     relevance = relevance.reshape(pixels.shape[:2])
     figure = new_figure(7.2, 3.4)
     left, right = figure.subplots(1, 2)
     left.imshow(pixels, cmap="gray")
-    reach = np.abs(relevance).max(initial=0) or 1
-    shown = right.imshow(relevance, cmap="RdBu_r", vmin=-reach, vmax=reach)
+    note_missing(left, np.sum(~np.isfinite(pixels)))
+    reach = largest_modulus(relevance)
+    shown = heat_map(right, relevance, "RdBu_r", vmin=-reach, vmax=reach)
     figure.colorbar(shown, ax=right, label="contribution")
     for axis in (left, right):
         axis.set_axis_off()
     figure.suptitle(title)
     return figure
+
+
+def _as_pixels(image: ArrayLike) -> np.ndarray:
+    pixels = as_concrete("image", image)
+    is_gray, is_color = pixels.ndim == 2, pixels.ndim == 3 and pixels.shape[-1] in (1, 3, 4)
+    is_complex = np.iscomplexobj(pixels)
+    if not (is_gray or is_color) or not pixels.size or is_complex:
+        raise ValueError(
+            "`image` must be real, of shape [rows, columns] or [rows, columns, C] with 1, 3 or 4 "
+            f"channels, got {list(pixels.shape)} of {pixels.dtype}."
+        )
+    return pixels

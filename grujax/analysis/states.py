@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax.checks import as_array, check_bool
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
-from grujax.sequence import gru, make_valid_mask, scan_cell
+from grujax.sequence import gru, make_valid_mask
+from grujax.time_checks import check_lengths
 
 Cell = Callable[[Any, Array, Array], Array]  # (params, h [H], x [I]) -> [H]
 
@@ -34,8 +35,9 @@ def visit_states(
     reverse: bool,
 ) -> VisitedStates:
     """Runs a layer; the arguments and errors are those of `grujax.gru`."""
+    reverse = check_bool("reverse", reverse)
     _, hs = gru(params, xs, h0, lengths=lengths, reverse=reverse)
-    xs = jnp.asarray(xs)
+    xs = as_array("xs", xs)
     start, _ = gru(params, xs[:0], h0)  # zero steps return the broadcast h0
     steps, exists = len(hs), checked_steps(xs, lengths)
     if reverse:
@@ -53,23 +55,7 @@ def checked_steps(xs: Array, lengths: ArrayLike | None) -> Array:
     if lengths is None:
         return jnp.ones((len(xs), *batch), bool)
 
-    def run(xs):
-        return scan_cell(lambda _, state, x: state, None, xs, jnp.zeros(batch), lengths=lengths)
-
-    jax.eval_shape(run, xs)
-    return make_valid_mask(len(xs), lengths)
-
-
-def at_least_float32(*trees: Any) -> tuple:
-    """Casts floating leaves to at least float32, because `jnp.linalg` has no bfloat16."""
-
-    def cast(leaf):
-        leaf = jnp.asarray(leaf)
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            return leaf
-        return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
-
-    return jax.tree.map(cast, trees)
+    return make_valid_mask(len(xs), check_lengths(lengths, len(xs), batch))
 
 
 def layer_inputs(
@@ -97,13 +83,14 @@ def layer_inputs(
         ValueError: as `grujax.stacked_gru` does.
 
     Example:
-        >>> import grujax
+        >>> import jax, grujax
         >>> layers = [grujax.init_gru(jax.random.key(i), size, 6) for i, size in enumerate((3, 6))]
         >>> [x.shape for x in layer_inputs(layers, jnp.ones((5, 2, 3)))]
         [(5, 2, 3), (5, 2, 6)]
     """
+    residual = check_bool("residual", residual)
     stacked_gru(layers, xs, h0, lengths=lengths, residual=residual)  # for its checks
-    inputs = [jnp.asarray(xs)]
+    inputs = [as_array("xs", xs)]
     for index, layer in enumerate(layers[:-1]):
         state = None if h0 is None else [h0[index]]
         _, hs = stacked_gru([layer], inputs[-1], state, lengths=lengths)

@@ -9,7 +9,14 @@ from typing import Any
 
 from jax import Array
 
-from grujax.checks import as_array, as_floating, check_mapping, check_sequence, describe
+from grujax.checks import (
+    as_array,
+    as_floating,
+    check_instance,
+    check_mapping,
+    check_sequence,
+    describe,
+)
 from grujax.params import GRUParams, check_params
 
 # How many modules may hold a GRU as `cell`, one in the other, before a conversion gives up. A tree
@@ -122,6 +129,7 @@ def split_directions(layers: Any) -> list[tuple[GRUParams, ...]]:
 def _layer_directions(index: int, layer: Any) -> tuple[GRUParams, ...]:
     directions = (layer,) if isinstance(layer, GRUParams) else as_pair(f"layers[{index}]", layer)
     for params in directions:
+        check_instance(f"layers[{index}]", params, GRUParams)
         check_params(params)
     if len({params.input_size for params in directions}) > 1:
         sizes = [params.input_size for params in directions]

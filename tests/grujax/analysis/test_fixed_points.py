@@ -162,9 +162,9 @@ def test_sampled_states_are_states_of_existing_steps():
 def test_bad_input():
     params = Draw("bad", "float32").params(3, 5)
     search = partial(analysis.find_fixed_points, params)
-    with pytest.raises(ValueError, match=r"`starts` must have shape \[N, H\] with N at least 1"):
+    with pytest.raises(ValueError, match=r"`starts` must have shape \[N, H\], N and H at least 1"):
         search(jnp.zeros(3), jnp.zeros(5))
-    with pytest.raises(ValueError, match="`size` must be positive, got 0"):
+    with pytest.raises(ValueError, match="`size` must be a positive integer, got 0"):
         search(jnp.zeros(3), jnp.zeros((2, 5)), size=0)
     with pytest.raises(ValueError, match=r"`x` has shape \[2\] but `params` expect input size 3"):
         search(jnp.zeros(2), jnp.zeros((2, 5)))

@@ -90,7 +90,7 @@ def test_saturation_counts_both_ends():
     shares = [share.item() for share in analysis.gate_saturation(trace)]
     assert shares == [0.0, 1.0, 0.0, 0.0, 0.0]
     assert analysis.gate_saturation(trace, margin=0.3).update_shut.item() == 1.0
-    with pytest.raises(ValueError, match=r"`margin` must be in \(0, 1/2\), got 0.5"):
+    with pytest.raises(ValueError, match=r"`margin` must be a number in \(0, 0.5\), got 0.5"):
         analysis.gate_saturation(trace, margin=0.5)
 
 

@@ -120,7 +120,7 @@ def test_bad_input():
     params = draw.params(4, 5)
     with pytest.raises(ValueError, match=r"`h` has shape .* hidden size 5"):
         analysis.step_jacobian(params, jnp.zeros(4), jnp.zeros(4))
-    with pytest.raises(ValueError, match=r"`jacobians` must be square matrices, got \[3, 2, 5\]"):
+    with pytest.raises(ValueError, match=r"`jacobians` must be square .*, got \[3, 2, 5\]"):
         analysis.jacobian_product(jnp.zeros((3, 2, 5)))
     with pytest.raises(ValueError, match=r"`jacobians` must have shape \[T, B, H, H\], got"):
         analysis.jacobian_product(jnp.zeros((5, 5)))

@@ -169,7 +169,7 @@ def test_a_writer_of_stacks_names_the_layer(name):
         with pytest.raises(ValueError, match=r"^`layers\[0\]` must be a GRUParams or a pair"):
             getattr(convert, name)([bad])
     for bad in NOTHING_LIKE_IT:
-        with pytest.raises(ValueError, match="`params` must be"):
+        with pytest.raises(ValueError, match=r"`layers\[0\]` must be"):
             getattr(convert, name)([(PARAMS, bad)])
 
 
