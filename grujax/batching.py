@@ -17,8 +17,8 @@ def sequential_vmap_on_cpu(
     """`run` with a batching rule for batched parameters.
 
     On a CPU, XLA runs a batched matmul several times slower than a loop over plain matmuls, so the
-    models run one after the other there. On other platforms, where all models share their
-    parameters, and where the mesh has explicit axes and spreads them, this is `jax.vmap`.
+    models run one after the other there. On other platforms, where there are no models or all share
+    their parameters, and where the mesh has explicit axes and spreads them, this is `jax.vmap`.
 
     Args:
         run: a function of pytrees.
@@ -35,7 +35,7 @@ def sequential_vmap_on_cpu(
         leaf_is_batched = jax.tree.leaves(is_batched)
         is_shared = not any(jax.tree.leaves(get_params(*is_batched)))
         is_spread = map(_is_spread, jax.tree.leaves(arguments), leaf_is_batched)
-        if is_shared or any(is_spread):
+        if is_shared or axis_size == 0 or any(is_spread):
             return in_parallel(*arguments), jax.tree.map(lambda _: True, result)
 
         def in_sequence(*arguments):
