@@ -8,6 +8,8 @@ python -m grujax build      builds the native CPU kernel for exactly this machin
 from __future__ import annotations
 
 import argparse
+import io
+import math
 import os
 import platform
 import subprocess
@@ -26,7 +28,7 @@ import grujax
 from grujax import implementations
 from grujax.implementations.library_cache import KernelError
 from grujax.implementations.native import building, loading, processor
-from grujax.implementations.native.compiling import ffi_version
+from grujax.implementations.native.compiling import LEVELS, CompileError, ffi_version
 
 SHAPES = ((100, 1, 64), (100, 32, 128), (200, 64, 256))  # T, B and H = I
 SECONDS = 1.0  # of measurements for each shape and implementation
@@ -39,6 +41,7 @@ ENVIRONMENT = (
     "JAX_ENABLE_X64",
     "JAX_DISABLE_JIT",
     "PJRT_NPROC",
+    "NPROC",
     "XLA_FLAGS",
 )
 
@@ -54,9 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("build", help="build the native CPU kernel for exactly this machine")
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     if options.command == "build":
         return build()
-    print("\n".join(f"{name:<17} {text}" for name, text in report()))
+    lines = [f"{name:<13} {text}".rstrip() for name, text in report()]
+    print("\n".join(lines), flush=True)
     if options.time:
         print()
         print_times()
@@ -65,40 +71,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def report() -> Iterator[tuple[str, str]]:
     """The lines of the report: a name, and what is to say of it."""
-    ffi = ".".join(map(str, ffi_version(jax.ffi.include_dir())))
     yield "grujax", f"{grujax.__version__}, {Path(grujax.__file__).parent}"
-    yield "jax", f"{jax.__version__}, jaxlib {jax.lib.__version__}, XLA's interface {ffi}"
+    yield "jax", f"{jax.__version__}, jaxlib {jax.lib.__version__}, XLA's interface {_ffi()}"
     yield "Python", f"{platform.python_version()}, {sys.executable}"
-    yield "platform", f"{platform.system()} {processor.architecture()}, JAX: {_devices()}"
+    yield "platform", f"{platform.system()} {processor.architecture()}"
     yield "processor", f"{processor.model()}, {', '.join(processor.levels()) or 'no known level'}"
+    yield "instructions", _describe_instructions()
     yield "threads", _describe_threads()
+    yield "devices", _devices()
+    values = [f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ]
+    yield "environment", " ".join(values) or "nothing that concerns grujax"
+    yield "", ""
     for name in get_args(implementations.Implementation):
-        yield f'"{name}"', why_not(name) or "available"
-    for path, refusal in loading.refusals().items():
+        reason = why_not(name)
+        yield f'"{name}"', f"not available: {reason}" if reason else "available"
+    for dtype in ("float32", "bfloat16"):
+        yield "None", f"picks {picked(dtype)} for {dtype}, {_describe(SHAPES[1])}"
+    yield "", ""
+    libraries = loading.refusals()
+    for path, refusal in libraries.items():
         origin = "from the wheel" if path.parent == loading.PREBUILT else "built here"
         is_used = "in use" if path == loading.loaded_library() else "could be used"
         yield "library", f"{path}, {origin}: {refusal or is_used}"
-    for dtype in ("float32", "bfloat16"):
-        yield f"None, {dtype}", picked(dtype)
-    values = [f"{name}={os.environ[name]}" for name in ENVIRONMENT if name in os.environ]
-    yield "environment", ", ".join(values) or "nothing that concerns grujax"
+    if not libraries:
+        yield "library", "none for this machine; `python -m grujax build` builds one"
 
 
 def why_not(implementation: str) -> str:
     """Why an implementation cannot run here; "" if it can. Builds nothing."""
     if implementation == "native":
-        return "" if loading.is_loaded() else f"not available: {loading.failure()}"
+        return "" if loading.is_loaded() else loading.failure() or "It is not loaded."
     try:
         implementations.choose(implementation)
     except ValueError as error:
-        return f"not available: {error}"
+        known = f'`implementation="{implementation}"` cannot run; "scan" and "plain" can. '
+        return str(error).removeprefix(known)
     return ""
 
 
 def picked(dtype: str, shape: tuple[int, int, int] = SHAPES[1]) -> str:
     """The implementation that `None` picks on the default device, by what JAX lowers."""
-    params, xs = _example(shape, dtype)
-    text = jax.jit(grujax.gru).lower(params, xs).as_text()
+    try:
+        params, xs = _example(shape, dtype)
+        text = jax.jit(grujax.gru).lower(params, xs).as_text()
+    except RuntimeError:  # the line of the devices says why
+        return "nothing, because JAX cannot start,"
     if "grujax_forward" in text:
         return '"native"'
     return '"cuda"' if "grujax_cuda" in text or "__gpu$" in text else '"scan"'
@@ -109,9 +126,7 @@ def print_times() -> None:
     names = [name for name in get_args(implementations.Implementation) if not why_not(name)]
     print(f"{'ms for one training step':<30}" + "".join(f"{name:>10}" for name in names))
     for shape in SHAPES:
-        steps, batch, hidden_size = shape
-        label = f"T = {steps}, B = {batch}, H = {hidden_size}"
-        print(f"{label:<30}", end="", flush=True)
+        print(f"{_describe(shape):<30}", end="", flush=True)
         for name in names:
             print(f"{1e3 * seconds_per_step(shape, name):>10.2f}", end="", flush=True)
         print()
@@ -160,11 +175,11 @@ def _print_ratios(path: Path, prebuilt: list[Path]) -> None:
     names |= {f"the wheel's {other.name}": str(other) for other in prebuilt}
     rounds = [{name: _time_library(library) for name, library in names.items()} for _ in range(3)]
     best = {name: min(times[name] for times in rounds) for name in names}
-    steps, batch, hidden_size = SHAPES[1]
-    print(f"One training step, T = {steps}, B = {batch}, H = {hidden_size}, float32:")
+    print(f"One training step, {_describe(SHAPES[1])}, float32:")
     for name, seconds in best.items():
         ratio = seconds / best["this library"]
-        print(f"  {name:<30} {1e3 * seconds:8.2f} ms, {ratio:.2f} times this library's time")
+        text = f"{1e3 * seconds:8.2f} ms, {ratio:.2f} times this library's time"
+        print(f"  {name:<30} {'it cannot run' if math.isnan(seconds) else text}")
 
 
 def _time_library(library: str) -> float:
@@ -185,17 +200,57 @@ def _example(shape: tuple[int, int, int], dtype: str) -> tuple[grujax.GRUParams,
     return params, jax.random.normal(key, (steps, batch, hidden_size)).astype(jnp.dtype(dtype))
 
 
+def _describe(shape: tuple[int, int, int]) -> str:
+    steps, batch, hidden_size = shape
+    return f"T = {steps}, B = {batch}, H = {hidden_size}"
+
+
+def _ffi() -> str:
+    try:
+        return ".".join(map(str, ffi_version(jax.ffi.include_dir())))
+    except CompileError as error:
+        return f"unknown: {error}"
+
+
 def _devices() -> str:
-    kinds = [device.device_kind for device in jax.devices()]
+    try:
+        kinds = [device.device_kind for device in jax.devices()]
+    except RuntimeError as error:
+        return f"none: {' '.join(str(error).split())}"
     return f"{len(kinds)} x {kinds[0]}"
 
 
+def _describe_instructions() -> str:
+    """Those of the processor that a library of the wheels may need."""
+    known = {feature for level in LEVELS.values() for feature in level}
+    found = sorted(processor.features() & known)
+    return " ".join(found) or "none that the wheel's libraries need, or /proc/cpuinfo is unreadable"
+
+
 def _describe_threads() -> str:
-    usable, limit = processor.usable_cores(), processor.cgroup_limit()
-    threads = os.environ.get("PJRT_NPROC", str(usable))
-    text = f"{threads}; this process may use {usable} of {os.cpu_count()} processors"
-    return text + ("" if limit is None else f", and its cgroup {limit:g} of their time")
+    try:
+        devices = len(jax.devices("cpu"))
+    except RuntimeError:
+        devices = 1
+    threads, usable = processor.thread_count(devices), processor.usable_cores()
+    text = f"{threads}; this process may run on {usable} of {os.cpu_count()} processors"
+    limit = processor.cgroup_limit()
+    return text + ("" if limit is None else f", for as much time as {limit:g} of them have")
+
+
+def run() -> int:
+    """The command as a program: it ends in silence if nobody reads on, or at Ctrl-C."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head`: what is still to be written goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

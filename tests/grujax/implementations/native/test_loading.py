@@ -391,8 +391,10 @@ def test_no_home_stops_a_program(unloaded, monkeypatch, caplog, tmp_path, name, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("state", HOMES)
-@pytest.mark.parametrize("uid", [None, 12345])
+@pytest.mark.parametrize(
+    ("uid", "state"),
+    [*((12345, state) for state in HOMES), (None, "not set"), (None, "no text")],
+)
 def test_the_result_is_right_in_this_home(tmp_path, state, uid):
     """Also of a user whom the system does not know."""
     tmp_path.chmod(0o755)
