@@ -3,6 +3,10 @@
 In this order: a library that was built for exactly this machine, then one of the wheel's. If there
 is neither, the scan runs. A library is opened only if its description says that this processor and
 this version of XLA can run it, and if its content is what the description says.
+
+Worker processes that `spawn` or `forkserver` starts run the kernel. So do those of `fork`, if JAX
+has not run before in their parent: afterwards XLA's threads are missing in the child, and JAX itself
+hangs there, in a jitted `a + 1` as well as in `gru`.
 """
 
 from __future__ import annotations
@@ -153,15 +157,15 @@ def _load_any() -> list[str]:
     """Opens the first library that can be opened; returns why those before it cannot."""
     reasons: list[str] = []
     for path in _candidates():
-        reason = _refusal(path)
-        if not reason:
-            try:
-                open_library(path)
-            except KernelError as error:
-                reason = str(error)
-            else:
-                return reasons
-        reasons.append(f"{path}: {reason}")
+        if reason := _refusal(path):
+            reasons.append(f"{path}: {reason}")
+            continue
+        try:
+            open_library(path)
+        except KernelError as error:
+            reasons.append(str(error))
+        else:
+            return reasons
     return reasons or ["No library for this machine is installed."]
 
 
@@ -202,7 +206,8 @@ def open_library(path: Path) -> None:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:  # `noexec`, for example
-        raise KernelError(f"{path} cannot be opened: {error}.") from error
+        reason = str(error).removeprefix(f"{path}: ")
+        raise KernelError(f"{path} cannot be opened: {reason}.") from error
     try:
         library.grujax_passes_self_test.restype = ctypes.c_bool
         handlers = {name: getattr(library, name) for name in TARGETS}
