@@ -178,15 +178,15 @@ def flags() -> tuple[str, ...]:
 
 def _compile(compiler: list[str], machine: tuple[str, ...], include: str, library: Path) -> str:
     """Compiles the sources in parallel and links them; returns the compiler's version."""
-    version = _run(library.parent, [*compiler, "--version"]).partition("\n")[0]
+    version = _run([*compiler, "--version"]).partition("\n")[0]
     objects = [str(library.parent / f"{source.stem}.o") for source in sources()]
     commands = [
         [*compiler, *flags(), *machine, "-isystem", include, "-c", str(source), "-o", compiled]
         for source, compiled in zip(sources(), objects, strict=True)
     ]
-    _run(library.parent, *commands)
+    _run(*commands)
     shared = ["-shared", "-pthread", *_link_flags()]
-    _run(library.parent, [*compiler, *shared, *objects, "-o", str(library)])
+    _run([*compiler, *shared, *objects, "-o", str(library)])
     if not library.is_file():
         raise CompileError(f"`{compiler[0]}` makes no library, and reports no error.")
     return version
@@ -214,53 +214,52 @@ def _split(command: str) -> list[str]:
     return words
 
 
-def _run(workspace: Path, *commands: list[str]) -> str:
-    """Runs the commands at once; returns what they print. None of them outlives this call.
-
-    They print to files: a process that a compiler leaves behind would keep a pipe open.
-    """
+def _run(*commands: list[str]) -> str:
+    """Runs the commands at once; returns what they print. None of them outlives this call."""
     running: list[subprocess.Popen[bytes]] = []
-    outputs = [workspace / f"{index}.txt" for index in range(len(commands))]
+    printed = ""
+    deadline = time.monotonic() + COMPILE_SECONDS
     try:
-        for command, output in zip(commands, outputs, strict=True):
-            running.append(_start(command, output))
-        deadline = time.monotonic() + COMPILE_SECONDS
-        for command, process, output in zip(commands, running, outputs, strict=True):
-            status = process.wait(timeout=max(0, deadline - time.monotonic()))
-            if status != 0:
-                text = output.read_text(encoding="utf-8", errors="replace")[-2000:]
-                raise CompileError(f"`{shlex.join(command)}` fails:\n{text}")
+        for command in commands:
+            running.append(_start(command))  # noqa: PERF401 — those that run are known if one fails
+        for command, process in zip(commands, running, strict=True):
+            output, _ = process.communicate(timeout=max(0, deadline - time.monotonic()))
+            text = output.decode(errors="replace")
+            if process.returncode != 0:
+                raise CompileError(f"`{shlex.join(command)}` fails:\n{text[-2000:]}")
+            printed += text
     except subprocess.TimeoutExpired as error:
         raise CompileError(f"`{error.cmd[0]}` takes longer than {COMPILE_SECONDS} s.") from error
     finally:
         for process in running:
             _stop(process)
-    return "".join(output.read_text(encoding="utf-8", errors="replace") for output in outputs)
+    return printed
 
 
-def _start(command: list[str], output: Path) -> subprocess.Popen[bytes]:
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
     """Starts a command as the leader of a group of processes."""
-    with output.open("wb") as file:
-        try:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise CompileError(f"`{command[0]}` does not run: {error}") from error
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise CompileError(f"`{command[0]}` does not run: {error}") from error
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends a command that still runs, and what it started."""
+    """Ends a command, if it still runs, with what it has started; its output may stay unread."""
     if process.poll() is None:
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
         process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def description_path(library: Path) -> Path:

@@ -5,8 +5,8 @@ is neither, the scan runs. A library is opened only if its description says that
 this version of XLA can run it, and if its content is what the description says.
 
 Worker processes that `spawn` or `forkserver` starts run the kernel. So do those of `fork`, if JAX
-has not run before in their parent: afterwards XLA's threads are missing in the child, and JAX itself
-hangs there, in a jitted `a + 1` as well as in `gru`.
+has not run before in their parent. Afterwards XLA's threads are missing in the child, and JAX
+itself hangs there, in a jitted `a + 1` as well as in `gru`.
 """
 
 from __future__ import annotations

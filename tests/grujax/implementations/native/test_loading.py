@@ -542,6 +542,23 @@ def compiler(library, tmp_path, monkeypatch):
 COPIES = 'if [ "$1" = --version ]; then echo version; else cp "$LIBRARY" "$OUT"; fi'
 
 
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["64k", "320k"])
+def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch, size):
+    mount = shutil.which("mount") or "false"
+    command = [mount, "-t", "tmpfs", "-o", f"size={size},mode=700", "none", str(tmp_path)]
+    if subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    try:
+        with pytest.raises(KernelError, match=r"No space left on device|cannot hold"):
+            building.build()
+        assert [path.name for path in (tmp_path / "grujax" / "kernels").iterdir()] == ["lock"]
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 @pytest.mark.parametrize("mask", [0, 0o002, 0o077])
 def test_what_is_built_can_be_opened_whatever_the_umask_is(compiler, mask):
     folder = compiler(COPIES)
