@@ -1,11 +1,12 @@
 # `make demo` trains the first experiment, `make test` checks the code. Both set up .venv first.
+# `make release` builds what would be published, and tries it out.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-long lint types format clean
+.PHONY: demo test test-all test-long lint types format release clean
 
 demo: $(VENV)/.experiments-$(VERSION)
 	$(BIN)/python -m grujax build || true  # without a compiler the scan runs
@@ -31,8 +32,23 @@ format: $(VENV)/.dev-$(VERSION)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+PLATFORM = manylinux_2_28_$(shell uname -m)
+TRIAL := build/release
+release: $(VENV)/.release-$(VERSION)  # into dist/, the wheel for this platform: 3 minutes
+	rm -rf dist $(TRIAL)
+	grep "^## \[$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' grujax/__init__.py)\]" CHANGELOG.md
+	GRUJAX_WHEEL=$(PLATFORM) $(BIN)/python -m build --outdir $(TRIAL)  # the wheel from the sdist
+	$(BIN)/auditwheel show $(TRIAL)/*.whl
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --plat $(PLATFORM) --wheel-dir dist $(TRIAL)/*.whl
+	cp $(TRIAL)/*.tar.gz dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m venv $(TRIAL)/venv
+	$(TRIAL)/venv/bin/python -m pip install --quiet dist/*.whl
+	XDG_CACHE_HOME=$(abspath $(TRIAL)) $(TRIAL)/venv/bin/python -P tests/installed.py README.md
+	ls dist
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
 # One stamp for each set of dependencies and Python version: another PYTHON makes .venv anew.
 $(VENV)/.python-$(VERSION):

@@ -1,16 +1,20 @@
 """Compiles the native CPU kernel into the wheel.
 
-A plain `pip install .`, also with `-e`, builds the library for the machine at hand. With
-`GRUJAX_WHEEL` set to a platform, such as `manylinux_2_28_x86_64`, the wheel is for all machines of
-that platform: it holds a library for each level of instructions, and a failure is an error.
-Elsewhere a failure, or no compiler, yields the pure wheel, whose GRU runs by `lax.scan`.
-`GRUJAX_WHEEL=any` asks for that one.
+A plain `pip install .`, also with `-e`, builds the library for the machine at hand. Where that is
+not possible or fails, it installs the pure wheel, whose GRU runs by `lax.scan`.
+
+`GRUJAX_WHEEL` asks for the wheel of a platform, such as `manylinux_2_28_x86_64`: it is for all its
+machines, holds a library for each level of instructions, and a failure is an error. The platform
+`any` is the pure wheel.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import platform
+import re
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -22,7 +26,13 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # The oldest that grujax supports: what is built with its headers runs with later ones as well.
 JAXLIB = "jaxlib==0.10.2"
+PYTHONS = ((3, 11), (3, 14))  # the first and the last for which it has wheels
 NATIVE = "grujax/implementations/native"
+# What `GRUJAX_WHEEL` may be, and the system on which such a wheel is built. Macs are untested.
+SYSTEM_OF = {
+    r"manylinux_\d+_\d+_(x86_64|aarch64)": "linux",
+    r"macosx_\d+_\d+_(arm64)": "darwin",
+}
 
 
 class NativeKernelHook(BuildHookInterface):
@@ -30,37 +40,36 @@ class NativeKernelHook(BuildHookInterface):
 
     def dependencies(self) -> list[str]:
         """XLA's headers, where they will be compiled against."""
-        return [JAXLIB] if self._machines() else []
+        return [JAXLIB] if self._levels() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compiles before the wheel is packed."""
         folder = Path(self.root) / NATIVE / "prebuilt"
         shutil.rmtree(folder, ignore_errors=True)
-        platform = os.environ.get("GRUJAX_WHEEL")
+        chosen = _chosen_platform()
         try:
-            for level in self._machines():
+            for level in self._levels():
                 folder.mkdir(exist_ok=True)
                 self._compile(level, folder / f"gru-{level}.so")
         except Exception as error:
             shutil.rmtree(folder, ignore_errors=True)
-            if platform:
+            if chosen:
                 raise
             self.app.display_warning(f"grujax is built without its native kernel. {error}")
         if folder.is_dir():
             build_data["artifacts"].append(f"/{NATIVE}/prebuilt/*")
             build_data["pure_python"] = False
-            build_data["tag"] = f"py3-none-{platform or _local_platform()}"
+            build_data["tag"] = f"py3-none-{chosen or _local_platform()}"
 
-    def _machines(self) -> list[str]:
+    def _levels(self) -> list[str]:
         """The levels of instructions to compile for, the fastest first."""
-        platform = os.environ.get("GRUJAX_WHEEL")
-        if self.target_name != "wheel" or not _is_supported() or platform == "any":
+        chosen = _chosen_platform()
+        if self.target_name != "wheel" or chosen == "any":
             return []
-        if platform:
-            architecture = _module("compiling").LEVELS_OF
-            return list(next(of for name, of in architecture.items() if platform.endswith(name)))
-        has_compiler = any(map(shutil.which, _compilers()))
-        return _module("processor").levels()[:1] if has_compiler else []
+        if chosen:
+            return list(_module("compiling").LEVELS_OF[_architecture(chosen)])
+        can_compile = sys.platform == "linux" and _has_headers() and _has_compiler()
+        return _module("processor").levels()[:1] if can_compile else []
 
     def _compile(self, level: str, path: Path) -> None:
         import jaxlib
@@ -71,9 +80,52 @@ class NativeKernelHook(BuildHookInterface):
         compiling.compile_library(_compilers(), (f"-march={level}",), features, include, path)
 
 
-def _is_supported() -> bool:
-    """Whether jaxlib has wheels for this system: Linux with glibc."""
-    return sys.platform == "linux" and bool(os.confstr("CS_GNU_LIBC_VERSION"))
+def _chosen_platform() -> str:
+    """The value of `GRUJAX_WHEEL`, "" without one.
+
+    Raises:
+        ValueError: if there is no such platform, or if its wheel cannot be built here.
+    """
+    chosen = os.environ.get("GRUJAX_WHEEL", "").strip()
+    if chosen in ("", "any"):
+        return chosen
+    systems = [system for pattern, system in SYSTEM_OF.items() if re.fullmatch(pattern, chosen)]
+    if not systems:
+        raise ValueError(
+            "`GRUJAX_WHEEL` must be any or a platform, such as manylinux_2_28_x86_64, "
+            f"manylinux_2_28_aarch64 or macosx_11_0_arm64; got {chosen!r}"
+        )
+    if systems != [sys.platform] or not _has_headers():
+        raise ValueError(
+            f"`GRUJAX_WHEEL` is {chosen!r}, which needs {JAXLIB} on {systems[0]}; this is "
+            f"{platform.python_implementation()} {platform.python_version()} on {sys.platform}"
+        )
+    return chosen
+
+
+def _architecture(chosen: str) -> str:
+    return "x86_64" if chosen.endswith("x86_64") else "aarch64"
+
+
+def _has_headers() -> bool:
+    """Whether jaxlib, which has them, has a wheel for this Python and this system."""
+    is_python = sys.implementation.name == "cpython" and sys.maxsize > 2**32
+    first, last = PYTHONS
+    has_c_library = sys.platform != "linux" or platform.libc_ver()[0] == "glibc"
+    return is_python and first <= sys.version_info[:2] <= last and has_c_library
+
+
+def _has_compiler() -> bool:
+    """Whether one of the commands, each maybe with options, is installed."""
+    return any(map(_is_installed, _compilers()))
+
+
+def _is_installed(command: str) -> bool:
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return False
+    return bool(words) and shutil.which(words[0]) is not None
 
 
 def _local_platform() -> str:

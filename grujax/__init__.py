@@ -23,7 +23,7 @@ from grujax.sequence import gru, scan_cell
 if TYPE_CHECKING:
     from grujax import analysis, attention, baselines, convert, initializers, linen, nnx, sweep
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Imported at first use, so `import grujax` takes no longer than `import jax`.
 _SUBMODULES = (
