@@ -31,6 +31,7 @@ from grujax.checks import as_array, check_bool
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
 from grujax.sequence import gru, scan_cell
+from grujax.time_checks import check_lengths
 
 
 def gradient_flow(
@@ -141,6 +142,8 @@ def cell_gradient_flow(
     check_function("loss", loss, "state_last, states")
     xs = check_steps("xs", as_array("xs", xs))
     steps, batch = xs.shape[0], xs.shape[1:-1]
+    if lengths is not None:
+        check_lengths(lengths, steps, batch)
     state0 = as_floating_leaves("state0", state0)
     for leaf in jax.tree.leaves(state0):
         if leaf.shape[: len(batch)] != batch:

@@ -175,10 +175,11 @@ def _growth(
         x, exists_now = inputs
         next_h, push = jax.linearize(lambda h: cell(params, h, x), h)
         pushed = jax.vmap(push)(vectors)
-        # Without QR at every step, their length could overflow or underflow before the next one.
-        length = jnp.abs(pushed).max(-1)
-        length = jnp.where(length == 0, 1, length)
-        after = next_h, pushed / length[:, None], growth + jnp.log(length)
+        after = next_h, pushed, growth
+        if qr_interval > 1:  # their length could overflow or underflow before the next QR
+            length = jnp.abs(pushed).max(-1)
+            length = jnp.where(length == 0, 1, length)
+            after = next_h, pushed / length[:, None], growth + jnp.log(length)
         return jax.tree.map(partial(jnp.where, exists_now), after, carry), None
 
     def chunk(carry, inputs):

@@ -229,7 +229,8 @@ def plot_state_space(
                 label = f"{len(shown)} {kind.name.lower()}"
                 space.scatter(*shown.T, s=area, color=color, depthshade=False, label=label)
                 plane.scatter(*shown[:, :2].T, s=area, color=color, zorder=3)
-        figure.legend(loc="outside lower center", ncols=len(_MARKERS), frameon=False)
+        if space.collections:
+            figure.legend(loc="outside lower center", ncols=len(_MARKERS), frameon=False)
     return figure
 
 

@@ -208,6 +208,19 @@ def test_the_state_of_an_lstm_is_h_and_c_together(x64):
         assert_close(flow.norms[0, t], want, "float64")
 
 
+@pytest.mark.parametrize("lengths", [3, np.int32([3]), np.int32([[3], [3]])])
+def test_lengths_of_another_batch_are_refused(lengths):
+    with pytest.raises(ValueError, match=r"`lengths` has shape .* batch axes of `xs` are \[2\]"):
+        analysis.cell_gradient_flow(
+            lambda rate, state, x: rate * state + x,
+            0.5,
+            jnp.ones((3, 2, 1)),
+            jnp.zeros((2, 1)),
+            lambda last, states: last.sum(),
+            lengths=lengths,
+        )
+
+
 def test_bad_input_of_any_cell():
     with pytest.raises(ValueError, match="`xs` has no step, expected at least one"):
         analysis.cell_gradient_flow(

@@ -82,6 +82,19 @@ def test_state_space_keeps_distances_within_three_components(tmp_path):
     save(figure, tmp_path / "states.png")
 
 
+def test_a_search_that_found_nothing_has_no_legend():
+    nothing = analysis.FixedPoints(
+        points=np.full((2, 4), np.nan),
+        residuals=np.full(2, np.nan),
+        eigenvalues=np.full((2, 4), np.nan),
+        stability=np.zeros(2, int),
+        num_starts=np.zeros(2, int),
+        num_found=np.int32(0),
+    )
+    figure = analysis.plot_state_space(Draw("none").normal(5, 2, 4), nothing)
+    assert not figure.legends
+
+
 def test_saliency_of_text_series_and_image(tmp_path):
     save(analysis.plot_text_saliency(["not", "bad"], [0.5, -1.0]), tmp_path / "text.png")
     save(analysis.plot_series_saliency(np.zeros((4, 2)), np.zeros(4)), tmp_path / "series.png")
