@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import sys
 from pathlib import Path
 
 from grujax.implementations.native.compiling import LEVELS, LEVELS_OF
@@ -19,6 +20,8 @@ def architecture() -> str:
 @functools.cache
 def features() -> frozenset[str]:
     """The features that all processors of the machine have, as Linux names them; else empty."""
+    if sys.platform == "darwin" and architecture() == "aarch64":
+        return frozenset({"asimd"})  # every ARM processor of Apple's; macOS has no /proc
     lines = [line.partition(":") for line in _cpuinfo() if line.startswith(("flags", "Features"))]
     sets = [set(values.split()) for _, _, values in lines]
     return frozenset(set.intersection(*sets)) if sets else frozenset()
