@@ -27,7 +27,7 @@ def gradient_of_sum(params, xs, **options):
     )(params, xs)
 
 
-@each_implementation
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize(
     ("reverse", "every"),
     [

@@ -109,7 +109,9 @@ def test_long_sequences_agree_with_plain(x64, key, reset_after, reverse):
 
 @every_implementation
 @form_and_direction
-@pytest.mark.parametrize("key", [KEY, None], ids=["training", "evaluation"])
+@pytest.mark.parametrize(
+    "key", [KEY, pytest.param(None, marks=pytest.mark.slow)], ids=["training", "evaluation"]
+)
 def test_derivatives_equal_finite_differences(x64, key, reset_after, reverse, implementation):
     if "float64" not in DTYPES_OF[implementation]:
         pytest.skip("finite differences need float64")
