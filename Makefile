@@ -9,7 +9,6 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 .PHONY: demo test test-all test-long lint types format release clean
 
 demo: $(VENV)/.experiments-$(VERSION)
-	$(BIN)/python -m grujax build || true  # without a compiler the scan runs
 	$(BIN)/python -m experiments.sentiment
 
 test: $(VENV)/.dev-$(VERSION)  # every module: 15 minutes on 2 cores
