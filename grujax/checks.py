@@ -128,13 +128,10 @@ def check_mapping(name: str, value: Any, of: str) -> Mapping[str, Any]:
     return value
 
 
-def check_sequence(name: str, value: Any, of: str, length: int | None = None) -> Sequence[Any]:
-    """A list or tuple that is not empty, or of this length; `of` says what it must hold."""
-    if not isinstance(value, list | tuple) or (
-        not value if length is None else len(value) != length
-    ):
-        wanted = "a non-empty list" if length is None else f"a list of {length}"
-        raise ValueError(f"`{name}` must be {wanted} of {of}, got {describe(value)}.")
+def check_sequence(name: str, value: Any, of: str) -> Sequence[Any]:
+    """A list or tuple that is not empty; `of` says what it must hold."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"`{name}` must be a non-empty list of {of}, got {describe(value)}.")
     return value
 
 

@@ -12,7 +12,15 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax import implementations
-from grujax.checks import check_bool, check_choice, check_instance, check_key, check_rate, describe
+from grujax.checks import (
+    check_bool,
+    check_choice,
+    check_instance,
+    check_key,
+    check_rate,
+    check_sequence,
+    describe,
+)
 from grujax.implementations import Implementation
 from grujax.params import GRUParams, check_params
 from grujax.regularizers import dropout as drop
@@ -232,11 +240,7 @@ def _pair(name: str, value) -> tuple:
 
 
 def _check_stack(layers: Sequence[Layer], h0: Any, reset_state: Any) -> None:
-    if not isinstance(layers, (tuple, list)) or not layers:
-        raise ValueError(
-            f"`layers` must be a non-empty list of GRUParams or pairs of them, "
-            f"got {describe(layers)}."
-        )
+    check_sequence("layers", layers, "GRUParams or pairs of them")
     for index, layer in enumerate(layers):
         if not isinstance(layer, GRUParams):
             for params in _pair(f"layers[{index}]", layer):

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.checks import as_array, as_arrays, as_features, check_integer
+from grujax.checks import as_array, as_arrays, as_features, check_integer, is_traced
 
 
 def as_states(
@@ -52,8 +52,7 @@ def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Arr
             f"`lengths` has shape {list(array.shape)} but the batch axes of `xs` are {list(batch)}."
         )
     # Under jit, `array` is traced even if `lengths` is a constant.
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(lengths))
-    if not traced and array.size:
+    if not any(map(is_traced, jax.tree.leaves(lengths))) and array.size:
         values = np.asarray(lengths)  # jnp.min would be traced too
         shortest, longest = values.min(), values.max()
         if shortest < 0 or longest > steps:

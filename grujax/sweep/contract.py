@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jax.extend import core
 
-from grujax.checks import check_callable
+from grujax.checks import check_callable, is_traced
 from grujax.sweep.plan import is_typed_key
 
 Metrics = dict[str, Array]
@@ -51,7 +51,7 @@ def check_pure(call: Callable[..., Any], *arguments: Any, name: str, advice: str
     except (TypeError, jax.errors.JAXTypeError) as error:
         error.add_note(advice)
         raise
-    if any(isinstance(one, jax.core.Tracer) for of in (first, second) for one in constants_of(of)):
+    if any(is_traced(one) for of in (first, second) for one in constants_of(of)):
         raise ValueError(_LEAKED.format(name=name))
     if not _is_same_program(first, second):
         raise ValueError(

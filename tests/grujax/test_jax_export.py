@@ -12,7 +12,7 @@ from jax import export
 import grujax.linen
 from tests.helpers import Draw, assert_close
 
-pytest.importorskip("flatbuffers", reason="jax.export serialises with it")
+pytest.importorskip("flatbuffers", reason="jax.export serializes with it")
 
 I, H = 3, 5  # noqa: E741
 
