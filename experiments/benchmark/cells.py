@@ -142,23 +142,21 @@ def init_params(cell: str, setting: Setting) -> Any:
 
 
 def format_markdown(costs: Sequence[Sequence[Cost]]) -> str:
-    """The README's table: each row's cost at equal hidden size and at equal parameters."""
+    """The tables of the page of benchmarks: at equal hidden size, then at equal parameters."""
     (first, _), *_ = costs
-    header = (
-        f"| cell | parameters at H = {first.hidden_size} | forward | training "
-        f"| H at {first.parameters:,} parameters | forward | training | what it is for |"
-    )
-    lines = [header, "|---|---|---|---|---|---|---|---|"]
-    for row, (same_size, same_count) in zip(ROWS, costs, strict=True):
-        cells = [
-            row.label,
-            f"{same_size.parameters:,}",
-            f"{same_size.forward:.1f}",
-            f"{same_size.training:.1f}",
-            str(same_count.hidden_size),
-            f"{same_count.forward:.1f}",
-            f"{same_count.training:.1f}",
-            row.use,
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+    lines = [
+        f"| H = {first.hidden_size} | parameters | forward | training | what it is for |",
+        "|---|---|---|---|---|",
+    ]
+    for row, (at, _) in zip(ROWS, costs, strict=True):
+        times = f"{at.forward:.1f} | {at.training:.1f}"
+        lines.append(f"| {row.label} | {at.parameters:,} | {times} | {row.use} |")
+    lines += [
+        "",
+        f"| {first.parameters:,} parameters | H | forward | training |",
+        "|---|---|---|---|",
+    ]
+    for row, (_, at) in zip(ROWS, costs, strict=True):
+        times = f"{at.forward:.1f} | {at.training:.1f}"
+        lines.append(f"| {row.label} | {at.hidden_size} | {times} |")
     return "\n".join(lines)

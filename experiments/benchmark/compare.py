@@ -26,8 +26,10 @@ and inputs, the gradients of the weights. Both rates are measured in the same tu
 taken from XLA's memory analysis.
 
 Results go to runs/benchmark: quick.csv or full.csv (one row per point, library and mode), the
-report as text, and two plots; cells.md is the README's table of cells. An interrupted run resumes
-where it stopped. After a change of the code or the machine, use --fresh to measure everything anew.
+report as text, two plots, and the ratios of the second one as CSV; cells.md has the tables of cells.
+docs/project/ratios.png and ratios.csv are copies of full_ratios.png and full_ratios.csv. An
+interrupted run resumes where it stopped. After a change of the code or the machine, use --fresh to
+measure everything anew.
 """
 
 import platform
@@ -61,7 +63,7 @@ from experiments.benchmark.peers import (
     why_missing,
 )
 from experiments.benchmark.plots import plot_ratios, plot_times
-from experiments.benchmark.report import collect_points, format_report
+from experiments.benchmark.report import collect_points, format_ratios, format_report
 from experiments.common.command import run_command
 from experiments.common.outputs import write_text
 from experiments.common.report.timing import busy_processes
@@ -158,7 +160,9 @@ def compare_libraries(settings: Settings) -> None:
     write_text(stem.with_suffix(".txt"), report)
     plot_times(Path(f"{stem}_times.png"), points, BASE)
     plot_ratios(Path(f"{stem}_ratios.png"), points)
-    print(f"{report}\nWritten: {table}, {stem}.txt, {stem}_times.png, {stem}_ratios.png")
+    write_text(Path(f"{stem}_ratios.csv"), format_ratios(points))
+    written = (f"{stem}{end}" for end in (".txt", "_times.png", "_ratios.png", "_ratios.csv"))
+    print(f"{report}\nWritten: {table}, {', '.join(written)}")
 
 
 def main(settings: Settings) -> None:

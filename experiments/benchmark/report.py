@@ -71,6 +71,19 @@ def format_report(points: Sequence[Point], columns: Sequence[str]) -> str:
     return f"{_table(points, columns)}\n\n{_summary(points)}"
 
 
+def format_ratios(points: Sequence[Point]) -> str:
+    """The grid as CSV: a row for each setting, with the fastest peer's time / grujax's by mode."""
+    ratios: dict[Setting, dict[str, float]] = {}
+    for p in points:
+        if p.is_on_grid and p.peers:
+            ratios.setdefault(p.setting, {})[p.mode] = p.ratio
+    lines = [f"T,B,I,H,{','.join(MODES)}"]
+    for s, by_mode in ratios.items():
+        values = ",".join(f"{by_mode[mode]:.2f}" for mode in MODES)
+        lines.append(f"{s.steps},{s.batch},{s.input_size},{s.hidden_size},{values}")
+    return "\n".join(lines) + "\n"
+
+
 def _table(points: Sequence[Point], columns: Sequence[str]) -> str:
     header = ["point", "mode", *(f"{name} ms" for name in columns), "ratio", "roofline"]
     rows = []

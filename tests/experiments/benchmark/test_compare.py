@@ -30,6 +30,9 @@ def test_a_run_writes_everything_and_resumes(tiny_grid, tmp_path, capsys, monkey
     benchmark.main(settings)
     for name in ("quick.csv", "quick.txt", "quick_times.png", "quick_ratios.png"):
         assert (tmp_path / name).stat().st_size > 0
+    header, row = (tmp_path / "quick_ratios.csv").read_text(encoding="utf-8").splitlines()
+    assert header == "T,B,I,H,forward,training"
+    assert row.startswith("5,2,3,4,")  # with lengths is off the grid
     report = (tmp_path / "quick.txt").read_text(encoding="utf-8")
     assert f"jax {jax.__version__}" in report
     assert report in capsys.readouterr().out
