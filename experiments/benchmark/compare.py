@@ -26,8 +26,8 @@ and inputs, the gradients of the weights. Both rates are measured in the same tu
 taken from XLA's memory analysis.
 
 Results go to runs/benchmark: quick.csv or full.csv (one row per point, library and mode), the
-report as text, two plots, and the ratios of the second one as CSV; cells.md has the tables of cells.
-docs/project/ratios.png and ratios.csv are copies of full_ratios.png and full_ratios.csv. An
+report as text, two plots, and the ratios of the second one as CSV; cells.md has the tables of
+cells. docs/project/ratios.png and ratios.csv are copies of full_ratios.png and full_ratios.csv. An
 interrupted run resumes where it stopped. After a change of the code or the machine, use --fresh to
 measure everything anew.
 """
