@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 
-.PHONY: demo test test-all test-long lint types format release clean
+.PHONY: demo test test-all test-long docs lint types format release clean
 
 demo: $(VENV)/.experiments-$(VERSION)
 	$(BIN)/python -m experiments.sentiment
@@ -19,6 +19,10 @@ test-all: $(VENV)/.dev-$(VERSION)  # also all combinations, processes, and kills
 
 test-long: $(VENV)/.dev-$(VERSION)  # quick runs of all experiments, fuzzing, documented commands
 	$(PYTEST) -m long
+
+docs: $(VENV)/.docs-$(VERSION)  # the site, into build/docs; runs its code: 5 minutes at most
+	$(BIN)/python -m sphinx --quiet -W --keep-going -j auto docs build/docs
+	@echo "Open build/docs/index.html"
 
 lint: $(VENV)/.dev-$(VERSION)
 	$(BIN)/ruff check .

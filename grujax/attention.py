@@ -47,10 +47,10 @@ class AdditiveAttentionParams:
         (3,)
     """
 
-    w_query: Array  # [Q, A]
-    w_key: Array  # [K, A]
-    b: Array  # [A]
-    v: Array  # [A]
+    w_query: Array  #: [Q, A]
+    w_key: Array  #: [K, A]
+    b: Array  #: [A]
+    v: Array  #: [A]
 
 
 _AXES = {"w_query": ("Q", "A"), "w_key": ("K", "A"), "b": ("A",), "v": ("A",)}
@@ -69,9 +69,9 @@ def init_additive_attention(
 
     Args:
         key: a JAX random key.
-        query_size: Q.
-        key_size: K.
-        attention_size: A.
+        query_size: Q, a positive integer.
+        key_size: K, a positive integer.
+        attention_size: A, a positive integer.
         dtype: the floating dtype of all parameters.
         kernel_init: initializes `w_query [Q, A]`, `w_key [K, A]`, and `v` with the shape `[A, 1]`.
 

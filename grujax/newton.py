@@ -19,10 +19,10 @@ from grujax.sequence import prepare_args
 class NewtonReport(NamedTuple):
     """How `implementation="newton"` performs on a sequence; see `newton_report`."""
 
-    iterations: Array  # [], int32
-    residual: Array  # [B], at least float32
-    converged: Array  # [B] bool
-    fell_back: Array  # [] bool
+    iterations: Array  #: [], int32
+    residual: Array  #: [B], at least float32
+    converged: Array  #: [B] bool
+    fell_back: Array  #: [] bool
 
 
 def newton_report(
@@ -65,8 +65,8 @@ def newton_report(
         `NewtonReport`:
 
         - `iterations`: until the last row converged, or the method gave up.
-        - `residual [B]`: the largest error of a single step, |f(h_{t−1}, x_t) − h_t|, relative to
-          max(1, |h0|), over all steps and units of the row. NaN where a row has become NaN.
+        - `residual [B]`: the largest error of a single step, `|f(h_{t−1}, x_t) − h_t|`, relative
+          to `max(1, |h0|)`, over all steps and units of the row. NaN where a row has become NaN.
         - `converged [B]`: whether the residual is rounding alone, at most max(8, √H)·ε, where ε is
           the spacing of floating-point numbers at 1, in at least float32. The error of the states
           then is that of the scan up to about this factor.

@@ -49,10 +49,10 @@ class GRUParams:
         (8, 16, True)
     """
 
-    w_x: Array  # [3, I, H]
-    w_h: Array  # [3, H, H]
-    b_x: Array  # [3, H]
-    b_hn: Array  # [H]
+    w_x: Array  #: [3, I, H]
+    w_h: Array  #: [3, H, H]
+    b_x: Array  #: [3, H]
+    b_hn: Array  #: [H]
     reset_after: bool = field(default=True, metadata={"static": True})
 
     def __post_init__(self) -> None:
@@ -61,12 +61,12 @@ class GRUParams:
 
     @property
     def input_size(self) -> int:
-        """I."""
+        """The input size, I."""
         return self.w_x.shape[-2]
 
     @property
     def hidden_size(self) -> int:
-        """H."""
+        """The hidden size, H."""
         return self.w_h.shape[-1]
 
 
@@ -92,8 +92,8 @@ def init_gru(
 
     Args:
         key: a JAX random key.
-        input_size: I.
-        hidden_size: H.
+        input_size: I, a positive integer.
+        hidden_size: H, a positive integer.
         reset_after: the form of the candidate, see `GRUParams`.
         dtype: the floating dtype of all parameters.
         kernel_init: draws each gate's input weights `[I, H]`; LeCun normal by default.

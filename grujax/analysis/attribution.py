@@ -21,9 +21,9 @@ MAX_STEPS = 4096  # the nodes of a quadrature are the eigenvalues of a dense mat
 class Attribution(NamedTuple):
     """The contribution of each input to a score, and whether the contributions add up."""
 
-    values: PyTree  # the structure, shapes and dtypes of the inputs
-    total: Array  # []: score(inputs) − score(baseline), the exact sum of the contributions
-    # []: |sum of the values − total| / |total|; for a total of 0 infinite, or NaN if the sum is 0
+    values: PyTree  #: the structure, shapes and dtypes of the inputs
+    total: Array  #: []: score(inputs) − score(baseline), the exact sum of the contributions
+    #: []: |sum of the values − total| / |total|; for a total of 0 infinite, or NaN if the sum is 0
     completeness_error: Array
 
 

@@ -48,23 +48,23 @@ BATCH = 128  # initial states whose H × H Jacobians are in memory at once
 class Stability(IntEnum):
     """The kind of a point, from the moduli of the Jacobian's eigenvalues."""
 
-    NONE = 0  # an unused slot
-    STABLE = 1  # all moduli below 1: the point attracts
-    SADDLE = 2  # some below 1, some above
-    UNSTABLE = 3  # all above 1: the point repels
-    SLOW = 4  # almost a fixed point
-    UNKNOWN = 5  # a fixed point at which the Jacobian is NaN or infinite
+    NONE = 0  #: an unused slot
+    STABLE = 1  #: all moduli below 1: the point attracts
+    SADDLE = 2  #: some below 1, some above
+    UNSTABLE = 3  #: all above 1: the point repels
+    SLOW = 4  #: almost a fixed point
+    UNKNOWN = 5  #: a fixed point at which the Jacobian is NaN or infinite
 
 
 class FixedPoints(NamedTuple):
     """M slots for distinct points, fixed points before slow ones; unused slots are NaN."""
 
-    points: Array  # [M, H]
-    residuals: Array  # [M]: ‖F(h) − h‖
-    eigenvalues: Array  # [M, H] complex, of ∂F/∂h, sorted by descending modulus
-    stability: Array  # [M] int, see `Stability`
-    num_starts: Array  # [M] int: how many initial states converged to the point
-    num_found: Array  # [] int: the number of distinct points, which can exceed M; −1 for no search
+    points: Array  #: [M, H]
+    residuals: Array  #: [M]: ‖F(h) − h‖
+    eigenvalues: Array  #: [M, H] complex, of ∂F/∂h, sorted by descending modulus
+    stability: Array  #: [M] int, see `Stability`
+    num_starts: Array  #: [M] int: how many initial states converged to the point
+    num_found: Array  #: [] int: the number of distinct points, which can exceed M; −1 for no search
 
     def of(self, kind: Stability) -> Array:
         """The points of one kind, `[n, H]`. It does not work in jit: n depends on the values."""
@@ -96,7 +96,7 @@ def find_fixed_points(
         size: M, the maximal number of points to return.
         steps: the maximal number of steps; the search stops earlier once the residual is within
             rounding error. 0 only classifies the starts.
-        bound: the search keeps |h| ≤ bound in every unit; positive, or None for no bound. Every
+        bound: the search keeps `|h| ≤ bound` in every unit; positive, or None for no bound. Every
             fixed point of a GRU has h = n, and therefore |h| < 1. Without the bound the search
             finds states far outside, where the update gate is almost 1 and nothing moves.
         tolerance: the largest residual ‖F(h) − h‖ of a fixed point. In float32 residuals below

@@ -17,21 +17,21 @@ from grujax.params import GRUParams
 class GateTrace(NamedTuple):
     """The gates and the state of a layer at every step; zero in the padding."""
 
-    reset: Array  # [T, B, H]; all three gates are in at least float32
-    update: Array  # [T, B, H]: 1 keeps the state, 0 replaces it
-    candidate: Array  # [T, B, H]
-    hs: Array  # [T, B, H], the state after each step, in the dtype of `grujax.gru`
-    exists: Array  # [T, B] bool: whether the step is not padding
+    reset: Array  #: [T, B, H]; all three gates are in at least float32
+    update: Array  #: [T, B, H]: 1 keeps the state, 0 replaces it
+    candidate: Array  #: [T, B, H]
+    hs: Array  #: [T, B, H], the state after each step, in the dtype of `grujax.gru`
+    exists: Array  #: [T, B] bool: whether the step is not padding
 
 
 class GateSaturation(NamedTuple):
     """The fraction of existing steps in which a unit's gates are almost closed or open."""
 
-    reset_shut: Array  # [H]: r near 0
-    reset_open: Array  # [H]: r near 1
-    update_shut: Array  # [H]: z near 0, the state is replaced
-    update_open: Array  # [H]: z near 1, the state is kept
-    candidate: Array  # [H]: |n| near 1
+    reset_shut: Array  #: [H]: r near 0
+    reset_open: Array  #: [H]: r near 1
+    update_shut: Array  #: [H]: z near 0, the state is replaced
+    update_open: Array  #: [H]: z near 1, the state is kept
+    candidate: Array  #: [H]: |n| near 1
 
 
 def trace_gates(

@@ -28,14 +28,14 @@ class GradientFlow:
     gradient has not entered.
     """
 
-    norms: Array  # [L, T, B]: ‖∂L/∂h_t‖ over the hidden units, zero in the padding
-    profile: Array  # [L, T]: the norm d steps before the end, relative to where the loss enters
-    reaches_start: Array  # [L]: the fraction of the gradient that reaches the first step
-    # [L] int: steps back until less than 1/1000 remains, and until it is 1000 times as large;
-    # −1 for never, −2 if a gradient on the way is NaN, or infinite where the loss enters
+    norms: Array  #: [L, T, B]: ‖∂L/∂h_t‖ over the hidden units, zero in the padding
+    profile: Array  #: [L, T]: the norm d steps before the end, relative to where the loss enters
+    reaches_start: Array  #: [L]: the fraction of the gradient that reaches the first step
+    #: [L] int: steps back until less than 1/1000 remains, and until it is 1000 times as large;
+    #: −1 for never, −2 if a gradient on the way is NaN, or infinite where the loss enters
     vanishes_after: Array
     explodes_after: Array
-    names: tuple[str, ...] = field(metadata={"static": True})  # names of the L entries
+    names: tuple[str, ...] = field(metadata={"static": True})  #: names of the L entries
 
     def __str__(self) -> str:
         lines = []

@@ -27,8 +27,8 @@ from grujax.params import GRUParams
 class ScaledMatrix(NamedTuple):
     """A product of many matrices, matrix · exp(log_scale), without overflow or underflow."""
 
-    matrix: Array  # [B, H, H], with Frobenius norm 1, or zero
-    log_scale: Array  # [B]
+    matrix: Array  #: [B, H, H], with Frobenius norm 1, or zero
+    log_scale: Array  #: [B]
 
 
 def step_jacobian(params: GRUParams, h: ArrayLike, x: ArrayLike) -> Array:

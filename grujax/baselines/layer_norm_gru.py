@@ -48,10 +48,10 @@ class LayerNormGRUParams(LayerSizes):
         ((3, 3), 2, 3)
     """
 
-    w_x: Array  # [3, I, H]
-    w_h: Array  # [3, H, H]
-    scale: Array  # [3, H]
-    offset: Array  # [3, H]
+    w_x: Array  #: [3, I, H]
+    w_h: Array  #: [3, H, H]
+    scale: Array  #: [3, H]
+    offset: Array  #: [3, H]
 
 
 def init_layer_norm_gru(
@@ -70,8 +70,8 @@ def init_layer_norm_gru(
 
     Args:
         key: a JAX random key.
-        input_size: I.
-        hidden_size: H.
+        input_size: I, a positive integer.
+        hidden_size: H, a positive integer.
         dtype: the floating dtype of all parameters.
         kernel_init: initializes each gate's input weights `[I, H]`.
         recurrent_kernel_init: initializes each gate's recurrent weights `[H, H]`.

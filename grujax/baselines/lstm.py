@@ -46,9 +46,9 @@ class LSTMParams(LayerSizes):
         (2, 3)
     """
 
-    w_x: Array  # [4, I, H]
-    w_h: Array  # [4, H, H]
-    b: Array  # [4, H]
+    w_x: Array  #: [4, I, H]
+    w_h: Array  #: [4, H, H]
+    b: Array  #: [4, H]
 
 
 class LSTMState(NamedTuple):
@@ -63,8 +63,8 @@ class LSTMState(NamedTuple):
         (4, 16)
     """
 
-    h: Array  # [B, H]
-    c: Array  # [B, H]
+    h: Array  #: [B, H]
+    c: Array  #: [B, H]
 
 
 def init_lstm(
@@ -82,8 +82,8 @@ def init_lstm(
 
     Args:
         key: a JAX random key.
-        input_size: I.
-        hidden_size: H.
+        input_size: I, a positive integer.
+        hidden_size: H, a positive integer.
         dtype: the floating dtype of all parameters.
         kernel_init: initializes each gate's input weights `[I, H]`.
         recurrent_kernel_init: initializes each gate's recurrent weights `[H, H]`.

@@ -53,8 +53,8 @@ class MinGRUParams(LayerSizes):
         (4, 3)
     """
 
-    w_x: Array  # [2, I, H]
-    b: Array  # [2, H]
+    w_x: Array  #: [2, I, H]
+    b: Array  #: [2, H]
 
 
 def init_min_gru(
@@ -71,8 +71,8 @@ def init_min_gru(
 
     Args:
         key: a JAX random key.
-        input_size: I.
-        hidden_size: H.
+        input_size: I, a positive integer.
+        hidden_size: H, a positive integer.
         dtype: the floating dtype of all parameters.
         kernel_init: initializes each gate's weights `[I, H]`.
         bias_init: initializes each gate's bias `[H]`.

@@ -37,9 +37,9 @@ class RNNParams(LayerSizes):
         (2, 3)
     """
 
-    w_x: Array  # [I, H]
-    w_h: Array  # [H, H]
-    b: Array  # [H]
+    w_x: Array  #: [I, H]
+    w_h: Array  #: [H, H]
+    b: Array  #: [H]
 
 
 def init_rnn(
@@ -56,8 +56,8 @@ def init_rnn(
 
     Args:
         key: a JAX random key.
-        input_size: I.
-        hidden_size: H.
+        input_size: I, a positive integer.
+        hidden_size: H, a positive integer.
         dtype: the floating dtype of all parameters.
         kernel_init: initializes the input weights `[I, H]`.
         recurrent_kernel_init: initializes the recurrent weights `[H, H]`.

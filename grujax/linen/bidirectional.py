@@ -50,7 +50,7 @@ class BidirectionalGRU(LayerBase):
         """Returns the functional parameters and the learned initial states, (forward, backward).
 
         Args:
-            input_size: I.
+            input_size: I, a positive integer.
 
         Returns:
             A pair of `GRUParams`, and a pair of learned states, each `[H]` or None.

@@ -102,7 +102,7 @@ class GRUCell(CellFields, nn.RNNCellBase):
         """Returns the functional parameters.
 
         Args:
-            input_size: I.
+            input_size: I, a positive integer.
 
         Returns:
             `GRUParams` in `param_dtype`, with `w_x [3, I, H]` and `w_h [3, H, H]`.

@@ -90,7 +90,7 @@ class GRU(LayerBase):
         """Returns the functional parameters, and the learned initial state `[H]` or None.
 
         Args:
-            input_size: I.
+            input_size: I, a positive integer.
         """
         params = GRUCell(**self._cell_fields(), name="cell").gru_params(input_size)
         if not self.learned_h0:

@@ -51,7 +51,7 @@ class StackedGRU(LayerBase):
         """Returns the functional parameters and the learned initial states, one item per layer.
 
         Args:
-            input_size: I.
+            input_size: I, a positive integer.
 
         Returns:
             A list as `grujax.stacked_gru` takes it, and a list of learned states, each `[H]` or
