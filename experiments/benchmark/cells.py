@@ -142,21 +142,20 @@ def init_params(cell: str, setting: Setting) -> Any:
 
 
 def format_markdown(costs: Sequence[Sequence[Cost]]) -> str:
-    """The tables of the page of benchmarks: at equal hidden size, then at equal parameters."""
+    """The tables of the page of benchmarks: at equal size, at equal parameters, and the uses."""
     (first, _), *_ = costs
-    lines = [
-        f"| H = {first.hidden_size} | parameters | forward | training | what it is for |",
-        "|---|---|---|---|---|",
-    ]
-    for row, (at, _) in zip(ROWS, costs, strict=True):
-        times = f"{at.forward:.1f} | {at.training:.1f}"
-        lines.append(f"| {row.label} | {at.parameters:,} | {times} | {row.use} |")
-    lines += [
-        "",
-        f"| {first.parameters:,} parameters | H | forward | training |",
+    same_size = [
+        f"| H = {first.hidden_size} | parameters | forward | training |",
         "|---|---|---|---|",
     ]
-    for row, (_, at) in zip(ROWS, costs, strict=True):
-        times = f"{at.forward:.1f} | {at.training:.1f}"
-        lines.append(f"| {row.label} | {at.hidden_size} | {times} |")
-    return "\n".join(lines)
+    same_count = [f"| {first.parameters:,} parameters | H | forward | training |", same_size[1]]
+    uses = ["| cell | what it is for |", "|---|---|"]
+    for row, (one, other) in zip(ROWS, costs, strict=True):
+        same_size.append(f"| {row.label} | {one.parameters:,} | {_times(one)} |")
+        same_count.append(f"| {row.label} | {other.hidden_size} | {_times(other)} |")
+        uses.append(f"| {row.label} | {row.use} |")
+    return "\n\n".join("\n".join(lines) for lines in (same_size, same_count, uses))
+
+
+def _times(cost: Cost) -> str:
+    return f"{cost.forward:.1f} | {cost.training:.1f}"
