@@ -1,4 +1,4 @@
-"""Compiles the native CPU kernel into the wheel.
+"""Compiles the native CPU kernel into the wheel, and makes the package's long description.
 
 A plain `pip install .`, also with `-e`, builds the library for the machine at hand. Where that is
 not possible or fails, it installs the pure wheel, whose GRU runs by `lax.scan`.
@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 # The oldest that grujax supports: what is built with its headers runs with later ones as well.
 JAXLIB = "jaxlib==0.10.2"
@@ -33,6 +34,21 @@ SYSTEM_OF = {
     r"manylinux_\d+_\d+_(x86_64|aarch64)": "linux",
     r"macosx_\d+_\d+_(arm64)": "darwin",
 }
+
+
+class LongDescriptionHook(MetadataHookInterface):
+    """The long description of the package: the README without what only the repository has."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Called by hatchling, since `readme` is dynamic."""
+        text = (Path(self.root) / "README.md").read_text(encoding="utf-8")
+        metadata["readme"] = {"content-type": "text/markdown", "text": long_description(text)}
+
+
+def long_description(readme: str) -> str:
+    """Leaves out pictures, and turns links to files of the repository into their text."""
+    without_pictures = re.sub(r"!\[[^]]*\]\((?!https?:)[^)]*\)\n*", "", readme)
+    return re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", without_pictures)
 
 
 class NativeKernelHook(BuildHookInterface):

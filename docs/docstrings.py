@@ -4,6 +4,7 @@ A diagram, a table or code is an indented block there, after a colon or, in a mo
 paragraph. Sphinx would need two colons.
 """
 
+import inspect
 import re
 from typing import Any
 
@@ -60,6 +61,10 @@ def process_signature(
     app: Sphinx, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: Any
 ):
     """Shortens defaults that only Python can read, and leaves out what Flax adds to a module."""
+    if what == "class" and signature == "(*args, **kwargs)":  # of NNX's metaclass
+        _, *own = inspect.signature(thing.__init__).parameters.values()
+        own = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in own]
+        signature = str(inspect.Signature(own))
     if signature:
         signature = re.sub(r"=<.*?>(?=[,)])", "=…", signature)
         signature = re.sub(r", parent=.*?, name=None", "", signature)

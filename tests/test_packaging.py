@@ -17,7 +17,7 @@ import pytest
 import grujax
 import hatch_build
 from grujax.implementations.native import compiling, processor
-from hatch_build import JAXLIB, NATIVE, PYTHONS, NativeKernelHook
+from hatch_build import JAXLIB, NATIVE, PYTHONS, NativeKernelHook, long_description
 from tests.helpers import COMPILER, ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -221,6 +221,14 @@ def test_the_source_distribution_compiles_nothing_and_can_build_a_wheel(compiler
     sources = {f"{NATIVE}/src/{path.name}" for path in compiling.SOURCE.iterdir() if path.is_file()}
     assert names >= {"hatch_build.py", "pyproject.toml", "README.md", "LICENSE", *sources}
     assert not any(name.endswith(".so") for name in names)
+
+
+def test_the_long_description_shows_nothing_that_only_the_repository_has():
+    text = "See [the page](docs/a.md).\n\n![A plot](docs/b.png)\n\n[JAX](https://jax.dev), [x]."
+    assert long_description(text) == "See the page.\n\n[JAX](https://jax.dev), [x]."
+    described = long_description((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert not re.findall(r"\]\((?!https:)", described)
+    assert "](https:" in described
 
 
 def test_the_numbers_of_versions_agree():
