@@ -139,6 +139,14 @@ def test_experiments_use_public_names_only(path):
             assert not any(word.startswith("_") for word in (*inner, name))
 
 
+@pytest.mark.parametrize("path", SOURCES + EXPERIMENTS, ids=name_of)
+def test_plots_leave_the_backend_of_a_notebook_alone(path):
+    """A figure is a `matplotlib.figure.Figure`, which belongs to no window."""
+    for module, name in imports_of(path):
+        assert "matplotlib.pyplot" not in (module, f"{module}.{name}")
+        assert (module, name) not in (("matplotlib", ""), ("matplotlib", "use"))
+
+
 def room_of(path: Path) -> str:
     """The folder of `experiments` that a file is in."""
     return path.relative_to(ROOT / "experiments").parts[0].removesuffix(".py")

@@ -5,13 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 from PIL import Image
@@ -25,7 +21,8 @@ AXES = {"steps": "T", "batch": "B", "hidden_size": "H"}
 
 def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
     """Plots time against T, B and H through `base`, on log axes: forward above, training below."""
-    figure, axes = plt.subplots(2, 3, figsize=(13, 7), layout="constrained", sharey="row")
+    figure = Figure((13, 7), layout="constrained")
+    axes = figure.subplots(2, 3, sharey="row")
     libraries = list(dict.fromkeys(m.library for p in points for m in p.all_libraries()))
     libraries = [name for name in libraries if not name.endswith("unmasked")]
     for row, mode in zip(axes, MODES, strict=True):
@@ -82,14 +79,9 @@ def plot_ratios(path: Path, points: Sequence[Point]) -> None:
     panels = {name: chosen for name, chosen in panels.items() if len(chosen) > 2}
     rows = {n: sorted({(p.setting.steps, p.setting.batch) for p in c}) for n, c in panels.items()}
     heights = [len(r) for r in rows.values()] or [1]
-    figure, axes = plt.subplots(
-        max(len(panels), 1),
-        len(MODES),
-        figsize=(5.6, 1.5 + 0.6 * len(heights) + 0.25 * sum(heights)),
-        height_ratios=heights,
-        layout="constrained",
-        squeeze=False,
-    )
+    size = (5.6, 1.5 + 0.6 * len(heights) + 0.25 * sum(heights))
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(len(heights), len(MODES), height_ratios=heights, squeeze=False)
     image = None
     for (name, chosen), row in zip(panels.items(), axes, strict=False):
         for mode, axis in zip(MODES, row, strict=True):
@@ -127,7 +119,6 @@ def _save(figure, path: Path) -> None:
     """Writes a PNG with a palette, which takes a quarter of the bytes of true colors."""
     full, small = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png", dpi=120)
-    plt.close(figure)
     colors = Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE)
     colors.save(small, format="png", optimize=True)
     write_bytes(path, small.getvalue())

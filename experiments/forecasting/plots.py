@@ -4,12 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.common.outputs import write_figure
 from experiments.forecasting.quantiles import LEVELS, median
@@ -140,13 +136,8 @@ def _draw_quantiles(axis, times: np.ndarray, quantiles: np.ndarray) -> None:
 def _new_axes(number: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
     """A figure of `number` panels in `columns` columns; `size` in inches is that of one panel."""
     rows = -(-number // columns)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(size[0] * columns, size[1] * rows),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure = Figure((size[0] * columns, size[1] * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[number:]:
         axis.axis("off")
     return figure, list(axes.flat[:number])
@@ -154,4 +145,3 @@ def _new_axes(number: int, columns: int, size: tuple[float, float]) -> tuple[Any
 
 def _save(figure: Any, path: Path) -> None:
     write_figure(path, figure, dpi=120)
-    plt.close(figure)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from experiments.common.report.plots import plt, save_figure
+from experiments.common.report.plots import save_figure
 
 
 def plot_episodes(
@@ -20,13 +21,9 @@ def plot_episodes(
     columns = min(3, len(episodes))
     rows = -(-len(episodes) // columns)
     longest = max(len(sentences) for _, sentences, _, _ in episodes)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(4.3 * columns, rows * (0.28 * longest + 0.9)),
-        layout="constrained",
-        squeeze=False,
-    )
+    size = (4.3 * columns, rows * (0.28 * longest + 0.9))
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[len(episodes) :]:
         axis.axis("off")
     for axis, (title, sentences, weights, support) in zip(axes.flat, episodes, strict=False):

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
-from experiments.common.report.plots import plt
 from experiments.common.training.metrics import read_records, score_classifier
 
 
@@ -113,10 +115,11 @@ def plot_attention(
       sentences: (class probabilities [C], tokens [T], attention weights [T]) of each.
       classes: the C names.
     """
-    figure, axis = plt.subplots(figsize=(9, 0.5 * len(sentences) + 0.3), layout="constrained")
+    figure = Figure((9, 0.5 * len(sentences) + 0.3), layout="constrained")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    axis = figure.subplots()
     axis.set(xlim=(0, 1), ylim=(len(sentences), 0))
     axis.axis("off")
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     figure.draw_without_rendering()
     width = axis.get_window_extent(renderer).width
     for row, (probabilities, tokens, weights) in enumerate(sentences):
@@ -124,7 +127,7 @@ def plot_attention(
         axis.text(0, row + 0.5, heading, va="center", fontsize=9, fontweight="bold")
         left = 0.17
         for token, weight in zip(tokens, weights, strict=True):
-            color = plt.get_cmap("Oranges")(0.65 * float(weight) / float(np.max(weights)))
+            color = colormaps["Oranges"](0.65 * float(weight) / float(np.max(weights)))
             box = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
             label = token.replace("$", r"\$")
             text = axis.text(left, row + 0.5, label, va="center", fontsize=9, bbox=box)

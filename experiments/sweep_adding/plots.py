@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from experiments.common.report.plots import plt, save_figure
+from experiments.common.report.plots import save_figure
 
 
 def plot_success(path: Path, rates: Mapping[str, Mapping[int, float]]) -> None:
@@ -16,10 +17,8 @@ def plot_success(path: Path, rates: Mapping[str, Mapping[int, float]]) -> None:
       rates: the success rates by number of steps T of each "CELL, initialization".
     """
     kinds = list(dict.fromkeys(name.split(", ")[1] for name in rates))
-    size = (3.6 * len(kinds), 3.4)
-    figure, axes = plt.subplots(
-        1, len(kinds), figsize=size, layout="constrained", sharey=True, squeeze=False
-    )
+    figure = Figure((3.6 * len(kinds), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False)
     for axis, kind in zip(axes[0], kinds, strict=True):
         chosen = {name: row for name, row in rates.items() if name.split(", ")[1] == kind}
         for (name, row), marker in zip(chosen.items(), "osD^v", strict=False):

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from experiments.common.report.plots import plt, save_figure
+from experiments.common.report.plots import save_figure
 
 
 class Curve(NamedTuple):
@@ -29,14 +30,8 @@ def plot_curves(
       curves: the trainings by name, per corpus.
       floors: the horizontal lines, bits per character by name, per corpus.
     """
-    figure, axes = plt.subplots(
-        len(curves),
-        2,
-        figsize=(9.5, 3.1 * len(curves)),
-        layout="constrained",
-        sharey="row",
-        squeeze=False,
-    )
+    figure = Figure((9.5, 3.1 * len(curves)), layout="constrained")
+    axes = figure.subplots(len(curves), 2, sharey="row", squeeze=False)
     for row, (corpus, trainings) in zip(axes, curves.items(), strict=True):
         for name, curve in trainings.items():
             row[0].plot(curve.characters / 1e6, curve.bits, ".-", label=name)

@@ -5,11 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -26,7 +21,8 @@ def plot_learning_curves(
       runs: the records of each training, as in metrics.jsonl.
       metric: the field to draw next to `train_loss`; its best epoch is marked.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 3.5), layout="constrained")
+    figure = Figure((10.5, 3.5), layout="constrained")
+    axes = figure.subplots(1, 2)
     for name, records in runs.items():
         epochs = [record["epoch"] for record in records]
         for axis, field in zip(axes, ("train_loss", metric), strict=True):
@@ -49,13 +45,8 @@ def plot_confusion(path: Path, matrices: dict[str, np.ndarray], classes: Sequenc
       matrices: [C, C] per classifier; rows are the true class, columns the predicted class.
       classes: the C names.
     """
-    figure, axes = plt.subplots(
-        1,
-        len(matrices),
-        figsize=(3.4 * len(matrices), 3.5),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure = Figure((3.4 * len(matrices), 3.5), layout="constrained")
+    axes = figure.subplots(1, len(matrices), squeeze=False)
     for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
         fraction = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
         axis.imshow(fraction, cmap="Blues", vmin=0, vmax=1)
@@ -93,7 +84,8 @@ def plot_alignment(
     else:
         layout = {"ncols": len(maps), "width_ratios": widths}
         size = (0.3 * sum(widths) + 1.4 * len(maps), 0.3 * max(heights) + 2)
-    figure, axes = plt.subplots(**layout, figsize=size, layout="constrained", squeeze=False)
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(**layout, squeeze=False)
     for axis, (source, target, weights) in zip(axes.flat, maps, strict=True):
         axis.imshow(weights, cmap="Oranges", vmin=0, vmax=1, aspect="equal")
         names = [[name.replace("$", r"\$") for name in side] for side in (source, target)]
@@ -105,6 +97,5 @@ def plot_alignment(
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG and closes it."""
+    """Writes a figure as PNG."""
     write_figure(path, figure, dpi=120)
-    plt.close(figure)
