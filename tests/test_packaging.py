@@ -235,6 +235,8 @@ def test_the_numbers_of_versions_agree():
     first_heading = re.search(r"^## \[(.*)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert first_heading is not None
     assert first_heading[1] == grujax.__version__
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {grujax.__version__}\n" in citation
     (first, last), project = PYTHONS, PROJECT["project"]
     versions = [f"3.{minor}" for minor in range(first[1], last[1] + 1)]
     prefix = "Programming Language :: Python :: 3."
