@@ -58,7 +58,7 @@ def test_links_between_the_pages_lead_somewhere():
 def tracked_texts() -> dict[str, str]:
     """The pages and sources of the repository by their paths."""
     suffixes = (".py", ".md", ".cpp", ".h", ".cu", ".cuh")
-    folders = ("grujax", "experiments", "tests")
+    folders = ("docs", "grujax", "experiments", "tests")
     paths = [*ROOT.glob("*.md"), *(path for name in folders for path in (ROOT / name).rglob("*"))]
     return {
         str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
