@@ -81,7 +81,7 @@ def test_tests_that_a_text_names_exist():
 def test_paths_and_modules_that_a_text_names_exist():
     """Paths like `grujax/cell.py` and modules like `grujax.cell`, in pages, comments, strings."""
     texts = tracked_texts()
-    path = re.compile(r"\b(?:grujax|experiments|tests)/[\w/]+\.(?:py|md|cpp|h|cu|cuh|png)\b")
+    path = re.compile(r"(?<!\.\./)\b(?:grujax|experiments|tests)/[\w/]+\.(?:py|md|cpp|h|cu|cuh|png)\b")
     module = re.compile(r"`((?:experiments|grujax\.implementations)(?:\.[a-z_]+)+)[.`]")
     for name, text in texts.items():
         for found in path.findall(text):
