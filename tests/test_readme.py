@@ -8,7 +8,6 @@ from tests.helpers import ROOT
 
 README = (ROOT / "README.md").read_text()
 RESULTS = (ROOT / "experiments" / "README.md").read_text()
-SCALING = (ROOT / "experiments" / "SCALING.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -34,18 +33,14 @@ def test_make_targets_exist(target):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(set(re.findall(r"python -m experiments\.(\w+)", README + RESULTS + SCALING)))
+    "name", sorted(set(re.findall(r"python -m experiments\.(\w+)", README + RESULTS)))
 )
 def test_experiments_exist(name):
     assert (ROOT / "experiments" / name / "__main__.py").exists()
 
 
 def test_links_between_the_pages_lead_somewhere():
-    pages = {
-        "README.md": README,
-        "experiments/README.md": RESULTS,
-        "experiments/SCALING.md": SCALING,
-    }
+    pages = {"README.md": README, "experiments/README.md": RESULTS}
     for page, text in pages.items():
         for file, anchor in re.findall(r"\]\(([\w./]*)#?([\w-]*)\)", text):
             target = ((ROOT / page).parent / file).resolve() if file else ROOT / page
@@ -81,7 +76,7 @@ def test_tests_that_a_text_names_exist():
 def test_paths_and_modules_that_a_text_names_exist():
     """Paths like `grujax/cell.py` and modules like `grujax.cell`, in pages, comments, strings."""
     texts = tracked_texts()
-    path = re.compile(r"(?<!\.\./)\b(?:grujax|experiments|tests)/[\w/]+\.(?:py|md|cpp|h|cu|cuh|png)\b")
+    path = re.compile(r"(?<!/)\b(?:grujax|experiments|tests)/[\w/]+\.(?:py|md|cpp|h|cu|cuh|png)\b")
     module = re.compile(r"`((?:experiments|grujax\.implementations)(?:\.[a-z_]+)+)[.`]")
     for name, text in texts.items():
         for found in path.findall(text):

@@ -13,7 +13,7 @@ from experiments.common.training.processes import Processes
 from experiments.common.training.scale import Scale
 from tests.helpers import ROOT
 
-PAGES = ("README.md", "experiments/README.md", "experiments/SCALING.md")
+PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md", *(ROOT / "docs").rglob("*.md"))
 COMMANDS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py"))
 HAVE_NO_FLAGS = {"analysis_benchmark", "newton_benchmark"}
 HAVE_NO_QUICK_RUN = {*HAVE_NO_FLAGS, "sentiment", "training_benchmark"}  # but are short
@@ -23,7 +23,7 @@ LIMIT = 1200  # seconds of a quick run
 
 def documented_commands() -> list[str]:
     """`NAME FLAGS` of the commands in the pages, and at line starts of the module docstrings."""
-    texts = [(ROOT / page).read_text() for page in PAGES]
+    texts = [page.read_text() for page in PAGES]
     found = re.findall(r"python -m experiments\.(\w+[^`|#\n]*)", "\n".join(texts))
     for name in COMMANDS:
         for path in (ROOT / "experiments" / name).glob("*.py"):
@@ -40,7 +40,8 @@ def documented_commands() -> list[str]:
 @pytest.mark.parametrize("line", documented_commands())
 def test_a_documented_command_is_parsed(line, monkeypatch):
     name, *flags = shlex.split(line)
-    module = importlib.import_module(f"experiments.{name}.__main__")
+    is_package = (ROOT / "experiments" / name).is_dir()
+    module = importlib.import_module(f"experiments.{name}" + ".__main__" * is_package)
     if name in HAVE_NO_FLAGS:
         assert not flags
         return
