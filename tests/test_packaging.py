@@ -224,7 +224,7 @@ def test_the_source_distribution_compiles_nothing_and_can_build_a_wheel(compiler
 
 
 def test_the_long_description_shows_nothing_that_only_the_repository_has():
-    text = "See [the page](docs/a.md).\n\n![A plot](docs/b.png)\n\n[JAX](https://jax.dev), [x]."
+    text = "See [the page](a.md).\n\n![A plot](b.png)\n\n[JAX](https://jax.dev), [x]."
     assert long_description(text) == "See the page.\n\n[JAX](https://jax.dev), [x]."
     described = long_description((ROOT / "README.md").read_text(encoding="utf-8"))
     assert not re.findall(r"\]\((?!https:)", described)
