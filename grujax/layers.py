@@ -22,6 +22,7 @@ from grujax.checks import (
     describe,
 )
 from grujax.implementations import Implementation
+from grujax.implementations.types import RecurrenceArgs
 from grujax.params import GRUParams, check_params
 from grujax.regularizers import dropout as drop
 from grujax.sequence import gru, make_valid_mask, prepare_args
@@ -99,7 +100,7 @@ def bidirectional_gru(
         )
 
     every = check_stop_gradient_every(stop_gradient_every)
-    run_both = implementations.choose_for_both(implementation, every)
+    run = implementations.choose(implementation, every)
     keys = (None, None) if key is None else jax.random.split(check_key("key", key))
     prepare = partial(
         prepare_args,
@@ -109,10 +110,9 @@ def bidirectional_gru(
         zoneout=zoneout,
         recurrent_dropout=recurrent_dropout,
     )
-    (last_forward, hs_forward), (last_backward, hs_backward) = run_both(
-        prepare(forward, xs, h0_forward, reverse=False, key=keys[0]),
-        prepare(backward, xs, h0_backward, reverse=True, key=keys[1]),
-    )
+    one = prepare(forward, xs, h0_forward, reverse=False, key=keys[0])
+    other = prepare(backward, xs, h0_backward, reverse=True, key=keys[1])
+    (last_forward, hs_forward), (last_backward, hs_backward) = run([one, _share(one, other)])
     hs = combine(hs_forward, hs_backward)
     if callable(merge) and lengths is not None:
         hs = jnp.where(make_valid_mask(hs.shape[0], lengths)[..., None], hs, 0)
@@ -216,6 +216,14 @@ def output_size(hidden_size: int, bidirectional: bool, merge: Merge) -> int:
         return hidden_size
     hs = jax.ShapeDtypeStruct((1, hidden_size), jnp.float32)
     return jax.eval_shape(_merge_function(merge), hs, hs).shape[-1]
+
+
+def _share(one: RecurrenceArgs, other: RecurrenceArgs) -> RecurrenceArgs:
+    """`other` with the arrays of `one` that are the same: inputs, valid steps, zoneout's rate."""
+    if one.xs.dtype != other.xs.dtype:
+        return other
+    shared = {"valid": one.masks.valid, "zoneout_rate": one.masks.zoneout_rate}
+    return other.replace(xs=one.xs, masks=other.masks._replace(**shared))
 
 
 def _merge_function(merge: Merge) -> Callable[[Array, Array], Array]:

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 
 from grujax.checks import check_choice, check_integer
 from grujax.implementations import newton
+from grujax.implementations.derivatives import flatten_batch, has_steps
 from grujax.implementations.types import RecurrenceArgs
-from grujax.implementations.vjp import flatten_batch, has_steps
 from grujax.params import GRUParams
 from grujax.sequence import prepare_args
 
@@ -108,7 +108,8 @@ def newton_report(
     max_iterations = check_integer("max_iterations", max_iterations)
     if not has_steps(args.xs):
         return _report_without_steps(args)
-    result = newton.solve(flatten_batch(args), method_name, max_iterations)
+    (flat,) = flatten_batch([args])
+    result = newton.solve(flat, method_name, max_iterations)
     converged = result.converged()
     return NewtonReport(
         iterations=result.iterations,

@@ -122,7 +122,6 @@ def gru(
         ValueError: if a shape, dtype, rate or concrete length does not match, or `implementation`
             is unknown or cannot run. Lengths under `jit` cannot be checked; values outside [0, T]
             act as if clipped.
-        TypeError: by JAX, for forward-mode differentiation other than with `"plain"`.
 
     Example:
         >>> from grujax import init_gru
@@ -150,7 +149,8 @@ def gru(
         recurrent_dropout=recurrent_dropout,
         key=key,
     )
-    return run(args)
+    (outputs,) = run([args])
+    return outputs
 
 
 def prepare_args(

@@ -221,8 +221,11 @@ def assert_equal(got, want) -> None:
 
 
 def equations_of(jaxpr):
-    """Every equation of a jaxpr, those of inner jaxprs included."""
+    """Every equation of a jaxpr, those of inner jaxprs and of tangents and gradients included."""
     for equation in jaxpr.eqns:
         yield equation
         for inner in jaxprs_in_params(equation.params):
             yield from equations_of(inner)
+        if equation.primitive.name == "grujax_linear":
+            operands = (operand.aval for operand in equation.invars)
+            yield from equations_of(jax.make_jaxpr(equation.params["linear"])(*operands).jaxpr)

@@ -21,7 +21,6 @@ run by "plain".
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import Any, get_args
@@ -29,19 +28,20 @@ from typing import Any, get_args
 from jax import Array
 
 from grujax.checks import check_choice
-from grujax.implementations import cuda, native, newton, plain, scan, tpu, vjp
+from grujax.implementations import cuda, native, newton, plain, scan, tpu
+from grujax.implementations.derivatives import of_each, run
 from grujax.implementations.layout import is_batch_major
 from grujax.implementations.primitive import KernelOptions, make_rules
 from grujax.implementations.truncated import Run, truncate
 from grujax.implementations.types import Implementation, RecurrenceArgs
 
-__all__ = ["Implementation", "Run", "RunBoth", "choose", "choose_for_both"]
+__all__ = ["Implementation", "Run", "choose"]
 
-RunBoth = Callable[
-    [RecurrenceArgs, RecurrenceArgs], tuple[tuple[Array, Array], tuple[Array, Array]]
-]
-
-_RUN: dict[str, Run] = {"plain": plain.run, "scan": scan.run, "newton": newton.run}
+_RUN: dict[str, Run] = {
+    "plain": of_each(plain.run),
+    "scan": partial(run, scan.RULES),
+    "newton": partial(run, newton.RULES),
+}
 
 # Each kernel says which parameters and dtypes it `supports`, and `require` raises ValueError unless
 # this process can run it.
@@ -50,7 +50,7 @@ _DEFAULT_KERNELS = ("native", "cuda")
 
 
 def choose(implementation: str | None, stop_gradient_every: int | None = None) -> Run:
-    """The function that runs a recurrence by this implementation; by the best one if None.
+    """The function that runs recurrences by this implementation; by the best one if None.
 
     Raises:
         ValueError: if there is no such implementation, or this process cannot run it. The function
@@ -60,60 +60,37 @@ def choose(implementation: str | None, stop_gradient_every: int | None = None) -
     return run if stop_gradient_every is None else truncate(run, stop_gradient_every)
 
 
-def choose_for_both(implementation: str | None, stop_gradient_every: int | None = None) -> RunBoth:
-    """The same for two recurrences over one `xs`, forward and backward in time.
-
-    Kernels run both in one call if their sizes are equal.
-    """
-    run = choose(implementation, stop_gradient_every)
-
-    def run_both(
-        forward: RecurrenceArgs, backward: RecurrenceArgs
-    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-        options = _kernel_options(implementation, forward)
-        has_kernel = bool(options.names) and stop_gradient_every is None
-        if has_kernel and vjp.can_run_both(forward, backward):
-            return vjp.run_both(make_rules(options, both=True), forward, backward)
-        return run(forward), run(backward)
-
-    return run_both
-
-
 def _choose(implementation: str | None) -> Run:
-    if implementation is None:
-        return _run_best
     check_choice("implementation", implementation, get_args(Implementation), optional=True)
     if implementation in _RUN:
         return _RUN[implementation]
-    _KERNELS[implementation].require()
-    return partial(_run_kernel, implementation)
+    if implementation is not None:
+        _KERNELS[implementation].require()
+    return partial(_run_kernels, implementation)
 
 
-def _run_best(args: RecurrenceArgs) -> tuple[Array, Array]:
-    """By the kernel of the platform that the program is lowered for, or by the scan."""
-    options = _kernel_options(None, args)
-    return vjp.run(make_rules(options), args) if options.names else scan.run(args)
-
-
-def _run_kernel(name: str, args: RecurrenceArgs) -> tuple[Array, Array]:
-    """By this kernel."""
-    options = _kernel_options(name, args)
-    if not options.names:
-        kernel: Any = _KERNELS[name]
-        raise ValueError(
-            f'`implementation="{name}"` {kernel.SUPPORTS}, got {args.xs.dtype.name}, H = '
-            f"{args.params.hidden_size}, reset_after={args.params.reset_after}: "
-            '"scan" and "plain" take every dtype, size and form.'
-        )
-    return vjp.run(make_rules(options), args)
-
-
-def _kernel_options(name: str | None, args: RecurrenceArgs) -> KernelOptions:
-    """The kernels that support these arguments, of all that None picks or of this one."""
-    names = _DEFAULT_KERNELS if name is None else (name,)
-    supported = tuple(
+def _run_kernels(name: str | None, recurrences: list[RecurrenceArgs]) -> list[tuple[Array, Array]]:
+    """By this kernel, or, if None, by that of the platform that the program is lowered for."""
+    if len(set(map(_size_of, recurrences))) > 1:
+        return of_each(lambda args: _run_kernels(name, [args])[0])(recurrences)
+    args = recurrences[0]
+    names = tuple(
         name
-        for name in names
-        if name in _KERNELS and _KERNELS[name].supports(args.params, args.xs.dtype)
+        for name in (_DEFAULT_KERNELS if name is None else (name,))
+        if _KERNELS[name].supports(args.params, args.xs.dtype)
     )
-    return KernelOptions(supported, is_batch_major())
+    if names:
+        return run(make_rules(KernelOptions(names, is_batch_major())), recurrences)
+    if name is None:
+        return run(scan.RULES, recurrences)
+    kernel: Any = _KERNELS[name]
+    raise ValueError(
+        f'`implementation="{name}"` {kernel.SUPPORTS}, got {args.xs.dtype.name}, H = '
+        f"{args.params.hidden_size}, reset_after={args.params.reset_after}: "
+        '"scan" and "plain" take every dtype, size and form.'
+    )
+
+
+def _size_of(args: RecurrenceArgs) -> tuple[Any, ...]:
+    """What recurrences of one call of a kernel have in common, besides the inputs' shape."""
+    return args.xs.dtype, args.params.hidden_size, args.params.reset_after

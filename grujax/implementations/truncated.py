@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grujax.implementations.derivatives import of_each
 from grujax.implementations.layout import batch_major
 from grujax.implementations.types import RecurrenceArgs
 
-Run = Callable[[RecurrenceArgs], tuple[Array, Array]]
+Run = Callable[[list[RecurrenceArgs]], list[tuple[Array, Array]]]
 
 
 def truncate(run: Run, every: int) -> Run:
@@ -22,10 +23,14 @@ def truncate(run: Run, every: int) -> Run:
     the padding, so `h_last` belongs to the row's own last segment.
     """
 
+    def run_one(args: RecurrenceArgs) -> tuple[Array, Array]:
+        (outputs,) = run([args])
+        return outputs
+
     def run_segments(args: RecurrenceArgs) -> tuple[Array, Array]:
         steps = args.xs.shape[0]
         if steps <= every:
-            return run(args)
+            return run_one(args)
         number, rest = divmod(steps, every)
         full = jax.tree.map(
             lambda a: a[: number * every].reshape(number, every, *a.shape[1:]), args.in_time
@@ -37,7 +42,7 @@ def truncate(run: Run, every: int) -> Run:
             in_time, cut = segment
             h = jnp.where(cut[..., None], jax.lax.stop_gradient(h), h)
             with batch_major(False):  # inputs of a scan are time-major, whatever the caller's are
-                return run(args.with_time(in_time).replace(h0=h))
+                return run_one(args.with_time(in_time).replace(h0=h))
 
         def run_full(h: Array) -> tuple[Array, Array]:
             h, hs = jax.lax.scan(run_segment, h, (full, cuts[:number]), reverse=args.reverse)
@@ -53,7 +58,7 @@ def truncate(run: Run, every: int) -> Run:
             h, hs_partial = run_segment(h, (partial, cuts[-1]))
         return h, jnp.concatenate([hs_full, hs_partial])
 
-    return run_segments
+    return of_each(run_segments)
 
 
 def _cuts_before(

@@ -1,13 +1,14 @@
 """What implementations take and return.
 
-An implementation is a function `run(args: RecurrenceArgs) -> (h_last, hs)`:
+An implementation is a function of a list of `RecurrenceArgs`, of one recurrence or of two over the
+same `xs`, that returns `(h_last, hs)` for each:
 
     h_last [B, H]     the state after the last step of the recurrence
     hs     [T, B, H]  the state after each step, zero where a step is not valid
 
 `grujax.sequence.prepare_args` makes the arguments from those of `grujax.gru`. The kernels, the scan
-and Newton's method are a forward and a backward pass (`grujax.implementations.vjp`), which also
-exchange the primals, the residuals and the kept gates below.
+and Newton's method are passes (`grujax.implementations.derivatives`), which also exchange the
+primals, the residuals and the kept gates below.
 """
 
 from __future__ import annotations
@@ -123,11 +124,11 @@ class GateResiduals(NamedTuple):
 
 
 class Residuals(NamedTuple):
-    """What the forward pass saves for the backward pass."""
+    """What the forward pass saves for the derivatives."""
 
     args: RecurrenceArgs
     hs: Array  # [T, B, H]
-    gates: GateResiduals | None  # [T, B, H] each; the backward pass recomputes them if None
+    gates: GateResiduals | None  # [T, B, H] each; the derivatives recompute them if None
 
 
 Outputs = tuple[Array, Array, GateResiduals | None]  # h_last [B, H], hs [T, B, H], kept gates

@@ -76,9 +76,9 @@ def forward(
     results = [state, jax.ShapeDtypeStruct(in_time, dtype), *gates]
     launch = launch._replace(models_inside=models_inside)
     found = launch(operands, args.masks, of_args.masks, results)
-    h_last, hs, *kept = batch.trim(found, units)
+    h_last, hs, *kept = (array[..., :units] for array in found)
     if batch_major:
-        hs, *kept = (swap_time_and_batch(array, batch.has_axis) for array in (hs, *kept))
+        hs, *kept = (swap_time_and_batch(array, True) for array in (hs, *kept))
     product = (None,) * (not reset_after)
     return h_last, hs, GateResiduals(*kept, *product) if keep_gates else None
 
@@ -122,12 +122,12 @@ def backward(
         units,
     )
     xs, of_xs = args.xs, of_args.xs
-    if batch.has_axis and not of_xs and xs.shape[-1] <= 3 * units:
+    if batch.number > 1 and not of_xs and xs.shape[-1] <= 3 * units:
         # Else XLA makes one product of all models, for which it transposes the gates' gradients.
         xs, of_xs = jnp.broadcast_to(xs, (batch.number, *xs.shape)), True
     (d_params, d_xs), _ = batch.vmap(
         input_and_weight_gradients,
-        (of_args.params, of_xs, of_seen, of_gates.reset, batch.has_axis, batch.has_axis),
+        (of_args.params, of_xs, of_seen, of_gates.reset, True, True),
         args.params,
         xs,
         seen,
@@ -136,7 +136,7 @@ def backward(
         d_gates[-1],  # of the products with the state
     )
     if batch_major:
-        d_xs = swap_time_and_batch(d_xs, batch.has_axis)
+        d_xs = swap_time_and_batch(d_xs, True)
     gradient = Primals(d_params, d_xs, d_h0, d_reset)
     return jax.tree.map(lambda d, of: d.astype(of.dtype), gradient, args.primals)
 
@@ -172,7 +172,7 @@ def _run_backward(
     state = jax.ShapeDtypeStruct((batch.number, launch.batch, padded), jnp.float32)
     results = [*[gradients] * (1 + launch.reset_after), state, state]
     found = launch(operands, args.masks, of_args.masks, results)
-    *d_gates, d_h0, d_reset = batch.trim(found, units)
+    *d_gates, d_h0, d_reset = (array[..., :units] for array in found)
     return d_gates, d_h0, d_reset
 
 

@@ -117,7 +117,7 @@ def _self_test() -> str | None:
 def _error(dtype: str, units: int, reset_after: bool) -> float:
     """The largest error of both passes, relative to the largest entry of each result."""
     args = _example(dtype, units, reset_after)
-    batch = ModelBatch(None, (True,))
+    batch = ModelBatch(1, (True,))
 
     def run_scan(args: RecurrenceArgs) -> Any:
         h_last, hs, gates = scan.forward_pass(args, True)
@@ -125,10 +125,12 @@ def _error(dtype: str, units: int, reset_after: bool) -> float:
 
     def run_kernel(args: RecurrenceArgs) -> Any:
         is_batched: Any = jax.tree.map(lambda _: False, (args,))
-        h_last, hs, gates = forward(batch, is_batched, args, keep_gates=True)
+        outputs = forward(batch, is_batched, args, keep_gates=True)
+        h_last, hs, gates = jax.tree.map(lambda of_models: of_models[0], outputs)
         arguments = Residuals(args, hs, gates), h_last, hs
         is_batched = jax.tree.map(lambda _: False, arguments)
-        return h_last, hs, backward(batch, is_batched, *arguments)
+        gradient = backward(batch, is_batched, *arguments)
+        return h_last, hs, jax.tree.map(lambda of_models: of_models[0], gradient)
 
     def run(function: Any) -> list[np.ndarray]:
         placed = jax.device_put(args, _devices()[0])

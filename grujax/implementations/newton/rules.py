@@ -36,19 +36,21 @@ Lyapunov exponent, and so does the condition number of the linear equations. In 
 reaches across more than about 16/λ steps, and an iteration gains little more than the one step that
 it always makes exact.
 
-Gradient. By the implicit function theorem; no iteration is differentiated. At the solution
+Derivatives. By the implicit function theorem; no iteration is differentiated. At the solution
 
-    λ_t = ∂L/∂h_t + A_{t+1}ᵀ·λ_{t+1}        A the whole Jacobian
+    ḣ_t = A_t·ḣ_{t−1} + e_t                 A the whole Jacobian
+    λ_t = ∂L/∂h_t + A_{t+1}ᵀ·λ_{t+1}
 
-where λ is the total derivative by the state. This equation is linear. One reverse scan with A
-solves it ("dense"). With D, the diagonal, one scan would give a wrong gradient, so D preconditions
-an iteration: the defect of the equation goes through the reverse scan with Dᵀ and is added to λ.
+where e is the tangent of a step from a state that does not change, and λ is the total derivative of
+L by the state. These equations are linear. One scan with A, or one reverse scan with Aᵀ, solves
+them ("dense"). With D, the diagonal, one scan would give a wrong result, so D preconditions an
+iteration: the defect of the equation goes through the scan with D and is added to the solution.
 Both are certified step by step: the defect is at most c·ε·(|λ_t| + |∂L/∂h_t|), or c·ε² of the row's
-largest ∂L/∂h. A gradient that vanishes on its way back therefore is exact relative to itself down
-to ε of its original size, and relative to that size below; more would take hundreds of iterations
-where the loss depends on the last state alone. Without the certificate, the backward pass of the
-scan runs. The gradients of parameters and inputs are those of all steps at once, times λ.
-Gradients of the gradient are taken by JAX, through the plain implementation.
+largest ∂L/∂h; likewise with ḣ and e. A gradient that vanishes on its way back therefore is exact
+relative to itself down to ε of its original size, and relative to that size below; more would take
+hundreds of iterations where the loss depends on the last state alone. Without the certificate, the
+tangent or the backward pass of the scan runs. The gradients of parameters and inputs are those of
+all steps at once, times λ.
 
 Memory. About 20·T·B·H, plus 2·T·B·H² with the dense Jacobian, while a pass runs. Only `hs` is saved
 from the forward to the backward pass.
@@ -61,7 +63,6 @@ batch symbolic, the plain implementation runs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -69,8 +70,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from grujax.batching import sequential_vmap_on_cpu
-from grujax.implementations import scan, vjp
-from grujax.implementations.newton.adjoint import find_gradient
+from grujax.implementations import scan
+from grujax.implementations.derivatives import of_each
+from grujax.implementations.linear import Rules
+from grujax.implementations.newton.derivatives import find_gradient, find_tangent
 from grujax.implementations.newton.states import NewtonResult, find_states
 from grujax.implementations.newton.steps import flip_time, in_order
 from grujax.implementations.types import (
@@ -127,6 +130,13 @@ def _backward(residuals: Residuals, d_last: Array, d_hs: Array) -> Primals:
     return _unless(is_exact, gradient, lambda: scan.backward_pass(residuals, d_last, d_hs))
 
 
+def _tangent(residuals: Residuals, tangents: Primals) -> tuple[Array, Array]:
+    method = choose_method(residuals.hs.shape[-1])
+    with jax.default_matmul_precision("highest"):
+        found, is_exact = find_tangent(residuals, tangents, method, MAX_ITERATIONS)
+    return _unless(is_exact, found, lambda: scan.tangent_pass(residuals, tangents))
+
+
 def _unless(is_right: Array, result: Any, compute: Callable[[], Any]) -> Any:
     """`result` if `is_right`, else `compute()`.
 
@@ -141,6 +151,7 @@ def _unless(is_right: Array, result: Any, compute: Callable[[], Any]) -> Any:
 
 
 _FORWARD = sequential_vmap_on_cpu(_forward, lambda args: args.params)
+_TANGENT = sequential_vmap_on_cpu(_tangent, lambda residuals, *_: residuals.args.params)
 _BACKWARD = sequential_vmap_on_cpu(_backward, lambda residuals, *_: residuals.args.params)
 
 
@@ -149,8 +160,4 @@ def _forward_pass(args: RecurrenceArgs, _keep_gates: bool) -> Outputs:
     return h_last, hs, None
 
 
-def _backward_pass(residuals: Residuals, d_last: Array, d_hs: Array) -> Primals:
-    return _BACKWARD(residuals, d_last, d_hs)
-
-
-run = partial(vjp.run, vjp.VJPRules(_forward_pass, _backward_pass, lambda _: False))
+RULES = Rules(of_each(_forward_pass), of_each(_TANGENT), of_each(_BACKWARD), lambda _: False)

@@ -16,6 +16,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from grujax.implementations import cuda, native, scan, tpu
+from grujax.implementations.primitive.model_batch import ModelBatch
 from grujax.implementations.primitive.primitives import args_of, backward_p, forward_p
 
 
@@ -96,8 +97,8 @@ def _lower_passes(
         return jax.tree.leaves(results)
 
     def run(*leaves: Array) -> list[Array]:
-        results, _ = static["batch"].vmap_directions(run_model, static["is_batched"], *leaves)
-        return results
+        batch: ModelBatch = static["batch"]
+        return batch.add_axis(*batch.vmap_directions(run_model, static["is_batched"], *leaves))
 
     return mlir.lower_fun(run, multiple_results=True)(context, *operands)
 

@@ -15,21 +15,13 @@ class ModelBatch(NamedTuple):
     """How many models a call runs, and in which direction of time each of them runs.
 
     `is_batched`, in the methods and wherever a batch is passed on, is a tree of bools with the
-    structure of the arguments: which leaves have a leading axis of models.
+    structure of the arguments: which leaves have a leading axis of models. All results have one.
     """
 
-    models: int | None  # None: one model, without an axis of models in the results
-    reverse: tuple[bool] | tuple[bool, bool]  # of all models, or of even and of odd models
-
-    @property
-    def number(self) -> int:
-        """How many models run."""
-        return self.models or 1
-
-    @property
-    def has_axis(self) -> bool:
-        """Whether results have an axis of models."""
-        return self.models is not None
+    number: int
+    reverse: tuple[
+        bool, ...
+    ]  # of the models in turn: of the first, second, ..., first, second, ...
 
     @property
     def reverse_bits(self) -> int:
@@ -43,6 +35,11 @@ class ModelBatch(NamedTuple):
         """
         if not any(jax.tree.leaves(is_batched)):
             return run(*arguments), False
+        if self.number == 1:  # without `vmap`, for which the scan would run a loop
+            model = jax.tree.map(
+                lambda has_axis, leaf: leaf[0] if has_axis else leaf, is_batched, arguments
+            )
+            return jax.tree.map(lambda array: array[None], run(*model)), True
         axes = jax.tree.map(lambda has_axis: 0 if has_axis else None, is_batched)
         return jax.vmap(run, in_axes=axes)(*arguments), True
 
@@ -50,39 +47,27 @@ class ModelBatch(NamedTuple):
         self, run: Callable[..., Any], is_batched: Any, *arguments: Any
     ) -> tuple[Any, bool]:
         """The same for `run(reverse, ...)`, with the direction of each model."""
-        if self.models is None or self.reverse[0] == self.reverse[-1]:
+        if len(set(self.reverse)) == 1:
             return self.vmap(partial(run, self.reverse[0]), is_batched, *arguments)
-
-        leaves, structure = jax.tree.flatten(arguments)
-        axes = [0 if has_axis else None for has_axis in jax.tree.leaves(is_batched)]
+        period = len(self.reverse)
+        models = ModelBatch(self.number // period, (False,))
 
         def run_direction(first: int, reverse: bool) -> Any:
-            def run_leaves(*leaves: Array) -> Any:
-                return run(reverse, *jax.tree.unflatten(structure, leaves))
-
-            if self.number == 2:  # without `vmap`, for which the scan would run a loop
-                model = [
-                    leaf if axis is None else leaf[first]
-                    for leaf, axis in zip(leaves, axes, strict=True)
-                ]
-                return jax.tree.map(lambda array: array[None], run_leaves(*model))
-            half = [
-                leaf if axis is None else leaf[first::2]
-                for leaf, axis in zip(leaves, axes, strict=True)
-            ]
-            return jax.vmap(run_leaves, in_axes=axes, axis_size=self.number // 2)(*half)
+            of_direction = jax.tree.map(
+                lambda has_axis, leaf: leaf[first::period] if has_axis else leaf,
+                is_batched,
+                arguments,
+            )
+            return models.add_axis(*models.vmap(partial(run, reverse), is_batched, *of_direction))
 
         directions = [run_direction(*direction) for direction in enumerate(self.reverse)]
         return jax.tree.map(self._interleave, *directions), True
 
-    def trim(self, results: Any, units: int) -> Any:
-        """The first units of `[models, ..., H]`, without the axis of models for one model."""
+    def add_axis(self, results: Any, has_axis: bool) -> Any:
+        """The results of `vmap` with an axis of models in any case."""
+        if has_axis:
+            return results
+        return jax.tree.map(lambda array: jnp.stack([array] * self.number), results)
 
-        def trim_leaf(array: Array) -> Array:
-            array = array[..., :units]
-            return array if self.has_axis else array[0]
-
-        return jax.tree.map(trim_leaf, results)
-
-    def _interleave(self, even: Array, odd: Array) -> Array:
-        return jnp.stack([even, odd], 1).reshape(self.number, *even.shape[1:])
+    def _interleave(self, *directions: Array) -> Array:
+        return jnp.stack(directions, 1).reshape(self.number, *directions[0].shape[1:])

@@ -9,8 +9,8 @@ d_hs)` backward. The parameters are
     keep_gates   whether the forward pass also returns the gates
     options      which kernels may run: `KernelOptions`
 
-Results have an axis of models unless `batch.models` is None. The direction of a model is that of
-`batch`; `args.reverse` in the structure is ignored.
+All results have a leading axis of models. The direction of a model is that of `batch`;
+`args.reverse` in the structure is ignored.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import Primitive
+from jax.sharding import PartitionSpec
 
 from grujax.implementations.types import RecurrenceArgs
 
@@ -45,20 +46,33 @@ def args_of(primitive: Primitive, structure: Any, leaves: Sequence[Any]) -> Recu
 
 def _result_shapes(primitive: Primitive, *avals: Any, **static: Any) -> list[Any]:
     of_model = [
-        jax.core.ShapedArray(aval.shape[1:] if has_axis else aval.shape, aval.dtype)
+        jax.ShapeDtypeStruct(aval.shape[1:] if has_axis else aval.shape, aval.dtype)
         for aval, has_axis in zip(avals, static["is_batched"], strict=True)
     ]
     args = args_of(primitive, static["structure"], of_model)
     results: list[Any]
     if primitive is forward_p:
-        hs = jax.core.ShapedArray((*args.xs.shape[:2], args.h0.shape[-1]), args.xs.dtype)
-        gate = jax.core.ShapedArray(hs.shape, jnp.dtype("float32"))
+        hs = jax.ShapeDtypeStruct((*args.xs.shape[:2], args.h0.shape[-1]), args.xs.dtype)
+        gate = jax.ShapeDtypeStruct(hs.shape, jnp.float32)
         number = 4 if args.params.reset_after else 3
         results = [args.h0, hs, *[gate] * (number if static["keep_gates"] else 0)]
     else:
         results = jax.tree.leaves(args.primals)
-    models = (static["batch"].models,) if static["batch"].has_axis else ()
-    return [jax.core.ShapedArray((*models, *aval.shape), aval.dtype) for aval in results]
+    like = _vary_as_any(avals)
+    return [_retype(like, (static["batch"].number, *kind.shape), kind.dtype) for kind in results]
+
+
+def _vary_as_any(avals: Sequence[Any]) -> Any:
+    """The first type, varying over all axes of a `jax.shard_map` that some type varies over."""
+    axes = frozenset[str]().union(*(aval.manual_axis_type.varying for aval in avals))
+    first = avals[0]
+    return first.update(manual_axis_type=first.manual_axis_type.update(varying=axes))
+
+
+def _retype(aval: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """`aval` with another shape and dtype, on the same mesh and varying over the same axes."""
+    sharding = aval.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
+    return aval.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
 
 
 @cache

@@ -1,7 +1,12 @@
-"""The `VJPRules` of the kernels: both passes as calls of the primitives."""
+"""The `Rules` of the kernels: the passes as calls of the primitives, the tangent by the scan.
+
+Recurrences, which all have one size, are one call, as a batch of models. Arrays that they share,
+such as the inputs of the two directions of a layer, are passed once; the others are stacked.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -9,7 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.implementations import plain
+from grujax.implementations import scan
+from grujax.implementations.derivatives import keeps_gates
+from grujax.implementations.linear import Rules
 from grujax.implementations.primitive import lowering as _lowering  # noqa: F401 (registers)
 from grujax.implementations.primitive.model_batch import ModelBatch
 from grujax.implementations.primitive.primitives import KernelOptions, backward_p, forward_p
@@ -21,78 +28,100 @@ from grujax.implementations.types import (
     RecurrenceArgs,
     Residuals,
 )
-from grujax.implementations.vjp import VJPRules
-
-_BOTH = ModelBatch(2, (False, True))
 
 
 @cache
-def make_rules(options: KernelOptions, both: bool = False) -> VJPRules:
-    """The passes by kernels: of one recurrence, or of `both` directions in one call."""
-    if both:
-        backward = partial(_backward_both, options)
-        return VJPRules(partial(_forward, options, True), backward, plain=_plain_both)
-    return VJPRules(partial(_forward, options, False), partial(_backward, options, False))
+def make_rules(options: KernelOptions) -> Rules:
+    """The passes by kernels."""
+    return Rules(
+        partial(_forward, options),
+        scan.RULES.tangent,
+        partial(_backward, options),
+        keeps_gates,
+    )
 
 
-def _forward(options: KernelOptions, both: bool, args: RecurrenceArgs, keep_gates: bool) -> Outputs:
-    leaves, structure = jax.tree.flatten((args,))
+def _forward(
+    options: KernelOptions, recurrences: list[RecurrenceArgs], keep_gates: list[bool]
+) -> list[Outputs]:
+    arguments, is_batched = _stack([(args,) for args in recurrences])
     h_last, hs, *gates = bind_sharded(
         forward_p,
-        leaves,
-        structure=structure,
-        is_batched=tuple(jax.tree.leaves(_is_batched(args, both))),
-        batch=_BOTH if both else ModelBatch(None, (args.reverse,)),
-        keep_gates=keep_gates,
+        jax.tree.leaves(arguments),
+        structure=jax.tree.structure(arguments),
+        is_batched=tuple(jax.tree.leaves(is_batched)),
+        batch=_batch_of(recurrences),
+        keep_gates=keep_gates[0],
         options=options,
     )
-    product = (None,) * (not args.params.reset_after)
-    return h_last, hs, GateResiduals(*gates, *product) if keep_gates else None
+    product = (None,) * (not recurrences[0].params.reset_after)
+
+    def outputs(model: int) -> Outputs:
+        kept = GateResiduals(*(gate[model] for gate in gates), *product) if gates else None
+        return h_last[model], hs[model], kept
+
+    return [outputs(model) for model in range(len(recurrences))]
 
 
 def _backward(
-    options: KernelOptions, both: bool, residuals: Residuals, d_last: Array, d_hs: Array
-) -> Primals:
-    args = residuals.args
-    arguments = residuals, d_last, d_hs
-    leaves, structure = jax.tree.flatten(arguments)
-    is_batched = jax.tree.map(lambda _: both, arguments)
-    is_batched = is_batched[0]._replace(args=_is_batched(args, both)), *is_batched[1:]
+    options: KernelOptions, residuals: list[Residuals], d_last: list[Array], d_hs: list[Array]
+) -> list[Primals]:
+    recurrences = [of_one.args for of_one in residuals]
+    arguments, is_batched = _stack(list(zip(residuals, d_last, d_hs, strict=True)))
     gradient = bind_sharded(
         backward_p,
-        leaves,
-        structure=structure,
+        jax.tree.leaves(arguments),
+        structure=jax.tree.structure(arguments),
         is_batched=tuple(jax.tree.leaves(is_batched)),
-        batch=_BOTH if both else ModelBatch(None, (args.reverse,)),
+        batch=_batch_of(recurrences),
         keep_gates=False,
         options=options,
     )
-    return jax.tree.unflatten(jax.tree.structure(args.primals), gradient)
+    return [
+        jax.tree.unflatten(jax.tree.structure(args.primals), [d[model] for d in gradient])
+        for model, args in enumerate(recurrences)
+    ]
 
 
-def _backward_both(
-    options: KernelOptions, residuals: Residuals, d_last: Array, d_hs: Array
-) -> Primals:
-    gradient = _backward(options, True, residuals, d_last, d_hs)
-    return gradient._replace(xs=gradient.xs.sum(0))
+def _batch_of(recurrences: list[RecurrenceArgs]) -> ModelBatch:
+    return ModelBatch(len(recurrences), tuple(args.reverse for args in recurrences))
 
 
-def _plain_both(args: RecurrenceArgs) -> tuple[Array, Array]:
-    is_batched = _is_batched(args, True)
+def _stack(models: Sequence[Any]) -> tuple[Any, Any]:
+    """The arguments of all models, and which of their leaves have an axis of models.
 
-    def run(index: int) -> tuple[Array, Array]:
-        of_direction = jax.tree.map(
-            lambda leaf, has_axis: leaf[index] if has_axis else leaf, args, is_batched
-        )
-        return plain.run(of_direction.replace(reverse=index == 1))
+    A leaf that is the same array in all models has none.
+    """
+    models = _with_equal_masks(models)
+    leaves = zip(*map(jax.tree.leaves, models), strict=True)
+    structure = jax.tree.structure(models[0])
+    shared = [(of_models, all(leaf is of_models[0] for leaf in of_models)) for of_models in leaves]
+    stacked = [of_models[0] if same else jnp.stack(of_models) for of_models, same in shared]
+    is_batched = [not same for _, same in shared]
+    return jax.tree.unflatten(structure, stacked), jax.tree.unflatten(structure, is_batched)
 
-    return jax.tree.map(lambda *pair: jnp.stack(pair), run(0), run(1))
 
+def _with_equal_masks(models: Sequence[Any]) -> list[Any]:
+    """The models with a mask `restart` in all or in none, and of one structure.
 
-def _is_batched(args: RecurrenceArgs, both: bool) -> Any:
-    """Which leaves have an axis of models: for both directions, what they do not share."""
-    is_batched = jax.tree.map(lambda _: both, args)
-    shared = args.masks.valid, args.masks.zoneout_rate
-    valid, zoneout_rate = jax.tree.map(lambda _: False, shared)
-    masks = is_batched.masks._replace(valid=valid, zoneout_rate=zoneout_rate)
-    return is_batched.replace(xs=False, masks=masks)
+    With lengths, a backward recurrence restarts at each row's last step, a forward one nowhere.
+    """
+
+    def is_args(node: Any) -> bool:
+        return isinstance(node, RecurrenceArgs)
+
+    def all_args(model: Any) -> list[RecurrenceArgs]:
+        return [node for node in jax.tree.leaves(model, is_leaf=is_args) if is_args(node)]
+
+    restarts = [args.masks.restart for model in models for args in all_args(model)]
+    given = next((restart for restart in restarts if restart is not None), None)
+
+    def change(node: Any) -> Any:
+        if not is_args(node):
+            return node
+        masks = node.masks
+        if masks.restart is None and given is not None:
+            masks = masks._replace(restart=jnp.zeros_like(given))
+        return node.replace(masks=masks, reverse=False)
+
+    return [jax.tree.map(change, model, is_leaf=is_args) for model in models]

@@ -15,7 +15,6 @@ from jax import Array
 from jax.extend.core import Primitive
 from jax.sharding import AxisType, PartitionSpec
 
-from grujax.implementations.primitive.model_batch import ModelBatch
 from grujax.implementations.primitive.primitives import forward_p
 from grujax.implementations.primitive.vmap import row_axes
 
@@ -53,7 +52,6 @@ def _row_axes(
     *,
     structure: Any,
     is_batched: tuple[bool, ...],
-    batch: ModelBatch,
     keep_gates: bool,
     **_: Any,
 ) -> tuple[list[int | None], list[int | None]]:
@@ -78,5 +76,5 @@ def _row_axes(
 
     return (
         [after_models(*operand) for operand in zip(operands, is_batched, strict=True)],
-        [after_models(axis, batch.has_axis) for axis in results],
+        [after_models(axis, True) for axis in results],
     )

@@ -36,7 +36,6 @@ def _batch(primitive: Primitive, leaves: Any, axes: Any, **static: Any) -> Any:
 
 def _batch_rows(size: int, leaves: Any, axes: Any, rows: Any, **static: Any) -> Any:
     """For parameters without the mapped axis: the same models, with more rows."""
-    batch = static["batch"]
     number = _number_of_rows(leaves, axes, rows, static["is_batched"])
 
     def merge(leaf: Array, axis: int | None, row_axis: int | None, has_models: bool) -> Array:
@@ -53,10 +52,9 @@ def _batch_rows(size: int, leaves: Any, axes: Any, rows: Any, **static: Any) -> 
         return result.reshape(*result.shape[:axis], size, number, result.shape[-1])
 
     merged = [merge(*leaf) for leaf in zip(leaves, axes, rows, static["is_batched"], strict=True)]
-    row_axis = int(batch.has_axis)
     h_last, *in_time = forward_p.bind(*merged, **static)
-    results = [split(h_last, row_axis), *(split(array, row_axis + 1) for array in in_time)]
-    return results, [row_axis, *[row_axis + 1] * len(in_time)]
+    results = [split(h_last, 1), *(split(array, 2) for array in in_time)]
+    return results, [1, *[2] * len(in_time)]
 
 
 def _number_of_rows(leaves: Any, axes: Any, rows: Any, is_batched: Any) -> int:
@@ -69,29 +67,32 @@ def _number_of_rows(leaves: Any, axes: Any, rows: Any, is_batched: Any) -> int:
 
 
 def _batch_models(primitive: Primitive, size: int, leaves: Any, axes: Any, **static: Any) -> Any:
-    """One more axis of models, merged with the axis of models that may exist."""
+    """Each model of the batch `size` times, with its own arrays of the mapped axis."""
     batch, is_batched = static["batch"], static["is_batched"]
 
     def merge(leaf: Array, axis: int | None, has_models: bool) -> Array:
-        if axis is not None:
-            leaf = jnp.moveaxis(leaf, axis, 0)
-        if not batch.has_axis or (axis is None and not has_models):
+        if axis is None and not has_models:
             return leaf
-        if axis is None:
-            leaf = jnp.broadcast_to(leaf, (size, *leaf.shape))
-        elif not has_models:
-            leaf = jnp.broadcast_to(leaf[:, None], (size, batch.models, *leaf.shape[1:]))
-        return leaf.reshape(size * batch.models, *leaf.shape[2:])
+        leaf = jnp.broadcast_to(leaf, (size, *leaf.shape)) if axis is None else _first(leaf, axis)
+        if not has_models:
+            if batch.number == 1:
+                return leaf
+            leaf = jnp.broadcast_to(leaf[:, None], (size, batch.number, *leaf.shape[1:]))
+        return leaf.reshape(size * batch.number, *leaf.shape[2:])
 
     merged = [merge(*leaf) for leaf in zip(leaves, axes, is_batched, strict=True)]
     static["is_batched"] = tuple(
         axis is not None or has_models for axis, has_models in zip(axes, is_batched, strict=True)
     )
-    static["batch"] = batch._replace(models=size * batch.number)
+    static["batch"] = batch._replace(number=size * batch.number)
     results = primitive.bind(*merged, **static)
-    if batch.has_axis:
-        results = [result.reshape(size, batch.models, *result.shape[1:]) for result in results]
+    results = [result.reshape(size, batch.number, *result.shape[1:]) for result in results]
     return results, [0] * len(results)
+
+
+def _first(leaf: Array, axis: int) -> Array:
+    """`leaf` with this axis first."""
+    return jnp.moveaxis(leaf, axis, 0)
 
 
 for _primitive in (forward_p, backward_p):

@@ -36,14 +36,14 @@ def backward(
     chunks = split_time(steps, batch, not args.reverse)
     dtype = jnp.promote_types(hs.dtype, jnp.float32)
     adjoint_fn = make_adjoint_fn(args, dtype)
-    gates_of_chunk = _make_chunk_gates_fn(residuals, chunks)
+    gates_of_chunk = make_chunk_gates_fn(residuals, chunks)
     w_x_t = [w.T for w in params.w_x.astype(dtype)]  # three [H, I]
 
     def run_chunk(index: Array, carry: Any) -> Any:
         adjoints, d_xs, sums = carry
         chunk = chunks.slice_args(index, args)
         h_after, d_hs_of_chunk = chunks.slice_steps(index, (hs, d_hs))
-        first = _state_before_chunk(hs, args, chunks, index)
+        first = state_before_chunk(hs, args, chunks, index)
         h = states_before(h_after, first, args.reset_state, chunk.masks.restart, args.reverse)
         seen = masks.apply_recurrent_dropout(h)
         gates = gates_of_chunk(index, chunk, seen)
@@ -100,7 +100,7 @@ def _sum_over_chunk(x: Array, gradients: GateGradients) -> _Sums:
     )
 
 
-def _make_chunk_gates_fn(
+def make_chunk_gates_fn(
     residuals: Residuals, chunks: Chunks
 ) -> Callable[[Array, RecurrenceArgs, Array], GateResiduals]:
     """The function `(index, chunk, seen) -> GateResiduals`, each `[K, B, H]`."""
@@ -119,7 +119,7 @@ def _make_chunk_gates_fn(
     return recompute if residuals.gates is None else read
 
 
-def _state_before_chunk(hs: Array, args: RecurrenceArgs, chunks: Chunks, index: Array) -> Array:
+def state_before_chunk(hs: Array, args: RecurrenceArgs, chunks: Chunks, index: Array) -> Array:
     """`[B, H]`, the state from which the recurrence enters a chunk."""
     begin = chunks.begin(index)
     neighbor = begin + chunks.length if args.reverse else begin - 1

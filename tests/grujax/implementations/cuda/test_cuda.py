@@ -154,9 +154,10 @@ def test_the_emulated_kernel_agrees_with_plain(emulated, case):
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_gates_that_were_not_saved_are_recomputed(emulated, reset_after):
     args = support._example("float32", 20, reset_after)
-    batch = ModelBatch(None, (False,))
+    batch = ModelBatch(1, (False,))
     is_batched = jax.tree.map(lambda _: False, (args,))
-    h_last, hs, gates = cuda.forward(batch, is_batched, args, keep_gates=True)
+    outputs = cuda.forward(batch, is_batched, args, keep_gates=True)
+    h_last, hs, gates = jax.tree.map(lambda of_models: of_models[0], outputs)
 
     def gradient(gates):
         arguments = Residuals(args, hs, gates), h_last, hs

@@ -241,7 +241,7 @@ def fallbacks(monkeypatch):
 
         return counted
 
-    for name in ("forward_pass", "backward_pass"):
+    for name in ("forward_pass", "tangent_pass", "backward_pass"):
         monkeypatch.setattr(rules.scan, name, count(getattr(rules.scan, name)))
     return runs
 

@@ -17,7 +17,8 @@ from jax import export
 from jax.experimental import pallas as pl
 
 import grujax
-from grujax.implementations import plain, tpu, vjp
+from grujax.implementations import derivatives, plain, scan, tpu
+from grujax.implementations.linear import Rules
 from grujax.implementations.tpu import tiles as tpu_tiles
 from grujax.implementations.types import RecurrenceArgs, StepMasks
 from grujax.sequence import make_step_masks
@@ -50,8 +51,9 @@ def compile_faster(compile_quickly):
 
 def run_of(keep_gates: bool):
     """An implementation, from the two passes."""
-    rules = vjp.VJPRules(tpu.forward_pass, tpu.backward_pass, lambda _: keep_gates)
-    return partial(vjp.run, rules)
+    forward, backward = map(derivatives.of_each, (tpu.forward_pass, tpu.backward_pass))
+    rules = Rules(forward, scan.RULES.tangent, backward, lambda _: keep_gates)
+    return lambda args: derivatives.run(rules, [args])[0]
 
 
 def args_of(
