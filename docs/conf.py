@@ -16,6 +16,7 @@ version = release = grujax.__version__
 
 extensions = [
     "docstrings",
+    "mathml",
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -49,6 +50,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
+html_math_renderer = "mathml"
 html_theme = "sphinx_book_theme"
 html_title = f"grujax {release}"
 html_static_path = ["_static"]
