@@ -219,6 +219,26 @@ def test_jacobians_of_both_modes_are_equal_over_models(x64, implementation):
     assert_close(forward[1], one, "float32")
 
 
+@every_own_derivative
+@pytest.mark.parametrize("axis", [0, 2])
+def test_gradients_through_a_mapped_layer(x64, axis, implementation):
+    """The gradient of what is not mapped is a sum, and that of the rest has the axis mapped."""
+    dtype = best_dtype(implementation)
+    draw = Draw("mapped", dtype)
+    params, data = draw.params(3, 4), draw.normal(2, 5, 2, 3)
+
+    def loss(params, xs):
+        return jnp.sum(grujax.gru(params, xs, implementation=implementation)[1] ** 2)
+
+    def mapped_loss(params, data):
+        return jnp.sum(jax.vmap(loss, (None, axis))(params, data))
+
+    each = [jax.grad(loss, (0, 1))(params, xs) for xs in data]
+    got = jax.jit(jax.grad(mapped_loss, (0, 1)))(params, jnp.moveaxis(data, 0, axis))
+    want = jax.tree.map(jnp.add, each[0][0], each[1][0]), jnp.stack([d for _, d in each], axis)
+    assert_close(got, want, dtype)
+
+
 @pytest.mark.parametrize("implementation", ["scan", "native"])
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_tangents_have_the_dtype_of_their_primals(implementation, dtype):
@@ -234,6 +254,19 @@ def test_tangents_have_the_dtype_of_their_primals(implementation, dtype):
     got = push(implementation, inputs)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(got)} == {dtype}
     assert_close(got, push("plain", inputs), dtype)
+
+
+@pytest.mark.parametrize("implementation", ["scan", "native"])
+def test_derivatives_without_jit(x64, implementation):
+    run, primals, tangents = problem("lengths and resets", implementation, True, True)
+    function = partial(curved, run, implementation)
+
+    def both_modes(primals, tangents):
+        return jax.jvp(function, (primals,), (tangents,)), jax.grad(function)(primals)
+
+    want = jax.jit(both_modes)(primals, tangents)
+    with jax.disable_jit():
+        assert_close(both_modes(primals, tangents), want, "float32")
 
 
 def linear_of(jaxpr):
