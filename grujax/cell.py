@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.checks import as_features
+from grujax.meshes import gather
 from grujax.params import GRUParams, check_params
 
 
@@ -170,10 +171,11 @@ def promote_operands(
     params: Params, states: Mapping[str, Array], x: Array
 ) -> tuple[Params, list[Array], Array]:
     """As `promote`, for any cell with checked parameters, whose `states` are `[B, H]` each."""
-    x = as_features("x", x, params.input_size, "input size")
+    params = jax.tree.map(gather, params)
+    x = gather(as_features("x", x, params.input_size, "input size"), -1)
     arrays = []
     for name, value in states.items():
-        state = as_features(name, value, params.hidden_size, "hidden size")
+        state = gather(as_features(name, value, params.hidden_size, "hidden size"), -1)
         try:
             jnp.broadcast_shapes(state.shape[:-1], x.shape[:-1])
         except ValueError:

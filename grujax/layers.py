@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax import implementations
+from grujax import implementations, meshes
 from grujax.checks import (
     check_bool,
     check_choice,
@@ -22,10 +22,10 @@ from grujax.checks import (
     describe,
 )
 from grujax.implementations import Implementation
-from grujax.implementations.types import RecurrenceArgs
+from grujax.implementations.types import RecurrenceArgs, zero_invalid
 from grujax.params import GRUParams, check_params
 from grujax.regularizers import dropout as drop
-from grujax.sequence import gru, make_valid_mask, prepare_args
+from grujax.sequence import gru, prepare_args
 from grujax.time_checks import check_stop_gradient_every
 
 # One layer of a stack: one direction, or (forward, backward).
@@ -112,10 +112,12 @@ def bidirectional_gru(
     )
     one = prepare(forward, xs, h0_forward, reverse=False, key=keys[0])
     other = prepare(backward, xs, h0_backward, reverse=True, key=keys[1])
-    (last_forward, hs_forward), (last_backward, hs_backward) = run([one, _share(one, other)])
+    (last_forward, hs_forward), (last_backward, hs_backward) = meshes.run_own_rows(
+        run, [one, _share(one, other)]
+    )
     hs = combine(hs_forward, hs_backward)
-    if callable(merge) and lengths is not None:
-        hs = jnp.where(make_valid_mask(hs.shape[0], lengths)[..., None], hs, 0)
+    if callable(merge):
+        hs = zero_invalid(one.masks.valid, hs)
     return (last_forward, last_backward), hs
 
 

@@ -12,6 +12,7 @@ from grujax.checks import check_choice, check_integer
 from grujax.implementations import newton
 from grujax.implementations.derivatives import flatten_batch, has_steps
 from grujax.implementations.types import RecurrenceArgs
+from grujax.meshes import vary_alike
 from grujax.params import GRUParams
 from grujax.sequence import prepare_args
 
@@ -108,7 +109,7 @@ def newton_report(
     max_iterations = check_integer("max_iterations", max_iterations)
     if not has_steps(args.xs):
         return _report_without_steps(args)
-    (flat,) = flatten_batch([args])
+    (flat,) = flatten_batch([vary_alike(args)])
     result = newton.solve(flat, method_name, max_iterations)
     converged = result.converged()
     return NewtonReport(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,9 +153,13 @@ def count_parameters(params: Any) -> int:
 
 
 def draw(initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Draws in at least float32, then casts: a QR, for orthogonal weights, has no bfloat16."""
+    """Draws in at least float32, then casts: a QR, for orthogonal weights, has no bfloat16.
+
+    An initializer of `flax.linen.with_partitioning` draws a box, which is a pytree of one array.
+    """
     wide = jnp.promote_types(dtype, jnp.float32)
-    return one_matrix_at_a_time(lambda key: initializer(key, shape, wide))(key).astype(dtype)
+    drawn = one_matrix_at_a_time(lambda key: initializer(key, shape, wide))(key)
+    return jax.tree.map(lambda array: array.astype(dtype), drawn)
 
 
 def draw_gates(
@@ -163,12 +167,27 @@ def draw_gates(
 ) -> Array:
     """Draws `[gates, *shape]`, each gate with its own initializer."""
     keys = jax.random.split(key, len(gate_initializers))
-    return jnp.stack(
-        [
-            draw(initializer, gate_key, shape, dtype)
-            for initializer, gate_key in zip(gate_initializers, keys, strict=True)
-        ]
-    )
+    gates = [
+        draw(initializer, gate_key, shape, dtype)
+        for initializer, gate_key in zip(gate_initializers, keys, strict=True)
+    ]
+    stacked = jnp.stack([array for gate in gates for array in jax.tree.leaves(gate)])
+    boxes: list[Any] = [gate for gate in gates if hasattr(gate, "replace_boxed")]
+    check_same_partitioning(repr(box.replace_boxed(None)) for box in boxes)
+    if not boxes:
+        return stacked
+    return boxes[0].replace_boxed(stacked).add_axis(0, {"partition_name": None})  # of the gates
+
+
+def check_same_partitioning(of_gates: Iterable[str]) -> None:
+    """Raises ValueError if initializers of several gates, which are one array, disagree."""
+    first, *others = [*of_gates] or [""]
+    for other in others:
+        if other != first:
+            raise ValueError(
+                "The initializers of the gates must give the same partitioning, because the gates "
+                f"are one array, got {first} and {other}."
+            )
 
 
 def check_drawing(

@@ -34,11 +34,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax import implementations
+from grujax import implementations, meshes
 from grujax.checks import as_arrays, as_features, check_bool, check_callable, check_key
 from grujax.implementations import Implementation
 from grujax.implementations.plain import scan_masked, select
 from grujax.implementations.types import RecurrenceArgs, StepMasks, zero_invalid
+from grujax.meshes import RowSharding
 from grujax.params import GRUParams, check_params
 from grujax.regularizers import draw_masks
 from grujax.time_checks import (
@@ -149,7 +150,7 @@ def gru(
         recurrent_dropout=recurrent_dropout,
         key=key,
     )
-    (outputs,) = run([args])
+    (outputs,) = meshes.run_own_rows(run, [args])
     return outputs
 
 
@@ -175,15 +176,17 @@ def prepare_args(
     if inputs.ndim < 2:
         raise ValueError(f"`xs` must have shape [T, B, I] or [T, I], got {list(inputs.shape)}.")
     steps, batch = inputs.shape[0], inputs.shape[1:-1]
+    rows = meshes.row_sharding(inputs, 1, len(batch))
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
     state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
-    masks = make_step_masks(steps, batch, lengths, resets, reverse)
+    masks = make_step_masks(steps, batch, lengths, resets, reverse, rows)
     masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)
 
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
-    inputs = zero_invalid(masks.valid, inputs)
-    return RecurrenceArgs(params, inputs, state, after_reset, masks, reverse)
+    inputs = zero_invalid(masks.valid, rows.place(inputs, 1))
+    params = jax.tree.map(rows.place, params)
+    return RecurrenceArgs(params, inputs, state, after_reset, masks, reverse).map_batch(rows.place)
 
 
 def scan_cell(
@@ -230,7 +233,9 @@ def scan_cell(
     reverse = check_bool("reverse", reverse)
     xs, state0 = as_arrays("xs", xs), as_arrays("state0", state0)
     steps, batch = leading_axes(xs, state0, lengths, resets)
-    masks = make_step_masks(steps, batch, lengths, resets, reverse)
+    rows = meshes.row_sharding(jax.tree.leaves(xs)[0], 1, len(batch))
+    xs = jax.tree.map(lambda leaf: meshes.gather(leaf, 0), xs)
+    masks = make_step_masks(steps, batch, lengths, resets, reverse, rows)
     after_reset = state0
     if reset_state is not None:
         check_direction(reverse)
@@ -255,13 +260,14 @@ def make_step_masks(
     lengths: ArrayLike | None,
     resets: ArrayLike | None,
     reverse: bool,
+    rows: RowSharding,
 ) -> StepMasks:
     """Checks `lengths` and `resets` and makes the masks `valid` and `restart` of a recurrence."""
     valid = restart = None
     if lengths is not None:
-        valid = make_valid_mask(steps, check_lengths(lengths, steps, batch))
+        valid = make_valid_mask(steps, rows.place(check_lengths(lengths, steps, batch), 0))
     if resets is not None:
-        restart = check_resets(resets, steps, batch)
+        restart = rows.place(check_resets(resets, steps, batch), 1)
     if restart is not None and valid is not None:
         restart = restart & valid
     if reverse:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "grujax"
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
     {"checks", "batching"},
-    {"lapack"},
+    {"lapack", "meshes"},
     {"params"},
     {"cell", "initializers"},
     {"implementations"},
@@ -34,6 +34,7 @@ LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 CORE = {
     "batching",
     "lapack",
+    "meshes",
     "params",
     "initializers",
     "cell",

@@ -31,6 +31,7 @@ from grujax.baselines.sizes import LayerSizes
 from grujax.cell import matmul, promote_operands
 from grujax.checks import as_features, check_arrays, check_bool
 from grujax.implementations.types import zero_invalid
+from grujax.meshes import row_sharding
 from grujax.params import Initializer, check_drawing, draw_gates
 from grujax.sequence import make_step_masks
 from grujax.time_checks import as_states
@@ -190,11 +191,14 @@ def min_gru(
     steps, batch = inputs.shape[0], inputs.shape[1:-1]
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
-    state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
-    valid, restart, *_ = make_step_masks(steps, batch, lengths, resets, reverse)
+    rows = row_sharding(inputs, 1, len(batch))
+    states = as_states(h0, reset_state, shape, dtype, reverse)
+    state, after_reset = (rows.place(state, 0) for state in states)
+    valid, restart, *_ = make_step_masks(steps, batch, lengths, resets, reverse, rows)
     if steps == 0:
         return state, jnp.zeros((0, *state.shape), dtype)
 
+    params, inputs = jax.tree.map(rows.place, params), rows.place(inputs, 1)
     params, inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, inputs))
     factor, addend = _linear_step(params, zero_invalid(valid, inputs))
     if restart is not None:

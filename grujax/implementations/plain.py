@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grujax import meshes
 from grujax.cell import gru_gates, update_state
 from grujax.implementations.types import RecurrenceArgs, expand_like
 from grujax.params import GRUParams
@@ -48,7 +49,7 @@ def scan_masked(cell: Callable[[Any, Any, Any], Any], args: RecurrenceArgs) -> t
         return select(valid, new_state, state), output
 
     inputs = (args.xs, args.masks.valid, args.masks.restart)
-    return jax.lax.scan(step, args.h0, inputs, reverse=args.reverse)
+    return meshes.scan(step, args.h0, inputs, reverse=args.reverse)
 
 
 def select(condition: Array, if_true: Any, if_false: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import nnx
@@ -13,8 +15,9 @@ from jax.typing import ArrayLike, DTypeLike
 
 from grujax.checks import check_callable
 from grujax.flax_common import carry_shape, check_arguments, draw_carry, run_cell
+from grujax.meshes import gather
 from grujax.nnx.options import check_rngs
-from grujax.params import GRUParams, Initializer, draw, draw_gates
+from grujax.params import GRUParams, Initializer, check_same_partitioning, draw, draw_gates
 
 
 class GRUCell(nnx.RNNCellBase):
@@ -103,7 +106,9 @@ class GRUCell(nnx.RNNCellBase):
         )
         self.b_hn: nnx.Param[Array] | None = nnx.data(None)
         if checked["recurrent_bias"]:
-            self.b_hn = nnx.Param(draw(bias_init, rngs.params(), (features,), param_dtype))
+            (value_init,), boxes = _unbox([bias_init])
+            b_hn = draw(value_init, rngs.params(), (features,), param_dtype)
+            self.b_hn = nnx.Param(_box(boxes, b_hn))
 
     def __call__(self, carry: Array, inputs: ArrayLike) -> tuple[Array, Array]:
         """Runs one step.
@@ -173,12 +178,41 @@ class GRUCell(nnx.RNNCellBase):
 
 def _draw_packed(
     gate_initializers: Sequence[Initializer], key: Array, shape: tuple[int, ...], dtype: DTypeLike
-) -> Array:
+) -> Any:
     """Draws `[..., H]` for each gate separately, and joins them to `[..., 3H]`."""
     gate_shape = (*shape[:-1], shape[-1] // 3)
-    return jnp.concatenate(list(draw_gates(gate_initializers, key, gate_shape, dtype)), axis=-1)
+    value_inits, boxes = _unbox(gate_initializers)
+    return _box(
+        boxes, jnp.concatenate(list(draw_gates(value_inits, key, gate_shape, dtype)), axis=-1)
+    )
+
+
+def _unbox(
+    initializers: Sequence[Initializer],
+) -> tuple[list[Initializer], list[nnx.VariableMetadata]]:
+    """Initializers that draw arrays, and the list that gets the boxes of those that draw boxes.
+
+    `nnx.with_partitioning` and `nnx.with_metadata` make initializers whose values have metadata.
+    """
+    boxes: list[nnx.VariableMetadata] = []
+
+    def draw_value(initializer: Initializer, *arguments: Any) -> Array:
+        drawn: Any = initializer(*arguments)
+        if not isinstance(drawn, nnx.VariableMetadata):
+            return drawn
+        boxes.append(drawn)
+        return drawn.raw_value
+
+    return [partial(draw_value, initializer) for initializer in initializers], boxes
+
+
+def _box(boxes: list[nnx.VariableMetadata], array: Array) -> Any:
+    """`array` with the metadata of the boxes, from which `nnx.Param` takes it."""
+    empty = [dataclasses.replace(box, raw_value=None) for box in boxes]
+    check_same_partitioning(map(repr, empty))
+    return dataclasses.replace(empty[0], raw_value=array) if empty else array
 
 
 def _split_gates(packed: Array) -> Array:
     """`[..., 3H] -> [3, ..., H]`."""
-    return jnp.stack(jnp.split(packed, 3, axis=-1))
+    return jnp.stack(jnp.split(gather(packed), 3, axis=-1))

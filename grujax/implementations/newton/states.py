@@ -79,7 +79,7 @@ def find_states(args: RecurrenceArgs, method: str, max_iterations: int) -> Newto
 
     hs = jnp.broadcast_to(h0, (*args.xs.shape[:2], h0.shape[-1]))
     steps, residual = steps_from(hs)
-    result = NewtonResult(hs, residual, jnp.zeros((), jnp.int32))
+    result = NewtonResult(hs, residual, jnp.zeros_like(residual, jnp.int32, shape=()))
     start = _State(result, steps, jnp.ones_like(h0[:, 0]))
     return lax.while_loop(is_unfinished, iterate, start).result
 

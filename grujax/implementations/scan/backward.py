@@ -55,7 +55,7 @@ def backward(
         d_r, d_z, d_n = (matmul(d, w_t) for d, w_t in zip(gradients.d_x, w_x_t, strict=True))
         return adjoints, chunks.write_steps(index, d_xs, d_r + d_z + d_n), sums
 
-    adjoints = (d_last.astype(dtype), jnp.zeros(args.h0.shape, dtype))
+    adjoints = (d_last.astype(dtype), jnp.zeros_like(args.h0, dtype))
     carry = (adjoints, jnp.zeros_like(args.xs), _zero_sums(params, dtype))
     (d_h0, d_reset), d_xs, sums = chunks.fold(run_chunk, carry)
     d_params = GRUParams(
@@ -82,7 +82,7 @@ class _Sums(NamedTuple):
 
 
 def _zero_sums(params: GRUParams, dtype: Any) -> _Sums:
-    zeros = jax.tree.map(lambda w: jnp.zeros(w.shape, dtype), params)
+    zeros = jax.tree.map(lambda w: jnp.zeros_like(w, dtype), params)
     return _Sums(tuple(zeros.w_x), tuple(zeros.w_h), tuple(zeros.b_x), zeros.b_hn)
 
 

@@ -42,6 +42,8 @@ def forward(args: RecurrenceArgs, *, keep_gates: bool) -> Outputs:
         return h, chunks.write_steps(index, outputs, outputs_of_chunk)
 
     gates = jax.eval_shape(gates_fn, h0, (h0, h0, h0)) if keep_gates else None
-    outputs = jax.tree.map(lambda a: jnp.zeros((steps, *a.shape), a.dtype), (h0, gates))
+    outputs = jax.tree.map(
+        lambda a: jnp.zeros_like(h0, a.dtype, shape=(steps, *a.shape)), (h0, gates)
+    )
     h_last, (hs, gates) = chunks.fold(run_chunk, (h0, outputs))
     return h_last, hs, gates

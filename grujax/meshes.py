@@ -1,0 +1,160 @@
+"""Arrays on a mesh of devices: their types, and how each device runs its own rows.
+
+On a mesh with explicit axes, which `jax.make_mesh` makes by default, the type of an array says over
+which axes each of its own axes is split. Inside `jax.shard_map`, where the axes are manual, it says
+over which of them the values vary. JAX wants these types to agree: a loop must return its carry in
+the type in which it took it, and a gradient has the type of what it belongs to.
+
+Of the arrays of a recurrence only the batch axes stay split. Time, features and weights are
+gathered before they are used (`RowSharding.place`), so `hs` is split as the rows of `xs` are. Then
+each device runs the recurrence on its own rows, as if it were alone (`run_own_rows`). JAX sums the
+gradients of the weights: this is how it transposes `pcast`.
+
+On automatic axes XLA splits what it wants, and all of this does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array, lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from grujax.checks import is_traced
+
+
+class RowSharding(NamedTuple):
+    """How the batch axes of an array are split over the explicit axes of a mesh."""
+
+    mesh: Any  # empty without a mesh
+    axes: tuple[Any, ...]  # for each batch axis the mesh axes that split it, or None
+
+    def place(self, array: Array, first: int | None = None) -> Array:
+        """`array` split over its batch axes alone; None: it has no batch axes.
+
+        Args:
+            array: any array, of which axis `first` is the first of its batch axes.
+            first: an axis, as `RecurrenceArgs.map_batch` gives it.
+        """
+        spec: list[Any] = [None] * array.ndim
+        if first is not None:
+            spec[first : first + len(self.axes)] = self.axes
+        return _reshard(array, self.mesh, spec)
+
+
+def row_sharding(array: Array, first: int, number: int) -> RowSharding:
+    """How the `number` batch axes of `array` are split, of which `first` is the first."""
+    mesh, spec = _sharding(array)
+    return RowSharding(mesh, tuple(spec[first : first + number]))
+
+
+def gather(array: Array, axis: int | None = None) -> Array:
+    """`array` with this axis on every device, or all of its axes if None."""
+    mesh, spec = _sharding(array)
+    kept = [None] * array.ndim if axis is None else list(spec)
+    if axis is not None:
+        kept[axis] = None
+    return _reshard(array, mesh, kept)
+
+
+def vary_alike(tree: Any) -> Any:
+    """A pytree of arrays that all vary over the manual axes over which any of them varies."""
+    axes = frozenset[str]().union(*map(_varying, jax.tree.leaves(tree)))
+    return jax.tree.map(lambda leaf: _vary_over(leaf, axes), tree) if axes else tree
+
+
+def run_own_rows(run: Callable[[list[Any]], list[Any]], recurrences: list[Any]) -> list[Any]:
+    """`run(recurrences)`; on a mesh with explicit axes each device runs the rows that it holds.
+
+    The recurrences, `RecurrenceArgs`, have been placed by `RowSharding.place`, and for each of them
+    `run` returns `(h_last [B, H], hs [T, B, H])`. An array that occurs twice still is one array.
+    """
+    leaves, tree = jax.tree.flatten(recurrences)
+    arrays = {id(leaf): leaf for leaf in leaves}
+
+    def run_here(arrays: dict[int, Array]) -> list[Any]:
+        alike = vary_alike(arrays)
+        return run(jax.tree.unflatten(tree, [alike[id(leaf)] for leaf in leaves]))
+
+    xs = recurrences[0].xs
+    rows = row_sharding(xs, 1, xs.ndim - 2)
+    split = {name for axes in rows.axes if axes for name in jax.tree.leaves(axes)}
+    if rows.mesh.are_all_axes_explicit:
+        split = set()  # all axes, except those over which `vmap` spreads models
+    elif not split:
+        return run_here(arrays)
+    specs = [(PartitionSpec(*rows.axes), PartitionSpec(None, *rows.axes))] * len(recurrences)
+    return jax.shard_map(run_here, mesh=rows.mesh, out_specs=specs, axis_names=split)(arrays)
+
+
+def scan(
+    step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any, *, reverse: bool = False
+) -> tuple[Any, Any]:
+    """`lax.scan`, whose carry takes the type on the mesh that the steps give it."""
+    if not _has_types(carry, inputs):
+        return lax.scan(step, carry, inputs, reverse=reverse)
+
+    def all_carries(carry: Any) -> Any:
+        return lax.scan(lambda _, x: (None, step(carry, x)[0]), None, inputs)[1]
+
+    for _ in jax.tree.leaves(carry):  # a step may pass a type on from one leaf to the next alone
+        types = jax.tree.map(jax.typeof, carry)
+        carry = jax.tree.map(_take_type, carry, jax.eval_shape(all_carries, carry))
+        if jax.tree.map(jax.typeof, carry) == types:
+            break
+
+    def typed_step(carry: Any, x: Any) -> tuple[Any, Any]:
+        new_carry, output = step(carry, x)
+        return jax.tree.map(_like, new_carry, carry), output
+
+    return lax.scan(typed_step, carry, inputs, reverse=reverse)
+
+
+def _take_type(array: Array, of_steps: jax.ShapeDtypeStruct) -> Array:
+    """`array [...]`, split as `of_steps [T, ...]` and varying over its axes too."""
+    if isinstance(of_steps.sharding, NamedSharding):
+        array = _reshard(array, of_steps.sharding.mesh, of_steps.sharding.spec[1:])
+    manual = of_steps.manual_axis_type
+    return _vary_over(array, frozenset() if manual is None else manual.varying)
+
+
+def _like(array: Array, other: Array) -> Array:
+    """`array` in the type of `other`, which varies over the axes of `array` too."""
+    return _vary_over(_reshard(array, *_sharding(other)), _varying(other))
+
+
+def _sharding(array: Array) -> tuple[Any, Any]:
+    """The mesh of an array, or else of the context, and how each axis of the array is split."""
+    of_type = jax.typeof(array).sharding
+    if of_type.mesh.empty:
+        return jax.sharding.get_abstract_mesh(), of_type.spec
+    sharding: Any = of_type if is_traced(array) else array.sharding
+    return sharding.mesh, of_type.spec
+
+
+def _reshard(array: Array, mesh: Any, spec: Sequence[Any]) -> Array:
+    """`array` split like this over the explicit axes of a mesh."""
+    if list(jax.typeof(array).sharding.spec) == list(spec):
+        return array
+    return jax.sharding.reshard(array, NamedSharding(mesh, PartitionSpec(*spec)))
+
+
+def _varying(array: Array) -> frozenset[str]:
+    return jax.typeof(array).manual_axis_type.varying
+
+
+def _vary_over(array: Array, axes: frozenset[str]) -> Array:
+    missing = tuple(sorted(axes - _varying(array)))
+    return lax.pcast(array, missing, to="varying") if missing else array
+
+
+def _has_types(*trees: Any) -> bool:
+    """Whether types say more than shapes and dtypes: on a mesh with explicit or manual axes."""
+    meshes = [jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(trees)]
+    return any(
+        kind != AxisType.Auto
+        for mesh in (jax.sharding.get_abstract_mesh(), *meshes)
+        for kind in mesh.axis_types
+    )
