@@ -72,10 +72,11 @@ def run_own_rows(run: Callable[[list[Any]], list[Any]], recurrences: list[Any]) 
     `run` returns `(h_last [B, H], hs [T, B, H])`. An array that occurs twice still is one array.
     """
     leaves, tree = jax.tree.flatten(recurrences)
-    arrays = {id(leaf): leaf for leaf in leaves}
+    distinct = {id(leaf): leaf for leaf in leaves}
+    arrays = list(distinct.values())
 
-    def run_here(arrays: dict[int, Array]) -> list[Any]:
-        alike = vary_alike(arrays)
+    def run_here(*arrays: Array) -> list[Any]:
+        alike = dict(zip(distinct, vary_alike(arrays), strict=True))
         return run(jax.tree.unflatten(tree, [alike[id(leaf)] for leaf in leaves]))
 
     xs = recurrences[0].xs
@@ -84,9 +85,9 @@ def run_own_rows(run: Callable[[list[Any]], list[Any]], recurrences: list[Any]) 
     if rows.mesh.are_all_axes_explicit:
         split = set()  # all axes, except those over which `vmap` spreads models
     elif not split:
-        return run_here(arrays)
+        return run_here(*arrays)
     specs = [(PartitionSpec(*rows.axes), PartitionSpec(None, *rows.axes))] * len(recurrences)
-    return jax.shard_map(run_here, mesh=rows.mesh, out_specs=specs, axis_names=split)(arrays)
+    return jax.shard_map(run_here, mesh=rows.mesh, out_specs=specs, axis_names=split)(*arrays)
 
 
 def scan(
