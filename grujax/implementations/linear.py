@@ -86,10 +86,11 @@ class Structure(NamedTuple):
 
 
 class Level(NamedTuple):
-    """A `vmap`: the size of the mapped axis, and where each operand has it, or None."""
+    """A `vmap`: the size of the mapped axis, where each operand has it, or None, and its spec."""
 
     size: int
     axes: tuple[int | None, ...]
+    spec: Any = None  # the axes of a mesh over which the type of an operand spreads it
 
 
 class Linear(NamedTuple):
@@ -134,14 +135,22 @@ class Linear(NamedTuple):
         """How many operands precede the linear ones."""
         return len(self.array_types) + self.saved.num_leaves
 
-    @property
-    def result_types(self) -> list[Any]:
-        """The types of the results."""
+    def result_types(self, operand: Any) -> list[Any]:
+        """The types of the results, on the mesh of an operand's type."""
         types = self.output_types
         if self.is_transposed:
             types = tuple(self.array_types[index] for index in self.wanted)
-        sizes = tuple(level.size for level in reversed(self.levels))
-        return [_add_axes(kind, sizes) for kind in types]
+        if not self.levels:
+            return list(types)
+        sizes = [level.size for level in reversed(self.levels)]
+        specs = [level.spec for level in reversed(self.levels)]
+
+        def add_axes(kind: Any) -> Any:
+            spec = PartitionSpec(*specs, *kind.sharding.spec)
+            sharding = operand.sharding.update(spec=spec)
+            return kind.update(shape=(*sizes, *kind.shape), sharding=sharding)
+
+        return list(map(add_axes, types))
 
     def __call__(self, *operands: Array) -> list[Array]:
         """The results, by the implementation."""
@@ -152,8 +161,10 @@ class Linear(NamedTuple):
         """Of the wanted arrays of a map that is not transposed, those at these positions."""
         number = self.number_saved
         levels = tuple(
-            Level(size, axes[:number] + tuple(axes[number + position] for position in positions))
-            for size, axes in self.levels
+            level._replace(
+                axes=level.axes[:number] + tuple(level.axes[number + i] for i in positions)
+            )
+            for level in self.levels
         )
         wanted = tuple(self.wanted[position] for position in positions)
         return self._replace(wanted=wanted, levels=levels)
@@ -162,14 +173,15 @@ class Linear(NamedTuple):
         """The transposed map, whose linear operands have the mapped axes first."""
         number = len(wanted) if self.is_transposed else len(self.output_types)
         levels = tuple(
-            Level(size, axes[: self.number_saved] + (0,) * number) for size, axes in self.levels
+            level._replace(axes=level.axes[: self.number_saved] + (0,) * number)
+            for level in self.levels
         )
         return self._replace(wanted=wanted, is_transposed=not self.is_transposed, levels=levels)
 
     def place_axes(self, position: int, cotangent: Array) -> Array:
         """The cotangent of a linear operand, from a result that has the mapped axes first."""
         place: Callable[[Array], Array] = lambda array: array  # noqa: E731
-        for _, axes in self.levels:
+        for _, axes, _ in self.levels:
             place = _place_axis(place, axes[self.number_saved + position])
         return place(cotangent)
 
@@ -191,14 +203,14 @@ class Linear(NamedTuple):
         def select(of_operands: Sequence[Any], of_changes: Any) -> tuple[Any, ...]:
             return (*of_operands[:number], *of_operands[self.number_saved :], *of_changes)
 
-        for size, axes in self.levels:
+        for size, axes, _ in self.levels:
             axes_of_changes = [axes[index] for index in changes]
             run = jax.vmap(run, in_axes=select(axes, axes_of_changes), axis_size=size)
         with jax.default_matmul_precision(self.precision):
             return run(*select(operands, changes.values()))
 
     def _vmap(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        for size, axes in self.levels:
+        for size, axes, _ in self.levels:
             run = jax.vmap(run, in_axes=axes, axis_size=size)
         return run
 
@@ -281,19 +293,11 @@ def _transpose(cotangents: Any, *operands: Any, linear: Linear) -> list[Any]:
 
 
 def _batch(operands: Any, axes: Any, *, linear: Linear) -> tuple[list[Array], list[int]]:
-    size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
-    levels = *linear.levels, Level(size, tuple(axes))
+    operand, axis = next(pair for pair in zip(operands, axes, strict=True) if pair[1] is not None)
+    spec = jax.typeof(operand).sharding.spec[axis]
+    levels = *linear.levels, Level(operand.shape[axis], tuple(axes), spec)
     results = linear._replace(levels=levels).bind(*operands)
     return results, [0] * len(results)
-
-
-def _add_axes(kind: Any, sizes: tuple[int, ...]) -> Any:
-    """The type of an array with more axes, of these sizes, before those of `kind`."""
-    if not sizes:
-        return kind
-    spec = PartitionSpec(*[None] * len(sizes), *kind.sharding.spec)
-    sharding = kind.sharding.update(spec=spec)
-    return kind.update(shape=(*sizes, *kind.shape), sharding=sharding)
 
 
 def _place_axis(place: Callable[[Array], Array], axis: int | None) -> Callable[[Array], Array]:
@@ -304,7 +308,7 @@ def _place_axis(place: Callable[[Array], Array], axis: int | None) -> Callable[[
 
 
 linear_p.def_impl(lambda *operands, linear: _apply(linear, *operands))
-linear_p.def_abstract_eval(lambda *_, linear: linear.result_types)
+linear_p.def_abstract_eval(lambda *types, linear: linear.result_types(types[0]))
 mlir.register_lowering(
     linear_p,
     mlir.lower_fun(lambda *operands, linear: linear(*operands), multiple_results=True),

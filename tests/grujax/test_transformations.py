@@ -55,8 +55,13 @@ def scanned(f, params):
 
 
 def exported(f, params):
-    program = jax.export.export(jax.jit(jax.grad(f)))(params)
-    return jax.export.deserialize(program.serialize()).call(params)
+    leaves, structure = jax.tree.flatten(params)
+
+    def gradient(*leaves):
+        return jax.tree.leaves(jax.grad(f)(jax.tree.unflatten(structure, leaves)))
+
+    program = jax.export.export(jax.jit(gradient))(*leaves)
+    return jax.export.deserialize(program.serialize()).call(*leaves)
 
 
 TRANSFORMATIONS: dict[str, Callable[[Any], Any]] = {
