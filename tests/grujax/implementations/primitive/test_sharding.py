@@ -53,3 +53,45 @@ def test_each_device_runs_its_rows_and_weight_gradients_are_summed(form):
         [sys.executable, "-c", PROGRAM, form], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+
+
+SPREAD_MODELS = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+import grujax
+
+models = jax.vmap(lambda key: grujax.init_gru(key, 3, 5))(jax.random.split(jax.random.key(0), 4))
+xs = jax.random.normal(jax.random.key(1), (7, 4, 3))
+
+def loss(params):
+    return jnp.sum(grujax.gru(params, xs, implementation=sys.argv[1])[1] ** 2)
+
+def derivatives(models):
+    each = jax.vmap(lambda params: jax.jvp(jax.grad(loss), (params,), (params,)))(models)
+    return each, jax.grad(lambda models: jax.vmap(loss)(models).sum())(models)
+
+want = jax.jit(derivatives)(models)
+with jax.set_mesh(jax.make_mesh((2,), ("models",))) as mesh:
+    spread = NamedSharding(jax.sharding.get_mesh(), P("models"))
+    got = jax.jit(derivatives)(jax.device_put(models, spread))
+for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    assert a.sharding.spec[0] == "models", a.sharding
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("implementation", ["scan", "native"])
+def test_models_that_are_spread_over_devices_stay_so_in_all_derivatives(implementation):
+    run = subprocess.run(
+        [sys.executable, "-c", SPREAD_MODELS, implementation],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
