@@ -45,7 +45,8 @@ def plot_confusion(path: Path, matrices: dict[str, np.ndarray], classes: Sequenc
       matrices: [C, C] per classifier; rows are the true class, columns the predicted class.
       classes: the C names.
     """
-    figure = Figure((3.4 * len(matrices), 3.5), layout="constrained")
+    side = max(3.4, 1.4 + 0.55 * len(classes))  # room for two lines of text in each cell
+    figure = Figure((side * len(matrices), side + 0.1), layout="constrained")
     axes = figure.subplots(1, len(matrices), squeeze=False)
     for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
         fraction = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
