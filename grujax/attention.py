@@ -19,6 +19,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from grujax.checks import as_array, as_features, as_floating, check_arrays
 from grujax.params import Initializer, check_drawing, draw
+from grujax.promotion import match_rank, wide_dtype
 
 __all__ = [
     "AdditiveAttentionParams",
@@ -129,7 +130,8 @@ def project_keys(
     keys = as_features("keys", keys, params.w_key.shape[0], "key size")
     if keys.ndim < 2:
         raise ValueError(f"`keys` must be [S, ..., K], got shape {list(keys.shape)}.")
-    return _masked(keys, _as_mask(mask, keys.shape[:-1])) @ params.w_key + params.b
+    products = _masked(keys, _as_mask(mask, keys.shape[:-1])) @ params.w_key
+    return products + match_rank(params.b, products)
 
 
 def additive_attention(
@@ -187,12 +189,13 @@ def additive_attention(
     # S becomes the second-to-last axis, so that the softmax reads adjacent numbers.
     keys = jnp.moveaxis(_masked(projected, mask), 0, -2)  # [B, S, A]
     values = jnp.moveaxis(_masked(values, mask), 0, -2)  # [B, S, V]
-    hidden = jnp.tanh((queries @ params.w_query)[..., None, :] + keys)  # [..., B, S, A]
-    energy = (hidden @ params.v).astype(jnp.promote_types(dtype, jnp.float32))
+    projected_queries = (queries @ params.w_query)[..., None, :]  # [..., B, 1, A]
+    hidden = jnp.tanh(projected_queries + match_rank(keys, projected_queries))  # [..., B, S, A]
+    energy = (hidden @ params.v).astype(wide_dtype(dtype))
     if mask is None:
         weights = jax.nn.softmax(energy)
     else:
-        valid = jnp.moveaxis(mask, 0, -1)  # [B, S]
+        valid = match_rank(jnp.moveaxis(mask, 0, -1), energy)  # [..., B, S]
         lowest = jnp.finfo(energy.dtype).min
         weights = jnp.where(valid, jax.nn.softmax(jnp.where(valid, energy, lowest)), 0)
     weights = weights.astype(dtype)

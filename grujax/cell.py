@@ -23,6 +23,7 @@ from jax import Array
 from grujax.checks import as_features
 from grujax.meshes import gather
 from grujax.params import GRUParams, check_params
+from grujax.promotion import match, match_rank, wide_dtype
 
 
 class CellParams(Protocol):
@@ -138,26 +139,33 @@ def evaluate_gates(
     h_r, h_z, *h_n = multiply(h, 0, 3 if reset_after else 2)
     reset, update = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
     if reset_after:
-        product = h_n[0] + b_hn
+        product = add_bias(h_n[0], b_hn)
         return GRUGates(reset, update, jnp.tanh(x_n + reset * product)), product
-    (rh_n,) = multiply(reset * h, 2, 3)
-    return GRUGates(reset, update, jnp.tanh(x_n + rh_n + b_hn)), None
+    (rh_n,) = multiply(reset * h.astype(reset.dtype), 2, 3)
+    return GRUGates(reset, update, jnp.tanh(add_bias(x_n + rh_n, b_hn))), None
 
 
 def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
     """The inputs' part of the gates r, z and n, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`."""
-    x_r, x_z, x_n = (matmul(xs, w) + b for w, b in zip(params.w_x, params.b_x, strict=True))
+    x_r, x_z, x_n = (
+        add_bias(matmul(xs, w), b) for w, b in zip(params.w_x, params.b_x, strict=True)
+    )
     return x_r, x_z, x_n
 
 
 def update_state(update: Array, candidate: Array, h: Array) -> Array:
     """The state after the step, `z ∘ h + (1 − z) ∘ n`, in the dtype of `h`."""
-    return (update * h + (1 - update) * candidate).astype(h.dtype)
+    return (update * h.astype(update.dtype) + (1 - update) * candidate).astype(h.dtype)
+
+
+def add_bias(product: Array, b: Array) -> Array:
+    """`product + b`, for `product [..., H]` and `b [H]`."""
+    return product + match(b, product)
 
 
 def matmul(x: Array, w: Array) -> Array:
     """`x·w`, accumulated and returned in at least float32."""
-    return jnp.matmul(x, w, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.matmul(x, w, preferred_element_type=wide_dtype(x.dtype))
 
 
 def promote(params: GRUParams, h: Array, x: Array) -> tuple[GRUParams, Array, Array]:
@@ -185,5 +193,6 @@ def promote_operands(
             ) from None
         arrays.append(state)
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
-    operands = params, arrays, x
+    widest = max([x, *arrays], key=jnp.ndim)
+    operands = params, [match_rank(array, widest) for array in arrays], match_rank(x, widest)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), operands)

@@ -14,6 +14,7 @@ from grujax.implementations.derivatives import flatten_batch, has_steps
 from grujax.implementations.types import RecurrenceArgs
 from grujax.meshes import vary_alike
 from grujax.params import GRUParams
+from grujax.promotion import wide_dtype
 from grujax.sequence import prepare_args
 
 
@@ -127,7 +128,7 @@ def _report_without_steps(args: RecurrenceArgs) -> NewtonReport:
             f"`newton_report` needs to know time and batch, got {list(map(str, sizes))}: where "
             'they are symbolic, `implementation="newton"` runs step by step.'
         )
-    dtype = jnp.promote_types(args.xs.dtype, jnp.float32)
+    dtype = wide_dtype(args.xs.dtype)
     return NewtonReport(
         iterations=jnp.zeros((), jnp.int32),
         residual=jnp.zeros(batch, dtype),

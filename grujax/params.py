@@ -22,6 +22,7 @@ from grujax.checks import (
     check_key,
 )
 from grujax.lapack import one_matrix_at_a_time
+from grujax.promotion import wide_dtype
 
 Initializer = Callable[[Array, tuple[int, ...], Any], Array]
 
@@ -157,7 +158,7 @@ def draw(initializer: Initializer, key: Array, shape: tuple[int, ...], dtype: DT
 
     An initializer of `flax.linen.with_partitioning` draws a box, which is a pytree of one array.
     """
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = wide_dtype(dtype)
     drawn = one_matrix_at_a_time(lambda key: initializer(key, shape, wide))(key)
     return jax.tree.map(lambda array: array.astype(dtype), drawn)
 

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from grujax.checks import check_rate, is_traced
 from grujax.implementations.types import StepMasks
+from grujax.promotion import wide_dtype
 
 
 def dropout(key: Array, xs: Array, rate: ArrayLike) -> Array:
@@ -37,7 +38,8 @@ def dropout(key: Array, xs: Array, rate: ArrayLike) -> Array:
         return xs
     rate = jax.lax.stop_gradient(jnp.asarray(rate))
     keep = jax.random.bernoulli(key, 1 - rate, xs.shape)
-    return jnp.where(keep, xs / (1 - rate), 0).astype(xs.dtype)
+    dtype = wide_dtype(xs.dtype)
+    return jnp.where(keep, xs.astype(dtype) / (1 - rate).astype(dtype), 0).astype(xs.dtype)
 
 
 def draw_masks(
@@ -51,7 +53,7 @@ def draw_masks(
     """Adds the masks of zoneout and recurrent dropout, for T `steps` of a `state [B, H]`."""
     check_rate("zoneout", zoneout)
     check_rate("recurrent_dropout", recurrent_dropout)
-    dtype = jnp.promote_types(state.dtype, jnp.float32)
+    dtype = wide_dtype(state.dtype)
     if not is_off(zoneout):
         rate = jax.lax.stop_gradient(jnp.asarray(zoneout, dtype))
         if key is None:

@@ -248,10 +248,10 @@ def scan_cell(
 def make_valid_mask(steps: int, lengths: ArrayLike) -> Array:
     """`[T, B]` bool, time-major: whether step t of row b is valid, `t < lengths[b]`."""
     lengths = jnp.asarray(lengths)
-    if jnp.issubdtype(lengths.dtype, jnp.unsignedinteger):  # would wrap around beside signed steps
-        largest = min(jnp.iinfo(lengths.dtype).max, jnp.iinfo(jnp.int32).max)
-        lengths = jnp.minimum(lengths, largest).astype(jnp.int32)
-    return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths
+    largest = min(jnp.iinfo(lengths.dtype).max, jnp.iinfo(jnp.int32).max)
+    lengths = jnp.clip(lengths, 0, largest).astype(jnp.int32)  # nothing wraps around
+    times = jnp.arange(steps, dtype=jnp.int32)
+    return times.reshape(steps, *(1,) * lengths.ndim) < lengths[None]
 
 
 def make_step_masks(

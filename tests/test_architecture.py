@@ -15,7 +15,7 @@ PACKAGE = ROOT / "grujax"
 
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
-    {"checks", "batching"},
+    {"checks", "batching", "promotion"},
     {"lapack", "meshes"},
     {"params"},
     {"cell", "initializers"},
@@ -36,6 +36,7 @@ CORE = {
     "lapack",
     "meshes",
     "params",
+    "promotion",
     "initializers",
     "cell",
     "implementations",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.checks import as_array, as_arrays, as_floating, check_callable, describe
+from grujax.promotion import wide_dtype
 
 
 def check_function(name: str, value: Any, arguments: str, result: str = "[]") -> Any:
@@ -82,7 +83,7 @@ def at_least_float32(name: str, tree: Any) -> Any:
     def cast(leaf: Array) -> Array:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
-        return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+        return leaf.astype(wide_dtype(leaf.dtype))
 
     return jax.tree.map(cast, as_arrays(name, tree))
 

@@ -21,9 +21,10 @@ from jax.nn import initializers
 from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
-from grujax.cell import matmul, promote_operands, update_state
+from grujax.cell import add_bias, matmul, promote_operands, update_state
 from grujax.checks import check_arrays
 from grujax.params import Initializer, check_drawing, draw_gates
+from grujax.promotion import match
 
 _AXES = {"w_x": (3, "I", "H"), "w_h": (3, "H", "H"), "scale": (3, "H"), "offset": (3, "H")}
 _EPSILON = 1e-3  # as in Dreamer
@@ -150,7 +151,7 @@ def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array
     weights = zip(params.w_x, params.w_h, strict=True)
     joint = [matmul(x, w_x) + matmul(h, w_h) for w_x, w_h in weights]  # three [B, H]
     a_r, a_z, a_n = (
-        scale * gate + offset
+        add_bias(match(scale, gate) * gate, offset)
         for scale, gate, offset in zip(params.scale, _normalize(joint), params.offset, strict=True)
     )
     reset, update = jax.nn.sigmoid(a_r), jax.nn.sigmoid(a_z)

@@ -20,7 +20,7 @@ from jax.nn import initializers
 from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
-from grujax.cell import matmul, promote_operands
+from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import check_arrays, check_instance
 from grujax.params import Initializer, check_drawing, draw_gates
 
@@ -154,7 +154,7 @@ def lstm_cell(params: LSTMParams, state: LSTMState, x: Array) -> LSTMState:
     check_instance("state", state, LSTMState)
     params, (h, c), x = promote_operands(params, state._asdict(), x)
     gates = zip(params.w_x, params.w_h, params.b, strict=True)
-    i, f, g, o = (matmul(x, w_x) + matmul(h, w_h) + b for w_x, w_h, b in gates)
+    i, f, g, o = (add_bias(matmul(x, w_x) + matmul(h, w_h), b) for w_x, w_h, b in gates)
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
-    new_c = f * c + i * g
+    new_c = f * c.astype(f.dtype) + i * g
     return LSTMState(h=(o * jnp.tanh(new_c)).astype(h.dtype), c=new_c.astype(c.dtype))

@@ -28,11 +28,12 @@ from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
-from grujax.cell import matmul, promote_operands
+from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import as_features, check_arrays, check_bool
 from grujax.implementations.types import zero_invalid
 from grujax.meshes import row_sharding
 from grujax.params import Initializer, check_drawing, draw_gates
+from grujax.promotion import match
 from grujax.sequence import make_step_masks
 from grujax.time_checks import as_states
 
@@ -140,7 +141,7 @@ def min_gru_cell(params: MinGRUParams, h: Array, x: Array) -> Array:
     check_arrays(params, MinGRUParams, _AXES)
     params, (h,), x = promote_operands(params, {"h": h}, x)
     factor, addend = _linear_step(params, x)
-    return (factor * h + addend).astype(h.dtype)
+    return (factor * h.astype(factor.dtype) + addend).astype(h.dtype)
 
 
 def min_gru(
@@ -203,20 +204,20 @@ def min_gru(
     factor, addend = _linear_step(params, zero_invalid(valid, inputs))
     if restart is not None:
         restart = restart[..., None]
-        addend = jnp.where(restart, factor * after_reset + addend, addend)
+        addend = jnp.where(restart, factor * match(after_reset, factor) + addend, addend)
         factor = jnp.where(restart, 0, factor)
     if valid is not None:
         valid = valid[..., None]
         factor, addend = jnp.where(valid, factor, 1), jnp.where(valid, addend, 0)
     factor, addend = jax.lax.associative_scan(_compose, (factor, addend), reverse=reverse)
-    hs = (factor * state + addend).astype(dtype)
+    hs = (factor * match(state, factor) + addend).astype(dtype)
     h_last = hs[0 if reverse else -1]
     return h_last, hs if valid is None else jnp.where(valid, hs, 0)
 
 
 def _linear_step(params: MinGRUParams, xs: Array) -> tuple[Array, Array]:
     """The step h → a ∘ h + b: `(a, b) = (z, (1 − z) ∘ n)`, `[..., H]`, in at least float32."""
-    a_z, n = (matmul(xs, w) + b for w, b in zip(params.w_x, params.b, strict=True))
+    a_z, n = (add_bias(matmul(xs, w), b) for w, b in zip(params.w_x, params.b, strict=True))
     update = jax.nn.sigmoid(a_z)
     return update, (1 - update) * n
 

@@ -14,7 +14,7 @@ from jax.nn import initializers
 from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
-from grujax.cell import matmul, promote_operands
+from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import check_arrays
 from grujax.params import Initializer, check_drawing, draw
 
@@ -118,4 +118,5 @@ def rnn_cell(params: RNNParams, h: Array, x: Array) -> Array:
     """
     check_arrays(params, RNNParams, _AXES)
     params, (h,), x = promote_operands(params, {"h": h}, x)
-    return jnp.tanh(matmul(x, params.w_x) + matmul(h, params.w_h) + params.b).astype(h.dtype)
+    products = matmul(x, params.w_x) + matmul(h, params.w_h)
+    return jnp.tanh(add_bias(products, params.b)).astype(h.dtype)

@@ -35,13 +35,15 @@ def make_gates_fn(params: GRUParams) -> Callable[[Array, Projected], GateResidua
 
 
 def project_steps(args: RecurrenceArgs) -> Projected:
-    """The inputs' part of each gate, `[T, B, H]`: +inf for update gates that carry the state.
+    """The inputs' part of each gate, `[T, B, H]`: huge for update gates that carry the state.
 
-    Then z = σ(∞) = 1 exactly. The state is carried bit for bit, and z·(1 − z) = 1 − z = 0, so no
-    gradient reaches the gates.
+    Then z = σ(huge) = 1 exactly. The state is carried bit for bit, and z·(1 − z) = 1 − z = 0, so no
+    gradient reaches the gates. It is finite: `jax_debug_infs` finds no infinity that is not the
+    user's.
     """
     x_r, x_z, x_n = project_inputs(args.params, args.xs)
-    return x_r, set_carried(x_z, args.masks, jnp.inf), x_n
+    huge = float(jnp.finfo(x_z.dtype).max) / 2  # no product with Wh overflows it
+    return x_r, set_carried(x_z, args.masks, huge), x_n
 
 
 def set_carried(of_update: Array, masks: StepMasks, value: float) -> Array:

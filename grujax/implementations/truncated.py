@@ -11,6 +11,7 @@ from jax import Array
 
 from grujax.implementations.derivatives import of_each
 from grujax.implementations.layout import batch_major
+from grujax.implementations.padding import pad_axis
 from grujax.implementations.types import RecurrenceArgs
 
 Run = Callable[[list[RecurrenceArgs]], list[tuple[Array, Array]]]
@@ -20,17 +21,23 @@ def truncate(run: Run, every: int) -> Run:
     """`run`, with no gradient between step `every·i` and step `every·i − 1`.
 
     Segments run one after the other; those of full length are one scan. The gradient is not cut in
-    the padding, so `h_last` belongs to the row's own last segment.
+    the padding, so `h_last` belongs to the row's own last segment. Where `jax.export` leaves T
+    symbolic, the last segment is padded to full length.
     """
 
     def run_one(args: RecurrenceArgs) -> tuple[Array, Array]:
         (outputs,) = run([args])
         return outputs
 
+    def run_truncated(args: RecurrenceArgs) -> tuple[Array, Array]:
+        steps = args.xs.shape[0]
+        if not isinstance(steps, int):
+            h, hs = run_segments(_pad_time(args, (steps + every - 1) // every * every))
+            return h, hs[:steps]
+        return run_one(args) if steps <= every else run_segments(args)
+
     def run_segments(args: RecurrenceArgs) -> tuple[Array, Array]:
         steps = args.xs.shape[0]
-        if steps <= every:
-            return run_one(args)
         number, rest = divmod(steps, every)
         full = jax.tree.map(
             lambda a: a[: number * every].reshape(number, every, *a.shape[1:]), args.in_time
@@ -58,7 +65,7 @@ def truncate(run: Run, every: int) -> Run:
             h, hs_partial = run_segment(h, (partial, cuts[-1]))
         return h, jnp.concatenate([hs_full, hs_partial])
 
-    return of_each(run_segments)
+    return of_each(run_truncated)
 
 
 def _cuts_before(
@@ -70,3 +77,11 @@ def _cuts_before(
     boundaries = valid[::every]  # the step after each boundary; before the first there is none
     nowhere = jnp.zeros_like(boundaries[:1])
     return jnp.concatenate([boundaries[1:], nowhere] if reverse else [nowhere, boundaries[1:]])
+
+
+def _pad_time(args: RecurrenceArgs, steps: int) -> RecurrenceArgs:
+    """The same recurrence over more steps, of which the new ones are not valid."""
+    masks = args.masks
+    if masks.valid is None:
+        masks = masks._replace(valid=jnp.ones((args.xs.shape[0], *args.h0.shape[:-1]), bool))
+    return args.replace(masks=masks).map_time(lambda array: pad_axis(array, 0, steps))

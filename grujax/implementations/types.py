@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.params import GRUParams
+from grujax.promotion import match_rank
 
 Implementation = Literal["plain", "scan", "native", "cuda", "tpu", "newton"]
 
@@ -47,7 +48,7 @@ class StepMasks(NamedTuple):
     def apply_recurrent_dropout(self, h: Array) -> Array:
         """The state as the gates see it, for `h [..., B, H]`."""
         mask = self.recurrent_dropout_mask
-        return h if mask is None else (mask * h).astype(h.dtype)
+        return h if mask is None else (match_rank(mask, h) * h.astype(mask.dtype)).astype(h.dtype)
 
     def apply_zoneout(self, update: Array) -> Array:
         """The update gate with zoneout's expectation; 1 stays exactly 1."""

@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from grujax.checks import check_bool, check_choice, check_integer, check_path
+from grujax.promotion import wide_dtype
 from grujax.sweep.contract import Metrics, Train, check_metrics, check_same_metrics, check_takes
 from grujax.sweep.fingerprints import (
     Origin,
@@ -281,7 +282,7 @@ def _check_fit(chunk: Chunk, shapes: Metrics) -> None:
 
 def _widened(shape: Any) -> Any:
     is_floating = jnp.issubdtype(shape.dtype, jnp.floating)
-    dtype = jnp.promote_types(shape.dtype, jnp.float32) if is_floating else shape.dtype
+    dtype = wide_dtype(shape.dtype) if is_floating else shape.dtype
     return jax.ShapeDtypeStruct(shape.shape, dtype)
 
 

@@ -52,7 +52,7 @@ def find_states(args: RecurrenceArgs, method: str, max_iterations: int) -> Newto
         """The steps from `hs [T, B, H]`, and the residual of each row."""
         before = states_before(hs, h0, reset_state, masks.restart, reverse=False)
         steps = take_steps(params, projected, masks, before)
-        return steps, jnp.max(jnp.abs(steps.after - hs) / bound, axis=(0, 2))
+        return steps, jnp.max(jnp.abs(steps.after - hs) / bound[None], axis=(0, 2))
 
     def update(hs: Array, steps: Steps, factors: Array) -> Array:
         if masks.restart is not None:
@@ -60,13 +60,13 @@ def find_states(args: RecurrenceArgs, method: str, max_iterations: int) -> Newto
         defect = steps.after - hs
         change = solve_recurrence(factors, defect)
         change = jnp.where(jnp.isfinite(change), change, defect)  # products may overflow
-        return copy_kept_units(jnp.clip(hs + change, -bound, bound))
+        return copy_kept_units(jnp.clip(hs + change, -bound[None], bound[None]))
 
     def iterate(state: _State) -> _State:
         result, steps, scale = state
         factors = linear_factors(method, params, masks, steps, gates_fixed=result.iterations == 0)
-        hs = update(result.hs, steps, expand_like(scale, factors[0]) * factors)
-        hs = jnp.where(result.converged()[:, None], result.hs, hs)
+        hs = update(result.hs, steps, expand_like(scale[None], factors) * factors)
+        hs = jnp.where(result.converged()[None, :, None], result.hs, hs)
         steps, residual = steps_from(hs)
         recovered = jnp.minimum(1, 1.4 * scale)
         scale = jnp.where(residual > result.residual, LEAST_SCALE, recovered)
@@ -93,4 +93,4 @@ def _make_copy_fn(args: RecurrenceArgs) -> Callable[[Array], Array]:
         return make_carry_fn(keep, args.h0)
     carry = make_carry_fn(keep & ~restart[..., None], args.h0)
     was_set = keep & restart[..., None]
-    return lambda hs: carry(jnp.where(was_set, args.reset_state, hs))
+    return lambda hs: carry(jnp.where(was_set, args.reset_state[None], hs))

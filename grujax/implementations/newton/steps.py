@@ -24,6 +24,7 @@ from grujax.implementations.gates import Projected, make_gates_fn
 from grujax.implementations.scan.adjoint import drop_gradient, update_factors
 from grujax.implementations.types import GateResiduals, RecurrenceArgs, StepMasks
 from grujax.params import GRUParams
+from grujax.promotion import match_rank, wide_dtype
 
 
 class Steps(NamedTuple):
@@ -36,7 +37,7 @@ class Steps(NamedTuple):
 
 def in_order(args: RecurrenceArgs) -> RecurrenceArgs:
     """The same recurrence running from 0 to T − 1, in at least float32."""
-    dtype = jnp.promote_types(args.xs.dtype, jnp.float32)
+    dtype = wide_dtype(args.xs.dtype)
     args = args.with_primals(jax.tree.map(lambda leaf: leaf.astype(dtype), args.primals))
     return args.map_time(lambda leaf: flip_time(leaf, args.reverse)).replace(reverse=False)
 
@@ -65,7 +66,7 @@ def dense_jacobians(params: GRUParams, masks: StepMasks, steps: Steps) -> Array:
         candidate = jnp.matmul(w_hn, _diagonal(r) + _scale_rows(seen * r * (1 - r), w_hr))
     of_seen = _scale_rows(to_update, w_hz) + _scale_rows(to_candidate, candidate)
     if masks.recurrent_dropout_mask is not None:
-        of_seen = of_seen * masks.recurrent_dropout_mask[:, None, :]
+        of_seen = of_seen * masks.recurrent_dropout_mask[None, :, None, :]
     return _diagonal(u) + of_seen
 
 
@@ -73,7 +74,7 @@ def diagonal_jacobians(params: GRUParams, masks: StepMasks, steps: Steps) -> Arr
     """The diagonals of the Jacobians alone, `[T, B, H]`."""
     u, to_candidate, to_update = update_factors(steps.gates, steps.before, masks)
     r, product = steps.gates.reset, steps.gates.product
-    d_hr, d_hz, d_hn = (jnp.diagonal(w) for w in params.w_h)
+    d_hr, d_hz, d_hn = (match_rank(jnp.diagonal(w), u) for w in params.w_h)
     if product is not None:
         candidate = r * d_hn + product * r * (1 - r) * d_hr
     else:
@@ -103,8 +104,9 @@ def linear_factors(
 
 def _scale_rows(scales: Array, matrix: Array) -> Array:
     """diag(scales)·matrix."""
-    return scales[..., None] * matrix
+    scales = scales[..., None]
+    return scales * match_rank(matrix, scales)
 
 
 def _diagonal(values: Array) -> Array:
-    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
+    return _scale_rows(values, jnp.eye(values.shape[-1], dtype=values.dtype))

@@ -11,6 +11,7 @@ from jax import Array, lax
 from grujax.cell import matmul
 from grujax.implementations.gates import pack_gates
 from grujax.implementations.types import GateResiduals, RecurrenceArgs, StepMasks
+from grujax.promotion import match_rank
 
 
 class ChunkStates(NamedTuple):
@@ -75,7 +76,7 @@ def _make_reset_before(args: RecurrenceArgs, dtype: Any) -> AdjointFn:
     w_hn_t = args.params.w_h[2].T.astype(dtype)
 
     def adjoint_fn(gates, states, carry):
-        r, h = gates.reset, states.seen
+        r, h = gates.reset, states.seen.astype(dtype)
         u, to_n, to_z = update_factors(gates, states.h, masks)
         to_r = h * r * (1 - r)
 
@@ -91,8 +92,7 @@ def _make_reset_before(args: RecurrenceArgs, dtype: Any) -> AdjointFn:
         inputs = (states.d_hs, r, u, to_r, to_z, to_n, states.restart)
         carry, (adjoints, q) = lax.scan(step, carry, inputs, reverse=not args.reverse)
         d_gates = (q * to_r, adjoints * to_z, adjoints * to_n)
-        r_h = (r * h).astype(h.dtype).astype(dtype)
-        h = h.astype(dtype)
+        r_h = (r * h).astype(states.seen.dtype).astype(dtype)
         return carry, GateGradients(d_x=d_gates, d_h=d_gates, h=(h, h, r_h))
 
     return adjoint_fn
@@ -102,14 +102,14 @@ def update_factors(gates: GateResiduals, h: Array, masks: StepMasks) -> tuple[Ar
     """`u`, and the factors of λ in `δn` and in `δz`."""
     _, z, n, _ = gates
     u = masks.apply_zoneout(z)
-    to_n, to_z = (1 - u) * (1 - n * n), (h - n) * z * (1 - z)
+    to_n, to_z = (1 - u) * (1 - n * n), (h.astype(n.dtype) - n) * z * (1 - z)
     return u, to_n, to_z if masks.zoneout_rate is None else (1 - masks.zoneout_rate) * to_z
 
 
 def drop_gradient(d_seen: Array, masks: StepMasks) -> Array:
     """The gradient of the state from that of the state as the gates see it."""
     mask = masks.recurrent_dropout_mask
-    return d_seen if mask is None else mask * d_seen
+    return d_seen if mask is None else match_rank(mask, d_seen) * d_seen
 
 
 def _pass_back(d_before: Array, d_reset: Array, restart: Array | None) -> Adjoints:

@@ -22,6 +22,7 @@ from grujax.implementations.types import (
     zero_invalid,
 )
 from grujax.params import GRUParams
+from grujax.promotion import wide_dtype
 
 
 def backward(
@@ -34,7 +35,7 @@ def backward(
     params, masks = args.params, args.masks
     steps, batch, _ = args.xs.shape
     chunks = split_time(steps, batch, not args.reverse)
-    dtype = jnp.promote_types(hs.dtype, jnp.float32)
+    dtype = wide_dtype(hs.dtype)
     adjoint_fn = make_adjoint_fn(args, dtype)
     gates_of_chunk = make_chunk_gates_fn(residuals, chunks)
     w_x_t = [w.T for w in params.w_x.astype(dtype)]  # three [H, I]

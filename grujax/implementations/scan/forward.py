@@ -17,6 +17,7 @@ from grujax.cell import update_state
 from grujax.implementations.gates import make_gates_fn, project_steps
 from grujax.implementations.scan.chunks import split_time
 from grujax.implementations.types import Outputs, RecurrenceArgs, zero_invalid
+from grujax.promotion import wide_dtype
 
 
 def forward(args: RecurrenceArgs, *, keep_gates: bool) -> Outputs:
@@ -41,7 +42,8 @@ def forward(args: RecurrenceArgs, *, keep_gates: bool) -> Outputs:
         h, outputs_of_chunk = lax.scan(step, h, inputs, reverse=args.reverse)
         return h, chunks.write_steps(index, outputs, outputs_of_chunk)
 
-    gates = jax.eval_shape(gates_fn, h0, (h0, h0, h0)) if keep_gates else None
+    wide = h0.astype(wide_dtype(h0.dtype))
+    gates = jax.eval_shape(gates_fn, h0, (wide, wide, wide)) if keep_gates else None
     outputs = jax.tree.map(
         lambda a: jnp.zeros_like(h0, a.dtype, shape=(steps, *a.shape)), (h0, gates)
     )
