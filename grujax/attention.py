@@ -20,6 +20,7 @@ from jax.typing import ArrayLike, DTypeLike
 from grujax.checks import as_array, as_features, as_floating, check_arrays
 from grujax.params import Initializer, check_drawing, draw
 from grujax.promotion import match_rank, wide_dtype
+from grujax.pytrees import ArrayTree, register
 
 __all__ = [
     "AdditiveAttentionParams",
@@ -29,9 +30,9 @@ __all__ = [
 ]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class AdditiveAttentionParams:
+@register
+@dataclass(frozen=True, eq=False)
+class AdditiveAttentionParams(ArrayTree):
     """Parameters of additive attention: a pytree of Q·A + K·A + 2·A numbers.
 
     Attributes:

@@ -24,6 +24,7 @@ from grujax.checks import as_features
 from grujax.meshes import gather
 from grujax.params import GRUParams, check_params
 from grujax.promotion import match, match_rank, wide_dtype
+from grujax.pytrees import register
 
 
 class CellParams(Protocol):
@@ -43,6 +44,7 @@ class CellParams(Protocol):
 Params = TypeVar("Params", bound=CellParams)
 
 
+@register
 class GRUGates(NamedTuple):
     """The three gates of a step, each `[B, H]`, in at least float32."""
 

@@ -15,9 +15,11 @@ from grujax.implementations.types import RecurrenceArgs
 from grujax.meshes import vary_alike
 from grujax.params import GRUParams
 from grujax.promotion import wide_dtype
+from grujax.pytrees import register
 from grujax.sequence import prepare_args
 
 
+@register
 class NewtonReport(NamedTuple):
     """How `implementation="newton"` performs on a sequence; see `newton_report`."""
 

@@ -23,13 +23,14 @@ from grujax.checks import (
 )
 from grujax.lapack import one_matrix_at_a_time
 from grujax.promotion import wide_dtype
+from grujax.pytrees import ArrayTree, register
 
 Initializer = Callable[[Array, tuple[int, ...], Any], Array]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class GRUParams:
+@register
+@dataclass(frozen=True, eq=False)
+class GRUParams(ArrayTree):
     """Parameters of one GRU layer, in one direction: a pytree.
 
     The leading axis holds the gates in the order r (reset), z (update), n (candidate), so that each
@@ -43,6 +44,9 @@ class GRUParams:
         reset_after: whether the reset gate acts after the candidate's recurrent product (cuDNN,
             PyTorch, Keras, Flax) or before it (Cho et al. 2014). A static field: it travels with
             the weights and is part of the tree structure.
+
+    `==` returns a bool: whether form, shapes, dtypes and values are equal. Where JAX traces the
+    values, it raises a ValueError.
 
     Example:
         >>> params = init_gru(jax.random.key(0), input_size=8, hidden_size=16)

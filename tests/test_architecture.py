@@ -16,7 +16,7 @@ PACKAGE = ROOT / "grujax"
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
     {"checks", "batching", "promotion"},
-    {"lapack", "meshes"},
+    {"lapack", "meshes", "pytrees"},
     {"params"},
     {"cell", "initializers"},
     {"implementations"},
@@ -25,7 +25,7 @@ LEVELS = [
     {"layers", "newton"},
     {"baselines", "attention"},
     {"convert", "analysis", "sweep"},
-    {"flax_common"},
+    {"flax_common", "serialization"},
     {"linen", "nnx"},
     {"__main__"},
     {"kernels"},
@@ -37,6 +37,7 @@ CORE = {
     "meshes",
     "params",
     "promotion",
+    "pytrees",
     "initializers",
     "cell",
     "implementations",

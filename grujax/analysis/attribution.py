@@ -12,12 +12,14 @@ from jax import Array
 
 from grujax.analysis.checks import as_floating_leaves, check_function, check_scalar
 from grujax.checks import as_arrays, check_integer
+from grujax.pytrees import register
 
 PyTree = Any
 
 MAX_STEPS = 4096  # the nodes of a quadrature are the eigenvalues of a dense matrix of this size
 
 
+@register
 class Attribution(NamedTuple):
     """The contribution of each input to a score, and whether the contributions add up."""
 

@@ -39,6 +39,7 @@ from grujax.checks import (
 )
 from grujax.lapack import one_matrix_at_a_time
 from grujax.params import check_params
+from grujax.pytrees import register
 
 DAMPING = 1e-2  # the initial μ
 MAX_REJECTIONS = 12  # rejected steps in a row before the search stops
@@ -56,6 +57,7 @@ class Stability(IntEnum):
     UNKNOWN = 5  #: a fixed point at which the Jacobian is NaN or infinite
 
 
+@register
 class FixedPoints(NamedTuple):
     """M slots for distinct points, fixed points before slow ones; unused slots are NaN."""
 

@@ -12,8 +12,10 @@ from grujax.analysis.states import visit_states
 from grujax.cell import gru_gates
 from grujax.checks import as_array, as_floating, check_instance, check_number
 from grujax.params import GRUParams
+from grujax.pytrees import register
 
 
+@register
 class GateTrace(NamedTuple):
     """The gates and the state of a layer at every step; zero in the padding."""
 
@@ -24,6 +26,7 @@ class GateTrace(NamedTuple):
     exists: Array  #: [T, B] bool: whether the step is not padding
 
 
+@register
 class GateSaturation(NamedTuple):
     """The fraction of existing steps in which a unit's gates are almost closed or open."""
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.analysis.numerics import stable_norm
+from grujax.pytrees import ArrayTree, register
 from grujax.sequence import make_valid_mask
 
 VANISHED = 1e-3  # relative to the gradient where the loss enters; 1 / VANISHED means exploded
 NEVER, UNKNOWN = -1, -2  # instead of a number of steps
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class GradientFlow:
+@register
+@dataclass(frozen=True, eq=False)
+class GradientFlow(ArrayTree):
     """How a gradient shrinks or grows on its way back in time; a pytree. `print` shows a summary.
 
     The L axis has one entry per layer and direction, from the bottom up. "Steps back" are counted

@@ -22,8 +22,10 @@ from grujax.checks import as_floating, check_instance
 from grujax.implementations.newton.steps import dense_jacobians, take_steps
 from grujax.implementations.types import StepMasks
 from grujax.params import GRUParams
+from grujax.pytrees import register
 
 
+@register
 class ScaledMatrix(NamedTuple):
     """A product of many matrices, matrix · exp(log_scale), without overflow or underflow."""
 

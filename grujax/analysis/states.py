@@ -12,12 +12,14 @@ from jax.typing import ArrayLike
 from grujax.checks import as_array, check_bool
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
+from grujax.pytrees import register
 from grujax.sequence import gru, make_valid_mask
 from grujax.time_checks import check_lengths
 
 Cell = Callable[[Any, Array, Array], Array]  # (params, h [H], x [I]) -> [H]
 
 
+@register
 class VisitedStates(NamedTuple):
     """The input and the states of a layer at every step."""
 

@@ -25,13 +25,14 @@ from grujax.cell import add_bias, matmul, promote_operands, update_state
 from grujax.checks import check_arrays
 from grujax.params import Initializer, check_drawing, draw_gates
 from grujax.promotion import match
+from grujax.pytrees import register
 
 _AXES = {"w_x": (3, "I", "H"), "w_h": (3, "H", "H"), "scale": (3, "H"), "offset": (3, "H")}
 _EPSILON = 1e-3  # as in Dreamer
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@register
+@dataclass(frozen=True, eq=False)
 class LayerNormGRUParams(LayerSizes):
     """Parameters of one layer-normalized GRU layer: a pytree of 3·(I·H + H²) + 6·H numbers.
 

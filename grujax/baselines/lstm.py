@@ -23,12 +23,13 @@ from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import check_arrays, check_instance
 from grujax.params import Initializer, check_drawing, draw_gates
+from grujax.pytrees import register
 
 _AXES = {"w_x": (4, "I", "H"), "w_h": (4, "H", "H"), "b": (4, "H")}
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@register
+@dataclass(frozen=True, eq=False)
 class LSTMParams(LayerSizes):
     """Parameters of one LSTM layer: a pytree of 4·(I·H + H² + H) numbers.
 
@@ -51,6 +52,7 @@ class LSTMParams(LayerSizes):
     b: Array  #: [4, H]
 
 
+@register
 class LSTMState(NamedTuple):
     """The state of an LSTM between two steps.
 

@@ -34,14 +34,15 @@ from grujax.implementations.types import zero_invalid
 from grujax.meshes import row_sharding
 from grujax.params import Initializer, check_drawing, draw_gates
 from grujax.promotion import match
+from grujax.pytrees import register
 from grujax.sequence import make_step_masks
 from grujax.time_checks import as_states
 
 _AXES = {"w_x": (2, "I", "H"), "b": (2, "H")}
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@register
+@dataclass(frozen=True, eq=False)
 class MinGRUParams(LayerSizes):
     """Parameters of one minimal GRU layer: a pytree of 2·(I·H + H) numbers.
 

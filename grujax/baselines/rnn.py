@@ -17,12 +17,13 @@ from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import check_arrays
 from grujax.params import Initializer, check_drawing, draw
+from grujax.pytrees import register
 
 _AXES = {"w_x": ("I", "H"), "w_h": ("H", "H"), "b": ("H",)}
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@register
+@dataclass(frozen=True, eq=False)
 class RNNParams(LayerSizes):
     """Parameters of one layer of a simple recurrent network: a pytree of I·H + H² + H numbers.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from jax import Array
 
+from grujax.pytrees import ArrayTree
 
-class LayerSizes:
+
+class LayerSizes(ArrayTree):
     """Reads the sizes of a layer from its input weights `w_x [..., I, H]`."""
 
     w_x: Array

@@ -11,6 +11,7 @@ functional core takes:
     params = module.apply(variables, input_size, method="gru_params")
 """
 
+from grujax import serialization as _serialization  # noqa: F401 (registers the parameters)
 from grujax.linen.bidirectional import BidirectionalGRU
 from grujax.linen.cell import GRUCell
 from grujax.linen.layer import GRU

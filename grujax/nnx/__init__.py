@@ -10,6 +10,7 @@ Every module has a method `gru_params()` that returns its parameters in the form
 core takes.
 """
 
+from grujax import serialization as _serialization  # noqa: F401 (registers the parameters)
 from grujax.nnx.bidirectional import BidirectionalGRU
 from grujax.nnx.cell import GRUCell
 from grujax.nnx.layer import GRU

@@ -188,3 +188,25 @@ def test_reset_states_that_do_not_match_raise():
         grujax.scan_cell(lambda p, h, x: h, None, xs, jnp.zeros(3), reset_state=(0.0, 0.0))
     with pytest.raises(ValueError, match=r"does not broadcast against \[3\] in `state0`"):
         grujax.scan_cell(lambda p, h, x: h, None, xs, jnp.zeros(3), reset_state=jnp.zeros(2))
+
+
+@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_exports_with_a_symbolic_number_of_steps(reverse):
+    """The last segment may be shorter, and the only one."""
+    draw = Draw("symbolic", "float32")
+    params = jax.tree.map(jnp.asarray, draw.params(4, 5))
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(xs, lengths):
+        h_last, hs = grujax.gru(params, xs, lengths=lengths, reverse=reverse, stop_gradient_every=3)
+        return jnp.sum(jnp.sin(hs)) + jnp.sum(h_last)
+
+    steps, batch = jax.export.symbolic_shape("steps, batch")
+    exported = jax.export.export(loss)(
+        jax.ShapeDtypeStruct((steps, batch, 4), jnp.float32),
+        jax.ShapeDtypeStruct((batch,), jnp.int32),
+    )
+    for length in (1, 3, 7):
+        xs, lengths = draw.normal(length, 2, 4), np.int32([length, length // 2])
+        assert_close(exported.call(xs, lengths), loss(xs, lengths), "float32")
