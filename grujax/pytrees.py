@@ -50,6 +50,7 @@ class ArrayTree:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
+        structure: Any
         leaves, structure = jax.tree.flatten(self)
         other_leaves, other_structure = jax.tree.flatten(other)
         if structure != other_structure:

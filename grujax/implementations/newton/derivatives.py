@@ -162,13 +162,13 @@ def _solve(
     least = precision.eps * direct.max(0) + precision.tiny / limit  # [B]
 
     def residual_of(solution: Array, rest: Array) -> Array:
-        scale = jnp.maximum(jnp.abs(solution).max(-1) + direct, least)  # per step, [T, B]
+        scale = jnp.maximum(jnp.abs(solution).max(-1) + direct, least[None])  # per step, [T, B]
         return jnp.max(jnp.abs(rest).max(-1) / scale, axis=0)
 
     def iterate(state):
         solution, rest, residual, iterations = state
         new = solution + solve_recurrence(factors, rest, reverse=reverse)
-        solution = jnp.where((residual <= limit)[:, None], solution, new)
+        solution = jnp.where((residual <= limit)[None, :, None], solution, new)
         rest = defect(solution)
         return solution, rest, residual_of(solution, rest), iterations + 1
 
@@ -177,6 +177,6 @@ def _solve(
         has_not_converged = ~jnp.all(residual <= limit) & ~jnp.any(jnp.isnan(residual))
         return (iterations < max_iterations) & has_not_converged
 
-    state = jnp.zeros_like(d_direct), d_direct, jnp.full_like(direct[0], jnp.inf), 0
+    state = jnp.zeros_like(d_direct), d_direct, jnp.full_like(direct[0], precision.max), 0
     solution, _, residual, _ = lax.while_loop(is_unfinished, iterate, state)
     return solution, jnp.all(residual <= limit)

@@ -103,7 +103,8 @@ def _forward(args: RecurrenceArgs) -> tuple[Array, Array]:
     result = solve(args, choose_method(args.h0.shape[-1]), MAX_ITERATIONS)
     valid, dtype = args.masks.valid, args.xs.dtype
     hs = zero_invalid(valid, flip_time(result.hs, args.reverse))
-    h_last = _last_state(result.hs, flip_time(valid, args.reverse), args.h0)
+    h0 = args.h0.astype(hs.dtype)
+    h_last = _last_state(result.hs, flip_time(valid, args.reverse), h0)
 
     def run_scan() -> tuple[Array, Array]:
         h_last, hs, _ = scan.forward_pass(args, False)

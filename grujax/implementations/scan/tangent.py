@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from grujax.implementations.types import (
     states_before,
     zero_invalid,
 )
+from grujax.promotion import match_rank, wide_dtype
 
 # Of a chunk: the part of the tangent of the states that does not depend on the state before, a
 # function from the tangent of the state, as the gates see it, to the other part but u ∘ ḣ, and
@@ -35,7 +37,7 @@ def tangent(residuals: Residuals, tangents: Primals) -> tuple[Array, Array]:
     masks = args.masks
     steps, batch, _ = args.xs.shape
     chunks = split_time(steps, batch, args.reverse)
-    dtype = jnp.promote_types(hs.dtype, jnp.float32)
+    dtype = wide_dtype(hs.dtype)
     gates_of_chunk = make_chunk_gates_fn(residuals, chunks)
     make = _reset_after if args.params.reset_after else _reset_before
 
@@ -115,11 +117,11 @@ def _reset_before(
 ) -> ChunkTangent:
     r = gates.reset
     _, to_n, to_z = update_factors(gates, h, chunk.masks)
-    to_r = seen * r * (1 - r)
+    to_r = seen.astype(dtype) * r * (1 - r)
     w_rz = pack_gates(chunk.params.w_h[:2]).astype(dtype)
     w_hn = chunk.params.w_h[2].astype(dtype)
     of_x = _input_terms(chunk, tangents, dtype)
-    operands = (seen, seen, (r * seen).astype(seen.dtype))
+    operands = (seen, seen, (r * seen.astype(dtype)).astype(seen.dtype))
     of_h = [_state_term(tangents, gate, states, dtype) for gate, states in enumerate(operands)]
     of_r, of_z, of_n = (_add(*terms) for terms in zip(of_x, of_h, strict=True))
     through_r = None if of_r is None else matmul(to_r * of_r, w_hn)
@@ -163,10 +165,13 @@ def _product(x: Array | None, w: Array | None, dtype: Any) -> Array | None:
 
 
 def _scale(factor: Array, term: Array | None) -> Array | None:
-    return None if term is None else factor * term
+    return None if term is None else factor * match_rank(term, factor)
 
 
 def _add(*terms: Array | None) -> Array | None:
     """The sum of the terms that are not None."""
     present = [term for term in terms if term is not None]
-    return sum(present[1:], present[0]) if present else None
+    if not present:
+        return None
+    widest = max(present, key=jnp.ndim)
+    return reduce(jnp.add, [match_rank(term, widest) for term in present])
