@@ -18,9 +18,9 @@ from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
 from grujax.checks import as_array, as_features, as_floating, check_arrays
+from grujax.jax_support.promotion import match_rank, wide_dtype
+from grujax.jax_support.pytrees import ArrayTree, register
 from grujax.params import Initializer, check_drawing, draw
-from grujax.promotion import match_rank, wide_dtype
-from grujax.pytrees import ArrayTree, register
 
 __all__ = [
     "AdditiveAttentionParams",

@@ -21,10 +21,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.checks import as_features
+from grujax.jax_support.promotion import match, match_rank, wide_dtype
+from grujax.jax_support.pytrees import register
 from grujax.meshes import gather
 from grujax.params import GRUParams, check_params
-from grujax.promotion import match, match_rank, wide_dtype
-from grujax.pytrees import register
 
 
 class CellParams(Protocol):

@@ -12,10 +12,10 @@ from grujax.checks import check_choice, check_integer
 from grujax.implementations import newton
 from grujax.implementations.derivatives import flatten_batch, has_steps
 from grujax.implementations.types import RecurrenceArgs
+from grujax.jax_support.promotion import wide_dtype
+from grujax.jax_support.pytrees import register
 from grujax.meshes import vary_alike
 from grujax.params import GRUParams
-from grujax.promotion import wide_dtype
-from grujax.pytrees import register
 from grujax.sequence import prepare_args
 
 

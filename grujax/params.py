@@ -21,9 +21,9 @@ from grujax.checks import (
     check_integer,
     check_key,
 )
-from grujax.lapack import one_matrix_at_a_time
-from grujax.promotion import wide_dtype
-from grujax.pytrees import ArrayTree, register
+from grujax.jax_support.lapack import one_matrix_at_a_time
+from grujax.jax_support.promotion import wide_dtype
+from grujax.jax_support.pytrees import ArrayTree, register
 
 Initializer = Callable[[Array, tuple[int, ...], Any], Array]
 

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from grujax.checks import check_rate, is_traced
 from grujax.implementations.types import StepMasks
-from grujax.promotion import wide_dtype
+from grujax.jax_support.promotion import wide_dtype
 
 
 def dropout(key: Array, xs: Array, rate: ArrayLike) -> Array:

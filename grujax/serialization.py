@@ -24,8 +24,8 @@ from flax import serialization
 
 from grujax.attention import AdditiveAttentionParams
 from grujax.baselines import LayerNormGRUParams, LSTMParams, MinGRUParams, RNNParams
+from grujax.jax_support.pytrees import ArrayTree
 from grujax.params import GRUParams
-from grujax.pytrees import ArrayTree
 
 __all__: list[str] = []
 

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "grujax"
 
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
-    {"checks", "batching", "promotion"},
-    {"lapack", "meshes", "pytrees"},
+    {"checks"},
+    {"jax_support", "meshes"},
     {"params"},
     {"cell", "initializers"},
     {"implementations"},
@@ -32,12 +32,9 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 CORE = {
-    "batching",
-    "lapack",
+    "jax_support",
     "meshes",
     "params",
-    "promotion",
-    "pytrees",
     "initializers",
     "cell",
     "implementations",

@@ -12,7 +12,7 @@ from jax import Array
 
 from grujax.analysis.checks import as_floating_leaves, check_function, check_scalar
 from grujax.checks import as_arrays, check_integer
-from grujax.pytrees import register
+from grujax.jax_support.pytrees import register
 
 PyTree = Any
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.checks import as_array, as_arrays, as_floating, check_callable, describe
-from grujax.promotion import wide_dtype
+from grujax.jax_support.promotion import wide_dtype
 
 
 def check_function(name: str, value: Any, arguments: str, result: str = "[]") -> Any:

@@ -37,9 +37,9 @@ from grujax.checks import (
     check_number,
     is_traced,
 )
-from grujax.lapack import one_matrix_at_a_time
+from grujax.jax_support.lapack import one_matrix_at_a_time
+from grujax.jax_support.pytrees import register
 from grujax.params import check_params
-from grujax.pytrees import register
 
 DAMPING = 1e-2  # the initial μ
 MAX_REJECTIONS = 12  # rejected steps in a row before the search stops

@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 from grujax.analysis.states import visit_states
 from grujax.cell import gru_gates
 from grujax.checks import as_array, as_floating, check_instance, check_number
+from grujax.jax_support.pytrees import register
 from grujax.params import GRUParams
-from grujax.pytrees import register
 
 
 @register

@@ -9,7 +9,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.analysis.numerics import stable_norm
-from grujax.pytrees import ArrayTree, register
+from grujax.jax_support.pytrees import ArrayTree, register
 from grujax.sequence import make_valid_mask
 
 VANISHED = 1e-3  # relative to the gradient where the loss enters; 1 / VANISHED means exploded

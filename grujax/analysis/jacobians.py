@@ -21,8 +21,8 @@ from grujax.cell import project_inputs, promote
 from grujax.checks import as_floating, check_instance
 from grujax.implementations.newton.steps import dense_jacobians, take_steps
 from grujax.implementations.types import StepMasks
+from grujax.jax_support.pytrees import register
 from grujax.params import GRUParams
-from grujax.pytrees import register
 
 
 @register

@@ -27,7 +27,7 @@ from grujax.analysis.numerics import sort_descending
 from grujax.analysis.states import Cell, checked_steps
 from grujax.cell import gru_cell
 from grujax.checks import as_array, as_floating, check_integer, check_key
-from grujax.lapack import one_matrix_at_a_time
+from grujax.jax_support.lapack import one_matrix_at_a_time
 from grujax.params import check_params
 from grujax.sequence import gru
 

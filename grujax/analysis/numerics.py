@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.lapack import one_matrix_at_a_time
+from grujax.jax_support.lapack import one_matrix_at_a_time
 
 
 def stable_norm(values: Array, axis: int = 0) -> Array:

@@ -10,9 +10,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.checks import as_array, check_bool
+from grujax.jax_support.pytrees import register
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
-from grujax.pytrees import register
 from grujax.sequence import gru, make_valid_mask
 from grujax.time_checks import check_lengths
 

@@ -23,9 +23,9 @@ from jax.typing import DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands, update_state
 from grujax.checks import check_arrays
+from grujax.jax_support.promotion import match
+from grujax.jax_support.pytrees import register
 from grujax.params import Initializer, check_drawing, draw_gates
-from grujax.promotion import match
-from grujax.pytrees import register
 
 _AXES = {"w_x": (3, "I", "H"), "w_h": (3, "H", "H"), "scale": (3, "H"), "offset": (3, "H")}
 _EPSILON = 1e-3  # as in Dreamer

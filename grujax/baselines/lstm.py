@@ -22,8 +22,8 @@ from jax.typing import DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import check_arrays, check_instance
+from grujax.jax_support.pytrees import register
 from grujax.params import Initializer, check_drawing, draw_gates
-from grujax.pytrees import register
 
 _AXES = {"w_x": (4, "I", "H"), "w_h": (4, "H", "H"), "b": (4, "H")}
 

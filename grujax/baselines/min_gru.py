@@ -31,10 +31,10 @@ from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import as_features, check_arrays, check_bool
 from grujax.implementations.types import zero_invalid
+from grujax.jax_support.promotion import match
+from grujax.jax_support.pytrees import register
 from grujax.meshes import row_sharding
 from grujax.params import Initializer, check_drawing, draw_gates
-from grujax.promotion import match
-from grujax.pytrees import register
 from grujax.sequence import make_step_masks
 from grujax.time_checks import as_states
 

@@ -16,8 +16,8 @@ from jax.typing import DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import check_arrays
+from grujax.jax_support.pytrees import register
 from grujax.params import Initializer, check_drawing, draw
-from grujax.pytrees import register
 
 _AXES = {"w_x": ("I", "H"), "w_h": ("H", "H"), "b": ("H",)}
 

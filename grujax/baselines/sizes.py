@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jax import Array
 
-from grujax.pytrees import ArrayTree
+from grujax.jax_support.pytrees import ArrayTree
 
 
 class LayerSizes(ArrayTree):

@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grujax.jax_support.promotion import match_rank
 from grujax.params import GRUParams
-from grujax.promotion import match_rank
 
 Implementation = Literal["plain", "scan", "native", "cuda", "tpu", "newton"]
 

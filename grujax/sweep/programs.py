@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from grujax import lapack
+from grujax.jax_support import lapack
 from grujax.sweep.contract import Metrics, Train, check_metrics, check_pure
 from grujax.sweep.plan import Plan, add_axis, jax_settings, key_data, trial_key
 from grujax.sweep.storage import Chunk
@@ -114,8 +114,8 @@ def compile_plan(plan: Plan, lower: Callable[[Plan], jax.stages.Lowered]) -> jax
     """The compiled program of a plan, as "map" where "vmap" could deadlock.
 
     A deadlock needs LAPACK calls on batches, a CPU, and one of some versions of jaxlib: see
-    `grujax.lapack`. Whatever runs by "map" takes one matrix at a time, unless the user's own
-    functions have a batch of them.
+    `grujax.jax_support.lapack`. Whatever runs by "map" takes one matrix at a time, unless the
+    user's own functions have a batch of them.
     """
     lowered = lower(plan)
     if not lapack.DEADLOCKS or plan.devices[0].platform != "cpu":

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 
 from grujax.checks import check_bool, check_choice, check_integer, check_path
-from grujax.promotion import wide_dtype
+from grujax.jax_support.promotion import wide_dtype
 from grujax.sweep.contract import Metrics, Train, check_metrics, check_same_metrics, check_takes
 from grujax.sweep.fingerprints import (
     Origin,

@@ -69,7 +69,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from grujax.batching import sequential_vmap_on_cpu
 from grujax.implementations import scan
 from grujax.implementations.derivatives import of_each
 from grujax.implementations.linear import Rules
@@ -83,6 +82,7 @@ from grujax.implementations.types import (
     Residuals,
     zero_invalid,
 )
+from grujax.jax_support.batching import sequential_vmap_on_cpu
 
 DENSE_UP_TO = 4  # the largest hidden size for which the whole Jacobian is the default
 MAX_ITERATIONS = 100

@@ -23,8 +23,8 @@ from grujax.cell import update_state
 from grujax.implementations.gates import Projected, make_gates_fn
 from grujax.implementations.scan.adjoint import drop_gradient, update_factors
 from grujax.implementations.types import GateResiduals, RecurrenceArgs, StepMasks
+from grujax.jax_support.promotion import match_rank, wide_dtype
 from grujax.params import GRUParams
-from grujax.promotion import match_rank, wide_dtype
 
 
 class Steps(NamedTuple):

@@ -11,7 +11,7 @@ from jax import Array, lax
 from grujax.cell import matmul
 from grujax.implementations.gates import pack_gates
 from grujax.implementations.types import GateResiduals, RecurrenceArgs, StepMasks
-from grujax.promotion import match_rank
+from grujax.jax_support.promotion import match_rank
 
 
 class ChunkStates(NamedTuple):

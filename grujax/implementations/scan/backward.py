@@ -21,8 +21,8 @@ from grujax.implementations.types import (
     states_before,
     zero_invalid,
 )
+from grujax.jax_support.promotion import wide_dtype
 from grujax.params import GRUParams
-from grujax.promotion import wide_dtype
 
 
 def backward(

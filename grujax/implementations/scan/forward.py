@@ -17,7 +17,7 @@ from grujax.cell import update_state
 from grujax.implementations.gates import make_gates_fn, project_steps
 from grujax.implementations.scan.chunks import split_time
 from grujax.implementations.types import Outputs, RecurrenceArgs, zero_invalid
-from grujax.promotion import wide_dtype
+from grujax.jax_support.promotion import wide_dtype
 
 
 def forward(args: RecurrenceArgs, *, keep_gates: bool) -> Outputs:

@@ -52,13 +52,13 @@ from functools import partial
 
 from jax import Array
 
-from grujax.batching import sequential_vmap_on_cpu
 from grujax.implementations.derivatives import keeps_gates, of_each
 from grujax.implementations.linear import Rules
 from grujax.implementations.scan.backward import backward
 from grujax.implementations.scan.forward import forward
 from grujax.implementations.scan.tangent import tangent
 from grujax.implementations.types import Outputs, Primals, RecurrenceArgs, Residuals
+from grujax.jax_support.batching import sequential_vmap_on_cpu
 
 _FORWARD = {
     keep_gates: sequential_vmap_on_cpu(

@@ -23,7 +23,7 @@ from grujax.implementations.types import (
     states_before,
     zero_invalid,
 )
-from grujax.promotion import match_rank, wide_dtype
+from grujax.jax_support.promotion import match_rank, wide_dtype
 
 # Of a chunk: the part of the tangent of the states that does not depend on the state before, a
 # function from the tangent of the state, as the gates see it, to the other part but u ∘ ḣ, and

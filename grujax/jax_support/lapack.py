@@ -23,8 +23,8 @@ from typing import Any
 import jax
 from jax.extend import core
 
-from grujax.batching import sequential_vmap_on_cpu
 from grujax.checks import is_traced
+from grujax.jax_support.batching import sequential_vmap_on_cpu
 
 PRIMITIVES = {
     *("cholesky", "cholesky_update", "eig", "eigh", "geqp3", "geqrf", "hessenberg"),

@@ -14,7 +14,8 @@ from jax.nn import initializers
 from jaxlib import __version__ as jaxlib_version
 
 import grujax
-from grujax import baselines, lapack, sweep
+from grujax import baselines, sweep
+from grujax.jax_support import lapack
 from tests.fixtures import vmapped_models
 from tests.helpers import ROOT
 
@@ -132,9 +133,9 @@ def test_models_that_an_explicit_mesh_spreads_stay_side_by_side():
     code = """
 import jax
 jax.config.update("jax_num_cpu_devices", 2)
-import numpy as np, grujax, grujax.lapack
+import numpy as np, grujax, grujax.jax_support.lapack
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-grujax.lapack.DEADLOCKS = True
+grujax.jax_support.lapack.DEADLOCKS = True
 run = jax.jit(jax.vmap(lambda key: grujax.init_gru(key, 1, 2).w_h))
 keys = jax.random.split(jax.random.key(0), 4)
 mesh = jax.make_mesh((2,), ("models",), axis_types=(AxisType.Explicit,))
