@@ -21,6 +21,7 @@ from grujax.implementations import derivatives, plain, scan, tpu
 from grujax.implementations.linear import Rules
 from grujax.implementations.tpu import tiles as tpu_tiles
 from grujax.implementations.types import RecurrenceArgs, StepMasks
+from grujax.meshes import row_sharding
 from grujax.sequence import make_step_masks
 from tests.helpers import ROOT, Draw, assert_close, assert_equal, equations_of
 
@@ -63,7 +64,8 @@ def args_of(
     steps, batch, input_size, hidden = sizes
     lengths = draw.rng.integers(0, steps + 1, batch) if "lengths" in masked else None
     resets = draw.bools(steps, batch) if "resets" in masked else None
-    masks = make_step_masks(steps, (batch,), lengths, resets, reverse)
+    rows = row_sharding(jnp.zeros((steps, batch)), 1, 1)
+    masks = make_step_masks(steps, (batch,), lengths, resets, reverse, rows)
     params = draw.params(input_size, hidden, reset_after)
     params = jax.tree.map(lambda leaf: leaf / leaf.dtype.type(max(1, hidden / 8) ** 0.5), params)
     xs = draw.normal(steps, batch, input_size)
