@@ -121,7 +121,6 @@ def gru_loss(implementation, data):
 def test_kernels_do_not_matter(monkeypatch):
     data = jax.ShapeDtypeStruct((2,), jnp.uint32)
     found = digests(partial(gru_loss, None), data)
-    assert digests(partial(gru_loss, "scan"), data) == found
     if native.is_installed():
         assert digests(partial(gru_loss, "native"), data) == found
     monkeypatch.setattr(native, "is_installed", lambda: False)
