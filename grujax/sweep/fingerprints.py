@@ -3,9 +3,9 @@
 A fingerprint is the sha256 of a function's StableHLO, as `jax.export` lowers it for a CPU, and one
 of the arrays that it closes over. It depends on neither the machine nor its devices: exported
 programs contain no kernel of grujax, so a sweep that began with a kernel resumes where there is
-none. It does not depend on source lines or the names of functions either. Two versions of JAX may lower one function differently, so the
-versions stand beside it. Programs with Python callbacks cannot be exported: theirs is the sha256 of
-the jaxpr, and what the callbacks do is not seen.
+none. It does not depend on source lines or the names of functions either. Two versions of JAX may
+lower one function differently, so the versions stand beside it. Programs with Python callbacks
+cannot be exported: theirs is the sha256 of the jaxpr, and what the callbacks do is not seen.
 """
 
 from __future__ import annotations
