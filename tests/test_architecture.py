@@ -16,7 +16,8 @@ PACKAGE = ROOT / "grujax"
 # Each file or folder imports only what stands above it in this list; one line, one level.
 LEVELS = [
     {"checks"},
-    {"jax_support", "meshes"},
+    {"jax_support"},
+    {"meshes"},
     {"params"},
     {"cell", "initializers"},
     {"implementations"},

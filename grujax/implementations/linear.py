@@ -28,6 +28,7 @@ from jax.sharding import PartitionSpec
 
 from grujax.implementations import plain
 from grujax.implementations.types import Outputs, Primals, RecurrenceArgs, Residuals
+from grujax.jax_support.pytrees import flatten_distinct
 
 
 class Rules(NamedTuple):
@@ -54,10 +55,8 @@ class Structure(NamedTuple):
     @classmethod
     def of(cls, rules: Rules, recurrences: list[RecurrenceArgs]) -> tuple[list[Array], Structure]:
         """The arrays of the recurrences, and the structure."""
-        leaves, tree = jax.tree.flatten(recurrences)
-        arrays = {id(leaf): leaf for leaf in leaves}
-        order = {key: position for position, key in enumerate(arrays)}
-        return list(arrays.values()), cls(rules, tree, tuple(order[id(leaf)] for leaf in leaves))
+        arrays, positions, tree = flatten_distinct(recurrences)
+        return arrays, cls(rules, tree, tuple(positions))
 
     def recurrences(self, arrays: Sequence[Any]) -> list[RecurrenceArgs]:
         """The recurrences of these arrays, or of anything else in their place."""

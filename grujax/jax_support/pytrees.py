@@ -38,6 +38,17 @@ def _as_tuples(value: Any) -> Any:
     return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
+def flatten_distinct(tree: Any) -> tuple[list[Any], list[int], Any]:
+    """The distinct leaves of a pytree, the position of each leaf among them, and the tree.
+
+    An array that occurs twice is one leaf, told by its identity.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    distinct = {id(leaf): leaf for leaf in leaves}
+    order = {key: position for position, key in enumerate(distinct)}
+    return list(distinct.values()), [order[id(leaf)] for leaf in leaves], structure
+
+
 class ArrayTree:
     """A dataclass of arrays that `==` compares by value; declare it with `eq=False`.
 

@@ -23,6 +23,7 @@ from jax import Array, lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from grujax.checks import is_traced
+from grujax.jax_support.pytrees import flatten_distinct
 
 
 class RowSharding(NamedTuple):
@@ -71,13 +72,11 @@ def run_own_rows(run: Callable[[list[Any]], list[Any]], recurrences: list[Any]) 
     The recurrences, `RecurrenceArgs`, have been placed by `RowSharding.place`, and for each of them
     `run` returns `(h_last [B, H], hs [T, B, H])`. An array that occurs twice still is one array.
     """
-    leaves, tree = jax.tree.flatten(recurrences)
-    distinct = {id(leaf): leaf for leaf in leaves}
-    arrays = list(distinct.values())
+    arrays, positions, tree = flatten_distinct(recurrences)
 
     def run_here(*arrays: Array) -> list[Any]:
-        alike = dict(zip(distinct, vary_alike(arrays), strict=True))
-        return run(jax.tree.unflatten(tree, [alike[id(leaf)] for leaf in leaves]))
+        alike = vary_alike(arrays)
+        return run(jax.tree.unflatten(tree, [alike[position] for position in positions]))
 
     xs = recurrences[0].xs
     rows = row_sharding(xs, 1, xs.ndim - 2)
