@@ -10,8 +10,8 @@ classified by all of its windows. Each subject is tested by networks that never 
     python -m experiments.exercises --choose   compares the augmentations by inner folds
 
 Results over five folds of two subjects, % right of windows / of recordings by vote / of recordings
-by mean log-probability: one network 90.0 / 93.8 / 94.5 (mean of three seeds), the average of three
-networks 90.5 / 95.0 / 95.0, features + random forest 87.1 / 90.7 / 92.1. The difference on windows
+by mean log-probability: one network 90.2 / 94.8 / 95.0 (mean of three seeds), the average of three
+networks 90.4 / 94.3 / 95.0, features + random forest 87.1 / 90.7 / 92.1. The difference on windows
 is 3.3 points (95% interval by subjects -1.8 to 8.3): seven subjects gain and three lose, which may
 be chance.
 

@@ -45,8 +45,11 @@ def plot_confusion(path: Path, matrices: dict[str, np.ndarray], classes: Sequenc
       matrices: [C, C] per classifier; rows are the true class, columns the predicted class.
       classes: the C names.
     """
-    side = max(3.4, 1.4 + 0.55 * len(classes))  # room for two lines of text in each cell
-    figure = Figure((side * len(matrices), side + 0.1), layout="constrained")
+    cells = max(2.4, 0.55 * len(classes))  # inches: room for two lines of text in each cell
+    label = 0.1 * max(map(len, classes))
+    is_turned = len(classes) > 4  # the names of the columns
+    height = cells + (label if is_turned else 0.2) + 0.9
+    figure = Figure(((cells + label + 0.4) * len(matrices), height), layout="constrained")
     axes = figure.subplots(1, len(matrices), squeeze=False)
     for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
         fraction = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -55,7 +58,7 @@ def plot_confusion(path: Path, matrices: dict[str, np.ndarray], classes: Sequenc
             color = "white" if fraction[row, column] > 0.5 else "black"
             text = f"{count}\n{fraction[row, column]:.0%}"
             axis.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
-        axis.set_xticks(range(len(classes)), classes, rotation=90 if len(classes) > 4 else 0)
+        axis.set_xticks(range(len(classes)), classes, rotation=90 if is_turned else 0)
         axis.set_yticks(range(len(classes)), classes)
         axis.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=10)
         axis.set_xlabel("predicted")
