@@ -51,7 +51,17 @@ PICKED = {
 }
 
 
-@pytest.mark.parametrize(("check", "arguments"), PICKED.values(), ids=PICKED)
+# By the rules that "scan" shares, whose own tests are in the first tier; dear here.
+SLOW = ("models", "gradient over models", "checkpoint", "evaluation", "truncated", "in pieces")
+
+
+@pytest.mark.parametrize(
+    ("check", "arguments"),
+    [
+        pytest.param(*picked, id=name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name, picked in PICKED.items()
+    ],
+)
 def test_keeps_the_contract(x64, check, arguments):
     check(None, *arguments, "newton")
 
