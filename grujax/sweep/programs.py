@@ -28,7 +28,7 @@ _log = logging.getLogger("grujax")
 
 Rows = tuple[Array, dict[str, Array], Array]  # indices and values [slots], trials per device
 
-_ADVICE = (
+ADVICE = (
     "`run` traces the hyperparameters of `train`: those that set shapes, or that Python itself "
     "branches on, belong in `static`."
 )
@@ -94,7 +94,7 @@ def _compile(train: Train, plan: Plan) -> Program:
         lambda index, values: trial(zeros, index, values),
         *arguments[1:],
         name="train",
-        advice=_ADVICE,
+        advice=ADVICE,
     )
     if plan.fit_memory:
         capacity = min(plan.capacity, _fitting(plan, trial, arguments, shapes))

@@ -151,7 +151,7 @@ def run(
     traced = {name: array for name, array in trials.items() if name not in static}
     dtypes = {name: jax.dtypes.canonicalize_dtype(array.dtype) for name, array in traced.items()}
     plan = Plan(
-        trials=0,  # of each group, below
+        trials=0,  # as many as a group has
         traced=tuple((name, dtype.name) for name, dtype in dtypes.items()),
         key=kind,
         strategy=strategy,
@@ -160,23 +160,23 @@ def run(
     )
     about = describe_sweep({"static": sorted(static)}, trials, key)
     selected = np.sort(np.concatenate([indices for _, indices in groups]))
-    find_origin = cache(lambda static: _find_origin(train, plan, static, identify(about)))
+    find_origin = cache(lambda static: origin_of(train, plan, static, identify(about)))
     with locked(folder, process, processes):
         chunks: list[Chunk] = []
         if folder is not None:
             chunks = open_sweep(folder, about, trials, alone=processes == 1)
             if resume == "checked":
-                _check_finished(folder, every, groups, chunks, find_origin)
+                check_finished(folder, every, groups, chunks, find_origin)
         missing = len(missing_trials(selected, chunks))
         if folder is not None and missing:
             check_writable(folder, f"{missing} of {len(selected)} trials")
-        parts = _run_groups(train, plan, key, traced, groups, list(chunks), chunk)
-        for part in _saved(parts, folder, find_origin, len(selected), missing, progress):
+        parts = run_groups(train, plan, key, traced, groups, list(chunks), chunk)
+        for part in save_parts(parts, folder, find_origin, len(selected), missing, progress):
             chunks.append(part)
     return assemble(trials, chunks, selected)
 
 
-def _saved(
+def save_parts(
     parts: Iterator[tuple[Static, Chunk]],
     folder: Path | None,
     find_origin: Callable[[Static], Origin],
@@ -207,7 +207,7 @@ def _saved(
     saver.warn_of(f"{unsaved()} of {total} trials are not saved in {folder}")
 
 
-def _check_finished(
+def check_finished(
     folder: Path,
     every: Groups,
     groups: Groups,
@@ -234,7 +234,7 @@ def _check_finished(
             check_origins(folder, origins, partial(find_origin, tuple(static.items())))
 
 
-def _find_origin(train: Train, plan: Plan, static: Static, sweep: str) -> Origin:
+def origin_of(train: Train, plan: Plan, static: Static, sweep: str) -> Origin:
     """What computes the trials with these static values."""
 
     def trial(data: Array, index: Array, values: dict[str, Array]) -> Any:
@@ -246,7 +246,7 @@ def _find_origin(train: Train, plan: Plan, static: Static, sweep: str) -> Origin
     return Origin(sweep, {"train": found}, versions())
 
 
-def _run_groups(
+def run_groups(
     train: Train,
     plan: Plan,
     key: Array,
@@ -255,13 +255,16 @@ def _run_groups(
     finished: list[Chunk],
     chunk: int | None,
 ) -> Iterator[tuple[Static, Chunk]]:
-    """Runs the trials that are in no finished chunk, with one program per group."""
+    """Runs the trials that are in no finished chunk, with one program per group.
+
+    A program takes `plan.trials` trials, or as many as its group has if that is 0.
+    """
     shapes = None
     for static, indices in groups:
         missing = missing_trials(indices, finished)
         if not len(missing):
             continue
-        most = len(indices) if chunk is None else chunk
+        most = plan.trials or (len(indices) if chunk is None else chunk)
         group = plan._replace(trials=most, static=tuple(static.items()))
         program = program_for(train, group._replace(trials=group.slots))
         for one in finished if shapes is None else ():

@@ -89,7 +89,7 @@ def sample(key: Array, n: int, *, sobol: bool = False, **distributions: Distribu
     size = len(distributions)
     points = _sobol_points(rng, n, size) if sobol else rng.random((size, n)).T
     columns = zip(distributions.items(), points.T, strict=True)
-    return {name: _draw(name, distribution, column) for (name, distribution), column in columns}
+    return {name: draw(name, distribution, column) for (name, distribution), column in columns}
 
 
 def count_trials(trials: Mapping[str, Any]) -> int:
@@ -180,7 +180,7 @@ def share_groups(groups: Groups, process: int, processes: int) -> Groups:
     return shares
 
 
-def _draw(name: str, distribution: Distribution, points: np.ndarray) -> np.ndarray:
+def draw(name: str, distribution: Distribution, points: np.ndarray) -> np.ndarray:
     """The values of a distribution `[n]` at points `[n]`, as `run` can use them."""
     try:
         drawn = distribution(points)

@@ -29,10 +29,15 @@ def describe_sweep(settings: dict[str, Any], trials: Trials, key: Array) -> dict
     """What identifies a sweep, as JSON values: its settings, key and trials."""
     return {
         **settings,
-        "key": f"{jax.random.key_impl(key)} {key_data(key).tolist()}",
+        "key": describe_key(key),
         "number of trials": count_trials(trials),
         "hyperparameters": {name: digest_values(array) for name, array in sorted(trials.items())},
     }
+
+
+def describe_key(key: Array) -> str:
+    """A text for a random key: its implementation and its numbers."""
+    return f"{jax.random.key_impl(key)} {key_data(key).tolist()}"
 
 
 def identify(about: dict[str, Any]) -> str:

@@ -233,7 +233,7 @@ def test_results_of_earlier_versions_are_kept_with_a_warning(tmp_path, monkeypat
     trials = sweep.grid(learning_rate=[0.1, 0.2], steps=[2, 3])
     options = {"trials": trials, "static": ("steps",), "directory": tmp_path}
     with monkeypatch.context() as patch:
-        patch.setattr(running, "_find_origin", lambda *arguments: None)
+        patch.setattr(running, "origin_of", lambda *arguments: None)
         whole = run(**options)
     about = json.loads((tmp_path / "sweep.json").read_text())
     (tmp_path / "sweep.json").write_text(json.dumps({"train": "an_old_name"} | about))
