@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.checks import as_features
+from grujax.checks import as_features, check_batch_axes
 from grujax.jax_support.promotion import match, match_rank, wide_dtype
 from grujax.jax_support.pytrees import register
 from grujax.meshes import gather
@@ -59,7 +59,8 @@ def gru_cell(params: GRUParams, h: Array, x: Array) -> Array:
     Args:
         params: `GRUParams` for input size I and hidden size H.
         h: `[B, H]`, the state before the step; B stands for any number of batch axes.
-        x: `[B, I]`, the input.
+        x: `[B, I]`, the input. If one of `h` and `x` has no batch axes, it serves all rows of the
+            other.
 
     Returns:
         `[B, H]`, the state after the step, in the promoted dtype of `x` and `params`. Matmuls
@@ -88,7 +89,7 @@ def gru_gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
     Args:
         params: `GRUParams` for input size I and hidden size H.
         h: `[B, H]`, the state before the step.
-        x: `[B, I]`, the input.
+        x: `[B, I]`, the input; batch axes as in `gru_cell`.
 
     Returns:
         `GRUGates(reset, update, candidate)`, each `[B, H]`, in at least float32.
@@ -186,14 +187,8 @@ def promote_operands(
     arrays = []
     for name, value in states.items():
         state = gather(as_features(name, value, params.hidden_size, "hidden size"), -1)
-        try:
-            jnp.broadcast_shapes(state.shape[:-1], x.shape[:-1])
-        except ValueError:
-            raise ValueError(
-                f"`{name}` has shape {list(state.shape)} and `x` has shape {list(x.shape)}: their "
-                "batch axes do not broadcast."
-            ) from None
         arrays.append(state)
+    check_batch_axes({**dict(zip(states, arrays, strict=True)), "x": x})
     dtype = jnp.result_type(x, *jax.tree.leaves(params))
     widest = max([x, *arrays], key=jnp.ndim)
     operands = params, [match_rank(array, widest) for array in arrays], match_rank(x, widest)

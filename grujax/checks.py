@@ -224,7 +224,9 @@ def as_floating(name: str, value: Any) -> Array:
     """An array of floating dtype."""
     array = as_array(name, value)
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"`{name}` must have a floating dtype, got {array.dtype.name}.")
+        is_complex = jnp.issubdtype(array.dtype, jnp.complexfloating)
+        hint = " Pass real and imaginary parts as separate features." if is_complex else ""
+        raise ValueError(f"`{name}` must have a floating dtype, got {array.dtype.name}.{hint}")
     return array
 
 
@@ -237,6 +239,14 @@ def as_features(name: str, value: ArrayLike, size: int, size_name: str) -> Array
             "on the last axis."
         )
     return array
+
+
+def check_batch_axes(operands: Mapping[str, Array]) -> None:
+    """The operands of one step, `[B, features]` each: all with the same batch axes, or without."""
+    if len({array.shape[:-1] for array in operands.values() if array.ndim > 1}) > 1:
+        names = " and ".join(f"`{name}`" for name in operands)
+        shapes = " and ".join(str(list(array.shape)) for array in operands.values())
+        raise ValueError(f"{names} must have equal batch axes, or none, got the shapes {shapes}.")
 
 
 def check_arrays(params: Any, kind: type, axes: Mapping[str, tuple[int | str, ...]]) -> None:

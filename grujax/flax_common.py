@@ -21,6 +21,7 @@ from grujax.checks import (
     as_array,
     as_features,
     as_floating,
+    check_batch_axes,
     check_bool,
     check_callable,
     check_choice,
@@ -267,13 +268,7 @@ def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any
     """
     inputs = as_features("inputs", inputs, params.input_size, "input size")
     carry = as_features("carry", carry, params.hidden_size, "hidden size")
-    try:
-        jnp.broadcast_shapes(carry.shape[:-1], inputs.shape[:-1])
-    except ValueError:
-        raise ValueError(
-            f"`carry` has shape {list(carry.shape)} and `inputs` has shape {list(inputs.shape)}: "
-            "their batch axes do not broadcast."
-        ) from None
+    check_batch_axes({"carry": carry, "inputs": inputs})
     params, inputs = cast_floating(dtype, params, inputs)
     return gru_cell(params, carry, inputs)
 

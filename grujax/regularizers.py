@@ -1,6 +1,6 @@
-"""Random regularizers of a recurrence: dropout, zoneout, recurrent dropout.
+"""Random regularizers of a recurrence: dropout, of inputs and of the state, and zoneout.
 
-All three draw with a key; without one they are in evaluation mode. No gradient flows into a rate.
+All draw with a key; without one they are in evaluation mode. No gradient flows into a rate.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from grujax.checks import check_rate, is_traced
-from grujax.implementations.types import StepMasks
+from grujax.implementations.types import RecurrenceArgs, StepMasks
 from grujax.jax_support.promotion import wide_dtype
 
 
-def dropout(key: Array, xs: Array, rate: ArrayLike) -> Array:
+def dropout(key: Array, xs: Array, rate: ArrayLike, broadcast_dims: tuple[int, ...] = ()) -> Array:
     """Inverted dropout: zeroes entries with probability `rate` and scales the others to match.
 
     Args:
         key: a JAX random key.
         xs: a floating array of any shape.
         rate: a number in [0, 1). May be traced.
+        broadcast_dims: the axes along which all entries share one draw.
 
     Returns:
         An array with the shape and dtype of `xs`.
@@ -37,7 +38,8 @@ def dropout(key: Array, xs: Array, rate: ArrayLike) -> Array:
     if is_off(rate):
         return xs
     rate = jax.lax.stop_gradient(jnp.asarray(rate))
-    keep = jax.random.bernoulli(key, 1 - rate, xs.shape)
+    shape = tuple(1 if axis in broadcast_dims else n for axis, n in enumerate(xs.shape))
+    keep = jax.random.bernoulli(key, 1 - rate, shape)
     dtype = wide_dtype(xs.dtype)
     return jnp.where(keep, xs.astype(dtype) / (1 - rate).astype(dtype), 0).astype(xs.dtype)
 
@@ -67,6 +69,14 @@ def draw_masks(
         mask = dropout(jax.random.fold_in(key, 1), ones, recurrent_dropout)
         masks = masks._replace(recurrent_dropout_mask=mask)
     return masks
+
+
+def drop_inputs(args: RecurrenceArgs, key: Array | None, rate: ArrayLike) -> RecurrenceArgs:
+    """Drops entries of `xs [T, B, I]` by one mask `[B, I]`, the same at all steps."""
+    check_rate("input_dropout", rate)
+    if key is None or is_off(rate):
+        return args
+    return args.replace(xs=dropout(jax.random.fold_in(key, 2), args.xs, rate, broadcast_dims=(0,)))
 
 
 def is_off(rate: ArrayLike) -> bool:

@@ -41,7 +41,7 @@ from grujax.implementations.plain import scan_masked, select
 from grujax.implementations.types import RecurrenceArgs, StepMasks, zero_invalid
 from grujax.meshes import RowSharding
 from grujax.params import GRUParams, check_params
-from grujax.regularizers import draw_masks
+from grujax.regularizers import draw_masks, drop_inputs
 from grujax.time_checks import (
     as_states,
     check_direction,
@@ -64,6 +64,7 @@ def gru(
     reverse: bool = False,
     zoneout: ArrayLike = 0.0,
     recurrent_dropout: ArrayLike = 0.0,
+    input_dropout: ArrayLike = 0.0,
     key: Array | None = None,
     stop_gradient_every: int | None = None,
     implementation: Implementation | None = None,
@@ -72,7 +73,8 @@ def gru(
 
     Args:
         params: `GRUParams` for input size I and hidden size H.
-        xs: `[T, B, I]`, the inputs; B stands for any number of batch axes, none included.
+        xs: `[T, B, I]`, the inputs, of a floating dtype; B stands for any number of batch axes,
+            none included. Pass real and imaginary parts of complex inputs as separate features.
         h0: the initial state, broadcast against `[B, H]` (a learned `[H]` works); zeros if None.
         lengths: `[B]` integers in [0, T]: step t of row b is valid iff `t < lengths[b]`. Values in
             the padding, NaN included, change neither outputs nor gradients.
@@ -90,7 +92,10 @@ def gru(
             it (Gal & Ghahramani 2016): `m ∘ h_{t−1} / (1 − p)`, with one mask m ~ Bernoulli(1 − p)
             for each row and unit, the same at all steps. The state that the update gate carries is
             not masked. Has no effect without a `key`. May be traced.
-        key: a JAX random key for zoneout and recurrent dropout; None is evaluation mode.
+        input_dropout: the rate p, a number in [0, 1), of dropout on the inputs (Gal & Ghahramani
+            2016): `m ∘ x_t / (1 − p)`, with one mask m ~ Bernoulli(1 − p) for each row and feature,
+            the same at all steps. Has no effect without a `key`. May be traced.
+        key: a JAX random key for zoneout and both kinds of dropout; None is evaluation mode.
         stop_gradient_every: truncated backpropagation through time: no gradient passes from step
             k·i to step k·i − 1. Outputs do not change; gradients equal those of separate runs over
             the segments.
@@ -133,7 +138,7 @@ def gru(
 
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078; the equations are in `grujax.cell`.
-        Zoneout: https://arxiv.org/abs/1606.01305. Recurrent dropout:
+        Zoneout: https://arxiv.org/abs/1606.01305. Dropout of the state and of the inputs:
         https://arxiv.org/abs/1512.05287.
     """
     every = check_stop_gradient_every(stop_gradient_every)
@@ -150,7 +155,7 @@ def gru(
         recurrent_dropout=recurrent_dropout,
         key=key,
     )
-    (outputs,) = meshes.run_own_rows(run, [args])
+    (outputs,) = meshes.run_own_rows(run, [drop_inputs(args, key, input_dropout)])
     return outputs
 
 

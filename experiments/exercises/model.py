@@ -41,8 +41,9 @@ class ExerciseClassifier(nn.Module):
         xs = xs[:, : steps * self.stride].reshape(len(xs), steps, -1)
         xs = nn.relu(nn.Dense(self.hidden_size)(xs))
         xs = nn.Dropout(self.dropout / 2)(xs, not train)
+        between_layers = self.dropout if self.num_layers > 1 else 0.0
         gru = StackedGRU(
-            self.hidden_size, num_layers=self.num_layers, bidirectional=True, dropout=self.dropout
+            self.hidden_size, num_layers=self.num_layers, bidirectional=True, dropout=between_layers
         )
         _, hs = gru(xs, deterministic=not train)  # [B, steps, 2H]
         pooled = jnp.concatenate([hs.mean(1), hs.max(1)], -1)

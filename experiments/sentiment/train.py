@@ -119,7 +119,8 @@ class Classifier(nn.Module):
         xs = nn.Dropout(rate, broadcast_dims=(1,))(xs, not train)
         xs = jnp.concatenate([xs, inputs["token_features"]], -1)  # [B, T, I]
         xs *= nn.Dropout(s.token_dropout / 2)(jnp.ones((*xs.shape[:2], 1)), not train) > 0
-        gru = StackedGRU(s.hidden_size, num_layers=s.num_layers, bidirectional=True, dropout=rate)
+        options = {"bidirectional": True, "dropout": rate if s.num_layers > 1 else 0.0}
+        gru = StackedGRU(s.hidden_size, num_layers=s.num_layers, **options)
         _, hs = gru(xs, lengths=inputs["lengths"], deterministic=not train)  # [B, T, 2H]
         hs = nn.Dropout(rate)(hs, not train)
         pooled, attention = AttentionPooling(s.hidden_size)(hs, inputs["lengths"])

@@ -111,10 +111,12 @@ def test_gradients_equal_finite_differences(x64, reset_after):
     check_grads(grujax.gru_cell, step, order=2, modes=["fwd", "rev"], eps=1e-5)
 
 
-def test_one_state_is_broadcast_over_a_batch_of_inputs():
+def test_an_operand_without_batch_axes_serves_all_rows():
     params, h, x = step_of(True, "float32")
     want = grujax.gru_cell(params, np.broadcast_to(h[0], h.shape), x)
     assert_close(grujax.gru_cell(params, h[0], x), want, "float32")
+    want = grujax.gru_cell(params, h, np.broadcast_to(x[0], x.shape))
+    assert_close(grujax.gru_cell(params, h, x[0]), want, "float32")
 
 
 PARAMS, STATE, INPUT = step_of(True, "float32")
@@ -129,7 +131,19 @@ BAD_STEPS = {
     "x without axes": ({"x": np.float32(1)}, r"`x` has shape \[\].*input size 4"),
     "batches that do not fit": (
         {"h": np.ones((2, 5), "float32")},
-        r"`h` has shape \[2, 5\].*`x`.*\[3, 4\]",
+        r"`h` and `x` must have equal batch axes, or none, got .* \[2, 5\] and \[3, 4\]",
+    ),
+    "a batch of one row for several": (
+        {"h": np.ones((1, 5), "float32")},
+        r"`h` and `x` must have equal batch axes, or none, got .* \[1, 5\] and \[3, 4\]",
+    ),
+    "batch axes that would broadcast": (
+        {"h": np.ones((3, 1, 1, 5), "float32")},
+        r"`h` and `x` must have equal batch axes, or none, got .* \[3, 1, 1, 5\] and \[3, 4\]",
+    ),
+    "complex x": (
+        {"x": np.ones((3, 4), "complex64")},
+        r"`x` must have a floating dtype, got complex64. Pass real and imaginary parts as separate",
     ),
     "params of another kind": (
         {"params": {"w_x": PARAMS.w_x}},

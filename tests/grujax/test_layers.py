@@ -61,6 +61,44 @@ def test_a_merge_function_may_change_the_width_and_its_padding_is_zero():
     assert np.all(hs[~PADDING] > 0)
 
 
+def test_a_merge_function_may_return_a_pytree_whose_padding_is_zero():
+    (_, forward), (_, backward) = both_directions_by_hand()
+    for lengths in ({}, MASKS):
+        _, hs = grujax.bidirectional_gru(
+            PAIR, INPUTS.xs, H0_PAIR, **lengths, merge=lambda f, b: {"f": f, "b": b + 1}
+        )
+        assert {name: leaf.shape for name, leaf in hs.items()} == {"f": (T, B, H), "b": (T, B, H)}
+    want = {"f": forward, "b": np.where(PADDING[..., None], 0, backward + 1)}
+    assert_close(hs, want, "float32")
+
+
+@pytest.mark.parametrize(
+    ("merge", "got"),
+    [
+        (lambda f, b: f[0], rf"an array of shape \[{B}, {H}\]"),
+        (lambda f, b: (f, b.mean()), r"an array of shape \[\]"),
+        (lambda f, b: None, "None"),
+        (lambda f, b: [f, "b"], "'b'"),
+    ],
+    ids=["no time", "a scalar", "nothing", "a string"],
+)
+def test_a_merge_function_returns_arrays_over_time(merge, got):
+    message = rf"`merge` must return an array.* \[T, B\] = \[{T}, {B}\] .*, got {got}"
+    for options in ({}, MASKS):
+        with pytest.raises(ValueError, match=message):
+            grujax.bidirectional_gru(PAIR, INPUTS.xs, **options, merge=merge)
+
+
+def test_a_layer_below_another_merges_to_one_array():
+    def both(forward, backward):
+        return forward, backward
+
+    with pytest.raises(ValueError, match=r"`merge` must return one array .*, got a tuple of 2"):
+        grujax.stacked_gru([PAIR, PAIR], INPUTS.xs, merge=both)
+    _, hs = grujax.stacked_gru([PAIR], INPUTS.xs, merge=both)
+    assert_equal(hs, grujax.bidirectional_gru(PAIR, INPUTS.xs, merge=both)[1])
+
+
 def test_directions_of_two_widths_concatenate():
     narrow = DRAW.params(I, 2)
     (_, last_backward), hs = grujax.bidirectional_gru((PAIR[0], narrow), INPUTS.xs)
@@ -116,6 +154,19 @@ def test_a_stack_equals_its_layers_one_after_the_other():
     last_1, hs = grujax.bidirectional_gru(STACK[1], hs, **MASKS)
     last_2, hs = grujax.bidirectional_gru(STACK[2], hs, **MASKS)
     assert_equal(grujax.stacked_gru(STACK, INPUTS.xs, **MASKS), ([last_0, last_1, last_2], hs))
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_stack_may_return_the_hs_of_every_layer(residual):
+    options = {**MASKS, "residual": residual, "dropout": 0.5, "key": jax.random.key(0)}
+    want_last, want = grujax.stacked_gru(SQUARE, SQUARE_XS, **options)
+    h_last, hs = grujax.stacked_gru(SQUARE, SQUARE_XS, **options, return_all_layers=True)
+    assert_equal((h_last, hs[-1]), (want_last, want))
+    assert [layer.shape for layer in hs] == [(T, B, H)] * 3
+    options = {**MASKS, "residual": residual}
+    _, hs = grujax.stacked_gru(SQUARE, SQUARE_XS, **options, return_all_layers=True)
+    for layers in (1, 2):
+        assert_equal(hs[layers - 1], grujax.stacked_gru(SQUARE[:layers], SQUARE_XS, **options)[1])
 
 
 def test_merge_reaches_every_layer_of_a_stack():
@@ -227,7 +278,12 @@ def test_every_layer_but_the_first_draws_its_own_dropout():
     once = dropped(jax.random.key(0), 0.5) == 0
     assert abs(twice.mean() - 0.75) < 0.05
     assert np.all(twice[once])
-    alone = grujax.stacked_gru(READERS[:1], WIDE_XS, dropout=0.5, key=jax.random.key(0))
+
+
+def test_dropout_between_the_layers_of_one_layer_warns():
+    with pytest.warns(UserWarning, match="`dropout` .* `input_dropout` acts") as caught:
+        alone = grujax.stacked_gru(READERS[:1], WIDE_XS, dropout=0.5, key=jax.random.key(0))
+    assert caught[0].filename == __file__
     assert_equal(alone, grujax.stacked_gru(READERS[:1], WIDE_XS))
 
 

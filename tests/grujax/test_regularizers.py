@@ -1,4 +1,4 @@
-"""Zoneout and recurrent dropout: their masks, and their arithmetic in every implementation."""
+"""Zoneout, and dropout of the state and of the inputs: masks, and arithmetic everywhere."""
 
 from functools import cache, partial
 
@@ -223,6 +223,64 @@ def test_dropout_leaves_the_carried_state_alone(implementation):
     assert_equal(grujax.gru(params, xs, h0, **options)[0], h0)
 
 
+# --- input dropout ------------------------------------------------------------------------------
+
+
+def shows_its_inputs(size):
+    """A GRU with h' = tanh(x) for each unit."""
+    zeros = jnp.zeros((size, size))
+    return grujax.GRUParams(
+        w_x=jnp.stack([zeros, zeros, jnp.eye(size)]),
+        w_h=jnp.zeros((3, size, size)),
+        b_x=jnp.zeros((3, size)).at[1].set(-100.0),
+        b_hn=jnp.zeros(size),
+    )
+
+
+def inputs_seen(hs):
+    return np.arctanh(np.asarray(hs))
+
+
+def test_each_row_and_feature_has_one_input_mask_at_all_steps():
+    xs, rate = jnp.full((9, 40, 64), 0.5), 0.25
+    _, hs = grujax.gru(shows_its_inputs(64), xs, input_dropout=rate, key=KEY)
+    seen = inputs_seen(hs)
+    np.testing.assert_array_equal(seen, np.broadcast_to(seen[0], seen.shape))
+    dropped = seen[0] == 0
+    assert abs(dropped.mean() - rate) < 0.05  # 2,560 draws: 5 standard deviations
+    np.testing.assert_allclose(seen[0][~dropped], 0.5 / (1 - rate), rtol=1e-5)
+    assert np.any(dropped != dropped[:1])  # a mask of its own for each row
+    assert np.any(dropped != dropped[:, :1])
+
+
+def test_input_dropout_acts_in_training_alone_and_on_gradients_too():
+    params, xs = shows_its_inputs(64), jnp.full((3, 2, 64), 0.5)
+    assert_equal(grujax.gru(params, xs, input_dropout=0.5), grujax.gru(params, xs))
+
+    @jax.jit
+    def gradient(rate):
+        return jax.grad(lambda xs: grujax.gru(params, xs, input_dropout=rate, key=KEY)[1].sum())(xs)
+
+    seen = grujax.gru(params, xs, input_dropout=0.5, key=KEY)[1]
+    np.testing.assert_array_equal(gradient(0.5) == 0, seen == 0)
+    assert np.all(gradient(0.0) != 0)
+
+
+def test_both_directions_read_the_same_dropped_inputs_and_each_layer_drops_its_own():
+    params, xs = shows_its_inputs(64), jnp.full((3, 2, 64), 0.5)
+    options = {"input_dropout": 0.5, "key": KEY}
+    _, (forward, backward) = grujax.bidirectional_gru(
+        (params, params), xs, merge=lambda *both: both, **options
+    )
+    assert_close(forward, backward, "float32")
+    _, (first, second) = grujax.stacked_gru([params, params], xs, return_all_layers=True, **options)
+    assert abs(np.mean(first == 0) - 0.5) < 0.2
+    dropped = np.asarray(second == 0)
+    assert np.all(dropped[np.asarray(first == 0)])
+    assert abs(dropped.mean() - 0.75) < 0.2
+    np.testing.assert_array_equal(dropped, np.broadcast_to(dropped[0], dropped.shape))
+
+
 # --- keys, rates and costs ----------------------------------------------------------------------
 
 
@@ -254,9 +312,9 @@ def test_rates_of_zero_leave_the_program_unchanged(implementation):
     run = partial(run_gru, reverse=False, implementation=implementation)
     without = jax.make_jaxpr(run)(inputs)
     for zero in (0, 0.0, np.float32(0), jnp.zeros(())):
-        rates = {"zoneout": zero, "recurrent_dropout": zero, "key": KEY}
+        rates = {"zoneout": zero, "recurrent_dropout": zero, "input_dropout": zero, "key": KEY}
         assert str(jax.make_jaxpr(partial(run, **rates))(inputs)) == str(without)
-    evaluation = jax.make_jaxpr(partial(run, recurrent_dropout=0.5))(inputs)
+    evaluation = jax.make_jaxpr(partial(run, recurrent_dropout=0.5, input_dropout=0.5))(inputs)
     assert str(evaluation) == str(without)
 
 
@@ -278,7 +336,7 @@ def test_rates_may_be_traced_and_mapped_over(x64, key, implementation):
     assert slope == 0
 
 
-@pytest.mark.parametrize("name", ["zoneout", "recurrent_dropout"])
+@pytest.mark.parametrize("name", ["zoneout", "recurrent_dropout", "input_dropout"])
 @pytest.mark.parametrize("rate", [-0.1, 1.0, np.nan])
 def test_a_rate_outside_its_range_raises(name, rate):
     inputs = inputs_of(CASE, dtype="float32")

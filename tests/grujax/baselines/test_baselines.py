@@ -301,7 +301,10 @@ def wrong_steps(params, state, x):
         "x of another input size": ((params, state, x[:, :2]), r"`x` has shape \[4, 2\].*size 3"),
         "x of integers": ((params, state, x.astype(int)), "`x` must have a floating dtype"),
         "a state of another size": ((params, wide, x), r"`h` has shape \[4, 6\].*hidden size 5"),
-        "batches that do not fit": ((params, rows, x), r"`h` has shape \[2, 5\].*\[4, 3\]"),
+        "batches that do not fit": (
+            (params, rows, x),
+            r"equal batch axes, or none, got .*\[2, 5\]",
+        ),
         "params of another kind": (
             ({}, state, x),
             rf"must be an instance of {type(params).__name__}, got a dict",
