@@ -99,9 +99,9 @@ MUTATIONS = [
     ),
     Mutation(
         "conversion: gates in the wrong order",
-        "grujax/convert/packing.py",
-        "gates[order.index(gate)]",
-        "gates[GATES.index(gate)]",
+        "grujax/convert/layouts.py",
+        "zip(leaf.gates, jnp.split(of_role",
+        "zip(GATES, jnp.split(of_role",
         ("tests/grujax/convert/test_keras.py",),
     ),
 ]

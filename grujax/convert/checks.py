@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from jax import Array
 
 from grujax.checks import (
     as_array,
     as_floating,
+    check_callable,
     check_instance,
-    check_mapping,
     check_sequence,
     describe,
 )
 from grujax.params import GRUParams, check_params
-
-# How many modules may hold a GRU as `cell`, one in the other, before a conversion gives up. A tree
-# that contains itself has no end.
-MAX_CELLS = 16
 
 
 def read_array(name: str, value: Any, axes: str, **sizes: int) -> Array:
@@ -29,64 +26,86 @@ def read_array(name: str, value: Any, axes: str, **sizes: int) -> Array:
 
     Args:
         name: the framework's name for it.
-        value: anything that JAX accepts as an array.
-        axes: its axes, as in "I 3H". A letter matches any size once, and then only that size.
+        value: anything that JAX accepts as an array, or a box of Flax around it.
+        axes: its axes, as in "I 3H" or "H H+I". A letter stands for the same size everywhere.
         sizes: the letters whose size is known.
 
     Raises:
         ValueError: if it is no array, is empty, its dtype is not floating or the axes do not match.
     """
-    array = as_floating(name, value)
-    found, names = dict(sizes), axes.split()
+    array = as_floating(name, value.unbox() if hasattr(value, "unbox") else value)
+    expected = f"[{', '.join(axes.split())}]".replace("+", " + ")
     if array.size == 0:
         raise ValueError(
-            f"`{name}` has shape {list(array.shape)}, expected [{', '.join(names)}] without zeros."
+            f"`{name}` has shape {list(array.shape)}, expected {expected} without zeros."
         )
-    if len(names) != array.ndim or not all(
-        _matches(found, axis, size) for axis, size in zip(names, array.shape, strict=True)
-    ):
+    if measure(axes, array.shape, sizes) is None:
         known = " and ".join(f"{letter} = {size}" for letter, size in sizes.items())
         raise ValueError(
-            f"`{name}` has shape {list(array.shape)}, expected [{', '.join(names)}]"
+            f"`{name}` has shape {list(array.shape)}, expected {expected}"
             f"{f' with {known}' if known else ''}."
         )
     return array
 
 
-def _matches(found: dict[str, int], axis: str, size: int) -> bool:
-    """Whether an axis such as "3H" can have this size; records the size of its letter."""
-    factor, letter = re.fullmatch(r"(\d*)(\D*)", axis).groups()  # type: ignore[union-attr]
-    multiple = int(factor or 1)
-    return size == multiple * (found.setdefault(letter, size // multiple) if letter else 1)
+def measure(axes: str, shape: Sequence[int], sizes: Mapping[str, int]) -> dict[str, int] | None:
+    """The sizes of the letters in `axes`, those of `sizes` included; None if `shape` differs.
+
+    All terms of a sum but the last must be known.
+    """
+    found, names = dict(sizes), axes.split()
+    if len(names) != len(shape):
+        return None
+    for axis, size in zip(names, shape, strict=True):
+        *known, term = axis.split("+")
+        rest = size - sum(found[letter] for letter in known)
+        factor, letter = re.fullmatch(r"(\d*)(\D*)", term).groups()  # type: ignore[union-attr]
+        multiple = int(factor or 1)
+        wanted = multiple * (found.setdefault(letter, rest // multiple) if letter else 1)
+        if rest != wanted or rest < 1:
+            return None
+    return found
 
 
-def check_names(name: str, got: Any, required: Sequence[str]) -> Mapping[str, Any]:
-    """Returns `got`; raises ValueError unless it is a mapping with exactly the required names."""
-    check_mapping(name, got, "of the parameters of a GRU")
-    missing = [name for name in required if name not in got]
-    unknown = [name for name in got if name not in required]
-    if missing or unknown:
-        raise ValueError(
-            f"`{name}` must hold {quote(required)}"
-            + (f"; missing: {quote(missing)}" if missing else "")
-            + (f"; not of a GRU: {quote(unknown)}" if unknown else "")
-            + "."
-        )
-    return got
-
-
-def quote(names: Sequence[str], count: int | None = None) -> str:
-    """Lists names in a message: the first eight, and how many more of this `count` there are."""
-    count = len(names) if count is None else count
+def quote(names: Sequence[str]) -> str:
+    """Lists names in a message: the first eight, and how many more there are."""
     shown = ", ".join(f"`{name if len(name) <= 80 else f'{name[:76]} ...'}`" for name in names[:8])
-    return shown if count <= 8 else f"{shown} and {count - 8} more"
+    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
 
 
-def too_many_cells(name: str) -> ValueError:
-    """The error for a tree or a module that goes on after `MAX_CELLS` times `cell`."""
-    return ValueError(
-        f"`{name}` must hold a GRU, got more than {MAX_CELLS} times `cell`, one in the other."
-    )
+def check_activation(name: str, got: Any, expected: Callable[[Any], Any]) -> None:
+    """Raises ValueError unless `got` computes the activation that is fixed in grujax."""
+    check_callable(name, got, "(array)")
+    points = np.linspace(-12, 12, 49, dtype="float32")
+    try:
+        fits = np.allclose(np.asarray(got(points)), expected(points), atol=1e-6)
+    except Exception:  # a function of something else than arrays
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"`{name}` must be {expected.__name__}, which is fixed in grujax, got "
+            f"{getattr(got, '__name__', got)!r}."
+        )
+
+
+def base_of(value: Any, package: str, name: str) -> type | None:
+    """The class of this name and package that `value` is an instance of, or None."""
+    for base in type(value).__mro__:
+        if base.__name__ == name and base.__module__.split(".")[0] == package:
+            return base
+    return None
+
+
+def check_class(argument: str, value: Any, package: str, name: str, method: str) -> None:
+    """Raises ValueError unless `value` is of this class and runs the method of this class."""
+    base = base_of(value, package, name)
+    if base is None:
+        raise ValueError(f"`{argument}` must be a {package} {name}, got {describe(value)}.")
+    if getattr(type(value), method) is not getattr(base, method):
+        raise ValueError(
+            f"`{argument}` must run as {package}'s {name} does, but the class "
+            f"{type(value).__name__} replaces its `{method}`."
+        )
 
 
 def check_form(params: Any, reset_after: bool, framework: str) -> GRUParams:

@@ -6,55 +6,52 @@ Equinox packs the gates r, z, n along the rows of `weight_ih [3H, I]` and `weigh
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from grujax.checks import describe
-from grujax.convert.checks import check_form, read_array, require
-from grujax.convert.packing import join_gates, split_gates
+from grujax.convert.checks import base_of, check_class, require
+from grujax.convert.layouts import Layout, Leaf, read_cell, write_cell
+from grujax.convert.trees import select
 from grujax.params import GRUParams
 
-_LEAVES = ("weight_ih", "weight_hh", "bias", "bias_n")
+EQUINOX = Layout(
+    "equinox.nn.GRUCell",
+    leaves=(
+        Leaf("weight_ih", "w_x", "rzn", "3H I"),
+        Leaf("weight_hh", "w_h", "rzn", "3H H"),
+    ),
+    optional=((Leaf("bias", "b_x", "rzn", "3H"), Leaf("bias_n", "b_h", "n", "H")),),
+    outputs_first=True,
+)
 
 
-def from_equinox(cell: Any) -> GRUParams:
+def from_equinox(cell: Any, *, prefix: str = "") -> GRUParams:
     """Converts an `equinox.nn.GRUCell` to `GRUParams`.
 
     Args:
-        cell: the cell, with leaves of any floating dtype. With `use_bias=False` the biases are
-            zero.
+        cell: the cell, with leaves of any floating dtype, or a module that holds it. With
+            `use_bias=False` the biases are zero.
+        prefix: where the cell is in the module, such as "encoder.cells.0".
 
     Returns:
         `GRUParams` with `reset_after=True`, in the cell's dtype.
 
     Raises:
-        ValueError: if `cell` is not a GRU cell, or a shape or dtype does not match.
+        ValueError: if there is no GRU cell at `prefix` (the message lists where there are some), or
+            a shape or dtype does not match.
 
     Example:
         >>> import equinox
         >>> from_equinox(equinox.nn.GRUCell(3, 5, key=jax.random.key(0))).w_x.shape
         (3, 3, 5)
     """
-    missing = [name for name in (*_LEAVES, "use_bias") if not hasattr(cell, name)]
-    if missing:
-        raise ValueError(
-            f"`cell` must be an equinox.nn.GRUCell, got {describe(cell)} without `{missing[0]}`."
-        )
-    w_h = read_array("weight_hh", cell.weight_hh, "3H H")
-    hidden_size = w_h.shape[1]
-    w_x = read_array("weight_ih", cell.weight_ih, "3H I", H=hidden_size)
-    bias, bias_n = cell.bias, cell.bias_n
-    if not cell.use_bias:
-        bias = jnp.zeros(3 * hidden_size, w_h.dtype)
-        bias_n = jnp.zeros(hidden_size, w_h.dtype)
-    return GRUParams(
-        w_x=split_gates(w_x.T),
-        w_h=split_gates(w_h.T),
-        b_x=split_gates(read_array("bias", bias, "3H", H=hidden_size)),
-        b_hn=read_array("bias_n", bias_n, "H", H=hidden_size),
-    )
+    cell = select("cell", cell, ".", prefix, _children, _is_cell)
+    check_class("cell", cell, "equinox", "GRUCell", "__call__")
+    with_biases = EQUINOX.names() if cell.use_bias else [leaf.name for leaf in EQUINOX.leaves]
+    return read_cell(EQUINOX, {name: getattr(cell, name, None) for name in with_biases})
 
 
 def to_equinox(params: GRUParams) -> Any:
@@ -78,13 +75,25 @@ def to_equinox(params: GRUParams) -> Any:
         (5,)
     """
     equinox = require("equinox")
-    params = check_form(params, True, "equinox.nn.GRUCell")
+    arrays = write_cell(EQUINOX, params)
     sizes = params.input_size, params.hidden_size
     cell = equinox.filter_eval_shape(equinox.nn.GRUCell, *sizes, key=jax.random.key(0))
-    leaves = (
-        join_gates(params.w_x).T,
-        join_gates(params.w_h).T,
-        join_gates(params.b_x),
-        params.b_hn,
+    return equinox.tree_at(
+        lambda cell: [getattr(cell, name) for name in arrays], cell, list(arrays.values())
     )
-    return equinox.tree_at(lambda cell: [getattr(cell, name) for name in _LEAVES], cell, leaves)
+
+
+def _is_cell(node: Any) -> bool:
+    return base_of(node, "equinox", "GRUCell") is not None
+
+
+def _children(node: Any) -> Mapping[str, Any] | None:
+    """The parts of a module, or of a list, tuple or dict in it; None for a cell and an array."""
+    if isinstance(node, Mapping):
+        return node
+    if isinstance(node, list | tuple):
+        return {str(index): item for index, item in enumerate(node)}
+    if _is_cell(node) or not dataclasses.is_dataclass(node) or isinstance(node, type):
+        return None
+    names = (field.name for field in dataclasses.fields(node))
+    return {name: getattr(node, name) for name in names if hasattr(node, name)}

@@ -9,48 +9,54 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 from jax import Array
 
-from grujax.convert.checks import check_form, check_names, read_array
-from grujax.convert.packing import join_gates, merge_candidate_biases, negate_update, split_gates
+from grujax.checks import check_mapping
+from grujax.convert.layouts import Layout, Leaf, write_cell
+from grujax.convert.stacks import read_layers
+from grujax.convert.trees import flatten
 from grujax.params import GRUParams
 
-_ORDER = "zrn"
+HAIKU = Layout(
+    "haiku.GRU",
+    leaves=(
+        Leaf("w_i", "w_x", "zrn", "I 3H"),
+        Leaf("w_h", "w_h", "zrn", "H 3H"),
+        Leaf("b", "b_x", "zrn", "3H"),
+    ),
+    reset_after=False,
+    negates_update=True,
+)
 
 
-def from_haiku(module_params: Mapping[str, Any]) -> GRUParams:
+def from_haiku(module_params: Mapping[str, Any], *, prefix: str = "") -> GRUParams:
     """Converts the parameters of a `haiku.GRU` to `GRUParams`.
 
     Args:
-        module_params: the parameters of the module alone, usually `params["gru"]`: `w_i [I, 3H]`,
-            `w_h [H, 3H]` and `b [3H]`, of any floating dtype.
+        module_params: the parameters of the module: `w_i [I, 3H]`, `w_h [H, 3H]` and `b [3H]`, of
+            any floating dtype; or those of a model that holds it.
+        prefix: the name of the module in the model, such as "gru" or "my_model/~/gru".
 
     Returns:
         `GRUParams` with `reset_after=False` and zero `b_hn`.
 
     Raises:
-        ValueError: if a name, shape or dtype does not match.
+        ValueError: if a name under `prefix` is missing or does not belong to a GRU (the message
+            lists the prefixes that have one), or a shape or dtype does not match.
 
     Example:
         >>> import haiku, jax
+        >>> import jax.numpy as jnp
         >>> model = haiku.transform(lambda x, h: haiku.GRU(5)(x, h))
         >>> params = model.init(jax.random.key(0), jnp.ones((2, 3)), jnp.ones((2, 5)))
-        >>> from_haiku(params["gru"]).reset_after
+        >>> from_haiku(params, prefix="gru").reset_after
         False
     """
-    check_names("module_params", module_params, ["w_i", "w_h", "b"])
-    w_h = read_array("w_h", module_params["w_h"], "H 3H")
-    hidden_size = w_h.shape[0]
-    w_x = read_array("w_i", module_params["w_i"], "I 3H", H=hidden_size)
-    b = read_array("b", module_params["b"], "3H", H=hidden_size)
-    return GRUParams(
-        w_x=negate_update(split_gates(w_x, _ORDER)),
-        w_h=negate_update(split_gates(w_h, _ORDER)),
-        b_x=negate_update(split_gates(b, _ORDER)),
-        b_hn=jnp.zeros(hidden_size, b.dtype),
-        reset_after=False,
-    )
+    check_mapping("module_params", module_params, "of the parameters of a GRU")
+    leaves = flatten("module_params", module_params, "/").leaves
+    params = read_layers("module_params", leaves, HAIKU, prefix)
+    assert isinstance(params, GRUParams)  # Haiku names no layers
+    return params
 
 
 def to_haiku(params: GRUParams) -> dict[str, Array]:
@@ -75,6 +81,4 @@ def to_haiku(params: GRUParams) -> dict[str, Array]:
         >>> {name: array.shape for name, array in to_haiku(params).items()}
         {'w_i': (3, 15), 'w_h': (5, 15), 'b': (15,)}
     """
-    params = check_form(params, False, "haiku.GRU")
-    arrays = {"w_i": params.w_x, "w_h": params.w_h, "b": merge_candidate_biases(params)}
-    return {name: join_gates(negate_update(gates), _ORDER) for name, gates in arrays.items()}
+    return write_cell(HAIKU, params)

@@ -9,57 +9,62 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
-from jax import Array
-
 from grujax.checks import check_mapping
-from grujax.convert.checks import (
-    MAX_CELLS,
-    as_pair,
-    check_form,
-    check_names,
-    read_array,
-    too_many_cells,
-)
-from grujax.convert.packing import GATES
+from grujax.convert.checks import as_pair
+from grujax.convert.layouts import Layout, Leaf, nest, write_cell
+from grujax.convert.stacks import read_layers
+from grujax.convert.trees import flatten
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
-_DENSE = tuple(f"{operand}{gate}" for operand in "ih" for gate in GATES)
-_WITH_BIAS = ("ir", "iz", "in", "hn")
-_DIRECTIONS = ("forward_rnn", "backward_rnn")
+LINEN = Layout(
+    "flax.linen.GRUCell",
+    leaves=(
+        *(Leaf(f"i{gate}/kernel", "w_x", gate, "I H") for gate in "rzn"),
+        *(Leaf(f"h{gate}/kernel", "w_h", gate, "H H") for gate in "rzn"),
+        *(Leaf(f"i{gate}/bias", "b_x", gate, "H") for gate in "rzn"),
+        Leaf("hn/bias", "b_h", "n", "H"),
+    ),
+    naming=nest("/", "layers_", alone="forward"),
+)
 
 
-def from_linen(variables: Mapping[str, Any]) -> Layer | list[Layer]:
+def from_linen(variables: Mapping[str, Any], *, prefix: str = "") -> Layer | list[Layer]:
     """Converts the variables of a Linen GRU to `GRUParams`.
+
+    The variables do not say everything about a module. Its `gate_fn` and `activation_fn` must be
+    sigmoid and tanh. A `grujax.linen` module with `reset_after=False` has the same tree: use its
+    method `gru_params`, which knows the form. What acts outside of the cells, such as `reverse`,
+    `merge` and `residual`, are arguments of `grujax.gru`, `bidirectional_gru` and `stacked_gru`.
 
     Args:
         variables: `{"params": tree}` or `tree`, of a `GRUCell`, of a module that holds one as
-            `cell` (such as `nn.RNN`), of an `nn.Bidirectional` of two of these, or of a
-            `grujax.linen.StackedGRU`.
+            `cell` (such as `nn.RNN`), of an `nn.Bidirectional` of two of these, of a
+            `grujax.linen.StackedGRU`, or of a model that holds one of them.
+        prefix: where the GRU is in the model, such as "encoder/GRUCell_0".
 
     Returns:
         `GRUParams` with `reset_after=True`, which is Flax's form; a pair (forward, backward) for
-        `nn.Bidirectional`; a list of these for a stack. A `grujax.linen` module with
-        `reset_after=False` has the same tree: use its method `gru_params`, which knows the form.
+        `nn.Bidirectional`; a list of these for a stack. If there is only `forward_rnn`, as where
+        both directions share one cell, it is both items of the pair.
 
     Raises:
-        ValueError: if a name or shape does not belong to a GRU. This includes a learned `h0`,
-            which `GRUParams` do not hold.
+        ValueError: if a name or shape under `prefix` does not belong to a GRU (the message lists
+            the prefixes that have one), or a name is missing. This includes a learned `h0`, which
+            `GRUParams` do not hold.
 
     Example:
         >>> import flax.linen as nn, jax
+        >>> import jax.numpy as jnp
         >>> rnn = nn.RNN(nn.GRUCell(features=5))
         >>> from_linen(rnn.init(jax.random.key(0), jnp.ones((2, 7, 3)))).w_x.shape
         (3, 3, 5)
     """
     check_mapping("variables", variables, "of the parameters of a GRU")
-    tree, path = _descend(variables.get("params", variables), "")
-    if "layers_0" not in tree:
-        return _read_layer(tree, path)
-    names = [f"layers_{index}" for index in range(len(tree))]
-    check_names(_name(path), tree, names)
-    return [_read_layer(tree[name], f"{path}{name}/") for name in names]
+    leaves = flatten("variables", variables, "/").leaves
+    if "params" in variables:  # beside other collections
+        leaves = {path.removeprefix("params/"): leaf for path, leaf in leaves.items()}
+    return read_layers("variables", leaves, LINEN, prefix)
 
 
 def to_linen(params: Layer | list[Layer]) -> dict[str, Any]:
@@ -94,64 +99,16 @@ def to_linen(params: Layer | list[Layer]) -> dict[str, Any]:
     return {"params": _write_layer("params", params)}
 
 
-def _name(path: str) -> str:
-    """The name of a part of the variables in a message."""
-    return path.removesuffix("/") or "variables"
-
-
-def _descend(tree: Any, path: str) -> tuple[Mapping[str, Any], str]:
-    """The first tree under `cell`, `cell/cell`, … that holds something else, and its path."""
-    for _ in range(MAX_CELLS):
-        check_mapping(_name(path), tree, "of the parameters of a GRU")
-        if "cell" not in tree:
-            return tree, path
-        check_names(_name(path), tree, ["cell"])
-        tree, path = tree["cell"], f"{path}cell/"
-    raise too_many_cells("variables")
-
-
-def _read_layer(tree: Any, path: str) -> Layer:
-    tree, path = _descend(tree, path)
-    if "forward_rnn" not in tree and "backward_rnn" not in tree:
-        return _read_cell(tree, path)
-    check_names(_name(path), tree, _DIRECTIONS)
-    forward, backward = (
-        _read_cell(*_descend(tree[name], f"{path}{name}/")) for name in _DIRECTIONS
-    )
-    return forward, backward
-
-
-def _read_cell(tree: Mapping[str, Any], path: str) -> GRUParams:
-    check_names(_name(path), tree, _DENSE)
-    for name in _DENSE:
-        bias = ["bias"] if name in _WITH_BIAS else []
-        check_names(f"{path}{name}", tree[name], ["kernel", *bias])
-    hidden_size = read_array(f"{path}hr/kernel", tree["hr"]["kernel"], "H H").shape[0]
-
-    def read(name: str, leaf: str, axes: str, **sizes: int) -> Array:
-        return read_array(f"{path}{name}/{leaf}", tree[name][leaf], axes, H=hidden_size, **sizes)
-
-    input_size = read("ir", "kernel", "I H").shape[0]
-    return GRUParams(
-        w_x=jnp.stack([read(f"i{g}", "kernel", "I H", I=input_size) for g in GATES]),
-        w_h=jnp.stack([read(f"h{g}", "kernel", "H H") for g in GATES]),
-        b_x=jnp.stack([read(f"i{g}", "bias", "H") for g in GATES]),
-        b_hn=read("hn", "bias", "H"),
-    )
-
-
 def _write_layer(name: str, layer: Any) -> dict[str, Any]:
     if isinstance(layer, GRUParams):
         return {"cell": _write(layer)}
-    pair = zip(_DIRECTIONS, as_pair(name, layer), strict=True)
+    pair = zip(("forward_rnn", "backward_rnn"), as_pair(name, layer), strict=True)
     return {direction: {"cell": _write(params)} for direction, params in pair}
 
 
 def _write(params: GRUParams) -> dict[str, Any]:
-    params = check_form(params, True, "flax.linen.GRUCell")
     tree: dict[str, Any] = {}
-    for i, gate in enumerate(GATES):
-        tree[f"i{gate}"] = {"kernel": params.w_x[i], "bias": params.b_x[i]}
-        tree[f"h{gate}"] = {"kernel": params.w_h[i]}
-    tree["hn"]["bias"] = params.b_hn
+    for name, array in write_cell(LINEN, params).items():
+        dense, leaf = name.split("/")
+        tree.setdefault(dense, {})[leaf] = array
     return tree

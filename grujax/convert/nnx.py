@@ -1,7 +1,8 @@
-"""Flax NNX: `flax.nnx.GRUCell`, alone or in `nnx.RNN`.
+"""Flax NNX: `flax.nnx.GRUCell`, alone, in `nnx.RNN` and in `nnx.Bidirectional`.
 
-NNX packs the gates r, z, n along the columns of `dense_i [I, 3H]` and `dense_h [H, 3H]`. Its cell
-has no recurrent bias for the candidate, so `b_hn` must be zero; `grujax.nnx.GRUCell` has one.
+NNX packs the gates r, z, n along the columns of `dense_i [I, 3H]` and `dense_h [H, 3H]`. The
+recurrent bias has several forms: none in most versions of Flax, `hn_bias [H]` in newer ones, a bias
+of `dense_h`, and `b_hn [H]` in `grujax.nnx.GRUCell`.
 """
 
 from __future__ import annotations
@@ -13,51 +14,75 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grujax.checks import check_callable, describe
-from grujax.convert.checks import MAX_CELLS, check_form, read_array, require, too_many_cells
-from grujax.convert.packing import join_gates, split_gates
+from grujax.checks import describe
+from grujax.convert.checks import base_of, check_activation, check_class, quote, require
+from grujax.convert.layouts import Layout, Leaf, nest, write_cell
+from grujax.convert.stacks import read_layers
+from grujax.convert.trees import check_prefix, flatten
+from grujax.layers import Layer
 from grujax.params import GRUParams
 
-_ACTIVATIONS = {"gate_fn": jax.nn.sigmoid, "activation_fn": jnp.tanh}
+NNX = Layout(
+    "flax.nnx.GRUCell",
+    leaves=(
+        Leaf("dense_i.kernel", "w_x", "rzn", "I 3H"),
+        Leaf("dense_h.kernel", "w_h", "rzn", "H 3H"),
+        Leaf("dense_i.bias", "b_x", "rzn", "3H"),
+    ),
+    optional=(
+        (Leaf("hn_bias", "b_h", "n", "H"),),
+        (Leaf("dense_h.bias", "b_h", "rzn", "3H"),),
+        (Leaf("b_hn", "b_h", "n", "H"),),
+    ),
+    naming=nest(".", "layers.", alone="backward"),
+)
 
 
-def from_nnx(cell_or_state: Any) -> GRUParams:
-    """Converts an NNX GRU cell to `GRUParams`.
+def from_nnx(cell_or_state: Any, *, prefix: str = "") -> Layer | list[Layer]:
+    """Converts an NNX GRU to `GRUParams`.
+
+    A state does not say everything about a module: not its activations, which must be sigmoid and
+    tanh, and not its reset form, for which Flax's, `reset_after=True`, is assumed. A module says
+    it, and is refused if it is not what its parameters alone compute.
 
     Args:
-        cell_or_state: a `flax.nnx.GRUCell`, a `grujax.nnx.GRUCell`, or a module that holds one as
-            `cell`, such as `nnx.RNN`; or the `nnx.state(...)` of one, also as a dict.
+        cell_or_state: a `flax.nnx.GRUCell` or `grujax.nnx.GRUCell`, a module that holds one as
+            `cell`, such as `nnx.RNN`, an `nnx.Bidirectional` of two of these, a
+            `grujax.nnx.StackedGRU`, or a model that holds one of them; or the `nnx.state(...)` of
+            one, also as a dict. Its random streams (`rngs`) are no parameters and do not matter.
+        prefix: where the GRU is in the model, such as "encoder.rnn".
 
     Returns:
-        `GRUParams`. A state does not contain the reset form; Flax's, `reset_after=True`, is
-        assumed.
+        `GRUParams`; a pair (forward, backward) for two directions; a list of these for a stack.
 
     Raises:
-        ValueError: if there is no GRU, a shape does not match, the cell has activations other than
-            sigmoid and tanh, or the module has a learned `h0`.
+        ValueError: if a name or shape under `prefix` does not belong to a GRU (the message lists
+            the prefixes that have one), or a name is missing. This includes a learned `h0`. Also if
+            a module has other activations, `reverse`, `residual`, or a merge other than "concat".
 
     Example:
         >>> from flax import nnx
         >>> from_nnx(nnx.GRUCell(3, 5, rngs=nnx.Rngs(0))).w_x.shape
         (3, 3, 5)
     """
-    cell = _find_cell(cell_or_state)
-    for name, expected in _ACTIVATIONS.items():
-        _check_activation(name, getattr(cell, name, expected), expected)
-    w_h = read_array("dense_h.kernel", _leaf(cell, "dense_h", "kernel"), "H 3H")
-    hidden_size = w_h.shape[0]
-    w_x = read_array("dense_i.kernel", _leaf(cell, "dense_i", "kernel"), "I 3H", H=hidden_size)
-    b_x = read_array("dense_i.bias", _leaf(cell, "dense_i", "bias"), "3H", H=hidden_size)
-    b_hn = _get(cell, "b_hn")
-    if b_hn is None:
-        b_hn = jnp.zeros(hidden_size, b_x.dtype)
-    return GRUParams(
-        w_x=split_gates(w_x),
-        w_h=split_gates(w_h),
-        b_x=split_gates(b_x),
-        b_hn=read_array("b_hn", b_hn, "H", H=hidden_size),
-        reset_after=getattr(cell, "reset_after", True),
-    )
+    if _children(cell_or_state) is None:
+        raise ValueError(
+            "`cell_or_state` must be a module of flax.nnx or the state of one, got "
+            f"{describe(cell_or_state)}."
+        )
+    tree = flatten("cell_or_state", cell_or_state, ".", _children)
+    streams = [path for path in tree.leaves if "rngs" in path.split(".")]
+    leaves = {path: leaf for path, leaf in tree.leaves.items() if path not in streams}
+
+    def form_of(path: str) -> bool:
+        cell = tree.nodes[path.removesuffix(".")]
+        return True if isinstance(cell, Mapping) else getattr(cell, "reset_after", True)
+
+    layers = read_layers("cell_or_state", leaves, NNX, prefix, form_of)
+    for path, node in tree.nodes.items():
+        if f"{path}.".startswith(check_prefix(prefix, ".")):
+            _check_module(f"cell_or_state.{path}".removesuffix("."), node)
+    return layers
 
 
 def to_nnx(params: GRUParams) -> Any:
@@ -83,60 +108,83 @@ def to_nnx(params: GRUParams) -> Any:
         (3, 15)
     """
     nnx = require("flax.nnx")
-    params = check_form(params, True, "flax.nnx.GRUCell")
-    if np.any(np.asarray(params.b_hn) != 0):
-        raise ValueError(
-            f"`b_hn` of shape {list(params.b_hn.shape)} must be zero, because flax.nnx.GRUCell has "
-            "no recurrent bias for the candidate; the largest entry is "
-            f"{float(jnp.abs(params.b_hn).max()):.3g}. grujax.nnx.GRUCell has one."
-        )
-    return nnx.GRUCell(
+    arrays = write_cell(NNX, params, _group_of(nnx))
+    cell = nnx.GRUCell(
         params.input_size,
         params.hidden_size,
-        kernel_init=lambda *_: join_gates(params.w_x),
-        recurrent_kernel_init=lambda *_: join_gates(params.w_h),
-        bias_init=lambda *_: join_gates(params.b_x),
+        recurrent_kernel_init=jax.nn.initializers.zeros,  # an orthogonal one lacks some dtypes
         param_dtype=params.w_h.dtype,
         rngs=nnx.Rngs(0),
     )
-
-
-def _find_cell(node: Any) -> Any:
-    """Descends through `cell` to the innermost one."""
-    for _ in range(MAX_CELLS):
-        cell = _get(node, "cell")
-        if cell is None:
-            return node
-        h0 = _get(node, "h0")
-        if h0 is not None:
-            raise ValueError(
-                "`h0`, a learned initial state, does not fit into `GRUParams`: convert `cell` "
-                f"alone, and pass `h0` to `gru`. It is {describe(h0)}."
-            )
+    for path, array in arrays.items():
+        *parts, name = path.split(".")
         node = cell
-    raise too_many_cells("cell_or_state")
+        for part in parts:
+            node = getattr(node, part)
+        getattr(node, name).set_value(array)
+    return cell
 
 
-def _get(node: Any, name: str) -> Any:
-    """A part of a module or of a state; None if it is missing."""
-    return node.get(name) if isinstance(node, Mapping) else getattr(node, name, None)
-
-
-def _leaf(cell: Any, layer: str, name: str) -> Any:
-    leaf = _get(_get(cell, layer), name)
-    if leaf is None:
+def _group_of(nnx: Any) -> tuple[Leaf, ...]:
+    """The optional leaves of the cell of the Flax that is installed."""
+    cell = nnx.eval_shape(lambda: nnx.GRUCell(1, 1, rngs=nnx.Rngs(0)))
+    names = list(flatten("cell", cell, ".", _children).leaves)
+    unknown = [name for name in names if name not in NNX.names()]
+    if unknown:
         raise ValueError(
-            f"`cell_or_state` has no `{layer}.{name}`, expected a GRUCell, a module that holds one "
-            f"as `cell`, or the state of one; got {describe(cell)}."
+            f"flax.nnx.GRUCell has the parameters {quote(unknown)} in this version of Flax, which "
+            "grujax does not know; use grujax.nnx.GRUCell."
         )
-    return leaf
+    return NNX.leaves_of(names)[len(NNX.leaves) :]
 
 
-def _check_activation(name: str, got: Any, expected: Any) -> None:
-    check_callable(name, got, "(array)")
-    points = jnp.linspace(-3, 3, 7)
-    if not np.allclose(got(points), expected(points), atol=1e-6):
-        raise ValueError(
-            f"`{name}` of the cell must be {expected.__name__}, which is fixed in grujax, got "
-            f"{getattr(got, '__name__', got)!r}."
-        )
+def _children(node: Any) -> Mapping[str, Any] | None:
+    """The parameters and modules in a module, or the items of a state; None for a leaf."""
+    if isinstance(node, Mapping):
+        return {str(key) if isinstance(key, int) else key: item for key, item in node.items()}
+    if base_of(node, "flax", "Variable") or not base_of(node, "flax", "Pytree"):
+        return None
+    parts = vars(node).items()
+    return {name: part for name, part in parts if not name.startswith("_") and _is_data(part)}
+
+
+def _is_data(part: Any) -> bool:
+    """Whether an attribute of a module is a module or an array, not an option."""
+    is_node = base_of(part, "flax", "Pytree") or base_of(part, "flax", "Variable")
+    return bool(is_node) or isinstance(part, jax.Array | np.ndarray)
+
+
+def _check_module(name: str, module: Any) -> None:
+    """Raises ValueError if a module is another function of its parameters than a GRU forward."""
+    if isinstance(module, Mapping) or base_of(module, "flax", "List"):  # these have no options
+        return
+    if hasattr(module, "dense_h"):
+        package = "grujax" if base_of(module, "grujax", "GRUCell") else "flax"
+        check_class(name, module, package, "GRUCell", "__call__")
+    for option, activation in (("gate_fn", jax.nn.sigmoid), ("activation_fn", jnp.tanh)):
+        check_activation(f"{name}.{option}", getattr(module, option, activation), activation)
+    merge = getattr(module, "merge", getattr(module, "merge_fn", "concat"))
+    options = {
+        "reverse": getattr(module, "reverse", False),
+        "residual": getattr(module, "residual", False),
+        "carry_init": getattr(module, "carry_init", None) is not None,
+        "merge": not _concatenates(merge),
+    }
+    for option, differs in options.items():
+        if differs:
+            raise ValueError(
+                f"`{name}` has the option `{option}`, which parameters do not hold: convert its "
+                f"state, `from_nnx(nnx.state(module))`, and pass `{option}` to the function that "
+                "runs the parameters."
+            )
+
+
+def _concatenates(merge: Any) -> bool:
+    """Whether a merge of both directions joins their features."""
+    if not callable(merge):
+        return merge == "concat"
+    both = np.ones((2, 3), "float32"), np.zeros((2, 3), "float32")
+    try:
+        return np.array_equal(merge(*both), np.concatenate(both, axis=-1))
+    except Exception:  # a function of something else than arrays
+        return False

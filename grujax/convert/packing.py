@@ -51,14 +51,3 @@ def pack_weights(params: GRUParams, order: str = GATES) -> PackedWeights:
     b_h = jnp.zeros_like(params.b_x).at[2].set(params.b_hn)
     leaves = params.w_x, params.w_h, params.b_x, b_h
     return PackedWeights(*(join_gates(gates, order) for gates in leaves))
-
-
-def negate_update(gates: Array) -> Array:
-    """Converts `[3, ...]` between z and 1 − z as the update gate: σ(−a) = 1 − σ(a)."""
-    z = GATES.index("z")
-    return gates.at[z].set(-gates[z])
-
-
-def merge_candidate_biases(params: GRUParams) -> Array:
-    """The biases `[3, H]` of a framework with one bias per gate, for `reset_after=False`."""
-    return params.b_x.at[2].add(params.b_hn)

@@ -17,9 +17,22 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax.convert.checks import check_form, read_array
-from grujax.convert.packing import merge_candidate_biases, negate_update
+from grujax.checks import as_floating
+from grujax.convert.layouts import GATES, Layout, Leaf, read_cell, write_cell
 from grujax.params import GRUParams
+
+_LETTERS = tuple(zip("rzh", GATES, strict=True))  # the textbook's, and those of `GRUParams`
+
+TEXTBOOK = Layout(
+    "The textbook's GRU",
+    leaves=(
+        *(Leaf(f"w_{letter}", "w_h w_x", gate, "H H+I") for letter, gate in _LETTERS),
+        *(Leaf(f"b_{letter}", "b_x", gate, "H") for letter, gate in _LETTERS),
+    ),
+    reset_after=False,
+    outputs_first=True,
+    negates_update=True,
+)
 
 
 class TextbookGRU(NamedTuple):
@@ -65,27 +78,11 @@ def from_textbook(
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078, with z and 1 − z exchanged.
     """
-    matrices = {"w_r": w_r, "w_z": w_z, "w_h": w_h}
-    hidden_size, width = read_array("w_r", w_r, "H W").shape
-    if width <= hidden_size:
-        raise ValueError(
-            f"`w_r` has shape {[hidden_size, width]}, expected [H, H + I] with H = {hidden_size}."
-        )
-    joint = jnp.stack(
-        [read_array(name, w, "H W", H=hidden_size, W=width).T for name, w in matrices.items()]
-    )
-    zeros = jnp.zeros(hidden_size, joint.dtype)
-    biases = [
-        zeros if bias is None else read_array(name, bias, "H", H=hidden_size)
-        for name, bias in (("b_r", b_r), ("b_z", b_z), ("b_h", b_h))
-    ]
-    return GRUParams(
-        w_x=negate_update(joint[:, hidden_size:]),
-        w_h=negate_update(joint[:, :hidden_size]),
-        b_x=negate_update(jnp.stack(biases)),
-        b_hn=zeros,
-        reset_after=False,
-    )
+    w_r = as_floating("w_r", w_r)
+    zeros = jnp.zeros(w_r.shape[:1], w_r.dtype)
+    biases = {"b_r": b_r, "b_z": b_z, "b_h": b_h}
+    stored = {name: zeros if bias is None else bias for name, bias in biases.items()}
+    return read_cell(TEXTBOOK, {"w_r": w_r, "w_z": w_z, "w_h": w_h, **stored})
 
 
 def to_textbook(params: GRUParams) -> TextbookGRU:
@@ -110,8 +107,4 @@ def to_textbook(params: GRUParams) -> TextbookGRU:
         >>> to_textbook(params).w_z.shape
         (5, 8)
     """
-    params = check_form(params, False, "The textbook's GRU")
-    joint = negate_update(jnp.concatenate([params.w_h, params.w_x], axis=1))
-    w_r, w_z, w_h = jnp.swapaxes(joint, 1, 2)
-    b_r, b_z, b_h = negate_update(merge_candidate_biases(params))
-    return TextbookGRU(w_z, w_r, w_h, b_z, b_r, b_h)
+    return TextbookGRU(**write_cell(TEXTBOOK, params))

@@ -1,4 +1,4 @@
-"""PyTorch: `torch.nn.GRU` with any number of layers, in one direction or both.
+"""PyTorch: `torch.nn.GRU` with any number of layers, in one direction or both, and `GRUCell`.
 
 PyTorch packs the gates r, z, n along the rows of `[3H, I]` matrices and has two biases per gate:
 
@@ -9,38 +9,48 @@ PyTorch packs the gates r, z, n along the rows of `[3H, I]` matrices and has two
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from grujax.checks import check_mapping, check_string
-from grujax.convert.checks import check_form, check_uniform, quote, read_array, split_directions
-from grujax.convert.packing import PackedWeights, pack_weights, unpack_weights
+from grujax.checks import check_string, describe
+from grujax.convert.checks import base_of, check_class, check_uniform, split_directions
+from grujax.convert.layouts import NUMBER, Layout, Leaf, Naming, write_cell
+from grujax.convert.stacks import read_layers
+from grujax.convert.trees import flatten
 from grujax.layers import Layer
-from grujax.params import GRUParams
 
-_KIND = "(?P<kind>weight_ih|weight_hh|bias_ih|bias_hh)"
-_NAME = re.compile(rf"{_KIND}_l(?P<layer>0|[1-9][0-9]{{0,17}})(?:_reverse)?")
-_NAME_AT_END = re.compile(rf"(?:^|(?<=\.)){_NAME.pattern}$")
+TORCH = Layout(
+    "torch.nn.GRU",
+    leaves=(
+        Leaf("weight_ih", "w_x", "rzn", "3H I"),
+        Leaf("weight_hh", "w_h", "rzn", "3H H"),
+    ),
+    optional=((Leaf("bias_ih", "b_x", "rzn", "3H"), Leaf("bias_hh", "b_h", "rzn", "3H")),),
+    outputs_first=True,
+    naming=Naming(
+        f"{{leaf}}(?:_l(?P<layer>{NUMBER})(?P<direction>_reverse|))?",
+        ".",
+        ("", "_reverse"),
+        as_one=True,
+    ),
+)
 
 
 def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "") -> list[Layer]:
-    """Converts the state dict of a `torch.nn.GRU` to a list of layers.
+    """Converts a `torch.nn.GRU` or a `torch.nn.GRUCell` to a list of layers.
 
     Args:
-        state_dict: the state dict of the module, or of a model that holds it, with torch tensors on
-            any device or arrays, of any floating dtype. `batch_first` does not matter. If there are
-            no biases, they are zero.
+        state_dict: the module, a model that holds it, or the state dict of either, with torch
+            tensors on any device or arrays, of any floating dtype. `batch_first` does not matter,
+            and `dropout` acts in training alone. If there are no biases, they are zero.
         prefix: where the GRU is in the model, such as "encoder.gru."; the last dot is optional.
 
     Returns:
         A list with one item per layer: `GRUParams`, or a pair (forward, backward), in the dtype of
-        the tensors.
+        the tensors. A cell is one layer.
 
     Raises:
         ValueError: if there is no GRU under `prefix` (the message lists the prefixes that have
@@ -56,23 +66,18 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "") -> list[Layer
         >>> params.w_x.shape
         (3, 3, 5)
     """
-    check_mapping("state_dict", state_dict, "of tensors")
     check_string("prefix", prefix)
-    prefix = f"{prefix.removesuffix('.')}." if prefix else ""
-    found = {
-        name[len(prefix) :]: state_dict[name] for name in state_dict if name.startswith(prefix)
-    }
-    num_layers, suffixes, has_biases = _check_names(found, prefix, list(state_dict))
-    layers: list[Layer] = []
-    width: dict[str, int] = {}  # the input size, known above the first layer
-    for index in range(num_layers):
-        directions = [
-            _read_direction(found, prefix, f"_l{index}{suffix}", has_biases, width)
-            for suffix in suffixes
-        ]
-        width = {"I": sum(params.hidden_size for params in directions)}
-        layers.append(directions[0] if len(suffixes) == 1 else (directions[0], directions[1]))
-    return layers
+    if base_of(state_dict, "torch", "Module"):
+        state_dict = _state_of(state_dict, prefix)
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(
+            "`state_dict` must be a dict of tensors or a torch.nn.Module, got "
+            f"{describe(state_dict)}."
+        )
+    leaves = flatten("state_dict", state_dict, ".").leaves
+    arrays = {path: _to_numpy(path, leaf) for path, leaf in leaves.items()}
+    layers = read_layers("state_dict", arrays, TORCH, prefix)
+    return layers if isinstance(layers, list) else [layers]
 
 
 def to_torch(layers: Sequence[Layer]) -> dict[str, np.ndarray]:
@@ -105,65 +110,18 @@ def to_torch(layers: Sequence[Layer]) -> dict[str, np.ndarray]:
     state_dict = {}
     for index, directions in enumerate(stack):
         for params, suffix in zip(directions, ("", "_reverse"), strict=False):
-            packed = pack_weights(check_form(params, True, "torch.nn.GRU"))
-            tensors = {
-                "weight_ih": packed.w_x.T,
-                "weight_hh": packed.w_h.T,
-                "bias_ih": packed.b_x,
-                "bias_hh": packed.b_h,
-            }
-            for name, tensor in tensors.items():
+            for name, tensor in write_cell(TORCH, params).items():
                 state_dict[f"{name}_l{index}{suffix}"] = np.array(tensor)
     return state_dict
 
 
-def _check_names(
-    found: Mapping[str, Any], prefix: str, all_names: list[str]
-) -> tuple[int, list[str], bool]:
-    """Returns the number of layers, the suffix of each direction, and whether there are biases."""
-    matches = {name: _NAME.fullmatch(name) for name in found}
-    unknown = [f"{prefix}{name}" for name, match in matches.items() if not match]
-    if unknown or not found:
-        matched = {name: _NAME_AT_END.search(name) for name in all_names}
-        prefixes = sorted({name[: match.start()] for name, match in matched.items() if match})
-        where = f"GRUs are under `prefix` {', '.join(map(repr, prefixes)) or 'nowhere'}."
-        problem = f"names that are not of a GRU: {quote(unknown)}" if unknown else "nothing"
-        raise ValueError(f"`state_dict` has {problem} under `prefix` {prefix!r}; {where}")
-    kinds = {match["kind"] for match in matches.values() if match}
-    num_layers = 1 + max(int(match["layer"]) for match in matches.values() if match)
-    suffixes = ["", "_reverse"] if any(name.endswith("_reverse") for name in found) else [""]
-    has_biases = bool(kinds & {"bias_ih", "bias_hh"})
-    wanted = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if has_biases else [])]
-    count = num_layers * len(suffixes) * len(wanted) - len(found)  # all that are found are wanted
-    if count:
-        names = (
-            f"{kind}_l{index}{suffix}"
-            for index in range(num_layers)
-            for suffix in suffixes
-            for kind in wanted
-        )
-        missing = islice((f"{prefix}{name}" for name in names if name not in found), 8)
-        raise ValueError(
-            f"`state_dict` misses {quote(list(missing), count)} of a GRU of {num_layers} layers."
-        )
-    return num_layers, suffixes, has_biases
-
-
-def _read_direction(
-    found: Mapping[str, Any], prefix: str, suffix: str, has_biases: bool, width: dict[str, int]
-) -> GRUParams:
-    def read(name: str, axes: str, **sizes: int) -> Array:
-        full_name, tensor = f"{prefix}{name}{suffix}", found[f"{name}{suffix}"]
-        return read_array(full_name, _to_numpy(full_name, tensor), axes, **sizes)
-
-    w_h = read("weight_hh", "3H H")
-    hidden_size = w_h.shape[1]
-    w_x = read("weight_ih", "3H I", H=hidden_size, **width)
-    b_x = b_h = jnp.zeros(3 * hidden_size, w_h.dtype)
-    if has_biases:
-        b_x = read("bias_ih", "3H", H=hidden_size)
-        b_h = read("bias_hh", "3H", H=hidden_size)
-    return unpack_weights(PackedWeights(w_x.T, w_h.T, b_x, b_h))
+def _state_of(module: Any, prefix: str) -> Mapping[str, Any]:
+    """The state dict of a module; raises ValueError if the GRU in it is replaced by another."""
+    gru = dict(module.named_modules()).get(prefix.removesuffix("."))
+    if gru is not None and list(gru.parameters(recurse=False)):
+        kind = "GRUCell" if base_of(gru, "torch", "GRUCell") else "GRU"
+        check_class(f"state_dict.{prefix}".removesuffix("."), gru, "torch", kind, "forward")
+    return module.state_dict()
 
 
 def _to_numpy(name: str, tensor: Any) -> Any:

@@ -171,6 +171,17 @@ class GRUCell(nnx.RNNCellBase):
         return draw_carry(carry_init, key, shape, dtype)
 
     @property
+    def hn_bias(self) -> nnx.Param[Array] | None:
+        """`b_hn`, by the name that newer versions of Flax give it: their trees load as they are."""
+        return self.b_hn
+
+    @hn_bias.setter
+    def hn_bias(self, value: Any) -> None:
+        if self.b_hn is None:
+            raise ValueError("`hn_bias` is given, but the cell has `recurrent_bias=False`.")
+        self.b_hn = value if isinstance(value, nnx.Param) else nnx.Param(jnp.asarray(value))
+
+    @property
     def num_feature_axes(self) -> int:
         """1: the inputs `[B, I]` have one feature axis. `nnx.RNN` reads it."""
         return 1

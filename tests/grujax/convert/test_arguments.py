@@ -73,7 +73,9 @@ def test_a_reader_refuses_a_tree_without_an_end(name):
 def test_a_module_that_is_its_own_cell_is_refused():
     module = nnx.GRUCell(I, H, rngs=nnx.Rngs(0))
     object.__setattr__(module, "cell", module)
-    with pytest.raises(ValueError, match=r"`cell_or_state` must hold a GRU, .* 16 times `cell`"):
+    with pytest.raises(
+        ValueError, match=r"`cell_or_state` must be a tree .* contains itself at `cell`"
+    ):
         convert.from_nnx(module)
 
 
@@ -92,7 +94,10 @@ def test_modules_may_hold_a_cell_at_some_depth(depth):
 
 def test_a_direction_cannot_be_a_stack():
     tree = convert.to_linen([PARAMS])["params"]
-    with pytest.raises(ValueError, match=r"`forward_rnn` must hold .*; not of a GRU: `layers_0`"):
+    with pytest.raises(
+        ValueError,
+        match=r"not of a GRU: `forward_rnn/layers_0/cell/.* 'backward_rnn/', 'forward_rnn/'",
+    ):
         convert.from_linen({"forward_rnn": tree, "backward_rnn": tree})
 
 
@@ -103,7 +108,7 @@ TENSORS = [
     (convert.from_keras, convert.to_keras(PARAMS), [2], "bias"),
     (convert.from_linen, convert.to_linen(PARAMS), ["params", "hr", "kernel"], "hr/kernel"),
     (convert.from_linen, convert.to_linen(PARAMS), ["params", "hn"], "hn"),
-    (convert.from_linen, convert.to_linen(PARAMS), ["params"], "variables"),
+    (convert.from_linen, convert.to_linen(PARAMS), ["params"], "params"),
     (convert.from_torch, convert.to_torch([PARAMS]), ["weight_hh_l0"], "weight_hh_l0"),
     (convert.from_torch, convert.to_torch([PARAMS]), ["bias_ih_l0"], "bias_ih_l0"),
 ]
@@ -118,7 +123,10 @@ def test_a_tensor_that_is_none_is_named(reader, stored, path, name):
         for key in path[:-1]:
             parent = parent[key]
         parent[path[-1]] = bad
-        with pytest.raises(ValueError, match=f"^`{name}` must|^`{name}` has shape"):
+        with pytest.raises(
+            ValueError,
+            match=f"^`{name}` (must|has shape)|not of a GRU: `{name}|itself at `.*{name}",
+        ):
             reader(broken)
 
 
@@ -197,9 +205,10 @@ def test_to_onnx_takes_bools(argument):
 
 
 def test_from_keras_takes_a_bool():
-    for bad in (None, 0, 1, "no", 1.5, [], {}, np.ones(2, bool)):
-        with pytest.raises(ValueError, match="`reset_after` must be True or False"):
-            convert.from_keras(convert.to_keras(PARAMS), reset_after=bad)
+    for name in ("reset_after", "bidirectional"):
+        for bad in (0, 1, "no", 1.5, [], {}, np.ones(2, bool)):
+            with pytest.raises(ValueError, match=f"`{name}` must be True or False"):
+                convert.from_keras(convert.to_keras(PARAMS), **{name: bad})
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -229,7 +238,7 @@ def test_load_onnx_names_a_missing_file_and_a_folder(tmp_path):
     ("layer", "message"),
     [
         ("2", r"misses `weight_ih_l1`, .* of a GRU of 3 layers"),
-        ("1000000000000", r"misses `weight_ih_l1`, .* and 3999999999991 more .* 1000000000001 lay"),
+        ("1000000000000", r"misses `weight_ih_l1`, .* and others of a GRU of 1000000000001 layers"),
         ("9" * 18, r"misses `weight_ih_l1`, "),
         ("9" * 19, r"names that are not of a GRU: `weight_ih_l99999"),
         ("9" * 5000, r"names that are not of a GRU: `weight_ih_l9{65} \.\.\.`"),

@@ -11,6 +11,7 @@ from tests.helpers import Draw, assert_close, assert_equal
 equinox = pytest.importorskip("equinox")
 
 T, B, I, H = 7, 4, 3, 5  # noqa: E741
+KEY = jax.random.key(0)
 XS, H0 = Draw("xs", "float32").normal(T, B, I), Draw("h0", "float32").normal(B, H)
 
 
@@ -49,7 +50,30 @@ def test_errors_name_the_tensor():
     cell = equinox.tree_at(lambda cell: cell.weight_ih, random_cell(), jnp.ones((12, I)))
     with pytest.raises(ValueError, match=r"`weight_ih` has shape \[12, 3\], expected \[3H, I\]"):
         from_equinox(cell)
-    with pytest.raises(ValueError, match=r"must be an equinox.nn.GRUCell, got LSTMCell"):
+    with pytest.raises(ValueError, match=r"must hold a GRU at `prefix` .*, got LSTMCell"):
         from_equinox(equinox.nn.LSTMCell(I, H, key=jax.random.key(0)))
     with pytest.raises(ValueError, match=r"equinox\.nn\.GRUCell .*`reset_after=True`"):
         to_equinox(Draw("before", "float32").params(I, H, reset_after=False))
+
+
+class Model(equinox.Module):
+    cells: list
+    head: equinox.nn.Linear
+
+
+def test_a_cell_inside_a_model():
+    model = Model([random_cell(), random_cell(False)], equinox.nn.Linear(3, 2, key=KEY))
+    assert_equal(from_equinox(model, prefix="cells.0"), from_equinox(model.cells[0]))
+    assert_equal(from_equinox(model, prefix="cells.1"), from_equinox(model.cells[1]))
+    for prefix in ("", "head", "cells", "cells.2"):
+        with pytest.raises(ValueError, match=r"GRUs are under `prefix` 'cells\.0', 'cells\.1'"):
+            from_equinox(model, prefix=prefix)
+
+
+def test_another_step_is_refused():
+    class Other(equinox.nn.GRUCell):
+        def __call__(self, input, hidden, *, key=None):
+            return super().__call__(-input, hidden)
+
+    with pytest.raises(ValueError, match="the class Other replaces its `__call__`"):
+        from_equinox(Other(I, H, key=KEY))

@@ -55,9 +55,20 @@ def test_a_round_trip_is_exact():
 
 def test_errors_name_the_tensor():
     params = random_params()
-    with pytest.raises(ValueError, match=r"missing: `w_i`, `w_h`, `b`; not of a GRU: `gru`"):
+    with pytest.raises(
+        ValueError, match=r"not of a GRU: `gru/b`, `gru/w_h`, `gru/w_i` .* under `prefix` 'gru/'"
+    ):
         from_haiku(params)
     with pytest.raises(ValueError, match=r"`b` has shape \[20\], expected \[3H\] with H = 5"):
         from_haiku({**params["gru"], "b": jnp.ones(20)})
     with pytest.raises(ValueError, match=r"haiku\.GRU .*`reset_after=False`"):
         to_haiku(Draw("after", "float32").params(I, H))
+
+
+def test_a_gru_inside_a_model():
+    params = random_params()["gru"]
+    model = {"net/~/gru": params, "linear": {"w": jnp.ones((3, 3))}}
+    assert_equal(from_haiku(model, prefix="net/~/gru"), from_haiku(params))
+    for prefix in ("", "gru", "linear"):
+        with pytest.raises(ValueError, match=r"GRUs are under `prefix` 'net/~/gru/'"):
+            from_haiku(model, prefix=prefix)

@@ -129,3 +129,106 @@ def test_directions_must_have_the_same_shapes():
         to_keras((draw.params(I, H), draw.params(I, 4)))
     with pytest.raises(ValueError, match=r"`params` must be .* pair .*, got a list of 1"):
         to_keras([draw.params(I, H)])
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+def built(layer):
+    layer.build((B, T, I))
+    return layer
+
+
+@pytest.mark.parametrize("bidirectional", [False, slow(True)])
+@FORMS
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_takes_a_layer(reset_after, use_bias, bidirectional):
+    weights = random_weights(reset_after, directions=1 + bidirectional)
+    if not use_bias:
+        weights = [array for array in weights if array.shape[0] in (I, H)]
+    options = {"use_bias": use_bias, "dropout": 0.2, "recurrent_dropout": 0.1}
+    layer = layer_of(weights, reset_after, bidirectional, **options)
+    got = from_keras(layer)
+    assert_equal(got, from_keras(weights, reset_after=reset_after))
+    xs = Draw("xs", "float32").normal(T, B, I)
+    run = grujax.bidirectional_gru if bidirectional else grujax.gru
+    assert_close(run(got, xs), run_keras(layer, xs), "float32")
+
+
+def test_takes_cells_and_layers_in_models():
+    cell = built(keras.layers.GRUCell(H, reset_after=False))
+    want = from_keras(cell.get_weights())
+    assert_equal(from_keras(cell), want)
+    assert_equal(from_keras(built(keras.layers.RNN(cell))), want)
+    gru = built(keras.layers.GRU(H, name="gru"))
+    model = keras.Sequential([keras.Input((T, I)), keras.Sequential([gru], name="encoder")])
+    assert_equal(from_keras(model, prefix="encoder/gru"), from_keras(gru))
+    for prefix in ("", "encoder", "decoder/gru"):
+        with pytest.raises(ValueError, match=r"GRUs are under `prefix` 'encoder/gru'"):
+            from_keras(model, prefix=prefix)
+    with pytest.raises(ValueError, match=r"`prefix` needs a model as `weights`, got bare weights"):
+        from_keras(gru.get_weights(), prefix="gru")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda gru: built(gru(H, activation="relu")), r"`gru.*\.activation` must be tanh"),
+        (
+            lambda gru: built(gru(H, recurrent_activation="hard_sigmoid")),
+            r"`gru.*\.recurrent_activation` must be sigmoid",
+        ),
+        (lambda gru: built(gru(H, go_backwards=True)), r"has `go_backwards` = True: .* `reverse`"),
+        (lambda gru: built(gru(H, stateful=True)), r"has `stateful` = True: .* as `h0`"),
+        (
+            lambda gru: built(keras.layers.Bidirectional(gru(H), merge_mode="sum")),
+            r"has `merge_mode` = 'sum': .* pass `merge`",
+        ),
+        (lambda gru: gru(H), r"a layer that is built"),
+        (lambda _: keras.layers.LSTM(H), r"must hold a GRU .*, got LSTM"),
+        (
+            lambda _: keras.layers.Bidirectional(keras.layers.LSTM(H)),
+            r"must hold a GRU",
+        ),
+        (lambda _: built(keras.layers.RNN(OtherCell(H))), r"class OtherCell replaces its `call`"),
+    ],
+)
+def test_a_layer_that_its_parameters_do_not_describe_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        from_keras(make(keras.layers.GRU))
+
+
+class OtherCell(keras.layers.GRUCell):
+    def call(self, inputs, states, training=False):
+        return super().call(-inputs, states, training)
+
+
+def test_arguments_that_contradict_the_layer_are_refused():
+    layer = built(keras.layers.GRU(H))
+    with pytest.raises(ValueError, match=r"`reset_after` must be True, as in the layer, or None"):
+        from_keras(layer, reset_after=False)
+    with pytest.raises(ValueError, match=r"`bidirectional` must be False, as in the layer"):
+        from_keras(layer, bidirectional=True)
+
+
+def test_weights_with_two_readings_are_refused():
+    draw = Draw("two readings", "float32")
+    square = [draw.normal(H, 3 * H), draw.normal(H, 3 * H), draw.normal(2, 3 * H)]
+    with pytest.raises(ValueError, match=r"a Bidirectional layer or of two layers.*itself"):
+        from_keras([*square, *square])
+    assert len(from_keras([*square, *square], bidirectional=True)) == 2
+    with pytest.raises(ValueError, match=r"`weights\[:3\]` first"):
+        from_keras([*square, *square], bidirectional=False)
+    with pytest.raises(ValueError, match=r"expected 4 or 6 with `bidirectional=True`"):
+        from_keras(square, bidirectional=True)
+    with pytest.raises(ValueError, match=r"without a bias could be of either form"):
+        from_keras(square[:2])
+    assert not from_keras(square[:2], reset_after=False).reset_after
+    # The weights of two layers of a stack.
+    with pytest.raises(ValueError, match=r"have 3 and 5 rows, but both directions read the same"):
+        from_keras([*random_weights(True), *square])
+
+
+def test_the_bias_says_the_form():
+    assert from_keras(random_weights(True)).reset_after
+    assert not from_keras(random_weights(False)).reset_after

@@ -100,16 +100,18 @@ def test_conversion_can_be_traced():
 def test_errors_name_the_layer():
     variables = to_linen(Draw("params", "float32").params(I, H))
     tree = variables["params"]
-    with pytest.raises(ValueError, match=r"missing: `hn`; not of a GRU: `Dense_0`"):
+    with pytest.raises(ValueError, match=r"not of a GRU: `Dense_0`"):
         from_linen({**{k: v for k, v in tree.items() if k != "hn"}, "Dense_0": {}})
-    with pytest.raises(ValueError, match=r"`cell/hr` must hold `kernel`; not of a GRU: `bias`"):
+    with pytest.raises(ValueError, match=r"not of a GRU: `cell/hr/bias`"):
         from_linen({"cell": {**tree, "hr": {**tree["hr"], "bias": jnp.ones(H)}}})
     with pytest.raises(
         ValueError, match=r"`iz/kernel` has shape \[4, 5\], expected \[I, H\] .*I = 3"
     ):
         from_linen({**tree, "iz": {**tree["iz"], "kernel": jnp.ones((4, H))}})
-    with pytest.raises(ValueError, match="missing: `backward_rnn`"):
-        from_linen({"forward_rnn": {"cell": tree}})
+    with pytest.raises(ValueError, match=r"misses `hn/kernel`, `hn/bias` of a GRU"):
+        from_linen({name: layer for name, layer in tree.items() if name != "hn"})
+    with pytest.raises(ValueError, match=r"misses `forward_rnn/cell/ir/kernel`, "):
+        from_linen({"backward_rnn": {"cell": tree}})
     with pytest.raises(ValueError, match="not of a GRU: `Dense_0`"):
         from_linen({"layers_0": {"cell": tree}, "Dense_0": {}})
     with pytest.raises(ValueError, match=r"flax\.linen\.GRUCell .*`reset_after=True`"):
@@ -122,5 +124,44 @@ def test_errors_name_the_layer():
 
 def test_a_learned_initial_state_is_refused():
     variables = grujax.linen.GRU(5, learned_h0=True).init(jax.random.key(0), jnp.ones((2, 3, 4)))
-    with pytest.raises(ValueError, match="not of a GRU: `h0`"):
+    with pytest.raises(ValueError, match=r"not of a GRU: `h0`.*a learned initial state"):
         from_linen(variables)
+
+
+def test_two_directions_that_share_a_cell():
+    cell = nn.GRUCell(H)
+    module = nn.Bidirectional(nn.RNN(cell), nn.RNN(cell))
+    variables = random_variables(module, XS)
+    assert list(variables["params"]) == ["forward_rnn"]
+    forward, backward = from_linen(variables)
+    assert forward is backward
+    want = time_major(module.apply(variables, XS))
+    got = grujax.bidirectional_gru((forward, backward), time_major(XS))[1]
+    assert_close(got, want, "float32")
+
+
+class Model(nn.Module):
+    @nn.compact
+    def __call__(self, xs):
+        xs = nn.BatchNorm(use_running_average=True)(nn.RNN(nn.GRUCell(H))(xs))
+        return grujax.linen.StackedGRU(H, num_layers=2, name="stack")(nn.Dense(H)(xs))
+
+
+def test_a_gru_inside_a_model():
+    variables = jax.eval_shape(Model().init, jax.random.key(0), XS)
+    variables = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), variables)
+    tree = variables["params"]
+    assert_equal(from_linen(variables, prefix="GRUCell_0"), from_linen(tree["GRUCell_0"]))
+    assert_equal(from_linen(variables, prefix="stack/"), from_linen(tree["stack"]))
+    assert_equal(from_linen(tree, prefix="stack/layers_1"), from_linen(tree["stack"]["layers_1"]))
+    for prefix in ("", "Dense_0", "stac"):
+        with pytest.raises(ValueError, match=r"under `prefix` 'GRUCell_0/', 'stack/'\."):
+            from_linen(variables, prefix=prefix)
+    with pytest.raises(ValueError, match=r"not of a GRU: `batch_stats/BatchNorm_0/mean`"):
+        from_linen({"params": tree["stack"], "batch_stats": variables["batch_stats"]})
+
+
+def test_partitioned_parameters_are_unboxed():
+    init = nn.with_partitioning(nn.initializers.lecun_normal(), (None, "model"))
+    variables = nn.GRUCell(H, kernel_init=init).init(jax.random.key(0), jnp.zeros(H), XS[0, 0])
+    assert_equal(from_linen(variables), from_linen(nn.unbox(variables)))

@@ -65,7 +65,7 @@ def test_a_round_trip_is_exact():
 
 def test_errors_name_the_matrix():
     w_z, w_r, w_h, b_z, *_ = random_weights()
-    with pytest.raises(ValueError, match=r"`w_h` has shape \[5, 7\], expected .*H = 5 and W = 8"):
+    with pytest.raises(ValueError, match=r"`w_h` has shape \[5, 7\], expected .*H = 5 and I = 3"):
         from_textbook(w_z, w_r, w_h[:, 1:])
     with pytest.raises(ValueError, match=r"`w_r` has shape \[5, 5\], expected \[H, H \+ I\]"):
         from_textbook(*np.ones((3, 5, 5), "f"))

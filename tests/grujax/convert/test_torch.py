@@ -140,7 +140,7 @@ def test_an_error_lists_the_right_prefixes(prefix):
 def test_nothing_under_the_prefix():
     with pytest.raises(ValueError, match=r"nothing under `prefix` 'gru\.'; GRUs are under .* ''\."):
         from_torch(random_state(), prefix="gru")
-    with pytest.raises(ValueError, match=r"nothing under `prefix` ''; .* nowhere\."):
+    with pytest.raises(ValueError, match=r"nothing under `prefix` ''; .* no GRU elsewhere"):
         from_torch({})
 
 
@@ -211,3 +211,40 @@ def test_converted_layers_train():
     xs = Draw("xs", "float32").normal(T, B, I)
     gradient = jax.grad(lambda layers: grujax.stacked_gru(layers, xs)[1].sum())(layers)
     assert all(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_cell_is_one_layer(torch, bias):
+    cell = torch.nn.GRUCell(I, H, bias=bias)
+    x, h = Draw("x", "float32").normal(B, I), Draw("h", "float32").normal(B, H)
+    want = cell(torch.tensor(x), torch.tensor(h)).detach().numpy()
+    for given in (cell, cell.state_dict()):
+        (params,) = from_torch(given)
+        assert_close(grujax.gru_cell(params, h, x), want, "float32")
+
+
+def test_takes_modules(torch):
+    gru = torch.nn.GRU(I, H, 2, bidirectional=True, dropout=0.3)
+    model = torch.nn.ModuleDict({"gru": gru, "cell": torch.nn.GRUCell(I, H)})
+    assert_equal(from_torch(gru), from_torch(gru.state_dict()))
+    assert_equal(from_torch(model, prefix="gru"), from_torch(gru.state_dict()))
+    assert_equal(from_torch(model, prefix="cell."), from_torch(model["cell"].state_dict()))
+    with pytest.raises(ValueError, match=r"GRUs are under `prefix` 'cell\.', 'gru\.'"):
+        from_torch(model)
+
+    class Other(torch.nn.GRU):
+        def forward(self, xs, h=None):
+            return super().forward(-xs, h)
+
+    with pytest.raises(ValueError, match=r"class Other replaces its `forward`"):
+        from_torch(Other(I, H))
+    with pytest.raises(ValueError, match=r"must be a torch GRU, got LSTM"):
+        from_torch(torch.nn.LSTM(I, H))
+
+
+def test_names_of_a_cell_beside_those_of_layers_are_refused():
+    state = random_state()
+    cell = {name.removesuffix("_l0"): tensor for name, tensor in state.items()}
+    assert_equal(from_torch(cell), from_torch(state))
+    with pytest.raises(ValueError, match="which are not the layers or directions of one"):
+        from_torch(state | cell)
