@@ -5,6 +5,7 @@
     result.best("loss")
 
 `train(key, **hyperparameters) -> metrics` is a pure JAX function; `run` says what that means.
+`search` lets Optuna choose the trials.
 `population` and `successive_halving` compare trainings while they run; they take a training in
 three parts: `init`, `step` and `evaluate`.
 """
@@ -15,11 +16,14 @@ from grujax.sweep.populations.halving import successive_halving
 from grujax.sweep.populations.training import lineage, population
 from grujax.sweep.result import PopulationResult, SweepResult
 from grujax.sweep.running import run
+from grujax.sweep.searches.loop import SearchResult
+from grujax.sweep.searches.search import search
 from grujax.sweep.selection import perturb, resample, truncation
 from grujax.sweep.trials import grid, sample
 
 __all__ = [
     "PopulationResult",
+    "SearchResult",
     "SweepResult",
     "choice",
     "grid",
@@ -31,6 +35,7 @@ __all__ = [
     "resample",
     "run",
     "sample",
+    "search",
     "successive_halving",
     "trial_key",
     "truncation",

@@ -134,6 +134,19 @@ def check_distribution(name: str, value: Any) -> Distribution:
     return value
 
 
+def kind_of(distribution: Distribution) -> tuple[str, tuple[Any, ...]]:
+    """The function of this module that made it, and its arguments; ("", ()) for any other one."""
+    kinds = {
+        _uniform: "uniform",
+        _log_uniform: "log_uniform",
+        _integer: "integer",
+        _choose: "choice",
+    }
+    if isinstance(distribution, partial) and distribution.func in kinds:
+        return kinds[distribution.func], distribution.args
+    return "", ()
+
+
 def _uniform(lo: float, hi: float, u: Any) -> Any:
     if isinstance(u, Array):
         _check_floats(u, {"lo": lo, "hi": hi, "hi - lo": hi - lo})

@@ -23,6 +23,7 @@ from grujax.checks import (
 from grujax.sweep.storage import (
     Chunk,
     add_prefix,
+    load_search,
     load_sweep,
     missing_trials,
     read_arrays,
@@ -210,7 +211,7 @@ class SweepResult:
 
     @classmethod
     def load(cls, path: str | Path) -> SweepResult:
-        """Reads a file written by `save`, or the `directory` of a sweep, run by any processes.
+        """Reads a file of `save`, or the `directory` of a search or a sweep, run by any processes.
 
         Raises:
             ValueError: there is no such file, it was not written by `save` or is damaged, or trials
@@ -296,7 +297,7 @@ def _as_array(name: str, value: Any, of: str, kinds: str) -> np.ndarray:
 
 
 def _load_directory(directory: Path) -> SweepResult:
-    trials, chunks = load_sweep(directory)
+    trials, chunks = load_search(directory) or load_sweep(directory)
     everything = np.arange(count_trials(trials))
     missing = missing_trials(everything, chunks)
     if len(missing):

@@ -3,6 +3,7 @@
     sweep.json        what is swept; a directory that belongs to another sweep is refused
     sweep.lock        held while a process works in the directory
     trials.npz        the trials' hyperparameters
+    batch-000012.npz  of a search: the hyperparameters of a batch of trials, see `batches`
     chunk-000012.npz  the metrics of one chunk of trials, named by its first trial
     round-000012.npz  a population after 12 rounds, see `grujax.sweep.populations.state`
 
@@ -15,7 +16,7 @@ damaged sweep.json is written anew where they prove whose it is. Damaged files a
 `NAME.damaged`, and computed anew; nothing is deleted.
 
 `arrays` has the .npz files, `locking` the lock, `claims` sweep.json, `chunks` the rest of a sweep's
-files, and `saving` what happens on a disk that refuses them.
+files, `batches` those of a search, and `saving` what happens on a disk that refuses them.
 """
 
 from grujax.sweep.storage.arrays import (
@@ -24,6 +25,17 @@ from grujax.sweep.storage.arrays import (
     read_arrays,
     with_prefix,
     write_arrays,
+)
+from grujax.sweep.storage.batches import (
+    Asked,
+    Batch,
+    Opened,
+    as_arrays,
+    drop_chunks,
+    load_search,
+    new_name,
+    open_search,
+    write_batch,
 )
 from grujax.sweep.storage.chunks import (
     Chunk,
@@ -34,6 +46,7 @@ from grujax.sweep.storage.chunks import (
 )
 from grujax.sweep.storage.claims import (
     claim,
+    describe_key,
     describe_sweep,
     identify,
     read_origin,
@@ -44,25 +57,35 @@ from grujax.sweep.storage.locking import check_writable, locked
 from grujax.sweep.storage.saving import Saver
 
 __all__ = [
+    "Asked",
+    "Batch",
     "Chunk",
     "Damage",
     "DamagedFileError",
+    "Opened",
     "Saver",
     "add_prefix",
+    "as_arrays",
     "check_writable",
     "claim",
+    "describe_key",
     "describe_sweep",
+    "drop_chunks",
     "identify",
+    "load_search",
     "load_sweep",
     "locked",
     "missing_trials",
+    "new_name",
     "numbered_files",
+    "open_search",
     "open_sweep",
     "read_arrays",
     "read_origin",
     "set_aside",
     "with_prefix",
     "write_arrays",
+    "write_batch",
     "write_chunk",
     "write_origin",
 ]

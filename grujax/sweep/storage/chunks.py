@@ -43,7 +43,7 @@ def open_sweep(directory: Path, about: dict[str, Any], trials: Trials, alone: bo
     Raises:
         ValueError: as `claim`.
     """
-    chunks, damages = _read_chunks(directory)
+    chunks, damages = read_chunks(directory)
     claim(directory, about, [chunk.origin for chunk in chunks], alone)
     set_aside(damages, "its trials run again")
     _write_trials(directory, trials)
@@ -63,11 +63,16 @@ def load_sweep(directory: Path) -> tuple[Trials, list[Chunk]]:
         trials = read_arrays(path)
     except DamagedFileError as error:
         raise ValueError(f"{error} The call of `run` that made it writes it anew.") from error
-    chunks, damages = _read_chunks(directory)
+    return trials, load_chunks(directory, trials)
+
+
+def load_chunks(directory: Path, trials: Trials) -> list[Chunk]:
+    """The chunks of a directory for reading. Damaged ones are left out and reported."""
+    chunks, damages = read_chunks(directory)
     for damage in damages:
         warn(f"{damage.reason} The result lacks its trials.")
     _warn_of_mixture(directory, trials, chunks)
-    return trials, chunks
+    return chunks
 
 
 def write_chunk(directory: Path, chunk: Chunk) -> None:
@@ -82,7 +87,8 @@ def missing_trials(indices: np.ndarray, chunks: list[Chunk]) -> np.ndarray:
     return np.setdiff1d(indices, np.concatenate([[-1], *[chunk.indices for chunk in chunks]]))
 
 
-def _read_chunks(directory: Path) -> tuple[list[Chunk], list[Damage]]:
+def read_chunks(directory: Path) -> tuple[list[Chunk], list[Damage]]:
+    """The chunks in a directory, and the damaged files."""
     chunks, damages = [], []
     for path in numbered_files(directory, "chunk"):
         try:
