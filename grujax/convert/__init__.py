@@ -1,4 +1,4 @@
-"""Weights in and out of other frameworks, one file per framework.
+"""Weights in and out of other frameworks, one file or folder per framework.
 
 `from_X` converts what framework X stores to `GRUParams`, and `to_X` converts it back. A stack is
 what `grujax.stacked_gru` takes: a list of layers, each a `GRUParams` or a pair (forward, backward).
@@ -16,8 +16,7 @@ from grujax.convert.haiku import from_haiku, to_haiku
 from grujax.convert.keras import from_keras, to_keras
 from grujax.convert.linen import from_linen, to_linen
 from grujax.convert.nnx import from_nnx, to_nnx
-from grujax.convert.onnx import from_onnx, load_onnx
-from grujax.convert.onnx_export import to_onnx
+from grujax.convert.onnx import from_onnx, load_onnx, to_onnx
 from grujax.convert.textbook import from_textbook, to_textbook
 from grujax.convert.torch import from_torch, to_torch
 

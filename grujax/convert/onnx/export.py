@@ -10,7 +10,7 @@ import numpy as np
 
 from grujax.checks import check_bool
 from grujax.convert.checks import check_uniform, require, split_directions
-from grujax.convert.onnx import ORDER
+from grujax.convert.onnx.weights import ORDER
 from grujax.convert.packing import pack_weights
 from grujax.layers import Layer
 from grujax.params import GRUParams
