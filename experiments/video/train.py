@@ -5,12 +5,12 @@ Training, validation and test videos share no digit. The baselines do without th
 the frames, which ignores their order, a network that sees only the last frame, and
 cross-correlation, which estimates the motion and extrapolates it.
 
-    python -m experiments.video                17 minutes of a crowded core, about 8 of an idle one
+    python -m experiments.video                6 minutes of one core's processor time
     python -m experiments.video --quick
     python -m experiments.video --predict runs/video/example.npy
 
 Measured on 1,000 clips, one per test digit, % correct for digit / direction / speed:
-GRU 95.9 / 100.0 / 98.2; mean over the frames 87.3 / 20.4 / 32.4 and last frame 92.5 / 11.8 / 35.5,
+GRU 95.6 / 100.0 / 98.4; mean over the frames 89.6 / 23.2 / 34.5 and last frame 92.2 / 13.6 / 33.8,
 both with shorter training; cross-correlation, which names no digit, – / 100.0 / 100.0. The GRU's
 predicted frames are blurred: their PSNR, 20.4 dB for the next one and 19.0 for the fifth, is about
 that of the last noisy frame, moved on (20.0); the mean of all frames seen, moved on, reaches 30.0.
