@@ -48,6 +48,7 @@ def bidirectional_gru(
     h0: tuple[ArrayLike | None, ArrayLike | None] | None = None,
     *,
     lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
     merge: Merge = "concat",
     zoneout: ArrayLike = 0.0,
@@ -64,6 +65,7 @@ def bidirectional_gru(
         xs: `[T, B, I]`.
         h0: `(forward, backward)`, each as in `gru`; zeros if None.
         lengths: `[B]`, see `gru`. The backward direction starts at each row's own last step.
+        mask: `[T, B]` bool: where false, both directions skip the step, see `gru`.
         resets: `[T, B]` bool, see `gru`. Neither direction crosses the boundary of a segment.
         merge: how to combine the `hs` of the directions: "concat" (forward first), "sum", "mean",
             "mul", or a function of both. It returns an array `[T, B, ...]` or a pytree of these,
@@ -111,6 +113,7 @@ def bidirectional_gru(
     prepare = partial(
         prepare_args,
         lengths=lengths,
+        mask=mask,
         resets=resets,
         reset_state=None,
         zoneout=zoneout,
@@ -124,7 +127,7 @@ def bidirectional_gru(
         )
     )
     (last_forward, hs_forward), (last_backward, hs_backward) = meshes.run_own_rows(
-        run, [one, _share(one, other)]
+        run, [one, _share(one, other, key)]
     )
     hs = combine(hs_forward, hs_backward)
     if callable(merge):
@@ -139,6 +142,7 @@ def stacked_gru(
     h0: Sequence[Any] | None = None,
     *,
     lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
     reset_state: Sequence[Any] | None = None,
     dropout: ArrayLike = 0.0,
@@ -159,6 +163,7 @@ def stacked_gru(
         xs: `[T, B, I]`.
         h0: a sequence with the structure of the returned `h_last`; an item may be None.
         lengths: `[B]`, see `gru`.
+        mask: `[T, B]` bool: where false, every layer skips the step, see `gru`.
         resets: `[T, B]` bool, see `gru`.
         reset_state: a sequence as `h0`, see `gru`; for layers of one direction.
         dropout: the rate at which the inputs of every layer but the first are dropped, drawn anew
@@ -196,6 +201,7 @@ def stacked_gru(
     _merge_function(merge)
     shared: dict[str, Any] = {
         "lengths": lengths,
+        "mask": mask,
         "resets": resets,
         "zoneout": zoneout,
         "recurrent_dropout": recurrent_dropout,
@@ -285,12 +291,14 @@ def output_size(hidden_size: int, bidirectional: bool, merge: Merge) -> int:
     return _check_one_array(jax.eval_shape(_merge_function(merge), hs, hs)).shape[-1]
 
 
-def _share(one: RecurrenceArgs, other: RecurrenceArgs) -> RecurrenceArgs:
-    """`other` with the arrays of `one` that are the same: inputs, valid steps, zoneout's rate."""
+def _share(one: RecurrenceArgs, other: RecurrenceArgs, key: Array | None) -> RecurrenceArgs:
+    """`other` with the arrays of `one` that are the same: inputs, and masks that are not drawn."""
     if one.xs.dtype != other.xs.dtype:
         return other
-    shared = {"valid": one.masks.valid, "zoneout_rate": one.masks.zoneout_rate}
-    return other.replace(xs=one.xs, masks=other.masks._replace(**shared))
+    masks = other.masks._replace(valid=one.masks.valid, zoneout_rate=one.masks.zoneout_rate)
+    if key is None:
+        masks = masks._replace(kept=one.masks.kept)
+    return other.replace(xs=one.xs, masks=masks)
 
 
 def _merge_function(merge: Merge) -> Callable[[Array, Array], Array]:

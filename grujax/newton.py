@@ -35,6 +35,7 @@ def newton_report(
     h0: ArrayLike | None = None,
     *,
     lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
     reset_state: ArrayLike | None = None,
     reverse: bool = False,
@@ -54,6 +55,7 @@ def newton_report(
         xs: `[T, B, I]`.
         h0: broadcast against `[B, H]`.
         lengths: `[B]`.
+        mask: `[T, B]` bool.
         resets: `[T, B]` bool.
         reset_state: broadcast against `[B, H]`.
         reverse: run backward in time.
@@ -100,6 +102,7 @@ def newton_report(
         xs,
         h0,
         lengths=lengths,
+        mask=mask,
         resets=resets,
         reset_state=reset_state,
         reverse=reverse,

@@ -62,8 +62,8 @@ def draw_masks(
             masks = masks._replace(zoneout_rate=rate)
         else:
             shape = (steps, *state.shape)
-            keep = jax.random.bernoulli(jax.random.fold_in(key, 0), rate, shape)
-            masks = masks._replace(zoneout_mask=keep)
+            drawn = jax.random.bernoulli(jax.random.fold_in(key, 0), rate, shape)
+            masks = masks._replace(kept=drawn if masks.kept is None else masks.kept | drawn)
     if key is not None and not is_off(recurrent_dropout):
         ones = jnp.ones(state.shape, dtype)
         mask = dropout(jax.random.fold_in(key, 1), ones, recurrent_dropout)

@@ -12,6 +12,9 @@ is set to `h0` before x_t is consumed. In reverse too, the state never crosses t
 segment, and each row starts at its own last valid step. `hs[t]` belongs to `xs[t]` in both
 directions and is zero past the end of the row. `h_last` is the state after the last step taken.
 
+`mask[t]` is false where a step is skipped: the state passes it unchanged, and `hs[t]` holds that
+state, which is `h0` if `resets[t]` is true.
+
 Truncated backpropagation through time (Williams & Peng 1990). To let gradients reach back at most k
 steps within one call, pass `stop_gradient_every=k`. To update the parameters between segments, or
 for a sequence that never ends, carry the state by hand:
@@ -45,8 +48,9 @@ from grujax.regularizers import draw_masks, drop_inputs
 from grujax.time_checks import (
     as_states,
     check_direction,
+    check_flags,
     check_lengths,
-    check_resets,
+    check_mask,
     check_stop_gradient_every,
     leading_axes,
     like_state,
@@ -59,6 +63,7 @@ def gru(
     h0: ArrayLike | None = None,
     *,
     lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
     reset_state: ArrayLike | None = None,
     reverse: bool = False,
@@ -78,8 +83,13 @@ def gru(
         h0: the initial state, broadcast against `[B, H]` (a learned `[H]` works); zeros if None.
         lengths: `[B]` integers in [0, T]: step t of row b is valid iff `t < lengths[b]`. Values in
             the padding, NaN included, change neither outputs nor gradients.
+        mask: `[T, B]` bool: where false, the step is skipped. The state passes it bit for bit, and
+            `hs[t]` holds it. Values of `xs` there, NaN included, change neither outputs nor
+            gradients. With `lengths`, `hs` still is zero in the padding. A mask that is known to be
+            true everywhere costs nothing.
         resets: `[T, B]` bool: where true, the state is set to `reset_state` before x_t is consumed,
-            so a reset starts a new segment. Resets in the padding have no effect.
+            so a reset starts a new segment. Resets in the padding have no effect; those of skipped
+            steps have.
         reset_state: the state at resets, broadcast against `[B, H]`; `h0` if None. For a sequence
             in pieces, where `h0` is the state that the previous piece left. Not with `reverse`,
             where no state comes from another piece.
@@ -148,6 +158,7 @@ def gru(
         xs,
         h0,
         lengths=lengths,
+        mask=mask,
         resets=resets,
         reset_state=reset_state,
         reverse=reverse,
@@ -165,6 +176,7 @@ def prepare_args(
     h0: ArrayLike | None,
     *,
     lengths: ArrayLike | None,
+    mask: ArrayLike | None,
     resets: ArrayLike | None,
     reset_state: ArrayLike | None,
     reverse: bool,
@@ -185,12 +197,12 @@ def prepare_args(
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
     state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
-    masks = make_step_masks(steps, batch, lengths, resets, reverse, rows)
-    masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)
+    masks = make_step_masks(steps, batch, lengths, mask, resets, reverse, rows)
 
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
-    inputs = zero_invalid(masks.valid, rows.place(inputs, 1))
+    inputs = zero_invalid(masks.reads, rows.place(inputs, 1))
     params = jax.tree.map(rows.place, params)
+    masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)
     return RecurrenceArgs(params, inputs, state, after_reset, masks, reverse).map_batch(rows.place)
 
 
@@ -201,6 +213,7 @@ def scan_cell(
     state0: Any,
     *,
     lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
     reset_state: Any = None,
     reverse: bool = False,
@@ -212,9 +225,10 @@ def scan_cell(
             axes are the batch axes; its structure, shapes and dtypes do not change.
         params: passed to the cell unchanged.
         xs: `[T, B, F]`, or a pytree of arrays with these leading axes `[T, B, ...]`. The cell sees
-            zeros in the padding, so its gradient there must be finite.
+            zeros in the padding and at skipped steps, so its gradient there must be finite.
         state0: the initial state, a pytree of `[B, ...]`.
         lengths: `[B]` integers, see `gru`.
+        mask: `[T, B]` bool: where false, the step is skipped, see `gru`.
         resets: `[T, B]` bool, see `gru`.
         reset_state: the state at resets, as `state0`; `state0` if None. See `gru`.
         reverse: run each row from its own last valid step down to step 0.
@@ -224,8 +238,8 @@ def scan_cell(
         with a leading time axis, zero in the padding.
 
     Raises:
-        ValueError: if the leading axes, or the dtype of `lengths` or `resets`, do not match, or
-            `reset_state` has another structure than `state0`.
+        ValueError: if the leading axes, or the dtype of `lengths`, `mask` or `resets`, do not
+            match, or `reset_state` has another structure than `state0`.
 
     Example:
         >>> def leaky(rate, state, x):
@@ -237,17 +251,25 @@ def scan_cell(
     check_callable("cell", cell, "(params, state, x) -> state")
     reverse = check_bool("reverse", reverse)
     xs, state0 = as_arrays("xs", xs), as_arrays("state0", state0)
-    steps, batch = leading_axes(xs, state0, lengths, resets)
+    steps, batch = leading_axes(xs, state0, lengths, mask, resets)
     rows = meshes.row_sharding(jax.tree.leaves(xs)[0], 1, len(batch))
     xs = jax.tree.map(lambda leaf: meshes.gather(leaf, 0), xs)
-    masks = make_step_masks(steps, batch, lengths, resets, reverse, rows)
+    masks = make_step_masks(steps, batch, lengths, mask, resets, reverse, rows)
     after_reset = state0
     if reset_state is not None:
         check_direction(reverse)
         after_reset = like_state(reset_state, state0)
-    if masks.valid is not None:
-        xs = select(masks.valid, xs, jax.tree.map(jnp.zeros_like, xs))
-    return scan_masked(cell, RecurrenceArgs(params, xs, state0, after_reset, masks, reverse))
+    if masks.reads is not None:
+        xs = select(masks.reads, xs, jax.tree.map(jnp.zeros_like, xs))
+
+    def skip_or_run(params: Any, state: Any, inputs: tuple[Any, Array | None]) -> Any:
+        x, kept = inputs
+        new_state = cell(params, state, x)
+        return new_state if kept is None else select(kept[..., 0], state, new_state)
+
+    inputs: Any = (xs, masks.kept)
+    args = RecurrenceArgs(params, inputs, state0, after_reset, masks, reverse)
+    return scan_masked(skip_or_run, args)
 
 
 def make_valid_mask(steps: int, lengths: ArrayLike) -> Array:
@@ -263,21 +285,24 @@ def make_step_masks(
     steps: int,
     batch: tuple[int, ...],
     lengths: ArrayLike | None,
+    mask: ArrayLike | None,
     resets: ArrayLike | None,
     reverse: bool,
     rows: RowSharding,
 ) -> StepMasks:
-    """Checks `lengths` and `resets` and makes the masks `valid` and `restart` of a recurrence."""
-    valid = restart = None
+    """Checks `lengths`, `mask` and `resets`, and makes the masks of a recurrence of them."""
+    valid = restart = kept = None
     if lengths is not None:
         valid = make_valid_mask(steps, rows.place(check_lengths(lengths, steps, batch), 0))
+    if mask is not None and (taken := check_mask(mask, steps, batch)) is not None:
+        kept = ~rows.place(taken, 1)[..., None]
     if resets is not None:
-        restart = rows.place(check_resets(resets, steps, batch), 1)
+        restart = rows.place(check_flags("resets", resets, steps, batch), 1)
     if restart is not None and valid is not None:
         restart = restart & valid
     if reverse:
         restart = _restart_in_reverse(valid, restart)
-    return StepMasks(valid, restart)
+    return StepMasks(valid, restart, kept)
 
 
 def _restart_in_reverse(valid: Array | None, restart: Array | None) -> Array | None:

@@ -52,7 +52,7 @@ def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Arr
             f"`lengths` has shape {list(array.shape)} but the batch axes of `xs` are {list(batch)}."
         )
     # Under jit, `array` is traced even if `lengths` is a constant.
-    if not any(map(is_traced, jax.tree.leaves(lengths))) and array.size:
+    if _is_known(lengths) and array.size:
         values = np.asarray(lengths)  # jnp.min would be traced too
         shortest, longest = values.min(), values.max()
         if shortest < 0 or longest > steps:
@@ -63,43 +63,67 @@ def check_lengths(lengths: ArrayLike, steps: int, batch: tuple[int, ...]) -> Arr
     return array
 
 
-def check_resets(resets: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
-    """`resets` as an array; raises ValueError unless they are bool and their shape matches `xs`."""
-    array = as_array("resets", resets)
+def check_mask(mask: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array | None:
+    """`mask` as an array, as `check_flags`; None if its values are known, and all are true."""
+    array = check_flags("mask", mask, steps, batch)
+    return None if _is_known(mask) and np.all(np.asarray(mask)) else array
+
+
+def check_flags(name: str, value: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
+    """`value` as an array; raises ValueError unless it is bool `[T, B]`, as `xs` have T and B."""
+    array = as_array(name, value)
     if array.dtype != jnp.bool_:
-        raise ValueError(f"`resets` must be bool, got {array.dtype.name}.")
+        raise ValueError(f"`{name}` must be bool, got {array.dtype.name}.")
     if array.shape != (steps, *batch):
         raise ValueError(
-            f"`resets` has shape {list(array.shape)} but the time and batch axes of `xs` are "
+            f"`{name}` has shape {list(array.shape)} but the time and batch axes of `xs` are "
             f"{[steps, *batch]}."
         )
     return array
 
 
+def _is_known(value: ArrayLike) -> bool:
+    """Whether this process can read all entries of an array.
+
+    It cannot under `jit`, nor where other processes hold some of them.
+    """
+    return not any(
+        is_traced(leaf) or not getattr(leaf, "is_fully_addressable", True)
+        for leaf in jax.tree.leaves(value)
+    )
+
+
 def leading_axes(
-    xs: Any, state0: Any, lengths: ArrayLike | None, resets: ArrayLike | None
+    xs: Any,
+    state0: Any,
+    lengths: ArrayLike | None,
+    mask: ArrayLike | None,
+    resets: ArrayLike | None,
 ) -> tuple[int, tuple[int, ...]]:
     """T and the batch axes of the arguments of `scan_cell`; raises ValueError unless all agree."""
     leaves = jax.tree.leaves(xs)
     if not leaves or any(leaf.ndim == 0 for leaf in leaves):
         raise ValueError("`xs` must hold at least one array, and each must have a time axis.")
     steps = leaves[0].shape[0]
-    batch: tuple[int, ...] = ()  # without lengths and resets, batch axes need not be known
+    batch: tuple[int, ...] = ()  # without these three, batch axes need not be known
     if lengths is not None:
         batch = as_array("lengths", lengths).shape
+    elif mask is not None:
+        batch = as_array("mask", mask).shape[1:]
     elif resets is not None:
         batch = as_array("resets", resets).shape[1:]
     for leaf in leaves:
         if leaf.shape[: 1 + len(batch)] != (steps, *batch):
             raise ValueError(
                 f"`xs` holds an array of shape {list(leaf.shape)}, expected the leading axes "
-                f"[T, B] = {[steps, *batch]} of its first array and of `lengths` or `resets`."
+                f"[T, B] = {[steps, *batch]} of its first array, and of `lengths`, `mask` or "
+                "`resets`."
             )
     for leaf in jax.tree.leaves(state0):
         if leaf.shape[: len(batch)] != batch:
             raise ValueError(
                 f"`state0` holds an array of shape {list(leaf.shape)}, expected the leading axes "
-                f"B = {list(batch)} of `lengths` or `resets`."
+                f"B = {list(batch)} of `lengths`, `mask` or `resets`."
             )
     return steps, batch
 

@@ -56,13 +56,14 @@ TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 1e-2, "bfloat16": 4e-
 
 @dataclass(frozen=True)
 class Case:
-    """A shape, and what of lengths, resets and initial state is given."""
+    """A shape, and what of lengths, resets, mask and initial state is given."""
 
     name: str
     steps: int = 7
     batch: tuple[int, ...] = (3,)
     lengths: tuple[int, ...] | None = None  # in the order of the flattened batch
     resets: bool = False
+    mask: bool = False
     h0: str = "random"  # "random", "zeros" for None, or "learned" for [H]
     input_size: int = 4
     hidden_size: int = 5
@@ -77,6 +78,7 @@ CASES = [
     Case("lengths", lengths=(4, 0, 7)),
     Case("resets", resets=True),
     Case("lengths and resets", lengths=(5, 0, 7), resets=True),
+    Case("mask, lengths and resets", lengths=(5, 0, 7), resets=True, mask=True),
     Case("unbatched", batch=(), lengths=(5,), resets=True),
     Case("two batch axes", batch=(2, 2), lengths=(5, 0, 7, 1), resets=True),
     Case("one step", steps=1, lengths=(1, 0, 1), resets=True, small=True),
@@ -86,6 +88,7 @@ CASES = [
     Case("size one", steps=4, batch=(2,), lengths=(4, 2), input_size=1, hidden_size=1, small=True),
 ]
 BOTH = next(case for case in CASES if case.name == "lengths and resets")
+MASKED = next(case for case in CASES if case.name == "mask, lengths and resets")
 
 
 @dataclass
@@ -146,13 +149,18 @@ def inputs_of(
         resets=draw.bools(T, *batch) if case.resets else None,
         h_last_bar=state(lambda: draw.normal(*batch, H)),
         hs_bar=state(lambda: draw.normal(T, *batch, H)),
+        mask=draw.bools(T, *batch, rate=0.6) if case.mask else None,
     )
 
 
-def replace_padding(inputs: Inputs, value: float) -> Inputs:
+def replace_unread(inputs: Inputs, value: float) -> Inputs:
+    """Another value in the padding and at skipped steps."""
     steps = np.arange(inputs.xs.shape[0]).reshape(-1, *(1,) * inputs.lengths.ndim)
-    padding = (steps >= inputs.lengths)[..., None]
-    return inputs._replace(xs=np.where(padding, inputs.xs.dtype.type(value), inputs.xs))
+    reads = steps < inputs.lengths
+    if inputs.mask is not None:
+        reads = reads & inputs.mask
+    xs = np.where(reads[..., None], inputs.xs, inputs.xs.dtype.type(value))
+    return inputs._replace(xs=xs)
 
 
 @partial(jax.jit, static_argnames=("reverse", "implementation"))
@@ -165,7 +173,8 @@ def pull_back_through(run: Callable[..., Any], inputs: Inputs, reverse: bool):
     """The outputs of `run`, which has the arguments of `gru`, and the gradients."""
 
     def run_on(params, xs, h0):
-        return run(params, xs, h0, lengths=inputs.lengths, resets=inputs.resets, reverse=reverse)
+        time = {"lengths": inputs.lengths, "mask": inputs.mask, "resets": inputs.resets}
+        return run(params, xs, h0, **time, reverse=reverse)
 
     outputs, pull_back = jax.vjp(run_on, inputs.params, inputs.xs, inputs.h0)
     return outputs, pull_back((inputs.h_last_bar, inputs.hs_bar))
@@ -194,7 +203,7 @@ def share_unless_mapped(
 def as_jax(inputs: Inputs) -> Inputs:
     """Arrays of JAX for all but the masks, which the reference reads in Python."""
     arrays = jax.tree.map(jnp.asarray, inputs)
-    return arrays._replace(lengths=inputs.lengths, resets=inputs.resets)
+    return arrays._replace(lengths=inputs.lengths, resets=inputs.resets, mask=inputs.mask)
 
 
 def assert_close(got, want, dtype: str, tolerance: float | None = None) -> None:

@@ -32,11 +32,12 @@ class Inputs(NamedTuple):
     resets: Any
     h_last_bar: Any
     hs_bar: Any
+    mask: Any = None
 
 
 def reference_outputs(inputs: Inputs, reverse: bool, **options: Any) -> Any:
     """`(h_last, hs)`; the options are those of `reference_gru`."""
-    return reference_gru(*inputs[:5], reverse, **options)
+    return reference_gru(*inputs[:5], reverse, mask=inputs.mask, **options)
 
 
 def reference_gradients(inputs: Inputs, reverse: bool, **options: Any) -> Any:
@@ -53,7 +54,9 @@ def reference_gradients(inputs: Inputs, reverse: bool, **options: Any) -> Any:
         directions = np.eye(leaf.size).reshape(leaf.size, *leaf.shape)
         arrays[index] = arrays[index] + 1j * EPSILON * np.moveaxis(directions, 0, axis)
         params, xs, h0 = jax.tree.unflatten(structure, arrays)
-        outputs = reference_gru(params, xs, h0, inputs.lengths, inputs.resets, reverse, **options)
+        outputs = reference_outputs(
+            inputs._replace(params=params, xs=xs, h0=h0), reverse, **options
+        )
         slopes = np.zeros(leaf.size)
         for output, bar in zip(outputs, (inputs.h_last_bar, inputs.hs_bar), strict=True):
             output = np.broadcast_to(output, (*output.shape[:-2], leaf.size, output.shape[-1]))
@@ -72,6 +75,7 @@ def reference_gru(
     resets: Any,
     reverse: bool = False,
     *,
+    mask: Any = None,  # [T, B] bool: where the step is taken
     stop_gradient_every: int | None = None,
     zoneout_mask: Any = None,  # [T, B, H] bool: where a unit keeps its state
     zoneout: float = 0.0,  # the expected share of that
@@ -102,11 +106,14 @@ def reference_gru(
                 h = h0[row]
             elif stop_gradient_every and 0 < boundary < length:
                 h = h if boundary % stop_gradient_every else h.real
-            h = outputs[t] = step(t, row, h)
+            if mask is None or mask[(t, *row)]:
+                h = step(t, row, h)
+            outputs[t] = h
         last.append(h)
         rows.append([outputs.get(t, np.zeros(H)) for t in range(steps)])
-    shape = np.broadcast_shapes(h0.shape[len(batch) :], *(np.shape(h) for h in last))
-    dtype = np.result_type(xs, h0, params.b_hn, *last)
+    states = [h for outputs in (last, *rows) for h in outputs]
+    shape = np.broadcast_shapes(h0.shape[len(batch) :], *map(np.shape, states))
+    dtype = np.result_type(xs, h0, params.b_hn, *states)
     h_last, hs = np.zeros((*batch, *shape), dtype), np.zeros((steps, *batch, *shape), dtype)
     for row, h, outputs in zip(np.ndindex(*batch), last, rows, strict=True):
         h_last[row] = h
@@ -141,7 +148,7 @@ def textbook_step(weights: Any, h: Any, x: Any, reset_after: bool, seen: Any = N
     return (1 - z) * h + z * candidate
 
 
-def reference_walk(step, xs, state0, lengths, resets, reverse, numpy):
+def reference_walk(step, xs, state0, lengths, resets, mask, reverse, numpy):
     """`(state_last, states)` of any cell: each row alone, a Python loop over its existing steps.
 
     `step(state, x)` takes and returns one row's state, a tree of [H] or anything else. Given
@@ -158,7 +165,9 @@ def reference_walk(step, xs, state0, lengths, resets, reverse, numpy):
             boundary = t + 1 if reverse else t
             if resets is not None and boundary < length and resets[(boundary, *row)]:
                 state = start
-            state = outputs[t] = step(state, xs[(t, *row)])
+            if mask is None or mask[(t, *row)]:
+                state = step(state, xs[(t, *row)])
+            outputs[t] = state
         last.append(state)
         if steps:
             rows.append(jax.tree.map(lambda *leaves: numpy.stack(leaves), *outputs))

@@ -13,8 +13,9 @@ h' is linear in h. A step is a pair (a, b) that maps h to a ∘ h + b. Steps com
     (a₂, b₂) ∘ (a₁, b₁) = (a₂ ∘ a₁, a₂ ∘ b₁ + b₂)
 
 With a = z and b = (1 − z) ∘ n, a parallel scan computes for each step the map from h0 to the state
-after that step. A step in the padding is (1, 0). A step that restarts from a state s is
-(0, z ∘ s + b).
+after that step. A step in the padding, or one that is skipped, is (1, 0). A step that restarts from
+a state s is (0, a ∘ s + b). Rounding depends on how the scan groups steps, so the state after a
+skipped step is copied from the step before it, by another scan.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from jax.typing import ArrayLike, DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import as_features, check_arrays, check_bool
-from grujax.implementations.types import zero_invalid
+from grujax.implementations.types import StepMasks, zero_invalid
 from grujax.jax_support.promotion import match
 from grujax.jax_support.pytrees import register
 from grujax.meshes import row_sharding
@@ -151,6 +152,7 @@ def min_gru(
     h0: ArrayLike | None = None,
     *,
     lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
     reset_state: ArrayLike | None = None,
     reverse: bool = False,
@@ -165,6 +167,7 @@ def min_gru(
         xs: `[T, B, I]`, the inputs; B stands for any number of batch axes, including none.
         h0: the initial state, broadcast against `[B, H]`; zeros if None.
         lengths: `[B]` integers, see `grujax.gru`.
+        mask: `[T, B]` bool: where false, the step is skipped, see `grujax.gru`.
         resets: `[T, B]` bool, see `grujax.gru`.
         reset_state: the state after a reset, broadcast against `[B, H]`; `h0` if None. See
             `grujax.gru`.
@@ -196,24 +199,25 @@ def min_gru(
     rows = row_sharding(inputs, 1, len(batch))
     states = as_states(h0, reset_state, shape, dtype, reverse)
     state, after_reset = (rows.place(state, 0) for state in states)
-    valid, restart, *_ = make_step_masks(steps, batch, lengths, resets, reverse, rows)
+    masks = make_step_masks(steps, batch, lengths, mask, resets, reverse, rows)
     if steps == 0:
         return state, jnp.zeros((0, *state.shape), dtype)
 
     params, inputs = jax.tree.map(rows.place, params), rows.place(inputs, 1)
     params, inputs = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), (params, inputs))
-    factor, addend = _linear_step(params, zero_invalid(valid, inputs))
-    if restart is not None:
-        restart = restart[..., None]
+    factor, addend = _linear_step(params, zero_invalid(masks.reads, inputs))
+    if masks.reads is not None:
+        reads = masks.reads[..., None]
+        factor, addend = jnp.where(reads, factor, 1), jnp.where(reads, addend, 0)
+    if masks.restart is not None:
+        restart = masks.restart[..., None]
         addend = jnp.where(restart, factor * match(after_reset, factor) + addend, addend)
         factor = jnp.where(restart, 0, factor)
-    if valid is not None:
-        valid = valid[..., None]
-        factor, addend = jnp.where(valid, factor, 1), jnp.where(valid, addend, 0)
     factor, addend = jax.lax.associative_scan(_compose, (factor, addend), reverse=reverse)
     hs = (factor * match(state, factor) + addend).astype(dtype)
+    hs = _copy_kept(masks, hs, state, reverse)
     h_last = hs[0 if reverse else -1]
-    return h_last, hs if valid is None else jnp.where(valid, hs, 0)
+    return h_last, zero_invalid(masks.valid, hs)
 
 
 def _linear_step(params: MinGRUParams, xs: Array) -> tuple[Array, Array]:
@@ -221,6 +225,19 @@ def _linear_step(params: MinGRUParams, xs: Array) -> tuple[Array, Array]:
     a_z, n = (add_bias(matmul(xs, w), b) for w, b in zip(params.w_x, params.b, strict=True))
     update = jax.nn.sigmoid(a_z)
     return update, (1 - update) * n
+
+
+def _copy_kept(masks: StepMasks, hs: Array, h0: Array, reverse: bool) -> Array:
+    """`hs [T, B, H]`, where each skipped step has the state before it, bit for bit."""
+    if masks.kept is None:
+        return hs
+    kept = masks.kept if masks.restart is None else masks.kept & ~masks.restart[..., None]
+
+    def latest(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+        return first[0] & second[0], jnp.where(second[0], first[1], second[1])
+
+    since_start, states = jax.lax.associative_scan(latest, (kept, hs), reverse=reverse)
+    return jnp.where(since_start, match(h0, hs), states)
 
 
 def _compose(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:

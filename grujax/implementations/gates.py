@@ -47,11 +47,11 @@ def project_steps(args: RecurrenceArgs) -> Projected:
 
 
 def set_carried(of_update: Array, masks: StepMasks, value: float) -> Array:
-    """`of_update [T, B, H]` with `value` where the step is not valid or zoneout keeps the unit."""
+    """`of_update [T, B, H]` with `value` where the step is not valid or the unit is kept."""
     if masks.valid is not None:
         of_update = jnp.where(~masks.valid[..., None], value, of_update)
-    if masks.zoneout_mask is not None:
-        of_update = jnp.where(masks.zoneout_mask, value, of_update)
+    if masks.kept is not None:
+        of_update = jnp.where(masks.kept, value, of_update)
     return of_update
 
 

@@ -29,9 +29,9 @@ def pad_units(args: RecurrenceArgs, units: int) -> RecurrenceArgs:
     """
     pad = partial(pad_axis, axis=-1, size=units)
     params, masks = args.params, args.masks
-    zoneout_mask, dropout_mask = jax.tree.map(
-        pad, (masks.zoneout_mask, masks.recurrent_dropout_mask)
-    )
+    of_all_units = masks.kept is None or masks.kept.shape[-1] == 1
+    kept = masks.kept if of_all_units else pad(masks.kept)
+    dropout_mask = jax.tree.map(pad, masks.recurrent_dropout_mask)
     return args.replace(
         params=GRUParams(
             w_x=pad(params.w_x),
@@ -42,5 +42,5 @@ def pad_units(args: RecurrenceArgs, units: int) -> RecurrenceArgs:
         ),
         h0=pad(args.h0),
         reset_state=pad(args.reset_state),
-        masks=masks._replace(zoneout_mask=zoneout_mask, recurrent_dropout_mask=dropout_mask),
+        masks=masks._replace(kept=kept, recurrent_dropout_mask=dropout_mask),
     )

@@ -23,12 +23,12 @@ def run(args: RecurrenceArgs) -> tuple[Array, Array]:
     masks = args.masks
 
     def cell(params: GRUParams, h: Array, inputs: tuple[Array, Array | None]) -> Array:
-        x, keep = inputs
+        x, kept = inputs
         gates = gru_gates(params, masks.apply_recurrent_dropout(h), x)
         new_h = update_state(masks.apply_zoneout(gates.update), gates.candidate, h)
-        return new_h if keep is None else jnp.where(keep, h, new_h)
+        return new_h if kept is None else jnp.where(kept, h, new_h)
 
-    return scan_masked(cell, args.replace(xs=(args.xs, masks.zoneout_mask)))
+    return scan_masked(cell, args.replace(xs=(args.xs, masks.kept)))
 
 
 def scan_masked(cell: Callable[[Any, Any, Any], Any], args: RecurrenceArgs) -> tuple[Any, Any]:

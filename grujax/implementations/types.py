@@ -34,16 +34,24 @@ class StepMasks(NamedTuple):
     None means nowhere. With the cell's z and n evaluated at the state m ∘ h, a step is
 
         u  = z + p·(1 − z)
-        h' = h where zoneout_mask, else u ∘ h + (1 − u) ∘ n
+        h' = h where kept, else u ∘ h + (1 − u) ∘ n
 
     where m is `recurrent_dropout_mask` and p is `zoneout_rate`.
     """
 
     valid: Array | None = None  # [T, B] bool: where false, h' = h and `hs` is zero
     restart: Array | None = None  # [T, B] bool: the state is set to `reset_state` before x_t
-    zoneout_mask: Array | None = None  # [T, B, H] bool: the unit keeps its state (training)
+    kept: Array | None = None  # [T, B, H], or [T, B, 1] for all units, bool: where true, h' = h
     zoneout_rate: Array | None = None  # []: zoneout's expected share of kept units (evaluation)
     recurrent_dropout_mask: Array | None = None  # [B, H], at least float32: 0 or 1 / (1 − rate)
+
+    @property
+    def reads(self) -> Array | None:
+        """`[T, B]` bool: which steps read their input, while no unit is kept alone; None: all."""
+        if self.kept is None:
+            return self.valid
+        taken = ~self.kept[..., 0]
+        return taken if self.valid is None else taken & self.valid
 
     def apply_recurrent_dropout(self, h: Array) -> Array:
         """The state as the gates see it, for `h [..., B, H]`."""
@@ -70,7 +78,7 @@ class RecurrenceArgs:
     """The arguments of a recurrence: a pytree, all floating arrays of one dtype."""
 
     params: GRUParams
-    xs: Array  # [T, B, I], zero where a step is not valid
+    xs: Array  # [T, B, I], zero where a step is not valid, or skipped
     h0: Array  # [B, H]
     reset_state: Array  # [B, H]: the state at a restart
     masks: StepMasks = StepMasks()  # noqa: RUF009 (immutable)
@@ -92,12 +100,12 @@ class RecurrenceArgs:
     @property
     def in_time(self) -> tuple[Array, Array | None, Array | None, Array | None]:
         """The arrays with a leading time axis: `xs` and three of the masks."""
-        return self.xs, self.masks.valid, self.masks.restart, self.masks.zoneout_mask
+        return self.xs, self.masks.valid, self.masks.restart, self.masks.kept
 
     def with_time(self, in_time: tuple[Any, Any, Any, Any]) -> RecurrenceArgs:
         """A copy with other arrays `in_time`."""
-        xs, valid, restart, zoneout_mask = in_time
-        masks = self.masks._replace(valid=valid, restart=restart, zoneout_mask=zoneout_mask)
+        xs, valid, restart, kept = in_time
+        masks = self.masks._replace(valid=valid, restart=restart, kept=kept)
         return self.replace(xs=xs, masks=masks)
 
     def map_time(self, f: Callable[..., Any], *others: RecurrenceArgs) -> RecurrenceArgs:
@@ -141,7 +149,7 @@ def expand_like(condition: Array, array: Array) -> Array:
 
 
 def zero_invalid(valid: Array | None, array: Array) -> Array:
-    """`array [T, B, ...]` with zeros at the steps that are not valid."""
+    """`array [T, B, ...]` with zeros where `valid [T, B]` is false; None: nowhere."""
     return array if valid is None else jnp.where(expand_like(valid, array), array, 0)
 
 

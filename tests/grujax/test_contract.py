@@ -17,6 +17,7 @@ from tests.helpers import (
     COMPILER,
     DTYPES_OF,
     IMPLEMENTATIONS,
+    MASKED,
     TOLERANCE,
     Case,
     Draw,
@@ -27,7 +28,7 @@ from tests.helpers import (
     form_and_direction,
     inputs_of,
     outputs_and_gradients,
-    replace_padding,
+    replace_unread,
     share_unless_mapped,
 )
 from tests.reference import Inputs, reference_gradients, reference_gru, reference_outputs
@@ -205,7 +206,7 @@ def test_the_padding_changes_nothing(x64, reset_after, reverse, implementation):
     exists = np.arange(T)[:, None] < clean.lengths
     for value in (np.nan, np.inf, -np.inf, 1e30):
         # Resets in the padding, and cotangents of its outputs, do nothing either.
-        dirty = replace_padding(clean, value)._replace(
+        dirty = replace_unread(clean, value)._replace(
             resets=clean.resets | ~exists,
             hs_bar=np.where(exists[..., None], clean.hs_bar, value),
         )
@@ -370,7 +371,7 @@ def test_gates_are_evaluated_and_matmuls_accumulated_in_float32(reset_after, imp
         ({"xs"}, True),
         ({"params"}, True),
         ({"params", "xs"}, False),
-        ({"lengths", "resets"}, True),
+        ({"lengths", "resets", "mask"}, True),
         ({"h0"}, True),
         (set(Inputs._fields), True),
         (set(Inputs._fields), False),
@@ -380,7 +381,7 @@ def test_gates_are_evaluated_and_matmuls_accumulated_in_float32(reset_after, imp
 def test_vmap_equals_a_loop(x64, mapped, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
     models = [
-        inputs_of(Case(f"model {i}", lengths=(5, i, 7), resets=True), reset_after, dtype)
+        inputs_of(Case(f"model {i}", lengths=(5, i, 7), resets=True, mask=True), reset_after, dtype)
         for i in range(2)
     ]
     models, arguments, axes = share_unless_mapped(models, mapped)
@@ -496,6 +497,7 @@ def gradient_of_gradient(inputs: Inputs, reverse: bool, implementation: str):
             xs,
             h0,
             lengths=inputs.lengths,
+            mask=inputs.mask,
             resets=inputs.resets,
             reverse=reverse,
             implementation=implementation,
@@ -512,8 +514,8 @@ def gradient_of_gradient(inputs: Inputs, reverse: bool, implementation: str):
 @form_and_direction
 def test_gradients_of_gradients_equal_plain(x64, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
-    case = Case("twice", steps=37, batch=(2,), lengths=(37, 20), resets=True)
-    inputs = replace_padding(inputs_of(case, reset_after, dtype), np.nan)
+    case = Case("twice", steps=37, batch=(2,), lengths=(37, 20), resets=True, mask=True)
+    inputs = replace_unread(inputs_of(case, reset_after, dtype), np.nan)
     got = gradient_of_gradient(inputs, reverse, implementation)
     want = gradient_of_gradient(inputs, reverse, "plain")
     assert_close(got, want, dtype, tolerance=100 * TOLERANCE[dtype])  # second derivatives
@@ -523,7 +525,7 @@ def test_gradients_of_gradients_equal_plain(x64, reset_after, reverse, implement
 @form_and_direction
 def test_forward_mode_and_reverse_mode_are_transposes(x64, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
-    inputs = inputs_of(BOTH, reset_after, dtype)
+    inputs = inputs_of(MASKED, reset_after, dtype)
     primals = (inputs.params, inputs.xs, inputs.h0)
     draw = Draw("tangents", dtype)
     tangents = jax.tree.map(lambda leaf: draw.normal(*leaf.shape), primals)
@@ -532,6 +534,7 @@ def test_forward_mode_and_reverse_mode_are_transposes(x64, reset_after, reverse,
         return grujax.gru(
             *arguments,
             lengths=inputs.lengths,
+            mask=inputs.mask,
             resets=inputs.resets,
             reverse=reverse,
             implementation=implementation,

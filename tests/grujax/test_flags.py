@@ -14,6 +14,7 @@ from tests.helpers import (
     BOTH,
     DTYPES_OF,
     IMPLEMENTATIONS,
+    MASKED,
     TOLERANCE,
     Case,
     Draw,
@@ -80,7 +81,7 @@ def test_options_and_the_other_form_under_a_flag(flag, implementation, options):
 
 
 def check_gru(flag, implementation, dtype, reset_after, options):
-    inputs = jax.tree.map(jnp.asarray, inputs_of(BOTH, reset_after, dtype))
+    inputs = jax.tree.map(jnp.asarray, inputs_of(MASKED, reset_after, dtype))
     run = partial(grujax.gru, implementation=implementation, **options)
 
     def outputs_and_gradients(inputs):

@@ -27,12 +27,18 @@ from tests.reference import reference_gradients, reference_outputs
 KEY = jax.random.key(7)
 every_implementation = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 CASE = Case("regularized", steps=37, batch=(3,), lengths=(37, 0, 20), resets=True)
+MASKED = Case("regularized, masked", steps=37, lengths=(37, 0, 20), resets=True, mask=True)
 LONG = Case("regularized long", steps=259, batch=(16,), lengths=(259, *range(15)), resets=True)
 RATES = {
     "zoneout": {"zoneout": 0.3},
     "recurrent dropout": {"recurrent_dropout": 0.4},
     "both": {"zoneout": 0.3, "recurrent_dropout": 0.4},
+    "both, masked": {"zoneout": 0.3, "recurrent_dropout": 0.4},
 }
+
+
+def case_of(rates: str) -> Case:
+    return MASKED if "masked" in rates else CASE
 
 
 def outputs_and_gradients(run, inputs):
@@ -48,11 +54,11 @@ def outputs_and_gradients(run, inputs):
 @cache
 def reference(rates, is_training, reset_after, reverse, dtype):
     """Outputs and gradients with the masks that `gru` draws in this dtype."""
-    inputs = inputs_of(CASE, reset_after)
+    inputs = inputs_of(case_of(rates), reset_after)
     zoneout, dropout = (RATES[rates].get(name, 0) for name in ("zoneout", "recurrent_dropout"))
     key, h0 = KEY if is_training else None, jnp.asarray(inputs.h0, dtype)
     masks = draw_masks(StepMasks(), key, zoneout, dropout, CASE.steps, h0)
-    zoneout_mask, dropout_mask = masks.zoneout_mask, masks.recurrent_dropout_mask
+    zoneout_mask, dropout_mask = masks.kept, masks.recurrent_dropout_mask
     options = {
         "zoneout_mask": None if zoneout_mask is None else np.asarray(zoneout_mask),
         "zoneout": 0.0 if masks.zoneout_rate is None else float(masks.zoneout_rate),
@@ -69,6 +75,7 @@ def run_gru(inputs, *, reverse, implementation, **regularizers):
         inputs.xs,
         inputs.h0,
         lengths=inputs.lengths,
+        mask=inputs.mask,
         resets=inputs.resets,
         reverse=reverse,
         implementation=implementation,
@@ -84,7 +91,7 @@ def test_outputs_and_gradients_equal_the_reference_with_these_masks(
     x64, rates, key, reset_after, reverse, implementation
 ):
     dtype = best_dtype(implementation)
-    inputs = jax.tree.map(jnp.asarray, inputs_of(CASE, reset_after, dtype))
+    inputs = jax.tree.map(jnp.asarray, inputs_of(case_of(rates), reset_after, dtype))
     options = {"reverse": reverse, "implementation": implementation, "key": key, **RATES[rates]}
     got = jax.jit(partial(outputs_and_gradients, partial(run_gru, **options)))(inputs)
     assert_close(got, reference(rates, key is not None, reset_after, reverse, dtype), dtype)
@@ -156,7 +163,7 @@ def test_zoneout_keeps_this_share_of_units_bit_for_bit(dtype, implementation):
     draw = Draw("zoneout", dtype)
     params, xs = draw.params(4, 64), draw.normal(50, 8, 4)
     h0 = draw.normal(8, 64)
-    keeps = np.asarray(draw_masks(StepMasks(), KEY, 0.3, 0, 50, jnp.asarray(h0)).zoneout_mask)
+    keeps = np.asarray(draw_masks(StepMasks(), KEY, 0.3, 0, 50, jnp.asarray(h0)).kept)
     assert abs(keeps.mean() - 0.3) < 0.02  # 25,600 draws: 7 standard deviations
     for axis in (0, 2):  # drawn anew for every step and unit, and for every row
         assert np.all(keeps.any(axis))

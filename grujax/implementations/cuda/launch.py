@@ -51,7 +51,7 @@ class Launch(NamedTuple):
             _optional(masks.valid, is_batched.valid, jnp.bool_),
         ]
         if not self.is_backward:
-            optional.append(_optional(masks.zoneout_mask, is_batched.zoneout_mask, jnp.bool_))
+            optional.append(_optional(masks.kept, is_batched.kept, jnp.bool_))
         all_operands = [*operands, *optional]
         sizes = jnp.asarray(self._sizes(all_operands))
         arrays = [operand.array for operand in all_operands]
@@ -96,7 +96,7 @@ class Launch(NamedTuple):
             "HAS_DROPOUT_MASK": int(masks.recurrent_dropout_mask is not None),
             "HAS_ZONEOUT_RATE": int(masks.zoneout_rate is not None),
             "HAS_VALID": int(masks.valid is not None),
-            "HAS_ZONEOUT_MASK": int(masks.zoneout_mask is not None),
+            "KEPT_UNITS": 0 if self.is_backward or masks.kept is None else masks.kept.shape[-1],
         }
 
 

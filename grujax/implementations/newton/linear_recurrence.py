@@ -35,18 +35,18 @@ def _compose_dense(first: tuple[Array, Array], second: tuple[Array, Array]) -> t
     return jnp.matmul(a2, a1), jnp.matmul(a2, b1[..., None])[..., 0] + b2
 
 
-def make_carry_fn(keep: Array, start: Array) -> Callable[[Array], Array]:
+def make_carry_fn(kept: Array, start: Array) -> Callable[[Array], Array]:
     """A function that gives each kept unit the state of the last step that did not keep it.
 
     Args:
-        keep: `[T, B, H]` bool: where true, the unit keeps the state before the step.
+        kept: `[T, B, H or 1]` bool: where true, the unit keeps the state before the step.
         start: `[B, H]`, the state before the first step.
 
     Returns:
         A function of states `[T, B, H]`. It copies states bit for bit and computes nothing.
     """
-    times = jnp.arange(1, len(keep) + 1).reshape(-1, *(1,) * start.ndim)
-    last_changed = lax.cummax(jnp.where(keep, 0, times), axis=0)
+    times = jnp.arange(1, len(kept) + 1).reshape(-1, *(1,) * start.ndim)
+    last_changed = lax.cummax(jnp.where(kept, 0, times), axis=0)
 
     def carry(states: Array) -> Array:
         return jnp.take_along_axis(jnp.concatenate([start[None], states]), last_changed, axis=0)

@@ -85,12 +85,12 @@ def find_states(args: RecurrenceArgs, method: str, max_iterations: int) -> Newto
 
 
 def _make_copy_fn(args: RecurrenceArgs) -> Callable[[Array], Array]:
-    """The function of `hs [T, B, H]` that copies the states of units that zoneout keeps."""
-    keep, restart = args.masks.zoneout_mask, args.masks.restart
-    if keep is None:
+    """The function of `hs [T, B, H]` that copies the states of kept units."""
+    kept, restart = args.masks.kept, args.masks.restart
+    if kept is None:
         return lambda hs: hs
     if restart is None:
-        return make_carry_fn(keep, args.h0)
-    carry = make_carry_fn(keep & ~restart[..., None], args.h0)
-    was_set = keep & restart[..., None]
+        return make_carry_fn(kept, args.h0)
+    carry = make_carry_fn(kept & ~restart[..., None], args.h0)
+    was_set = kept & restart[..., None]
     return lambda hs: carry(jnp.where(was_set, args.reset_state[None], hs))

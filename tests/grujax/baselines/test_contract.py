@@ -27,7 +27,7 @@ from tests.helpers import (
     equations_of,
     inputs_of,
     pull_back_through,
-    replace_padding,
+    replace_unread,
     share_unless_mapped,
 )
 from tests.reference import Inputs
@@ -59,7 +59,7 @@ def outputs_and_gradients(name: str, inputs: Inputs, reverse: bool):
 @partial(jax.jit, static_argnames=("name", "reverse"))
 def outputs_of(name: str, inputs: Inputs, reverse: bool):
     """Another compiled program, without gradients."""
-    masks = {"lengths": inputs.lengths, "resets": inputs.resets}
+    masks = {"lengths": inputs.lengths, "mask": inputs.mask, "resets": inputs.resets}
     return BASELINES[name].run(inputs.params, inputs.xs, inputs.h0, **masks, reverse=reverse)
 
 
@@ -71,7 +71,7 @@ def reference(name: str, case: Case, reverse: bool):
 def _reference(name: str, case: Case, reverse: bool):
     """Outputs by NumPy and gradients by JAX, in float64."""
     run, inputs = reference_run(name), inputs_for(name, case)
-    outputs = run(inputs.params, inputs.xs, inputs.h0, inputs.lengths, inputs.resets, reverse)
+    outputs = run(*inputs[:5], inputs.mask, reverse)
     return outputs, pull_back_through(partial(run, numpy=jnp), as_jax(inputs), reverse)[1]
 
 
@@ -128,7 +128,7 @@ def test_any_lengths_and_resets_give_the_reference(name, lengths, resets, revers
             lengths=np.int32(lengths), resets=np.reshape(resets, (T, B))
         )
         run = reference_run(name)
-        want = run(inputs.params, inputs.xs, inputs.h0, inputs.lengths, inputs.resets, reverse)
+        want = run(*inputs[:5], inputs.mask, reverse)
         assert_close(outputs_of(name, inputs, reverse), want, "float64")
 
 
@@ -154,7 +154,7 @@ def test_the_padding_changes_nothing(x64, name, reverse):
     valid = (np.arange(T)[:, None] < clean.lengths)[..., None]
     for value in (np.nan, np.inf, -np.inf, 1e30):
         # Resets in the padding, and cotangents of outputs there, have no effect either.
-        dirty = replace_padding(clean, value)._replace(
+        dirty = replace_unread(clean, value)._replace(
             resets=clean.resets | ~valid[..., 0],
             hs_bar=jax.tree.map(lambda bar, v=value: np.where(valid, bar, v), clean.hs_bar),
         )
@@ -251,7 +251,7 @@ def test_bfloat16_is_close_to_float64_over_many_steps(name, reverse):
             lambda leaf: leaf.astype("float64") if leaf.dtype == jnp.bfloat16 else leaf, inputs
         )
         run = reference_run(name)
-        want = run(exact.params, exact.xs, exact.h0, exact.lengths, exact.resets, reverse)
+        want = run(*exact[:5], exact.mask, reverse)
         assert_close(got, want, "bfloat16")
 
 
@@ -278,7 +278,8 @@ def test_gates_are_evaluated_and_matmuls_accumulated_in_float32(name):
 )
 def test_vmap_equals_a_loop(x64, name, mapped, reverse):
     models = [
-        inputs_for(name, Case(f"model {i}", lengths=(5, i, 7), resets=True)) for i in range(2)
+        inputs_for(name, Case(f"model {i}", lengths=(5, i, 7), resets=True, mask=True))
+        for i in range(2)
     ]
     models, arguments, axes = share_unless_mapped(models, mapped)
     got = jax.vmap(lambda one: outputs_and_gradients(name, one, reverse), in_axes=(axes,))(

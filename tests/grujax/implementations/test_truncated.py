@@ -20,7 +20,7 @@ from tests.helpers import (
 )
 from tests.reference import reference_gradients, reference_outputs
 
-CASE = Case("truncated", steps=11, batch=(3,), lengths=(11, 0, 6), resets=True)
+CASE = Case("truncated", steps=11, batch=(3,), lengths=(11, 0, 6), resets=True, mask=True)
 
 
 def outputs_and_gradients(run, inputs):
@@ -54,6 +54,7 @@ def test_gradients_stop_between_segments(x64, every, reset_after, reverse, imple
             inputs.xs,
             inputs.h0,
             lengths=np.int32(CASE.lengths),
+            mask=inputs.mask,
             resets=inputs.resets,
             reverse=reverse,
             stop_gradient_every=every,

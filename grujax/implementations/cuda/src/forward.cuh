@@ -18,7 +18,7 @@ enum ForwardOperand {
   DROPOUT_MASK,
   ZONEOUT_RATE,
   VALID,
-  ZONEOUT_MASK
+  KEPT
 };
 
 // An absent operand is a dummy buffer. `projected` is [models, T, B, 3, H], or [T, B, models, 3, H]
@@ -26,7 +26,7 @@ enum ForwardOperand {
 GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* reset_state,
                       const float* w_h, const float* b_hn, const bool* restart,
                       const float* dropout_mask, const float* zoneout_rate, const bool* valid,
-                      const bool* zoneout_mask, const int* sizes, Stored* h_last, Stored* hs
+                      const bool* kept, const int* sizes, Stored* h_last, Stored* hs
 #if KEEP_GATES
                       ,
                       float* reset, float* update, float* candidate
@@ -53,7 +53,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   dropout_mask = at.select_model(dropout_mask, DROPOUT_MASK, state_size);
   zoneout_rate = at.select_model(zoneout_rate, ZONEOUT_RATE, 1);
   valid = at.select_model(valid, VALID, Index(at.steps) * at.batch);
-  zoneout_mask = at.select_model(zoneout_mask, ZONEOUT_MASK, sequence_size);
+  kept = at.select_model(kept, KEPT, KEPT_UNITS == 1 ? Index(at.steps) * at.batch : sequence_size);
   h_last += at.model * state_size;
   hs += at.model * sequence_size;
 #if KEEP_GATES
@@ -107,10 +107,10 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
     is_valid_step[slot] = valid[row];
     keeps_state = !is_valid_step[slot];
 #endif
-#if HAS_ZONEOUT_MASK
-    const bool* keeps_unit = zoneout_mask + row * H + slots.unit(slot);
+#if KEPT_UNITS
+    const bool* keeps_unit = kept + row * KEPT_UNITS + (KEPT_UNITS == 1 ? 0 : slots.unit(slot));
     keeps_state |= *keeps_unit;
-    if (is_far_from_end) prefetch(keeps_unit + row_step * H * PREFETCH_STEPS);
+    if (is_far_from_end) prefetch(keeps_unit + row_step * KEPT_UNITS * PREFETCH_STEPS);
 #endif
     if (keeps_state) x[slot][1] = __uint_as_float(0x7f800000u);  // +inf: the update gate is 1
   };

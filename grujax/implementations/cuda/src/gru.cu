@@ -39,8 +39,9 @@
 //   RESET_AFTER    whether the reset gate comes after the product
 //   BATCH_MAJOR    whether arrays described as [T, B, ...] are stored as [B, T, ...]
 //   KEEP_GATES     whether the forward pass also returns the gates
-//   HAS_RESTART, HAS_DROPOUT_MASK, HAS_ZONEOUT_RATE, HAS_VALID, HAS_ZONEOUT_MASK    which of these
-//       operands are present; `StepMasks` in grujax/implementations/types.py defines them
+//   HAS_RESTART, HAS_DROPOUT_MASK, HAS_ZONEOUT_RATE, HAS_VALID    which of these operands are
+//       present; `StepMasks` in grujax/implementations/types.py defines them
+//   KEPT_UNITS     entries of `kept` for each row of a step: 0 if it is absent, 1 or HIDDEN
 //
 // The derivation of the gradient is in grujax/implementations/scan/rules.py.
 

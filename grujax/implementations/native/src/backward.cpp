@@ -101,7 +101,7 @@ class BackwardPass {
     buffers.before = before_;
     buffers.masked = masked_;
     buffers.valid = window_.valid;
-    buffers.zoneout_mask = window_.zoneout_mask;
+    buffers.kept = window_.kept_at(0);
     buffers.gates = gates_;
     buffers.reset_masked = reset_masked_;
     buffers.update = update_;

@@ -57,7 +57,7 @@ class ForwardPass {
     buffers.before = h_;
     buffers.masked = layer_.dropout_mask ? masked_ : h_;
     buffers.valid = valid;
-    buffers.zoneout_mask = window_.zoneout_mask ? window_.zoneout_mask + at * stride : nullptr;
+    buffers.kept = window_.kept_at(at);
     buffers.after = next_;
     buffers.gates.stride = stride;
     if (outputs.gates.reset) buffers.gates = outputs.gates.at(time * s.rows + slice_.first_row);

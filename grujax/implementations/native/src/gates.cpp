@@ -147,9 +147,10 @@ class GateEvaluator {
   GRUJAX_INLINE Vector effective_update(const GateBuffers& buffers, int64_t row, int64_t j,
                                         Vector z) const {
     if (buffers.valid && !buffers.valid[row]) return splat(1.f);
-    if (!buffers.zoneout_mask) return z;
+    if (!buffers.kept) return z;
+    if (layer_.kept_units == 1) return buffers.kept[row] ? splat(1.f) : z;
     Bytes bytes;
-    std::memcpy(&bytes, buffers.zoneout_mask + row * size_.padded() + j * kLanes, kLanes);
+    std::memcpy(&bytes, buffers.kept + row * size_.padded() + j * kLanes, kLanes);
     return __builtin_convertvector(bytes, Mask) != 0 ? splat(1.f) : z;
   }
 

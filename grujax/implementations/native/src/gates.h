@@ -22,15 +22,15 @@ struct Gates {
 // What is read and written for consecutive rows, each array with stride padded().
 struct GateBuffers {
   int64_t rows;
-  const float* projected;                 // [rows][blocks][r z n][lanes], biases included
-  const float* before;                    // the state before the step
-  const float* masked;                    // that state with recurrent dropout applied
-  const uint8_t* valid = nullptr;         // [rows], or null
-  const uint8_t* zoneout_mask = nullptr;  // [rows][padded], or null
-  float* after = nullptr;                 // the state after the step, or null
-  Gates gates;                            // or null
-  float* reset_masked = nullptr;          // r ∘ masked, for reset before the product
-  float* update = nullptr;                // z, for reset before the product
+  const float* projected;          // [rows][blocks][r z n][lanes], biases included
+  const float* before;             // the state before the step
+  const float* masked;             // that state with recurrent dropout applied
+  const uint8_t* valid = nullptr;  // [rows], or null
+  const uint8_t* kept = nullptr;   // [rows], or [rows][padded] for each unit, or null
+  float* after = nullptr;          // the state after the step, or null
+  Gates gates;                     // or null
+  float* reset_masked = nullptr;   // r ∘ masked, for reset before the product
+  float* update = nullptr;         // z, for reset before the product
 };
 
 // xs·Wx + b for `rows` inputs, [rows][kRows · input_groups].

@@ -29,7 +29,8 @@ struct Arguments {
   bool reset_after;
   ModelArray w_x, w_h, b_x, b_hn, xs, h0, reset_state;
   // Of StepMasks; without data where None.
-  ModelArray valid, restart, zoneout_mask, zoneout_rate, dropout_mask;
+  ModelArray valid, restart, kept, zoneout_rate, dropout_mask;
+  int64_t kept_units = 0;  // entries of `kept` for each row of a step: 1 or H
 
   Layer layer(int64_t m) const {
     const int64_t T = size.steps, B = size.rows, I = size.inputs, H = size.units;
@@ -46,7 +47,8 @@ struct Arguments {
     layer.reset_state = reset_state.of(m, B * H);
     layer.valid = valid.raw<uint8_t>(m, T * B);
     layer.restart = restart.raw<uint8_t>(m, T * B);
-    layer.zoneout_mask = zoneout_mask.raw<uint8_t>(m, T * B * H);
+    layer.kept = kept.raw<uint8_t>(m, T * B * kept_units);
+    layer.kept_units = kept_units;
     layer.zoneout_rate = zoneout_rate.raw<float>(m, 1);
     layer.dropout_mask = dropout_mask.raw<float>(m, B * H);
     return layer;

@@ -27,8 +27,14 @@ struct Layer {
   Floats w_x, w_h, b_x, b_hn;                // [3, I, H], [3, H, H], [3, H], [H]
   Floats xs, h0, reset_state;                // [T, B, I], [B, H], [B, H]
   const uint8_t *valid, *restart;            // [T, B]
-  const uint8_t* zoneout_mask;               // [T, B, H]
+  const uint8_t* kept;                       // [T, B, kept_units]
+  int64_t kept_units;                        // 1 or H
   const float *zoneout_rate, *dropout_mask;  // [], [B, H]
+
+  // Whether a unit keeps its state, at a row of [T · B].
+  bool keeps(int64_t row, int64_t unit) const {
+    return kept && kept[row * kept_units + (kept_units == 1 ? 0 : unit)];
+  }
 
   // Positions count steps in the order of the recurrence, 0, 1, ... in both directions.
   int64_t time(int64_t position) const { return reverse ? size.steps - 1 - position : position; }

@@ -53,8 +53,7 @@ inline Reference run_reference(const Layer& layer) {
         }
       for (int64_t k = 0; k < H; ++k) {
         const double u = gates[1][k] + zoneout_rate * (1 - gates[1][k]);
-        if (!layer.zoneout_mask || !layer.zoneout_mask[at * H + k])
-          h[k] = u * h[k] + (1 - u) * gates[2][k];
+        if (!layer.keeps(at, k)) h[k] = u * h[k] + (1 - u) * gates[2][k];
         out.hs[at * H + k] = h[k];
       }
     }
@@ -69,12 +68,14 @@ class Trial {
  public:
   Arguments arguments;
   std::vector<float> inputs[7], cotangents[2], outputs[2], gates[4], gradients[7];
-  std::vector<uint8_t> valid, restart, zoneout_mask;
+  std::vector<uint8_t> valid, restart, kept;
   std::vector<float> dropout_mask;
   float zoneout_rate = 0.3f;
 
-  // `masks` has one bit each for valid, restart, zoneout_mask, zoneout_rate, dropout_mask.
-  Trial(const Sizes& size, int64_t reverse, bool reset_after, int masks, unsigned seed)
+  // `masks` has one bit each for valid, restart, kept, zoneout_rate, dropout_mask. Where
+  // `keeps_rows`, all units of a row are kept together.
+  Trial(const Sizes& size, int64_t reverse, bool reset_after, int masks, bool keeps_rows,
+        unsigned seed)
       : random_(seed) {
     Arguments& a = arguments;
     a.size = size;
@@ -100,7 +101,8 @@ class Trial {
     };
     draw_mask(1, valid, T * B, a.valid);
     draw_mask(2, restart, T * B, a.restart);
-    draw_mask(4, zoneout_mask, T * B * H, a.zoneout_mask);
+    a.kept_units = keeps_rows ? 1 : H;
+    draw_mask(4, kept, T * B * a.kept_units, a.kept);
     if (masks & 8) a.zoneout_rate.data = &zoneout_rate;
     dropout_mask = draw(B * H);
     if (masks & 16) a.dropout_mask.data = dropout_mask.data();

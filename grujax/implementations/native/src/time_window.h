@@ -8,9 +8,9 @@ namespace grujax {
 
 class TimeWindow {
  public:
-  float* inputs;                            // [rows][kRows · input_groups], padded with zeros
-  float* projected;                         // [rows][blocks][r z n][lanes]
-  uint8_t *valid, *restart, *zoneout_mask;  // [rows], [rows], [rows][padded]; or null
+  float* inputs;             // [rows][kRows · input_groups], padded with zeros
+  float* projected;          // [rows][blocks][r z n][lanes]
+  uint8_t *valid, *restart;  // [rows], or null
 
   TimeWindow(const Layer& layer, const Slice& slice, ScratchArena& scratch)
       : layer_(layer), slice_(slice) {
@@ -20,7 +20,8 @@ class TimeWindow {
     projected = scratch.floats(rows * s.padded() * 3);
     valid = layer.valid ? scratch.bytes(rows) : nullptr;
     restart = layer.restart ? scratch.bytes(rows) : nullptr;
-    zoneout_mask = layer.zoneout_mask ? scratch.bytes(rows * s.padded()) : nullptr;
+    kept_stride_ = layer.kept_units == 1 ? 1 : s.padded();
+    kept_ = layer.kept ? scratch.bytes(rows * kept_stride_) : nullptr;
   }
 
   void load_steps(int64_t begin, int64_t length) const {
@@ -31,16 +32,20 @@ class TimeWindow {
       const int64_t to = i * slice_.rows;
       for (int64_t row = 0; row < slice_.rows; ++row) {
         copy(layer_.xs + (from + row) * s.inputs, s.inputs, inputs + (to + row) * stride, stride);
-        if (zoneout_mask) {
-          uint8_t* mask = zoneout_mask + (to + row) * s.padded();
-          std::memcpy(mask, layer_.zoneout_mask + (from + row) * s.units, s.units);
-          std::memset(mask + s.units, 0, s.padded() - s.units);
+        if (kept_) {
+          const int64_t units = layer_.kept_units;
+          uint8_t* of_row = kept_ + (to + row) * kept_stride_;
+          std::memcpy(of_row, layer_.kept + (from + row) * units, units);
+          std::memset(of_row + units, 0, kept_stride_ - units);
         }
       }
       if (valid) std::memcpy(valid + to, layer_.valid + from, slice_.rows);
       if (restart) std::memcpy(restart + to, layer_.restart + from, slice_.rows);
     }
   }
+
+  // From this row of the window on: [rows], or [rows][padded] for each unit, or null.
+  const uint8_t* kept_at(int64_t row) const { return kept_ ? kept_ + row * kept_stride_ : nullptr; }
 
   // Copies `size` values, and fills with zeros up to `stride`.
   static void copy(const Floats& from, int64_t size, float* to, int64_t stride) {
@@ -54,6 +59,8 @@ class TimeWindow {
  private:
   const Layer& layer_;
   const Slice slice_;
+  uint8_t* kept_;
+  int64_t kept_stride_;
 };
 
 // The recurrent dropout mask of one row of the slice and one block of units.

@@ -69,8 +69,12 @@ Arguments read_arguments(BufferReader& buffers, int64_t models, int64_t reverse,
   a.h0 = buffers.next();
   a.size.units = buffers.dimension(1);
   a.reset_state = buffers.next();
-  for (ModelArray* mask : {&a.valid, &a.restart, &a.zoneout_mask, &a.zoneout_rate, &a.dropout_mask})
-    *mask = buffers.next();
+  a.valid = buffers.next();
+  a.restart = buffers.next();
+  a.kept = buffers.next();
+  if (a.kept.data) a.kept_units = buffers.dimension(1);
+  a.zoneout_rate = buffers.next();
+  a.dropout_mask = buffers.next();
   return a;
 }
 
@@ -163,11 +167,12 @@ extern "C" bool grujax_passes_self_test() try {
     int64_t threads() const override { return 1; }
     void schedule(std::function<void()> run) override { run(); }
   } pool;
-  for (bool reset_after : {false, true}) {
-    grujax::Trial trial({1, 5, 11, 3, 21}, false, reset_after, 31, 0);
-    trial.run(pool, reset_after);
-    if (!(trial.error() < 1e-5)) return false;
-  }
+  for (bool reset_after : {false, true})
+    for (bool keeps_rows : {false, true}) {
+      grujax::Trial trial({1, 5, 11, 3, 21}, false, reset_after, 31, keeps_rows, 0);
+      trial.run(pool, reset_after);
+      if (!(trial.error() < 1e-5)) return false;
+    }
   return true;
 } catch (const std::bad_alloc&) {
   return false;

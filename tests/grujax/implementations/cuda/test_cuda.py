@@ -83,20 +83,23 @@ def both(implementation, options, params, xs, h0):
 
 
 def models(implementation, options, params, xs, h0):
-    """Three models with their own weights, rates of zoneout and lengths, on the same inputs."""
+    """Three models with weights, rates of zoneout, lengths and masks of their own, on one input."""
     stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, 0.5 * leaf, -leaf]), params)
     rates = jnp.array([0.0, 0.3, 0.6], xs.dtype)
     lengths = jnp.array([[4, 2], [0, 3], [1, 4]])
+    masks = jnp.stack([MASK[:, :2], MASK[:, 1:], ~MASK[:, :2]])
 
-    def run(params, rate, lengths):
-        return one(implementation, {**options, "zoneout": rate, "lengths": lengths}, params, xs, h0)
+    def run(params, zoneout, lengths, mask):
+        own = {"zoneout": zoneout, "lengths": lengths, "mask": mask}
+        return one(implementation, {**options, **own}, params, xs, h0)
 
-    return jax.vmap(run)(stacked, rates, lengths)
+    return jax.vmap(run)(stacked, rates, lengths, masks)
 
 
 RESETS = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]], bool)
 LENGTHS = np.array([4, 0, 3])
-EVERYTHING = {"lengths": LENGTHS, "resets": RESETS, "zoneout": 0.3, "reverse": True}
+MASK = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 1], [1, 0, 1]], bool)
+EVERYTHING = {"lengths": LENGTHS, "mask": MASK, "resets": RESETS, "zoneout": 0.3, "reverse": True}
 DRAWN = {"zoneout": 0.4, "recurrent_dropout": 0.3, "key": jax.random.key(3), "lengths": LENGTHS}
 # (run, dtype, H, multiprocessors, options). Few multiprocessors make tiles of several rows, of
 # which the last one is ragged.
@@ -296,7 +299,7 @@ def test_weights_stay_in_registers(tmp_path, dtype, layout, reset_after, backwar
         "HAS_DROPOUT_MASK": 0,
         "HAS_ZONEOUT_RATE": 0,
         "HAS_VALID": 1,
-        "HAS_ZONEOUT_MASK": 1 - backward,
+        "KEPT_UNITS": layout.units * (1 - backward),
     }
     (tmp_path / "gru.ptx").write_text(nvrtc.compile_to_ptx(definitions))
     command = [ptxas, "-arch=sm_90", "-v", "gru.ptx", "-o", os.devnull]

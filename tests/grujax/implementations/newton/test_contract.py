@@ -15,7 +15,7 @@ BY_NAME = {str(case): case for case in CASES}
     ("case", "reset_after", "reverse"),
     [
         ("lengths and resets", True, False),
-        ("lengths and resets", False, True),
+        ("mask, lengths and resets", False, True),
         ("long", False, False),
         ("unbatched", True, True),
         ("no steps", True, False),

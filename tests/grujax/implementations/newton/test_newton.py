@@ -355,7 +355,7 @@ def test_jacobians_equal_autodiff(x64, special, reset_after):
     if special:
         masks = StepMasks(
             valid=jnp.array([[True, True]] * 3 + [[True, False]]),
-            zoneout_mask=draw.bools(4, 2, 5),
+            kept=draw.bools(4, 2, 5),
             zoneout_rate=jnp.float64(0.3),
             recurrent_dropout_mask=jnp.asarray(draw.bools(2, 5) / 0.6),
         )

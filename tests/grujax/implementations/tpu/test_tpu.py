@@ -25,7 +25,7 @@ from grujax.meshes import row_sharding
 from grujax.sequence import make_step_masks
 from tests.helpers import ROOT, Draw, assert_close, assert_equal, equations_of
 
-MASKS = ("lengths", "resets", "zoneout mask", "zoneout rate", "dropout mask")
+MASKS = ("lengths", "mask", "resets", "zoneout mask", "zoneout rate", "dropout mask")
 
 
 @contextmanager
@@ -64,17 +64,21 @@ def args_of(
     steps, batch, input_size, hidden = sizes
     lengths = draw.rng.integers(0, steps + 1, batch) if "lengths" in masked else None
     resets = draw.bools(steps, batch) if "resets" in masked else None
+    mask = draw.bools(steps, batch, rate=0.7) if "mask" in masked else None
     rows = row_sharding(jnp.zeros((steps, batch)), 1, 1)
-    masks = make_step_masks(steps, (batch,), lengths, resets, reverse, rows)
+    masks = make_step_masks(steps, (batch,), lengths, mask, resets, reverse, rows)
     params = draw.params(input_size, hidden, reset_after)
     params = jax.tree.map(lambda leaf: leaf / leaf.dtype.type(max(1, hidden / 8) ** 0.5), params)
     xs = draw.normal(steps, batch, input_size)
-    if masks.valid is not None:
-        xs = np.where(masks.valid[..., None], xs, xs.dtype.type(0))
-    zoneout_mask = draw.bools(steps, batch, hidden) if "zoneout mask" in masked else None
+    if masks.reads is not None:
+        xs = np.where(masks.reads[..., None], xs, xs.dtype.type(0))
+    kept = masks.kept
+    if "zoneout mask" in masked:
+        drawn = draw.bools(steps, batch, hidden)
+        kept = drawn if kept is None else np.asarray(kept | drawn)
     dropout_mask = np.float32(draw.bools(batch, hidden) / 0.6) if "dropout mask" in masked else None
     masks = masks._replace(
-        zoneout_mask=zoneout_mask,
+        kept=kept,
         zoneout_rate=np.float32(0.2) if "zoneout rate" in masked else None,
         recurrent_dropout_mask=dropout_mask,
     )
@@ -100,7 +104,7 @@ def expected(args, cotangents):
     without_effect = StepMasks(
         valid=np.ones((steps, batch), bool),
         restart=np.zeros((steps, batch), bool),
-        zoneout_mask=np.zeros((steps, batch, hidden), bool),
+        kept=np.zeros((steps, batch, 1), bool),
         zoneout_rate=np.float64(0),
         recurrent_dropout_mask=np.ones((batch, hidden)),
     )
@@ -166,7 +170,7 @@ def test_sizes(sizes, masked, reverse, reset_after):
 def test_kept_states_do_not_change_by_a_bit(interpreted, dtype):
     draw = Draw("tpu kept", dtype)
     args = args_of(draw, ["lengths", "zoneout mask"], sizes=(40, 5, 4, 5))
-    args.masks.zoneout_mask[..., 2] = True
+    args.masks.kept[..., 2] = True
     h_last, hs = jax.jit(run_of(False))(args)
     lengths = np.sum(args.masks.valid, 0)
     ends = hs[lengths - 1, np.arange(5)]
