@@ -33,7 +33,7 @@ from grujax.checks import (
 )
 from grujax.implementations import Implementation
 from grujax.implementations.layout import batch_major
-from grujax.layers import Merge, bidirectional_gru, stacked_gru
+from grujax.layers import Merge, bidirectional_gru, check_directions, run_stack
 from grujax.params import GRUParams, Initializer
 from grujax.sequence import gru
 
@@ -60,7 +60,8 @@ CHECKS: dict[str, Check] = {
     **dict.fromkeys(("in_features", "features", "num_layers"), check_integer),
     **dict.fromkeys(("reset_after", "recurrent_bias", "learned_h0", "reverse"), check_bool),
     **dict.fromkeys(("bidirectional", "residual"), check_bool),
-    **dict.fromkeys(("zoneout", "recurrent_dropout", "dropout"), check_rate),
+    **dict.fromkeys(("time_major", "return_all_layers"), check_bool),
+    **dict.fromkeys(("zoneout", "recurrent_dropout", "input_dropout", "dropout"), check_rate),
     **dict.fromkeys(("kernel_init", "recurrent_kernel_init", "bias_init"), _check_initializer),
     "carry_init": _check_initializer,
     "update_bias_init": _optional(_check_initializer),
@@ -98,24 +99,26 @@ class GRUCall:
         """Runs the layer over a batch of sequences.
 
         Args:
-            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
+            xs: `[B, T, I]`, of a floating dtype; B stands for any number of batch axes, including
+                none. Pass real and imaginary parts of complex inputs as separate features. With
+                `time_major`, T comes first: `[T, B, I]`.
             h0: the initial state, broadcast against `[B, H]`. None means the learned state if
                 there is one, and zeros otherwise.
             lengths: `[B]` integers, see `grujax.gru`.
-            resets: `[B, T]` bool, see `grujax.gru`.
+            resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.gru`.
             reset_state: the state after a reset, see `grujax.gru`.
             deterministic: whether to run in evaluation mode, if the module does not determine it.
 
         Returns:
-            `(h_last [B, H], hs [B, T, H])` in `dtype`, or, if that is None, in the promoted dtype
-            of `xs` and the parameters.
+            `(h_last [B, H], hs [B, T, H])`, or `hs [T, B, H]` with `time_major`, in `dtype`, or, if
+            that is None, in the promoted dtype of `xs` and the parameters.
 
         Raises:
             ValueError: as `grujax.gru`.
         """
         function = partial(gru, reverse=self.reverse)
-        states = h0, reset_state
-        return run_layer(self, function, xs, states, lengths, resets, deterministic)
+        given = {"resets": resets}
+        return run_layer(self, function, xs, (h0, reset_state), lengths, given, deterministic)
 
 
 class BidirectionalGRUCall:
@@ -129,25 +132,27 @@ class BidirectionalGRUCall:
         lengths: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         deterministic: bool | None = None,
-    ) -> tuple[tuple[Array, Array], Array]:
+    ) -> tuple[tuple[Array, Array], Any]:
         """Runs both directions over a batch of sequences.
 
         Args:
-            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
+            xs: `[B, T, I]`, or `[T, B, I]` with `time_major`, as in `GRU`.
             h0: `(forward, backward)`, each as in `GRU`; or None for both.
             lengths: `[B]` integers. The backward direction starts at each row's last valid step.
-            resets: `[B, T]` bool, see `grujax.bidirectional_gru`.
+            resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.bidirectional_gru`.
             deterministic: see `GRU`.
 
         Returns:
             `((h_last_forward, h_last_backward), hs)`: `[B, H]` each, and `[B, T, 2H]` for "concat",
-            otherwise what `merge` returns. The dtypes are those of `GRU`.
+            or `[T, B, 2H]` with `time_major`; otherwise what `merge` returns, its time axis at the
+            same place. The dtypes are those of `GRU`.
 
         Raises:
             ValueError: as `grujax.bidirectional_gru`.
         """
         function = partial(bidirectional_gru, merge=self.merge)
-        return run_layer(self, function, xs, (h0, None), lengths, resets, deterministic)
+        given = {"resets": resets}
+        return run_layer(self, function, xs, (h0, None), lengths, given, deterministic)
 
 
 class StackedGRUCall:
@@ -162,93 +167,117 @@ class StackedGRUCall:
         resets: ArrayLike | None = None,
         reset_state: Any = None,
         deterministic: bool | None = None,
-    ) -> tuple[list, Array]:
+    ) -> tuple[list, Any]:
         """Runs the stack over a batch of sequences.
 
         Args:
-            xs: `[B, T, I]`; B stands for any number of batch axes, including none.
+            xs: `[B, T, I]`, or `[T, B, I]` with `time_major`, as in `GRU`.
             h0: a list with the structure of the returned `h_last`, or None. An item of None
                 means what it means in `GRU`.
             lengths: `[B]` integers, see `grujax.gru`.
-            resets: `[B, T]` bool, see `grujax.gru`.
+            resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.gru`.
             reset_state: a list like `h0`, see `grujax.stacked_gru`.
             deterministic: see `GRU`.
 
         Returns:
             `(h_last, hs)`: a list with the `h_last [B, H]` of each layer, or a pair of these if
-            the layer has two directions, and the last layer's `hs [B, T, H]`, or what `merge`
-            returns. The dtypes are those of `GRU`.
+            the layer has two directions, and the last layer's `hs [B, T, H]` (`[T, B, H]` with
+            `time_major`), or what `merge` returns. With `return_all_layers` a list with the `hs` of
+            each layer. The dtypes are those of `GRU`.
 
         Raises:
             ValueError: as `grujax.stacked_gru`.
         """
-        function = partial(
-            stacked_gru, merge=self.merge, dropout=self.dropout, residual=self.residual
+        every_layer = {"lengths": lengths, "resets": resets, "deterministic": deterministic}
+
+        def call_layer(index: int, inputs: Any, state: Any, after_reset: Any) -> tuple[Any, Any]:
+            layer = self.layers[index]
+            options = {**every_layer, "reset_state": after_reset}
+            if hasattr(layer, "backward_rnn"):
+                check_directions(options.pop("reset_state"))
+            given = {name: value for name, value in options.items() if value is not None}
+            return layer(inputs, state, **given)
+
+        return run_stack(
+            call_layer,
+            len(self.layers),
+            xs,
+            (h0, reset_state),
+            dropout=self.dropout,
+            residual=self.residual,
+            key=self._dropout_key(CHECKS["deterministic"]("deterministic", deterministic)),
+            return_all_layers=self.return_all_layers,
         )
-        states = h0, reset_state
-        return run_layer(self, function, xs, states, lengths, resets, deterministic)
 
 
 def run_layer(
     module: Any,
-    function: Callable[..., tuple[Any, Array]],
+    function: Callable[..., tuple[Any, Any]],
     xs: ArrayLike,
     states: tuple[Any, Any],
     lengths: ArrayLike | None,
-    resets: ArrayLike | None,
+    flags: Mapping[str, ArrayLike | None],
     deterministic: bool | None,
-) -> tuple[Any, Array]:
-    """Runs a time-major function of the core on batch-major arrays.
+) -> tuple[Any, Any]:
+    """Runs a time-major function of the core on the arrays of a module.
 
     Args:
-        module: a module over time. `module.params_and_h0(input_size)` returns its parameters and
+        module: a module over time. `module._params_and_h0(input_size)` returns its parameters and
             its learned initial states, and `module._dropout_key(deterministic)` a random key or
             None.
-        function: `gru`, `bidirectional_gru` or `stacked_gru`, with arguments that the others lack.
-        xs: `[B, T, I]`.
+        function: `gru` or `bidirectional_gru`, with arguments that the other lacks.
+        xs: `[B, T, I]`, or `[T, B, I]` if the module is time-major.
         states: `(h0, reset_state)`, each a tree as `function` takes it, or None.
         lengths: `[B]` or None.
-        resets: `[B, T]` or None.
+        flags: the arguments with one bool for each step, by name: `[B, T]`, or `[T, B]` if the
+            module is time-major, or None.
         deterministic: the argument of the call.
 
     Returns:
-        `(h_last, hs)` as `function` returns them, with `hs [B, T, H]`.
+        `(h_last, hs)` as `function` returns them, with `hs [B, T, H]`, or `[T, B, H]` if the module
+        is time-major.
 
     Raises:
-        ValueError: as `function`, and if `xs` has fewer than two axes or no features, `resets`
-            does not match, or `deterministic` is neither a bool nor None.
+        ValueError: as `function`, and if `xs` has fewer than two axes or no features, a flag does
+            not match, or `deterministic` is neither a bool nor None.
     """
-    inputs = as_inputs("xs", xs, "[B, T, I] or [T, I]")
+    axes = "[T, B, I] or [T, I]" if module.time_major else "[B, T, I] or [T, I]"
+    inputs = as_inputs("xs", xs, axes)
     deterministic = CHECKS["deterministic"]("deterministic", deterministic)
-    if resets is not None:
-        resets = as_array("resets", resets)
-        if resets.shape != inputs.shape[:-1]:
-            raise ValueError(
-                f"`resets` has shape {list(resets.shape)} but the batch and time axes of `xs` are "
-                f"{list(inputs.shape[:-1])}."
-            )
-        resets = jnp.moveaxis(resets, -1, 0)
+    time = 0 if module.time_major else inputs.ndim - 2
     h0, reset_state = states
-    params, learned_h0 = module.params_and_h0(inputs.shape[-1])
-    h0 = fill_in_learned(h0, learned_h0)
-    params, inputs = cast_floating(module.dtype, params, inputs)
-    key = module._dropout_key(deterministic)
+    params, learned_h0 = module._params_and_h0(inputs.shape[-1])
+    params, cast = cast_floating(module.dtype, params, inputs)
     options = {} if reset_state is None else {"reset_state": reset_state}
-    with batch_major():
+    with batch_major(not module.time_major):
         h_last, hs = function(
             params,
-            jnp.moveaxis(inputs, -2, 0),
-            h0,
+            jnp.moveaxis(cast, time, 0),
+            fill_in_learned(h0, learned_h0),
             lengths=lengths,
-            resets=resets,
+            **{name: _time_first(name, flag, inputs, time) for name, flag in flags.items()},
             zoneout=module.zoneout,
             recurrent_dropout=module.recurrent_dropout,
-            key=key,
+            input_dropout=module.input_dropout,
+            key=module._dropout_key(deterministic),
             stop_gradient_every=module.stop_gradient_every,
             implementation=module.implementation,
             **options,
         )
-    return h_last, jnp.moveaxis(hs, 0, -2)
+    return h_last, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, time), hs)
+
+
+def _time_first(name: str, flags: ArrayLike | None, inputs: Array, time: int) -> Any:
+    """`flags` with the time axis first; raises ValueError unless they match `inputs`."""
+    if flags is None or time == 0:
+        return flags
+    array = as_array(name, flags)
+    if array.shape != inputs.shape[:-1]:
+        raise ValueError(
+            f"`{name}` has shape {list(array.shape)} but the batch and time axes of `xs` are "
+            f"{list(inputs.shape[:-1])}."
+        )
+    return jnp.moveaxis(array, time, 0)
 
 
 def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any) -> Array:

@@ -42,8 +42,10 @@ class CellFields(nn.Module):
             object.__setattr__(self, name, value)
         super().__post_init__()
 
-    def _cell_fields(self) -> dict[str, Any]:
-        names = (field.name for field in dataclasses.fields(CellFields))
+    @nn.nowrap
+    def _fields(self, of: type) -> dict[str, Any]:
+        """The values of the fields of `of`, a class that this module's is derived from."""
+        names = (field.name for field in dataclasses.fields(of))
         return {name: getattr(self, name) for name in names if name not in ("parent", "name")}
 
 
@@ -121,9 +123,9 @@ class GRUCell(CellFields, nn.RNNCellBase):
                 self.features, use_bias, kernel_init, bias_init, self.param_dtype, name=name
             )
 
-        inputs = [dense(f"i{gate}", self.kernel_init, True)(input_size) for gate in "rzn"]
+        inputs = [dense(f"i{gate}", self.kernel_init, True).params(input_size) for gate in "rzn"]
         recurrent = [
-            dense(f"h{gate}", self.recurrent_kernel_init, gate == "n")(self.features)
+            dense(f"h{gate}", self.recurrent_kernel_init, gate == "n").params(self.features)
             for gate in "rzn"
         ]
         return GRUParams(
@@ -168,7 +170,7 @@ class _Dense(nn.Module):
     param_dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, input_size: int) -> dict[str, Array]:
+    def params(self, input_size: int) -> dict[str, Array]:  # no call, which Flax would capture
         params = {"kernel": self._param("kernel", self.kernel_init, (input_size, self.features))}
         if self.use_bias:
             params["bias"] = self._param("bias", self.bias_init, (self.features,))

@@ -18,15 +18,19 @@ class LayerBase(CellFields):
 
     zoneout: float = 0.0
     recurrent_dropout: float = 0.0
+    input_dropout: float = 0.0
     learned_h0: bool = False
     deterministic: bool | None = None
     stop_gradient_every: int | None = None
     implementation: Implementation | None = None
+    time_major: bool = False
 
+    @nn.nowrap
     def _rates(self) -> tuple[float, ...]:
-        """The rates of everything that draws random masks."""
-        return self.zoneout, self.recurrent_dropout
+        """The rates of what draws random masks in this module itself."""
+        return self.zoneout, self.recurrent_dropout, self.input_dropout
 
+    @nn.nowrap
     def _dropout_key(self, deterministic: bool | None) -> Array | None:
         if all(is_off(rate) for rate in self._rates()):
             return None
@@ -46,7 +50,9 @@ class LayerBase(CellFields):
 
 
 class GRU(LayerBase):
-    """A GRU over time, batch-major: `layer(xs [B, T, I]) -> (h_last [B, H], hs [B, T, H])`.
+    """A GRU over time: `layer(xs [B, T, I]) -> (h_last [B, H], hs [B, T, H])`.
+
+    With `time_major=True` it is `layer(xs [T, B, I]) -> (h_last [B, H], hs [T, B, H])`.
 
     With zoneout or dropout, set `deterministic` in the constructor or in every call. If it is
     False, pass `apply` an rng for the collection "dropout".
@@ -56,11 +62,15 @@ class GRU(LayerBase):
             `GRUCell`.
         zoneout: the rate of zoneout, see `grujax.gru`.
         recurrent_dropout: the rate of recurrent dropout, see `grujax.gru`.
+        input_dropout: the rate of dropout on the inputs, with one mask for all steps, see
+            `grujax.gru`.
         learned_h0: whether the initial state is a parameter `h0 [H]`, initialized to zeros. It
             applies to calls without `h0`.
         deterministic: True for evaluation mode, False for training mode, None if calls say so.
         stop_gradient_every: see `grujax.gru`.
         implementation: see `grujax.gru`.
+        time_major: whether the time axis comes first in `xs`, `resets` and `hs`, instead of after
+            the batch axes. Nothing is transposed then.
         reverse: whether to run each row from its last valid step to its first.
 
     Example:
@@ -79,20 +89,24 @@ class GRU(LayerBase):
 
     reverse: bool = False
 
+    def setup(self) -> None:
+        """Makes the cell, which holds the parameters, and the learned initial state."""
+        self.cell = GRUCell(**self._fields(CellFields))
+        if self.learned_h0:
+            self.h0 = self.param("h0", initializers.zeros, (self.features,), self.param_dtype)
+
     __call__ = GRUCall.__call__
 
+    @nn.nowrap
     def gru_params(self, input_size: int) -> GRUParams:
         """Returns the functional parameters, see `GRUCell.gru_params`."""
-        return self.params_and_h0(input_size)[0]
+        return self._params_and_h0(input_size)[0]
 
-    @nn.compact
-    def params_and_h0(self, input_size: int) -> tuple[GRUParams, Array | None]:
+    @nn.nowrap
+    def _params_and_h0(self, input_size: int) -> tuple[GRUParams, Array | None]:
         """Returns the functional parameters, and the learned initial state `[H]` or None.
 
         Args:
             input_size: I, a positive integer.
         """
-        params = GRUCell(**self._cell_fields(), name="cell").gru_params(input_size)
-        if not self.learned_h0:
-            return params, None
-        return params, self.param("h0", initializers.zeros, (self.features,), self.param_dtype)
+        return self.cell.gru_params(input_size), self.h0 if self.learned_h0 else None

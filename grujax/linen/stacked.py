@@ -13,16 +13,22 @@ from grujax.linen.layer import GRU, LayerBase
 
 
 class StackedGRU(LayerBase):
-    """A stack of GRU layers, each of one or two directions; batch-major.
+    """A stack of GRU layers, each of one or two directions; batch-major unless `time_major`.
+
+    The layers are the submodules `layers_0`, `layers_1`, …: `nn.tabulate` lists them, and
+    `capture_intermediates` has their outputs.
 
     Attributes:
         features: H, the hidden size of each layer and direction. This and the fields up to
-            `implementation` are those of `GRU`.
+            `time_major` are those of `GRU`.
         num_layers: the number of layers.
         bidirectional: whether each layer has two directions.
         merge: how to combine the two directions, see `BidirectionalGRU`.
-        dropout: the rate of dropout on the inputs of every layer except the first.
+        dropout: the rate of dropout on the inputs of every layer except the first, drawn anew at
+            every step.
         residual: whether to add the input of every layer except the first to its output.
+        return_all_layers: whether `hs` is a list with the `hs` of each layer, instead of that of
+            the last layer alone.
 
     Example:
         >>> import jax
@@ -39,15 +45,25 @@ class StackedGRU(LayerBase):
     merge: Merge = "concat"
     dropout: float = 0.0
     residual: bool = False
+    return_all_layers: bool = False
+
+    def setup(self) -> None:
+        """Makes the layers."""
+        make: Any = GRU
+        fields = self._fields(LayerBase)
+        if self.bidirectional:
+            make, fields = BidirectionalGRU, {**fields, "merge": self.merge}
+        self.layers = [make(**fields) for _ in range(self.num_layers)]
 
     __call__ = StackedGRUCall.__call__
 
+    @nn.nowrap
     def gru_params(self, input_size: int) -> list[Layer]:
         """Returns the functional parameters, a list of layers; see `GRUCell.gru_params`."""
-        return self.params_and_h0(input_size)[0]
+        return self._params_and_h0(input_size)[0]
 
-    @nn.compact
-    def params_and_h0(self, input_size: int) -> tuple[list[Layer], list[Any]]:
+    @nn.nowrap
+    def _params_and_h0(self, input_size: int) -> tuple[list[Layer], list[Any]]:
         """Returns the functional parameters and the learned initial states, one item per layer.
 
         Args:
@@ -57,17 +73,16 @@ class StackedGRU(LayerBase):
             A list as `grujax.stacked_gru` takes it, and a list of learned states, each `[H]` or
             None, or a pair of these if the layers have two directions.
         """
-        fields = {**self._cell_fields(), "learned_h0": self.learned_h0}
-        layer = BidirectionalGRU if self.bidirectional else GRU
         layers: list[Layer] = []
         states: list[Any] = []
-        for index in range(self.num_layers):
-            module = layer(**fields, name=f"layers_{index}")
-            params, h0 = module.params_and_h0(input_size)
+        for index, layer in enumerate(self.layers):
+            if index == 1:
+                input_size = output_size(self.features, self.bidirectional, self.merge)
+            params, h0 = layer._params_and_h0(input_size)
             layers.append(params)
             states.append(h0)
-            input_size = output_size(self.features, self.bidirectional, self.merge)
         return layers, states
 
+    @nn.nowrap
     def _rates(self) -> tuple[float, ...]:
-        return *super()._rates(), self.dropout
+        return (self.dropout,)

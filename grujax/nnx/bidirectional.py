@@ -10,22 +10,25 @@ from jax import Array
 from grujax.flax_common import CHECKS, BidirectionalGRUCall
 from grujax.layers import Merge
 from grujax.nnx.layer import GRU, LayerBase
-from grujax.nnx.options import Options, check_options, select_inner_options
+from grujax.nnx.options import Options, check_options, fork_dropout, select_inner_options
 from grujax.params import GRUParams
 
 
 class BidirectionalGRU(LayerBase):
-    """Two GRUs over the same sequence, one in each direction; batch-major.
+    """Two GRUs over the same sequence, one in each direction; batch-major unless `time_major`.
+
+    With `layer.backward_rnn = layer.forward_rnn` both directions have the same parameters.
 
     Args:
         in_features: I, the input size.
         features: H, the hidden size of each direction.
         merge: how to combine the two directions' `hs`: "concat", "sum", "mean", "mul", or a
-            function of both.
+            function of both, which are time-major; see `grujax.bidirectional_gru`.
         rngs: see `GRU`.
         options: see `GRU`.
 
     Raises:
+        TypeError: as `GRU`.
         ValueError: as `GRU`.
 
     Example:
@@ -53,14 +56,23 @@ class BidirectionalGRU(LayerBase):
         inner = select_inner_options(options)
         self.forward_rnn = GRU(in_features, features, rngs=rngs, **inner)
         self.backward_rnn = GRU(in_features, features, rngs=rngs, **inner)
-        self._set_options(rngs, options)
+        for direction in (self.forward_rnn, self.backward_rnn):
+            direction._set_options(inner, None)  # both draw from the stream of this layer
+        self._set_options(options, fork_dropout(rngs, options))
 
     __call__ = BidirectionalGRUCall.__call__
 
     def gru_params(self) -> tuple[GRUParams, GRUParams]:
         """Returns the functional parameters, (forward, backward); see `GRUCell.gru_params`."""
-        return self.forward_rnn.gru_params(), self.backward_rnn.gru_params()
+        return self._params_and_h0()[0]
 
     def learned_h0(self) -> tuple[Array | None, Array | None]:
         """Returns the learned initial states, (forward, backward), each `[H]` or None."""
-        return self.forward_rnn.learned_h0(), self.backward_rnn.learned_h0()
+        return self._params_and_h0()[1]
+
+    def _params_and_h0(
+        self, _input_size: int | None = None
+    ) -> tuple[tuple[GRUParams, GRUParams], tuple[Array | None, Array | None]]:
+        forward, h0_forward = self.forward_rnn._params_and_h0()
+        backward, h0_backward = self.backward_rnn._params_and_h0()
+        return (forward, backward), (h0_forward, h0_backward)

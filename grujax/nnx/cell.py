@@ -124,19 +124,12 @@ class GRUCell(nnx.RNNCellBase):
         Raises:
             ValueError: if a shape or dtype does not match.
         """
-        h = run_cell(self.dtype, self.gru_params(), carry, inputs)
+        h = run_cell(self.dtype, read_params(self), carry, inputs)
         return h, h
 
     def gru_params(self) -> GRUParams:
         """Returns the functional parameters, with `w_x [3, I, H]` and `w_h [3, H, H]`."""
-        b_x = _split_gates(jnp.asarray(self.dense_i.bias))
-        return GRUParams(
-            w_x=_split_gates(jnp.asarray(self.dense_i.kernel)),
-            w_h=_split_gates(jnp.asarray(self.dense_h.kernel)),
-            b_x=b_x,
-            b_hn=jnp.zeros_like(b_x[2]) if self.b_hn is None else jnp.asarray(self.b_hn),
-            reset_after=self.reset_after,
-        )
+        return read_params(self)
 
     def initialize_carry(
         self,
@@ -185,6 +178,18 @@ class GRUCell(nnx.RNNCellBase):
     def num_feature_axes(self) -> int:
         """1: the inputs `[B, I]` have one feature axis. `nnx.RNN` reads it."""
         return 1
+
+
+def read_params(cell: GRUCell) -> GRUParams:
+    """The parameters of a cell. No method, which `nnx.tabulate` would list as a call."""
+    b_x = _split_gates(jnp.asarray(cell.dense_i.bias))
+    return GRUParams(
+        w_x=_split_gates(jnp.asarray(cell.dense_i.kernel)),
+        w_h=_split_gates(jnp.asarray(cell.dense_h.kernel)),
+        b_x=b_x,
+        b_hn=jnp.zeros_like(b_x[2]) if cell.b_hn is None else jnp.asarray(cell.b_hn),
+        reset_after=cell.reset_after,
+    )
 
 
 def _draw_packed(

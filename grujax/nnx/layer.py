@@ -2,70 +2,85 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
-from grujax.checks import check_bool, check_integer
-from grujax.flax_common import GRUCall
-from grujax.nnx.cell import GRUCell
-from grujax.nnx.options import Options, check_options, draws_masks, select_cell_options
+from grujax.checks import check_bool
+from grujax.flax_common import GRUCall, check_arguments
+from grujax.nnx.cell import GRUCell, read_params
+from grujax.nnx.options import Options, check_options, fork_dropout, select_cell_options
 from grujax.params import GRUParams
+from grujax.regularizers import is_off
 
 
 class LayerBase(nnx.Module):
     """The options of every module over time, which `GRU` documents, and how it runs."""
 
-    if TYPE_CHECKING:  # of every module
-
-        def gru_params(self) -> Any: ...
-        def learned_h0(self) -> Any: ...
-
-    def params_and_h0(self, input_size: int) -> tuple[Any, Any]:
-        """Returns `(gru_params(), learned_h0())`, for every `input_size` I."""
-        check_integer("input_size", input_size)  # the modules of Linen need it
-        return self.gru_params(), self.learned_h0()
-
-    def _set_options(self, rngs: nnx.Rngs, options: Options, *other_rates: float) -> None:
-        """Stores checked options; `rngs` only if there is something to draw."""
+    def _set_options(self, options: Options, rngs: nnx.RngStream | None) -> None:
+        """Stores checked options, and the source of the keys for random masks."""
         self.dtype = options.get("dtype")
         self.zoneout = options.get("zoneout", 0.0)
         self.recurrent_dropout = options.get("recurrent_dropout", 0.0)
+        self.input_dropout = options.get("input_dropout", 0.0)
         self.deterministic = options.get("deterministic", False)
         self.stop_gradient_every = options.get("stop_gradient_every")
         self.implementation = options.get("implementation")
-        needs_rngs = draws_masks(options, *other_rates)
-        self.rngs = rngs.dropout.fork() if needs_rngs else nnx.data(None)
+        self.time_major = options.get("time_major", False)
+        self.rngs = nnx.data(rngs)
+
+    def _rates(self) -> dict[str, Any]:
+        """The rates of what draws random masks in this module itself. They may change."""
+        return {
+            "zoneout": self.zoneout,
+            "recurrent_dropout": self.recurrent_dropout,
+            "input_dropout": self.input_dropout,
+        }
 
     def _dropout_key(self, deterministic: bool | None) -> Array | None:
+        rates = check_arguments(self._rates())
         deterministic = self.deterministic if deterministic is None else deterministic
-        return None if deterministic or self.rngs is None else self.rngs()
+        if deterministic or all(is_off(rate) for rate in rates.values()):
+            return None
+        if self.rngs is None:
+            raise ValueError(
+                f"This `{type(self).__name__}` was made without rates, and with `rngs` that have "
+                'no stream "dropout", so it cannot draw masks: make it with such a stream, as in '
+                "`nnx.Rngs(0, dropout=1)`."
+            )
+        return self.rngs()
 
 
 class GRU(LayerBase):
-    """A GRU over time, batch-major: `layer(xs [B, T, I]) -> (h_last [B, H], hs [B, T, H])`.
+    """A GRU over time: `layer(xs [B, T, I]) -> (h_last [B, H], hs [B, T, H])`.
 
-    As with `nnx.Dropout`, zoneout and recurrent dropout are in training mode after construction and
-    after `train()`, and in evaluation mode after `eval()`.
+    With `time_major=True` it is `layer(xs [T, B, I]) -> (h_last [B, H], hs [T, B, H])`.
+
+    As with `nnx.Dropout`, zoneout and dropout are in training mode after construction and after
+    `train()`, and in evaluation mode after `eval()`. The rates are attributes that may change, in a
+    schedule for example. If all of them are 0 at first, `rngs` must have the stream "dropout".
 
     Args:
         in_features: I, the input size.
         features: H, the hidden size.
         reverse: whether to run each row from its last valid step to its first.
         rngs: the source of random keys for the parameters, and, with its stream "dropout", for
-            zoneout and recurrent dropout.
+            zoneout and dropout.
         options: those of `GRUCell`, and
 
-            - `zoneout`, `recurrent_dropout`: the rates, see `grujax.gru`.
+            - `zoneout`, `recurrent_dropout`, `input_dropout`: the rates, see `grujax.gru`.
             - `learned_h0`: whether the initial state is a parameter `h0 [H]`, initialized to
               zeros. It applies to calls without `h0`.
             - `deterministic`: whether in evaluation mode; `train()` and `eval()` set it.
             - `stop_gradient_every`, `implementation`: see `grujax.gru`.
+            - `time_major`: whether the time axis comes first in `xs`, `resets` and `hs`, instead of
+              after the batch axes. Nothing is transposed then.
 
     Raises:
-        ValueError: if an argument is not what it must be, or there is no option of this name.
+        TypeError: if there is no option of this name.
+        ValueError: if an argument is not what it must be.
 
     Example:
         >>> layer = GRU(8, 16, rngs=nnx.Rngs(0))
@@ -92,14 +107,17 @@ class GRU(LayerBase):
         self.h0: nnx.Param[Array] | None = nnx.data(None)
         if options.get("learned_h0", False):
             self.h0 = nnx.Param(jnp.zeros(self.cell.features, self.cell.param_dtype))
-        self._set_options(rngs, options)
+        self._set_options(options, fork_dropout(rngs, options))
 
     __call__ = GRUCall.__call__
 
     def gru_params(self) -> GRUParams:
         """Returns the functional parameters, see `GRUCell.gru_params`."""
-        return self.cell.gru_params()
+        return self._params_and_h0()[0]
 
     def learned_h0(self) -> Array | None:
         """Returns the learned initial state `[H]`, or None."""
-        return None if self.h0 is None else jnp.asarray(self.h0)
+        return self._params_and_h0()[1]
+
+    def _params_and_h0(self, _input_size: int | None = None) -> tuple[GRUParams, Array | None]:
+        return read_params(self.cell), None if self.h0 is None else jnp.asarray(self.h0)

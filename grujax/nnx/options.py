@@ -42,10 +42,12 @@ class LayerOptions(TypedDict, total=False):
 
     zoneout: float
     recurrent_dropout: float
+    input_dropout: float
     learned_h0: bool
     deterministic: bool
     stop_gradient_every: int | None
     implementation: Implementation | None
+    time_major: bool
 
 
 class Options(CellOptions, LayerOptions, total=False):
@@ -69,7 +71,8 @@ def check_options(module: type, rngs: nnx.Rngs, options: Options, *other_rates: 
         The options, with Python's types.
 
     Raises:
-        ValueError: if there is no option of this name, or an option or `rngs` does not fit.
+        TypeError: if there is no option of this name, as of any function of Python.
+        ValueError: if an option or `rngs` does not fit.
     """
     _check_names(module, options)
     checked = cast(Options, check_arguments(options))
@@ -80,7 +83,7 @@ def check_options(module: type, rngs: nnx.Rngs, options: Options, *other_rates: 
 
 
 def _check_names(module: type, options: Options) -> None:
-    """Raises ValueError if an option is not in `Options`; names the nearest."""
+    """Raises TypeError if an option is not in `Options`; names the nearest."""
     own = inspect.signature(module.__init__).parameters.values()  # type: ignore[misc]
     known = [argument.name for argument in own if argument.kind == argument.KEYWORD_ONLY]
     known += Options.__annotations__
@@ -88,7 +91,7 @@ def _check_names(module: type, options: Options) -> None:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean `{nearest[0]}`? The" if nearest else "the"
-            raise ValueError(
+            raise TypeError(
                 f"`{name}` is not an option of `{module.__name__}`; {hint} options are "
                 f"{', '.join(f'`{option}`' for option in known)}."
             )
@@ -106,8 +109,19 @@ def check_rngs(rngs: Any, *streams: str) -> None:
 
 def draws_masks(options: Options, *other_rates: Any) -> bool:
     """Whether a module with these checked options and rates draws random masks in training."""
-    rates = options.get("zoneout", 0.0), options.get("recurrent_dropout", 0.0), *other_rates
+    names = ("zoneout", "recurrent_dropout", "input_dropout")
+    rates = *(options.get(name, 0.0) for name in names), *other_rates
     return not all(is_off(rate) for rate in rates)
+
+
+def fork_dropout(rngs: nnx.Rngs, options: Options, *other_rates: Any) -> nnx.RngStream | None:
+    """A stream of keys for random masks, if there is a rate, or a stream "dropout" for later ones.
+
+    A module without both draws nothing from the default stream, and has no state of random keys.
+    """
+    if "dropout" in rngs or draws_masks(options, *other_rates):
+        return rngs.dropout.fork()
+    return None
 
 
 def select_cell_options(options: Options) -> CellOptions:

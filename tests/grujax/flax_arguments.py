@@ -39,8 +39,8 @@ def _without_none(values: tuple) -> tuple:
 BAD_FIELDS: dict[str, tuple] = {
     **dict.fromkeys(("in_features", "features", "num_layers"), INTEGERS),
     **dict.fromkeys(("reset_after", "recurrent_bias", "learned_h0", "reverse"), BOOLS),
-    **dict.fromkeys(("bidirectional", "residual"), BOOLS),
-    **dict.fromkeys(("zoneout", "recurrent_dropout", "dropout"), RATES),
+    **dict.fromkeys(("bidirectional", "residual", "time_major", "return_all_layers"), BOOLS),
+    **dict.fromkeys(("zoneout", "recurrent_dropout", "input_dropout", "dropout"), RATES),
     **dict.fromkeys(("kernel_init", "recurrent_kernel_init", "bias_init"), (*FUNCTIONS, None)),
     "carry_init": (*FUNCTIONS, None),
     "update_bias_init": FUNCTIONS,
