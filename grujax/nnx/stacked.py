@@ -23,7 +23,8 @@ def _option_of_layers(name: str) -> Any:
         for layer in stack.layers:
             setattr(layer, name, value)
 
-    return property(read, write)
+    doc = f"The option `{name}` of the layers: reads that of the first, sets that of every layer."
+    return property(read, write, doc=doc)
 
 
 class StackedGRU(LayerBase):
