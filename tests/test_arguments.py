@@ -298,6 +298,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "sweep.lineage": {"result": FAMILY, "member": 0},
     "sweep.log_uniform": {"lo": 0.1, "hi": 1.0},
     "sweep.perturb": {"lo": 0.1, "hi": 1.0},
+    "sweep.plot_marginals": {"result": RESULT, "metric": "loss"},
+    "sweep.plot_parallel": {"result": RESULT, "metric": "loss"},
     "sweep.population": POPULATION | {"explore": EXPLORE},
     "sweep.resample": {"distribution": sweep.uniform(0, 1)},
     "sweep.run": {

@@ -76,12 +76,13 @@ def train(
     last_output: Callable[[Any, Array], Array],
     hidden_size: int,
     learning_rate: float | Array,
+    max_gradient_norm: float | Array = 1.0,
     *,
     steps: int,
     batch_size: int,
     updates: int,
 ) -> dict[str, Array]:
-    """Trains a recurrent layer with a linear readout by Adam, with gradients clipped to norm 1.
+    """Trains a recurrent layer with a linear readout by Adam, with clipped gradients.
 
     Args:
       key: a JAX random key.
@@ -89,6 +90,7 @@ def train(
       last_output: (parameters, xs [T, B, 2]) -> the output after the last step, [B, H].
       hidden_size: H.
       learning_rate: may be traced.
+      max_gradient_norm: to which the norm of all gradients together is clipped; may be traced.
       steps: T.
       batch_size: B; each batch is newly drawn.
       updates: the number of optimizer steps.
@@ -98,7 +100,13 @@ def train(
     """
     init_key, readout_key, data_key = jax.random.split(key, 3)
     learner = make_learner(
-        init, last_output, hidden_size, learning_rate, steps=steps, batch_size=batch_size
+        init,
+        last_output,
+        hidden_size,
+        learning_rate,
+        max_gradient_norm,
+        steps=steps,
+        batch_size=batch_size,
     )
     state = learner.start(init_key, readout_key)
     _, errors = jax.lax.scan(learner.update, state, jax.random.split(data_key, updates))

@@ -36,6 +36,7 @@ from experiments.common.command import run_command
 from experiments.common.outputs import reporting, write_figure, write_text
 from experiments.common.report import format_table
 from experiments.memory import adding, shared_sweep
+from experiments.sweep_adding import search
 from experiments.sweep_adding.plots import plot_success
 from grujax import baselines, sweep
 from grujax.initializers import chrono, identity
@@ -56,6 +57,7 @@ class Settings:
     batch_size: int = 16
     updates: int = 1500  # optimizer steps per training
     quick: bool = False  # T = 20 and 50, one seed, 600 updates
+    search: bool = False  # compare Optuna with random search instead
     out: Path = Path("runs/sweep_adding")
 
 
@@ -115,6 +117,9 @@ def success_rates(result: sweep.SweepResult) -> dict[str, dict[int, float]]:
 
 def main(settings: Settings) -> None:
     """Sweeps all cells, and reports how many trainings solved the problem."""
+    if settings.search:
+        search.main(settings.quick, settings.out)
+        return
     out = settings.out
     length = f"about {MINUTES} minutes by default" if not settings.quick else "about a minute"
     if settings.quick:

@@ -12,6 +12,8 @@ three parts: `init`, `step` and `evaluate`.
 
 from grujax.sweep.distributions import choice, integer, log_uniform, uniform
 from grujax.sweep.plan import trial_key
+from grujax.sweep.plots.marginals import plot_marginals
+from grujax.sweep.plots.parallel import plot_parallel
 from grujax.sweep.populations.halving import successive_halving
 from grujax.sweep.populations.training import lineage, population
 from grujax.sweep.result import PopulationResult, SweepResult
@@ -31,6 +33,8 @@ __all__ = [
     "lineage",
     "log_uniform",
     "perturb",
+    "plot_marginals",
+    "plot_parallel",
     "population",
     "resample",
     "run",

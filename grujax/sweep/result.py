@@ -192,7 +192,7 @@ class SweepResult:
             ValueError: as `best`.
             ImportError: without matplotlib.
         """
-        from grujax.sweep.plots import plot_sweep
+        from grujax.sweep.plots.overview import plot_sweep
 
         return plot_sweep(self, metric, mode)
 

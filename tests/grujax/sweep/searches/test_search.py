@@ -1,5 +1,6 @@
 """A search asks by batches, gives each trial the result that it has alone, and learns."""
 
+import logging
 import sys
 import warnings
 
@@ -158,7 +159,15 @@ def test_without_optuna_the_error_says_what_to_install(search, monkeypatch):
         search()
 
 
-def test_nothing_is_printed(search, capsys):
-    search()
-    captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
+def test_optuna_logs_nothing_and_logs_as_before_afterwards(search):
+    records, handler = [], logging.Handler()
+    handler.emit = records.append
+    logger = logging.getLogger("optuna")
+    logger.addHandler(handler)
+    try:
+        search()
+        assert not records
+        optuna.create_study()
+        assert len(records) == 1
+    finally:
+        logger.removeHandler(handler)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from grujax.sweep import SweepResult, plots
+from grujax.sweep import SweepResult
+from grujax.sweep.plots import axes
 
 
 def make_result(losses, **trials) -> SweepResult:
@@ -32,7 +33,7 @@ def test_the_best_trial_is_marked_everywhere(tmp_path, mode, best):
         assert [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "*"] == [
             RESULT.metrics["loss"][best]
         ]
-    marked = [line for line in curves.axes[0].lines if line.get_color() == plots._BEST]
+    marked = [line for line in curves.axes[0].lines if line.get_color() == axes.BEST]
     np.testing.assert_array_equal(marked[0].get_ydata(), RESULT.metrics["curve"][best])
     figure.savefig(tmp_path / "sweep.png")
     assert (tmp_path / "sweep.png").stat().st_size > 10_000
@@ -91,7 +92,7 @@ def test_infinity_is_drawn_on_its_own_edge():
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_the_best_trial_has_the_last_color(mode):
     values = np.array([np.nan, 2.0, np.nan, 1.0, 2.0, np.inf, -np.inf])
-    rank = plots._colors(values, mode)[1]
+    rank = axes.colors_of(values, mode)[1]
     best, worst = (6, 5) if mode == "min" else (5, 6)
     assert rank[best] == 1
     assert rank[worst] == 0
