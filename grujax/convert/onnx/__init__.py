@@ -8,6 +8,7 @@ ValueError that names it. In the order in which it works:
     shapes        the dtype and the axes of every tensor
     constants     the tensors that the file determines
     nodes         a GRU node → its layer
+    lengths       whether lengths that the file computes are all T
     axes          what the nodes between two GRU nodes do with time, batch and features
     stack         several GRU nodes → the order of the layers
 """

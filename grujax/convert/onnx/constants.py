@@ -117,7 +117,7 @@ class Constants:
             return
         inputs = {read: self._values[read] for read in node.input if read}
         try:
-            outputs = _run(node, self._graph.opset, inputs)
+            outputs = run_node(node, self._graph.opset, inputs)
         except Exception as error:  # of onnx or NumPy: the node contradicts itself
             raise ValueError(
                 f"the node {self._graph.describe(node)} cannot be computed ({first_line(error)})"
@@ -125,7 +125,7 @@ class Constants:
         self._values.update(outputs)
 
 
-def _run(node: Any, opset: int, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def run_node(node: Any, opset: int, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Runs one node; raises ValueError, before it takes any memory, if it makes something huge."""
     onnx, reference = require("onnx"), require("onnx.reference")
     if node.op_type == "DequantizeLinear":

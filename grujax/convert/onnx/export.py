@@ -38,7 +38,8 @@ def to_onnx(
         layers: a sequence; each item a `GRUParams` or a pair (forward, backward).
         with_lengths: whether the model has the input `lengths`. As in `gru`, `hs` is zero past a
             row's end, and `h_last` for length 0 is the initial state.
-        with_initial_state: whether the model has the input `h0`; otherwise it is zero.
+        with_initial_state: whether the model has the input `h0`; otherwise it is zero. With it, a
+            stream runs frame by frame: the `h_last` of one call is the `h0` of the next one.
 
     Returns:
         An `onnx.ModelProto` of opset 14 and IR version 7, for onnxruntime 1.8 or newer. Save it

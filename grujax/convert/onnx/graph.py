@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grujax.convert.checks import quote, require
-from grujax.convert.onnx.model_file import read_model, read_opset
+from grujax.convert.onnx.model_file import ONNX, read_model, read_opset
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,11 @@ class Graph:
     producers: dict[str, Any]  # tensor -> the node that computes it
     initializers: dict[str, Any]  # tensor -> the onnx.TensorProto that the file stores
     arguments: set[str]  # the graph's inputs, except those that the file stores
+    redefined: set[str]  # operators of ONNX that the file defines as functions of its own
 
     def operator(self, node: Any) -> str:
         """The node's operator if it is one of ONNX, else "": another one may do anything."""
-        is_standard = node.domain in ("", "ai.onnx") and not any(
-            function.domain in ("", "ai.onnx") and function.name == node.op_type
-            for function in self.model.functions
-        )
+        is_standard = node.domain in ONNX and node.op_type not in self.redefined
         return node.op_type if is_standard else ""
 
     def is_valid(self, node: Any) -> bool:
@@ -80,6 +78,7 @@ def read_graph(path: Path) -> Graph:
         producers={name: node for node in nodes for name in node.output if name},
         initializers={tensor.name: tensor for tensor in graph.initializer},
         arguments=arguments,
+        redefined={function.name for function in model.functions if function.domain in ONNX},
     )
 
 

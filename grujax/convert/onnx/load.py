@@ -8,6 +8,7 @@ from grujax.checks import check_path, check_string
 from grujax.convert.checks import quote, split_directions
 from grujax.convert.onnx.constants import Constants
 from grujax.convert.onnx.graph import Graph, label, nested_nodes, read_graph
+from grujax.convert.onnx.lengths import drop_full_lengths
 from grujax.convert.onnx.nodes import find_nodes, parse_node, read_layer
 from grujax.convert.onnx.shapes import infer_types
 from grujax.convert.onnx.stack import order_stack
@@ -38,8 +39,8 @@ def load_onnx(path: str | os.PathLike, node: str | None = None) -> list[Layer]:
         ValueError: if the file is damaged or contradicts itself; if there is no such GRU, or it is
             inside a function or the body of an `If`, `Loop` or `Scan`; if a weight does not follow
             from what the file stores; or if a node uses what `stacked_gru` does not support:
-            direction="reverse", `clip`, activations other than Sigmoid and Tanh, or lengths or an
-            initial state other than zero that the file stores.
+            direction="reverse", `clip`, activations other than Sigmoid and Tanh, lengths that the
+            file stores and that are not all T, or a stored initial state other than zero.
         OSError: if the file cannot be read: it is missing, or a folder.
         ImportError: if onnx is not installed.
 
@@ -63,6 +64,7 @@ def load_onnx(path: str | os.PathLike, node: str | None = None) -> list[Layer]:
     names = list(found) if node is None else [node]
     nodes = {name: parse_node(graph, name, found[name]) for name in names}
     constants, types = Constants(graph), infer_types(graph)
+    nodes = {name: drop_full_lengths(graph, gru, constants, types) for name, gru in nodes.items()}
     if len(nodes) > 1:
         names = order_stack(graph, nodes, constants, types)
     layers = [read_layer(nodes[name], constants, types) for name in names]

@@ -9,6 +9,7 @@ import numpy as np
 
 from grujax.convert.checks import require
 
+ONNX = ("", "ai.onnx")  # the domain of ONNX's own operators
 OLDEST_OPSET = 7  # of today's GRU node, but for what later opsets added
 
 
@@ -38,7 +39,7 @@ def read_model(path: Path) -> Any:
 def read_opset(path: Path, model: Any) -> int:
     """The version of ONNX's own operators that the model uses."""
     newest = require("onnx").defs.onnx_opset_version()
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    versions = [entry.version for entry in model.opset_import if entry.domain in ONNX]
     if len(versions) != 1 or not OLDEST_OPSET <= versions[0] <= newest:
         got = ", ".join(map(str, versions)) or "none"
         raise ValueError(

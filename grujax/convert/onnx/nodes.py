@@ -217,8 +217,8 @@ def _check_stored_arguments(node: GRUNode, constants: Constants) -> None:
     if lengths and not constants.is_argument(lengths):
         raise ValueError(
             f"The GRU node `{node.name}` has lengths {quote([lengths])} that the file stores or "
-            "computes from shapes; `layers` cannot hold them. Remove this input of the node, and "
-            "pass `lengths` to `stacked_gru`."
+            "computes, and that are not known to be all T; `layers` cannot hold them. Remove this "
+            "input of the node, and pass `lengths` to `stacked_gru`."
         )
     if state and not constants.is_argument(state) and not constants.is_zero(state):
         raise ValueError(

@@ -42,12 +42,12 @@ def infer_types(graph: Graph) -> dict[str, TensorType]:
 
 
 def _without_weights(onnx: Any, graph: Graph) -> Any:
-    """A model of the same nodes, with the shapes of large tensors in place of their values."""
+    """A model of ONNX's own nodes, with the shapes of large tensors in place of their values."""
     light = onnx.ModelProto(
         ir_version=graph.model.ir_version, opset_import=graph.model.opset_import
     )
     light.graph.name = "types"
-    light.graph.node.extend(graph.nodes)
+    light.graph.node.extend(node for node in graph.nodes if graph.operator(node))
     for value in graph.model.graph.input:
         if value.name in graph.arguments:
             light.graph.input.append(value)

@@ -110,6 +110,26 @@ def test_initial_states_agree(num_layers, directions):
         assert_close(run_onnx(session, xs=xs, h0=h0), run_grujax(layers, xs, h0), "float32")
 
 
+@pytest.mark.parametrize(
+    ("num_layers", "reset_after", "with_lengths"),
+    [(3, True, False), slow(3, True, True), slow(1, False, True), slow(2, False, False)],
+)
+def test_a_stream_gives_the_outputs_of_the_whole_sequence(num_layers, reset_after, with_lengths):
+    layers = random_layers(num_layers, 1, reset_after)
+    session = session_of(to_onnx(layers, with_lengths=with_lengths, with_initial_state=True))
+    for B, chunks in ((4, (1,) * 9), (1, (1,) * 9), (2, (3, 1, 5))):
+        xs = Draw("stream", "float32").normal(9, B, I)
+        h_last, frames, start = np.zeros((num_layers, B, H), "float32"), [], 0
+        for size in chunks:
+            inputs = {"xs": xs[start : start + size], "h0": h_last}
+            if with_lengths:
+                inputs["lengths"] = np.full(B, size, "int32")
+            h_last, hs = run_onnx(session, **inputs)
+            frames.append(hs)
+            start += size
+        assert_close((h_last, np.concatenate(frames)), run_grujax(layers, xs), "float32")
+
+
 def test_layers_may_differ_in_form():
     layers = [*random_layers(1, 2), *random_layers(2, 2, reset_after=False)[1:]]
     xs = Draw("xs", "float32").normal(7, 4, I)

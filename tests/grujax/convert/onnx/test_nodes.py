@@ -9,6 +9,7 @@ from tests.helpers import assert_equal
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 graphs = pytest.importorskip("tests.fixtures.onnx_models.graphs", exc_type=ImportError)
+oracle = pytest.importorskip("tests.fixtures.onnx_models.oracle", exc_type=ImportError)
 
 B, H, I = graphs.B, graphs.H, graphs.I  # noqa: E741
 helper, numpy_helper, node = onnx.helper, onnx.numpy_helper, onnx.helper.make_node
@@ -138,6 +139,68 @@ LENGTHS = np.array([3, 1, 2], "int32")
 def test_stored_lengths_are_refused(tmp_path, nodes):
     with pytest.raises(ValueError, match=r"lengths `lengths` that the file stores.*`lengths`"):
         load(tmp_path, one_node(*nodes, lengths="lengths"))
+
+
+def all_steps(selected: int, steps: str = "Slice", dtype: int = 1, start: int = 0):
+    """Lengths that repeat a size of X once for each row, as TensorFlow's exporter computes them."""
+    size = {
+        "Slice": [
+            constant("start", [selected]),
+            constant("end", [selected + 1]),
+            node("Slice", ["numbers", "start", "end"], ["size"]),
+        ],
+        "Gather": [constant("which", [selected]), node("Gather", ["numbers", "which"], ["size"])],
+    }
+    return [
+        node("Shape", ["xs"], ["sizes"]),
+        node("Cast", ["sizes"], ["numbers"], to=dtype),
+        *size[steps],
+        constant("axis", [1]),
+        node("Gather", ["sizes", "axis"], ["rows"]),
+        node("Tile", ["size", "rows"], ["repeated"]),
+        node("Cast", ["repeated"], ["lengths"], to=6),
+    ]
+
+
+@pytest.mark.parametrize("steps", ["Slice", "Gather"])
+@pytest.mark.parametrize("sizes", [("T", "B"), (5, B)])
+def test_lengths_that_are_all_steps_are_the_default(tmp_path, steps, sizes):
+    inputs = {"xs": (*sizes, I)}
+    model = one_node(*all_steps(0, steps), lengths="lengths", inputs=inputs)
+    assert oracle.disagreement(load(tmp_path, model), model, gru_nodes(model)) <= 1e-5
+    if sizes[0] == 5:
+        model = one_node(
+            constant("lengths", np.full(B, 5, "int32")), lengths="lengths", inputs=inputs
+        )
+        assert oracle.disagreement(load(tmp_path, model), model, gru_nodes(model)) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        all_steps(1),
+        all_steps(0, dtype=10),
+        all_steps(0, dtype=9),
+        [
+            *all_steps(0)[:-1],
+            constant("one", np.float32(1)),
+            node("Sub", ["repeated", "one"], ["fewer"]),
+            node("Cast", ["fewer"], ["lengths"], to=6),
+        ],
+        [
+            *all_steps(0)[:-1],
+            constant("mask", [True, False, True]),
+            constant("two", np.full(B, 2, "f")),
+            node("Where", ["mask", "repeated", "two"], ["some"]),
+            node("Cast", ["some"], ["lengths"], to=6),
+        ],
+    ],
+    ids=["of batch", "half precision", "bool", "less one", "for some rows"],
+)
+def test_other_lengths_that_follow_from_shapes_are_refused(tmp_path, nodes):
+    model = one_node(*nodes, lengths="lengths", inputs={"xs": ("T", "B", I)})
+    with pytest.raises(ValueError, match=r"lengths `lengths` .* not known to be all T"):
+        load(tmp_path, model)
 
 
 def test_lengths_and_states_that_are_inputs_are_the_callers(tmp_path):

@@ -195,6 +195,16 @@ def test_an_operator_of_another_domain_is_refused(tmp_path):
         load(tmp_path, model)
 
 
+def test_an_operator_that_the_file_defines_itself_gives_no_shapes(tmp_path):
+    model = two_nodes(BY_ROW, *reshape_to_sizes_of("by_row"), directions=2)
+    opsets, swapped = [helper.make_opsetid("", 14)], [node("Identity", ["b"], ["c"])]
+    model.functions.append(
+        helper.make_function("", "Concat", ["a", "b"], ["c"], swapped, opsets, attributes=["axis"])
+    )
+    with pytest.raises(ValueError, match=r"the node `hs_0` \(Reshape\) between them"):
+        load(tmp_path, model)
+
+
 def test_what_the_file_says_of_computed_shapes_is_not_believed(tmp_path):
     model, _ = REFUSED["directions before rows"]
     sizes = [T, 2, 2 * H]
