@@ -11,10 +11,9 @@ from typing import Any
 
 from jax import Array
 
-from grujax.checks import check_mapping
 from grujax.convert.layouts import Layout, Leaf, write_cell
 from grujax.convert.stacks import read_layers
-from grujax.convert.trees import flatten
+from grujax.convert.trees import flatten_arrays
 from grujax.params import GRUParams
 
 HAIKU = Layout(
@@ -52,8 +51,7 @@ def from_haiku(module_params: Mapping[str, Any], *, prefix: str = "") -> GRUPara
         >>> from_haiku(params, prefix="gru").reset_after
         False
     """
-    check_mapping("module_params", module_params, "of the parameters of a GRU")
-    leaves = flatten("module_params", module_params, "/").leaves
+    leaves = flatten_arrays("module_params", module_params, "/")
     params = read_layers("module_params", leaves, HAIKU, prefix)
     assert isinstance(params, GRUParams)  # Haiku names no layers
     return params

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from grujax.checks import check_mapping
 from grujax.convert.checks import as_pair
 from grujax.convert.layouts import Layout, Leaf, nest, write_cell
 from grujax.convert.stacks import read_layers
-from grujax.convert.trees import flatten
+from grujax.convert.trees import flatten_arrays
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
@@ -60,8 +59,7 @@ def from_linen(variables: Mapping[str, Any], *, prefix: str = "") -> Layer | lis
         >>> from_linen(rnn.init(jax.random.key(0), jnp.ones((2, 7, 3)))).w_x.shape
         (3, 3, 5)
     """
-    check_mapping("variables", variables, "of the parameters of a GRU")
-    leaves = flatten("variables", variables, "/").leaves
+    leaves = flatten_arrays("variables", variables, "/")
     if "params" in variables:  # beside other collections
         leaves = {path.removeprefix("params/"): leaf for path, leaf in leaves.items()}
     return read_layers("variables", leaves, LINEN, prefix)

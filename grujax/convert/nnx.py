@@ -8,6 +8,7 @@ of `dense_h`, and `b_hn [H]` in `grujax.nnx.GRUCell`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import jax
@@ -18,7 +19,7 @@ from grujax.checks import describe
 from grujax.convert.checks import base_of, check_activation, check_class, quote, require
 from grujax.convert.layouts import Layout, Leaf, nest, write_cell
 from grujax.convert.stacks import read_layers
-from grujax.convert.trees import check_prefix, flatten
+from grujax.convert.trees import MAX_ENTRIES, check_prefix, flatten
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
@@ -65,7 +66,7 @@ def from_nnx(cell_or_state: Any, *, prefix: str = "") -> Layer | list[Layer]:
         >>> from_nnx(nnx.GRUCell(3, 5, rngs=nnx.Rngs(0))).w_x.shape
         (3, 3, 5)
     """
-    if _children(cell_or_state) is None:
+    if not (isinstance(cell_or_state, Mapping) or base_of(cell_or_state, "flax", "Pytree")):
         raise ValueError(
             "`cell_or_state` must be a module of flax.nnx or the state of one, got "
             f"{describe(cell_or_state)}."
@@ -140,8 +141,9 @@ def _group_of(nnx: Any) -> tuple[Leaf, ...]:
 
 def _children(node: Any) -> Mapping[str, Any] | None:
     """The parameters and modules in a module, or the items of a state; None for a leaf."""
-    if isinstance(node, Mapping):
-        return {str(key) if isinstance(key, int) else key: item for key, item in node.items()}
+    if isinstance(node, Mapping):  # the keys of lists are integers
+        items = islice(node.items(), MAX_ENTRIES + 1)
+        return {str(key) if isinstance(key, int) else key: item for key, item in items}
     if base_of(node, "flax", "Variable") or not base_of(node, "flax", "Pytree"):
         return None
     parts = vars(node).items()

@@ -15,11 +15,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from grujax.checks import check_string, describe
+from grujax.checks import check_string
 from grujax.convert.checks import base_of, check_class, check_uniform, split_directions
 from grujax.convert.layouts import NUMBER, Layout, Leaf, Naming, write_cell
 from grujax.convert.stacks import read_layers
-from grujax.convert.trees import flatten
+from grujax.convert.trees import flatten_arrays
 from grujax.layers import Layer
 
 TORCH = Layout(
@@ -69,12 +69,7 @@ def from_torch(state_dict: Mapping[str, Any], *, prefix: str = "") -> list[Layer
     check_string("prefix", prefix)
     if base_of(state_dict, "torch", "Module"):
         state_dict = _state_of(state_dict, prefix)
-    if not isinstance(state_dict, Mapping):
-        raise ValueError(
-            "`state_dict` must be a dict of tensors or a torch.nn.Module, got "
-            f"{describe(state_dict)}."
-        )
-    leaves = flatten("state_dict", state_dict, ".").leaves
+    leaves = flatten_arrays("state_dict", state_dict, ".")
     arrays = {path: _to_numpy(path, leaf) for path, leaf in leaves.items()}
     layers = read_layers("state_dict", arrays, TORCH, prefix)
     return layers if isinstance(layers, list) else [layers]

@@ -82,6 +82,15 @@ def _items(name: str, path: str, node: Any, children: Children) -> list[tuple[An
         ) from error
 
 
+def flatten_arrays(name: str, tree: Any, separator: str) -> dict[str, Any]:
+    """The arrays of a dict of dicts by path; raises ValueError as `flatten`, or if it is none."""
+    if not isinstance(tree, Mapping):
+        raise ValueError(
+            f"`{name}` must be a dict of the parameters of a GRU, got {describe(tree)}."
+        )
+    return flatten(name, tree, separator).leaves
+
+
 def check_prefix(prefix: Any, separator: str) -> str:
     """A prefix that is empty or ends with the separator; the caller may leave that out."""
     check_string("prefix", prefix)
