@@ -65,14 +65,14 @@ class Origin(NamedTuple):
 
 def versions() -> dict[str, str]:
     """Versions and settings that may change what a function is compiled to."""
-    floating, matmul = jax_settings()
+    settings = dict(jax_settings())
     return {
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
         "grujax": import_module("grujax").__version__,
         "platform": jax.default_backend(),
-        "default float": np.dtype(floating).name,
-        "matmul precision": str(matmul),
+        "default float": jax.dtypes.canonicalize_dtype(np.float64).name,
+        "matmul precision": str(settings["default_matmul_precision"]),
     }
 
 

@@ -6,7 +6,8 @@ devices do not wait for one another inside a program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,8 @@ from jax.sharding import Mesh, PartitionSpec
 from grujax.checks import check_choice, check_integer, check_key, describe, is_traced
 
 ROWS = PartitionSpec("trials")
+
+Static = tuple[tuple[str, Any], ...]  # hyperparameters and their values
 
 
 class KeyType(NamedTuple):
@@ -47,7 +50,7 @@ class Plan(NamedTuple):
     key: KeyType
     strategy: str
     devices: tuple[jax.Device, ...]
-    static: tuple[tuple[str, Any], ...] = ()  # hyperparameters and their values
+    static: Static = ()
     fit_memory: bool = False  # whether a chunk shrinks to the memory available
 
     @property
@@ -127,17 +130,22 @@ def key_type(key: Array) -> KeyType:
 
 
 def choose_devices(
-    devices: Sequence[jax.Device] | None, strategy: str | None
+    devices: Sequence[jax.Device] | int | None, strategy: str | None
 ) -> tuple[tuple[jax.Device, ...], str]:
     """The devices and the strategy, with defaults as in `grujax.sweep.run`.
 
     Raises:
-        ValueError: no devices, the same one twice, or something else; or an unknown strategy.
+        ValueError: no devices, the same one twice, more than there are, or something else; or an
+            unknown strategy.
     """
-    places = jax.local_devices() if devices is None else devices
+    places: Any = jax.local_devices() if devices is None else devices
+    if is_count(devices):
+        places = first_devices(check_integer("devices", devices))
     is_list = isinstance(places, list | tuple)
     if not is_list or not all(isinstance(place, jax.Device) for place in places):
-        raise ValueError(f"`devices` must be a list of JAX devices, got {describe(devices)}.")
+        raise ValueError(
+            f"`devices` must be a list of JAX devices or their number, got {describe(devices)}."
+        )
     if not places or len(set(places)) < len(places):
         raise ValueError(
             f"`devices` must name at least one device, and each once, got {len(places)}."
@@ -146,10 +154,70 @@ def choose_devices(
     return tuple(places), strategy or ("map" if places[0].platform == "cpu" else "vmap")
 
 
-def jax_settings() -> tuple[Any, ...]:
-    """JAX's own settings that a compiled program depends on: default float and matmul precision."""
-    matmul = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
-    return jax.dtypes.canonicalize_dtype(np.float64), matmul
+def choose_workers(devices: Any, strategy: str | None, is_shared: bool) -> tuple[int | None, str]:
+    """How many devices each worker of an executor uses, and the strategy, as in `choose_devices`.
+
+    Args:
+        devices: their number; None: all.
+        strategy: None is chosen as for this process.
+        is_shared: whether several processes share the sweep.
+
+    Raises:
+        ValueError: devices that are not a number, an unknown strategy, or a shared sweep.
+    """
+    if devices is not None and not is_count(devices):
+        raise ValueError(
+            "`devices` must be the number of devices that each worker of `executor` uses, got "
+            f"{describe(devices)}."
+        )
+    if is_shared or jax.process_count() > 1:
+        raise ValueError(
+            "`executor` shares the trials among its own workers: it cannot be combined with "
+            "`processes` and `process`, or with several processes of JAX."
+        )
+    count = None if devices is None else check_integer("devices", devices)
+    return count, choose_devices(None, strategy)[1]
+
+
+def is_count(devices: Any) -> bool:
+    """Whether devices are given as a number."""
+    return isinstance(devices, int | np.integer)
+
+
+def first_devices(count: int) -> list[jax.Device]:
+    """The first devices of this process. Raises ValueError if it has fewer."""
+    places = jax.local_devices()
+    if len(places) < count:
+        raise ValueError(f"`devices` is {count}, but this process has {len(places)}.")
+    return places[:count]
+
+
+# JAX's own settings that decide what a function is traced and compiled to. Each is also the name of
+# a context manager of JAX.
+_SETTINGS = (
+    "enable_x64",
+    "default_matmul_precision",
+    "default_prng_impl",
+    "threefry_partitionable",
+    "numpy_dtype_promotion",
+    "numpy_rank_promotion",
+    "debug_nans",
+    "debug_infs",
+)
+
+
+def jax_settings() -> tuple[tuple[str, Any], ...]:
+    """Names and values of JAX's own settings that a compiled program depends on."""
+    return tuple((name, getattr(jax.config, f"jax_{name}")) for name in _SETTINGS)
+
+
+@contextmanager
+def with_settings(settings: tuple[tuple[str, Any], ...]) -> Iterator[None]:
+    """JAX's settings as `jax_settings` returned them, perhaps in another process."""
+    with ExitStack() as stack:
+        for name, value in settings:
+            stack.enter_context(getattr(jax, name)(value))
+        yield
 
 
 def add_axis(size: int, structs: Any) -> Any:

@@ -20,6 +20,7 @@ from jax import Array, lax
 
 from grujax.jax_support import lapack
 from grujax.sweep.contract import Metrics, Train, check_metrics, check_pure
+from grujax.sweep.fingerprints import Origin, fingerprint, versions
 from grujax.sweep.plan import Plan, add_axis, jax_settings, key_data, trial_key
 from grujax.sweep.storage import Chunk
 from grujax.sweep.trials import Trials
@@ -47,55 +48,88 @@ class Program(NamedTuple):
     capacity: int  # trials per device at most
     run: Callable[[np.ndarray, Any], Metrics]  # (key data, rows) -> metrics [slots, ...]
     devices: tuple[jax.Device, ...]
-    shapes: Metrics  # of one trial
 
 
-# A program lives as long as its train function does, and holds no reference to it.
-_PROGRAMS: weakref.WeakKeyDictionary[Train, dict[tuple, Program]] = weakref.WeakKeyDictionary()
+# What is known of a train function lives as long as it does, and holds no reference to it.
+_PROGRAMS: weakref.WeakKeyDictionary[Train, dict[tuple, Any]] = weakref.WeakKeyDictionary()
 
 
 def program_for(train: Train, plan: Plan) -> Program:
     """The compiled program, from the cache if it is there."""
-    try:
-        programs = _PROGRAMS.setdefault(train, {})
-    except TypeError:  # a callable object without a hash, or without weak references
-        programs = {}
-    context = (plan, repr(plan.static), *jax_settings())  # 1, 1.0 and True are equal, as are ±0.0
-    if context not in programs:
-        programs[context] = _compile(train, plan)
-    return programs[context]
+    return _cached(train, plan, lambda: _compile(train, plan))
 
 
-def run_chunk(program: Program, key: Array, trials: Trials, indices: np.ndarray) -> Chunk:
-    """Runs the trials with these indices, at most as many as all devices take together."""
+def shapes_of(train: Train, plan: Plan) -> Metrics:
+    """The shapes and dtypes of the metrics of one trial, for the static values of a plan.
+
+    Raises:
+        ValueError: `train` is not pure, or returns something other than metrics.
+    """
+    plan = plan._replace(trials=0, devices=(), strategy="")  # it does not depend on these
+    return _cached(train, plan, lambda: _trace(train, plan))
+
+
+def origin_of(train: Train, plan: Plan, sweep: str) -> Origin:
+    """What computes the trials of a sweep that have the static values of a plan."""
+    found = fingerprint(train, _trial_of(train, plan), *_arguments(plan))
+    return Origin(sweep, {"train": found}, versions())
+
+
+def run_chunk(program: Program, key: Array, values: Trials, indices: np.ndarray) -> Chunk:
+    """Runs trials with these indices and values `[n]`, as many as all devices take at most."""
     devices = len(program.devices)
-    shares = np.array_split(indices, devices)
+    shares = np.array_split(np.arange(len(indices)), devices)
     # Empty slots repeat a trial; "map" does not run them, and nobody reads their metrics.
-    slots = np.full((devices, program.capacity), indices[0], np.int32)
+    slots = np.zeros((devices, program.capacity), np.int64)
     for row, share in zip(slots, shares, strict=True):
         row[: len(share)] = share
     counts = np.array([len(share) for share in shares], np.int32)
-    values = {name: array[slots.ravel()] for name, array in trials.items()}
-    outputs = program.run(key_data(key), (slots.ravel(), values, counts))
+    order = slots.ravel()
+    rows = (indices[order].astype(np.int32), {n: a[order] for n, a in values.items()}, counts)
+    outputs = program.run(key_data(key), rows)
     is_used = (np.arange(program.capacity) < counts[:, None]).ravel()
     return Chunk(indices, {name: np.asarray(array)[is_used] for name, array in outputs.items()})
 
 
-def _compile(train: Train, plan: Plan) -> Program:
+def _cached(train: Train, plan: Plan, make: Callable[[], Any]) -> Any:
+    try:
+        known = _PROGRAMS.setdefault(train, {})
+    except TypeError:  # a callable object without a hash, or without weak references
+        known = {}
+    context = (plan, repr(plan.static), jax_settings())  # 1, 1.0 and True are equal, as are ±0.0
+    if context not in known:
+        known[context] = make()
+    return known[context]
+
+
+def _trial_of(train: Train, plan: Plan) -> Callable[[Array, Array, dict[str, Array]], Metrics]:
+    """One trial: (data of the key, index, traced values) -> metrics."""
     static = dict(plan.static)
 
     def trial(data: Array, index: Array, values: dict[str, Array]) -> Metrics:
         metrics = train(trial_key(plan.key.wrap(data), index), **values, **static)
         return check_metrics(metrics, "train")
 
-    arguments = (plan.key.struct, jax.ShapeDtypeStruct((), jnp.int32), plan.values)
+    return trial
+
+
+def _arguments(plan: Plan) -> tuple[Any, Any, Any]:
+    """Shapes and dtypes of what `_trial_of` returns a function of."""
+    return plan.key.struct, jax.ShapeDtypeStruct((), jnp.int32), plan.values
+
+
+def _trace(train: Train, plan: Plan) -> Metrics:
+    trial = _trial_of(train, plan)
     zeros = jnp.zeros(plan.key.shape, plan.key.dtype)
-    shapes = check_pure(
-        lambda index, values: trial(zeros, index, values),
-        *arguments[1:],
-        name="train",
-        advice=ADVICE,
+    _, *arguments = _arguments(plan)
+    return check_pure(
+        lambda index, values: trial(zeros, index, values), *arguments, name="train", advice=ADVICE
     )
+
+
+def _compile(train: Train, plan: Plan) -> Program:
+    shapes = shapes_of(train, plan)
+    trial, arguments = _trial_of(train, plan), _arguments(plan)
     if plan.fit_memory:
         capacity = min(plan.capacity, _fitting(plan, trial, arguments, shapes))
         plan = plan._replace(trials=capacity * len(plan.devices))
@@ -107,7 +141,7 @@ def _compile(train: Train, plan: Plan) -> Program:
         share = _one_by_one(trial, shapes) if plan.strategy == "map" else _side_by_side(trial)
         return jax.jit(plan.spread(share)).lower(data, rows)
 
-    return Program(plan.capacity, compile_plan(plan, lower), plan.devices, shapes)
+    return Program(plan.capacity, compile_plan(plan, lower), plan.devices)
 
 
 def compile_plan(plan: Plan, lower: Callable[[Plan], jax.stages.Lowered]) -> jax.stages.Compiled:

@@ -10,15 +10,17 @@ from typing import Any
 
 
 def progress_bar(show: bool, total: int, done: int, unit: str) -> AbstractContextManager[Any]:
-    """A tqdm bar over trials or rounds; yields None if it is not shown."""
+    """A tqdm bar over trials or rounds; yields None if it is not shown.
+
+    Without tqdm a line says so, and there is no bar.
+    """
     if not show:
         return nullcontext()
     try:
         from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError(
-            "`progress=True` needs tqdm: pip install 'grujax[sweep]', or pass `progress=False`."
-        ) from error
+    except ImportError:
+        print("No progress bar: it needs tqdm (pip install 'grujax[sweep]').", file=sys.stderr)
+        return nullcontext()
     return tqdm(total=total, initial=done, desc="sweep", unit=unit)
 
 

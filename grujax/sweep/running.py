@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from grujax.checks import check_bool, check_choice, check_integer, check_path
-from grujax.jax_support.promotion import wide_dtype
-from grujax.sweep.contract import Metrics, Train, check_metrics, check_same_metrics, check_takes
-from grujax.sweep.fingerprints import (
-    Origin,
-    check_origins,
-    fingerprint,
-    versions,
-    warn_of_unknown,
-)
-from grujax.sweep.plan import Plan, choose_devices, key_type, trial_key
-from grujax.sweep.programs import Program, program_for, run_chunk
+from grujax.sweep.contract import Train, check_takes
+from grujax.sweep.executors import Engine, pack, run_elsewhere
+from grujax.sweep.fingerprints import Origin, check_origins, warn_of_unknown
+from grujax.sweep.local import Work, find_work, run_here
+from grujax.sweep.plan import Plan, Static, choose_devices, choose_workers, key_type
+from grujax.sweep.programs import origin_of
 from grujax.sweep.progress import progress_bar, report_interruption
 from grujax.sweep.result import SweepResult, assemble
 from grujax.sweep.storage import (
@@ -40,7 +34,6 @@ from grujax.sweep.storage import (
 )
 from grujax.sweep.trials import (
     Groups,
-    Trials,
     check_static,
     check_trials,
     choose_process,
@@ -50,10 +43,6 @@ from grujax.sweep.trials import (
 )
 from grujax.sweep.values import MOST
 
-Static = tuple[tuple[str, Any], ...]  # hyperparameters and their values
-
-CHUNK_SECONDS = 10.0  # duration of the chunks that "map" chooses: a kill loses no more
-
 
 def run(
     train: Train,
@@ -61,7 +50,7 @@ def run(
     *,
     key: Array,
     strategy: str | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | int | None = None,
     chunk: int | None = None,
     directory: str | Path | None = None,
     resume: str = "checked",
@@ -69,6 +58,8 @@ def run(
     static: Sequence[str] = (),
     processes: int | None = None,
     process: int | None = None,
+    executor: Any = None,
+    retries: int = 2,
 ) -> SweepResult:
     """Runs every trial of a sweep, and gives each the result that it would have alone.
 
@@ -84,8 +75,9 @@ def run(
         strategy: how a device runs its trials: one after the other ("map") or side by side
             ("vmap"). None chooses "map" on CPUs, where XLA runs batched matmuls slower than single
             ones, and "vmap" elsewhere. Trials are always spread over the devices first.
-        devices: the devices to use; by default all that this process has. For one per CPU core, run
-            `jax.config.update("jax_num_cpu_devices", n)` before JAX is first used.
+        devices: the devices to use, or how many; by default all that this process has. For one per
+            CPU core, run `jax.config.update("jax_num_cpu_devices", n)` before JAX is first used.
+            With an `executor`: how many devices each worker uses; a CPU provides that many.
         chunk: how many trials run between two visits to Python, on all devices together; rounded up
             to a multiple of their number for "vmap". None measures: at most half the available
             memory, divided by what one trial takes by XLA's memory analysis; "map" also takes no
@@ -107,6 +99,15 @@ def run(
         processes: how many processes share the trials, all with the same `directory`; by default
             `jax.process_count()`.
         process: the number of this one, from 0; by default `jax.process_index()`.
+        executor: runs the chunks on its workers, as many at once as it has: an object with
+            `submit(function, *args) -> future`, such as a pool of `concurrent.futures` whose
+            processes are spawned, or those of Dask, MPI, loky and submitit; or a function without
+            arguments that makes one. Only the second can be made anew when it breaks, as a process
+            pool does if a worker is killed. The workers import `train`, or receive it by value
+            where cloudpickle is installed: then it may be a lambda, a closure or in a script. They
+            need no access to `directory`. "map" gives them trials that take about ten seconds, and
+            fewer towards the end; "vmap" gives each an equal share. `chunk` fixes the number.
+        retries: how often `executor` runs a chunk again that fails or whose worker dies.
 
     Returns:
         A `SweepResult`; of several processes each returns its own share, and `SweepResult.load`
@@ -119,7 +120,11 @@ def run(
             something other than arrays; metrics that differ between groups in name, dtype or shape
             (floating curves may differ in length); a `directory` that belongs to another sweep or
             another `train`, that another process works in, or that cannot be read or written; or
-            several processes without one, or with fewer trials than processes.
+            several processes without one, or with fewer trials than processes; an `executor`
+            together with these, whose processes are forks, to which `train` cannot be sent, or
+            which computes something else.
+        RuntimeError: trials that failed on an `executor`, by number, after all others are finished;
+            or it is broken.
         KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
 
     Example:
@@ -140,27 +145,54 @@ def run(
     trials = check_trials(trials, static)
     check_takes("train", train, ("key",), trials)
     kind = key_type(key)
-    devices, strategy = choose_devices(devices, strategy)
     chunk = None if chunk is None else check_integer("chunk", chunk, 1, MOST)
     folder = None if directory is None else check_path("directory", directory)
     progress = check_bool("progress", progress)
-    process, processes = choose_process(process, processes, count_trials(trials), folder)
+    retries = check_integer("retries", retries, 0, MOST)
     check_choice("resume", resume, ("checked", "anyway"))
+    is_shared = process is not None or processes is not None
+    process, processes = choose_process(process, processes, count_trials(trials), folder)
+    places: tuple[jax.Device, ...] = ()
+    if executor is None:
+        places, strategy = choose_devices(devices, strategy)
+    else:
+        engine, packed = Engine(executor), pack(train)
+        count, strategy = choose_workers(devices, strategy, is_shared)
     every = group_by(trials, static)
     groups = share_groups(every, process, processes)
     traced = {name: array for name, array in trials.items() if name not in static}
     dtypes = {name: jax.dtypes.canonicalize_dtype(array.dtype) for name, array in traced.items()}
     plan = Plan(
-        trials=0,  # as many as a group has
+        trials=0,  # of each group, see `find_work`
         traced=tuple((name, dtype.name) for name, dtype in dtypes.items()),
         key=kind,
         strategy=strategy,
-        devices=devices,
+        devices=places,
         fit_memory=chunk is None,
     )
     about = describe_sweep({"static": sorted(static)}, trials, key)
     selected = np.sort(np.concatenate([indices for _, indices in groups]))
-    find_origin = cache(lambda static: origin_of(train, plan, static, identify(about)))
+
+    @cache
+    def find_origin(static: Static) -> Origin:
+        return origin_of(train, plan._replace(static=static), identify(about))
+
+    start: Callable[[list[Work]], Generator[tuple[Static, Chunk], None, None]]
+    if executor is None:
+        start = partial(run_here, train, key, traced, chunk=chunk)
+    else:
+        start = partial(
+            run_elsewhere,
+            engine,
+            packed,
+            key,
+            traced,
+            chunk=chunk,
+            devices=count,
+            retries=retries,
+            sweep=None if folder is None else identify(about),
+            find_origin=find_origin if resume == "checked" else None,
+        )
     with locked(folder, process, processes):
         chunks: list[Chunk] = []
         if folder is not None:
@@ -170,9 +202,10 @@ def run(
         missing = len(missing_trials(selected, chunks))
         if folder is not None and missing:
             check_writable(folder, f"{missing} of {len(selected)} trials")
-        parts = run_groups(train, plan, key, traced, groups, list(chunks), chunk)
-        for part in save_parts(parts, folder, find_origin, len(selected), missing, progress):
-            chunks.append(part)
+        works = find_work(train, plan, groups, chunks, chunk)
+        with closing(start(works)) as parts:
+            for part in save_parts(parts, folder, find_origin, len(selected), missing, progress):
+                chunks.append(part)
     return assemble(trials, chunks, selected)
 
 
@@ -194,7 +227,7 @@ def save_parts(
     with progress_bar(progress, total, done, "trial") as bar:
         try:
             for static, part in parts:
-                if folder is not None:
+                if folder is not None and part.origin is None:
                     part = part._replace(origin=find_origin(static))
                 done += len(part.indices)
                 saver.save(part)
@@ -232,83 +265,3 @@ def check_finished(
         origins = [c.origin for c, of in zip(chunks, numbers, strict=True) if of == number]
         if len(share):
             check_origins(folder, origins, partial(find_origin, tuple(static.items())))
-
-
-def origin_of(train: Train, plan: Plan, static: Static, sweep: str) -> Origin:
-    """What computes the trials with these static values."""
-
-    def trial(data: Array, index: Array, values: dict[str, Array]) -> Any:
-        metrics = train(trial_key(plan.key.wrap(data), index), **values, **dict(static))
-        return check_metrics(metrics, "train")
-
-    index = jax.ShapeDtypeStruct((), jnp.int32)
-    found = fingerprint(train, trial, plan.key.struct, index, plan.values)
-    return Origin(sweep, {"train": found}, versions())
-
-
-def run_groups(
-    train: Train,
-    plan: Plan,
-    key: Array,
-    traced: Trials,
-    groups: Groups,
-    finished: list[Chunk],
-    chunk: int | None,
-) -> Iterator[tuple[Static, Chunk]]:
-    """Runs the trials that are in no finished chunk, with one program per group.
-
-    A program takes `plan.trials` trials, or as many as its group has if that is 0.
-    """
-    shapes = None
-    for static, indices in groups:
-        missing = missing_trials(indices, finished)
-        if not len(missing):
-            continue
-        most = plan.trials or (len(indices) if chunk is None else chunk)
-        group = plan._replace(trials=most, static=tuple(static.items()))
-        program = program_for(train, group._replace(trials=group.slots))
-        for one in finished if shapes is None else ():
-            _check_fit(one, program.shapes)
-        check_same_metrics(shapes or program.shapes, program.shapes)
-        shapes = program.shapes
-        for part in _run_group(program, key, traced, missing, chunk, plan.strategy):
-            yield group.static, part
-
-
-def _check_fit(chunk: Chunk, shapes: Metrics) -> None:
-    """Raises ValueError unless a chunk of the directory has the metrics that `train` returns."""
-    there: Any = {n: jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for n, a in chunk.metrics.items()}
-    if chunk.origin is None:  # earlier versions kept no floating metrics below 32 bits
-        shapes = {name: _widened(shape) for name, shape in shapes.items()}
-    check_same_metrics(there, shapes, ("in `directory`", "now"))
-
-
-def _widened(shape: Any) -> Any:
-    is_floating = jnp.issubdtype(shape.dtype, jnp.floating)
-    dtype = wide_dtype(shape.dtype) if is_floating else shape.dtype
-    return jax.ShapeDtypeStruct(shape.shape, dtype)
-
-
-def _run_group(
-    program: Program,
-    key: Array,
-    traced: Trials,
-    missing: np.ndarray,
-    chunk: int | None,
-    strategy: str,
-) -> Iterator[Chunk]:
-    """Runs trials with one program, chunk by chunk."""
-    devices = len(program.devices)
-    most = program.capacity * devices if chunk is None or strategy == "vmap" else chunk
-    choose_size = chunk is None and strategy == "map"
-    size = devices if choose_size else most  # the first trial on each device shows the speed
-    while len(missing):
-        start = time.perf_counter()
-        part = run_chunk(program, key, traced, missing[:size])
-        seconds = time.perf_counter() - start
-        yield part
-        missing = missing[len(part.indices) :]
-        if choose_size:
-            per_trial = seconds / -(-len(part.indices) // devices)
-            rounds = int(min(CHUNK_SECONDS / max(per_trial, 1e-9), program.capacity))
-            size = max(1, rounds) * devices

@@ -15,9 +15,11 @@ from jax import Array
 from grujax.sweep.contract import Train
 from grujax.sweep.distributions import Distribution
 from grujax.sweep.fingerprints import Origin
-from grujax.sweep.plan import Plan
+from grujax.sweep.local import find_work, run_here
+from grujax.sweep.plan import Plan, Static
+from grujax.sweep.programs import origin_of
 from grujax.sweep.result import SweepResult, assemble
-from grujax.sweep.running import Static, check_finished, origin_of, run_groups, save_parts
+from grujax.sweep.running import check_finished, save_parts
 from grujax.sweep.searches.studies import Ledger
 from grujax.sweep.storage import (
     Batch,
@@ -80,7 +82,11 @@ def run_search(search: Search, about: dict[str, Any], study: Study, reseeds: boo
         unwritten = ledger.resume(opened.trials)
         chunks = opened.chunks
         identity = identify(opened.about)
-        find_origin = cache(lambda static: origin_of(search.train, search.plan, static, identity))
+
+        @cache
+        def find_origin(static: Static) -> Origin:
+            return origin_of(search.train, search.plan._replace(static=static), identity)
+
         if folder is not None:
             chunks = _check_directory(search, folder, ledger, chunks, find_origin)
         writer: Saver[Batch] = Saver(None if folder is None else partial(write_batch, folder))
@@ -158,9 +164,8 @@ def _parts(
         arrays = _arrays(ledger)
         traced = {name: arrays[name].astype(dtype) for name, dtype in search.plan.traced}
         groups = _groups(arrays, missing, search.static)
-        for static, part in run_groups(
-            search.train, search.plan, search.key, traced, groups, compared, None
-        ):
+        works = find_work(search.train, search.plan, groups, compared, None)
+        for static, part in run_here(search.train, search.key, traced, works, None):
             finished.append(part)
             yield static, part
         compared = finished[:1]

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from grujax import sweep
-from grujax.sweep import programs, running
+from grujax.sweep import local, programs
 from tests.fixtures.sweep_trainings import (
     GRU_TRIALS,
     KEY,
     TRIALS,
     Compilations,
     assert_equals_trials_alone,
+    assert_same,
     descend,
     run,
     train_gru,
@@ -106,7 +107,7 @@ def test_a_map_program_serves_every_number_of_trials(monkeypatch, chunks_run):
     run(strategy="map")
     assert sizes()[0] == 1
     assert sum(sizes()) == 7
-    monkeypatch.setattr(running, "CHUNK_SECONDS", 0)
+    monkeypatch.setattr(local, "CHUNK_SECONDS", 0)
     chunks_run.clear()
     run(strategy="map")
     assert sizes() == [1] * 7
@@ -144,10 +145,11 @@ def test_progress_shows_trials(capsys):
     assert "7/7" in capsys.readouterr().err
 
 
-def test_progress_without_tqdm_names_the_extra(monkeypatch):
+def test_without_tqdm_there_is_no_bar_and_a_line_says_why(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    with pytest.raises(ImportError, match=r"grujax\[sweep\]"):
-        run(progress=True)
+    assert_same(run(progress=True), run())
+    line = "No progress bar: it needs tqdm (pip install 'grujax[sweep]').\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize("directory", [True, False])
@@ -162,7 +164,7 @@ def test_ctrl_c_says_what_is_saved(tmp_path, monkeypatch, capsys, directory):
 
     options = {"chunk": 2} | ({"directory": tmp_path} if directory else {})
     with monkeypatch.context() as patch:
-        patch.setattr(running, "run_chunk", stop_in_third)
+        patch.setattr(local, "run_chunk", stop_in_third)
         with pytest.raises(KeyboardInterrupt):
             run(**options)
     message = capsys.readouterr().err
@@ -178,7 +180,9 @@ def test_ctrl_c_says_what_is_saved(tmp_path, monkeypatch, capsys, directory):
         ({"devices": []}, "`devices` must name at least one device"),
         ({"key": jax.random.split(KEY, 2)}, r"one JAX random key, .* of shape \[2\]"),
         ({"devices": jax.devices() * 2}, "`devices` must name .* each once, got 2"),
-        ({"devices": ["cpu"]}, "`devices` must be a list of JAX devices, got a list of 1"),
+        ({"devices": ["cpu"]}, "`devices` must be a list of JAX devices .*, got a list of 1"),
+        ({"devices": 99}, "`devices` is 99, but this process has "),
+        ({"devices": True}, "`devices` must be a positive integer, got True"),
         ({"train": 3}, r"`train` must be a function `train\(key, learning_rate=...\)`, got 3"),
         ({"train": int}, r"`train` cannot be called with \(key, learning_rate=...\): "),
         ({"progress": "no"}, "`progress` must be True or False, got 'no'"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from grujax import sweep
-from grujax.sweep import running, storage
+from grujax.sweep import local, storage
 from tests.fixtures.sweep_trainings import TRIALS, assert_same, descend
 from tests.fixtures.sweep_trainings import run as run_sweep
 from tests.helpers import ROOT
@@ -23,7 +23,7 @@ run = partial(run_sweep, chunk=2)
 
 def test_a_finished_sweep_only_reads(tmp_path, monkeypatch):
     first = run(directory=tmp_path / "new" / "folder")
-    monkeypatch.setattr(running, "program_for", None)
+    monkeypatch.setattr(local, "program_for", None)
     assert_same(run(directory=tmp_path / "new" / "folder"), first)
 
 
@@ -105,24 +105,24 @@ RATES = [i / 400 for i in range(400)]
 PROGRAM = """
 import signal, sys
 from grujax import sweep
-from grujax.sweep import running
+from grujax.sweep import local, running
 from tests.fixtures.sweep_trainings import run
 
 chunks_left = 8 if sys.argv[1:] == ["to be killed"] else 10**6
 
-def run_chunk(program, key, trials, indices, original=running.run_chunk):
+def run_chunk(program, key, values, indices, original=local.run_chunk):
     global chunks_left
     print("begin", *indices, flush=True)
     if not chunks_left:
         signal.pause()
     chunks_left -= 1
-    return original(program, key, trials, indices)
+    return original(program, key, values, indices)
 
 def write_chunk(directory, chunk, original=running.write_chunk):
     original(directory, chunk)
     print("done", *chunk.indices, flush=True)
 
-running.run_chunk, running.write_chunk = run_chunk, write_chunk
+local.run_chunk, running.write_chunk = run_chunk, write_chunk
 run(trials=sweep.grid(learning_rate={rates!r}), chunk=2, directory={directory!r})
 """
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from grujax import sweep
-from grujax.sweep import running
+from grujax.sweep import local, running
 from grujax.sweep.searches import loop, studies
 from tests.helpers import ROOT
 
@@ -48,8 +48,8 @@ POINTS = {
     "before it asks": (studies.Ledger, "ask", 2),
     "between two trials that it asks for": (optuna.Study, "ask", 7),
     "before it writes what it asked for": (loop, "write_batch", 2),
-    "before it runs": (running, "run_chunk", 3),
-    "in the middle of a batch": (running, "run_chunk", 4),
+    "before it runs": (local, "run_chunk", 3),
+    "in the middle of a batch": (local, "run_chunk", 4),
     "before it writes what it ran": (running, "write_chunk", 4),
     "between run and tell": (studies.Ledger, "tell", 3),
     "between two trials that it tells": (optuna.Study, "tell", 6),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grujax import sweep
-from grujax.sweep import running, storage
+from grujax.sweep import local, storage
 from grujax.sweep.storage import chunks as chunk_files
 from tests.fixtures import populations
 from tests.fixtures.sweep_trainings import TRIALS, assert_same, run
@@ -220,7 +220,7 @@ def test_dtypes_of_metrics_are_kept(tmp_path, monkeypatch):
     first = run(train, trials, **options)
     (tmp_path / "sweep" / "chunk-000002.npz").unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(running, "CHUNK_SECONDS", 0)
+        patch.setattr(local, "CHUNK_SECONDS", 0)
         again = run(train, trials, **options)
     first.save(tmp_path / "result.npz")
     saved = sweep.SweepResult.load(tmp_path / "result.npz")

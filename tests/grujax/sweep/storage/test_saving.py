@@ -5,7 +5,7 @@ import warnings
 
 import pytest
 
-from grujax.sweep import running
+from grujax.sweep import local
 from grujax.sweep.populations import search
 from grujax.sweep.storage import files
 from tests.fixtures import populations
@@ -77,12 +77,12 @@ def test_a_disk_that_is_full_at_the_start_stops_the_sweep(tmp_path, full_disk, c
 
 
 def test_after_ctrl_c_the_message_counts_what_is_saved(tmp_path, full_disk, monkeypatch, capsys):
-    def stop_in_fourth(program, key, trials, indices, original=running.run_chunk):
+    def stop_in_fourth(program, key, values, indices, original=local.run_chunk):
         if indices[0] == 6:
             raise KeyboardInterrupt
-        return original(program, key, trials, indices)
+        return original(program, key, values, indices)
 
-    monkeypatch.setattr(running, "run_chunk", stop_in_fourth)
+    monkeypatch.setattr(local, "run_chunk", stop_in_fourth)
     full_disk(*range(3, 100))
     with pytest.warns(UserWarning, match="No space"), pytest.raises(KeyboardInterrupt):
         run(directory=tmp_path, chunk=2)
