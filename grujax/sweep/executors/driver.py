@@ -208,7 +208,7 @@ def _describe(failures: list[Failure], works: list[Work], retries: int) -> str:
         f"{count} trials failed, in {retries + 1} attempts each; all others are finished. The same "
         "call runs them again, if it has a `directory`."
     ]
-    for group, indices, reason in failures:
+    for group, indices, reason in sorted(failures, key=lambda failure: failure.indices[0]):
         static = ", ".join(f"{name}={value!r}" for name, value in works[group].plan.static)
         shown = ", ".join(map(str, indices[:10])) + (", ..." if len(indices) > 10 else "")
         lines.append(f"Trials {shown}{f' ({static})' if static else ''}: {reason.strip()}")

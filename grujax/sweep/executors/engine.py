@@ -35,7 +35,7 @@ class Engine:
             ValueError: it is neither an executor nor a function that makes one.
         """
         is_executor = hasattr(executor, "submit") and not inspect.isclass(executor)
-        if not is_executor and not callable(executor):
+        if not is_executor and not _is_factory(executor):
             raise ValueError(
                 "`executor` must have a method `submit`, or be a function without arguments that "
                 f"makes such an executor, got {describe(executor)}."
@@ -135,6 +135,19 @@ class Engine:
             with suppress(Exception):  # it may be broken
                 if hasattr(made, "shutdown"):
                     made.shutdown(wait=wait)
+
+
+def _is_factory(value: Any) -> bool:
+    """Whether it is a function that can be called without arguments."""
+    if not callable(value):
+        return False
+    try:
+        inspect.signature(value).bind()
+    except TypeError:
+        return False
+    except ValueError:  # of some functions in C nothing is known
+        pass
+    return True
 
 
 def _count_workers(executor: Any) -> int:

@@ -29,7 +29,7 @@ def successive_halving(
     factor: int = 2,
     mode: str = "min",
     strategy: str | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | int | None = None,
     directory: str | Path | None = None,
     resume: str = "checked",
     progress: bool = True,

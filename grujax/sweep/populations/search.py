@@ -77,7 +77,7 @@ def prepare(
     metric: str,
     mode: str,
     strategy: str | None,
-    devices: Sequence[jax.Device] | None,
+    devices: Sequence[jax.Device] | int | None,
     directory: str | Path | None,
     resume: str,
     progress: bool,

@@ -33,7 +33,7 @@ def population(
     exploit: Exploit | None = None,
     mode: str = "min",
     strategy: str | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | int | None = None,
     directory: str | Path | None = None,
     resume: str = "checked",
     progress: bool = True,
