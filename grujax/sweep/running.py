@@ -93,7 +93,7 @@ def run(
             JAX or grujax differs, the error says so. "anyway" goes on all the same: finished trials
             stay as they are, and `train` runs the others. The directory then has trials of both,
             and later calls need "anyway", too.
-        progress: show a progress bar (needs tqdm).
+        progress: show a progress bar, if tqdm is installed.
         static: the hyperparameters that set shapes, or that Python branches on. They reach `train`
             as Python values; trials are grouped, with one compilation per distinct combination.
         processes: how many processes share the trials, all with the same `directory`; by default

@@ -83,52 +83,52 @@ def _compute(
     engine: Engine, schedule: Schedule, task: Callable[[Piece], Task], retries: int
 ) -> Iterator[tuple[Piece, Outcome]]:
     """The results of all pieces that succeed. After Ctrl-C, those that are there, and it ends."""
-    flying: dict[Any, Piece] = {}  # by future, the oldest first
+    pending: dict[Any, Piece] = {}  # what is given out, by future, the oldest first
     has_result, breakdowns = False, 0
     try:
         engine.start()
         while True:
-            reason = _give_out(engine, schedule, task, flying)
-            if not flying and not reason:
+            reason = _give_out(engine, schedule, task, pending)
+            if not pending and not reason:
                 break
-            for future in engine.wait(flying) if not reason else ():
+            for future in engine.wait(pending) if not reason else ():
                 try:
                     outcome = engine.outcome(future)
                 except BreakdownError as error:
                     reason = str(error)
                     break
                 except LostTaskError as error:
-                    schedule.fail(flying.pop(future), str(error))
+                    schedule.fail(pending.pop(future), str(error))
                     continue
-                piece = flying.pop(future)
+                piece = pending.pop(future)
                 if _succeeds(schedule, piece, outcome):
                     has_result, breakdowns = True, 0
                     yield piece, outcome
             if reason:
-                breakdowns += not (has_result and flying)
-                yield from _rescue(engine, schedule, flying, reason)
+                breakdowns += not (has_result and pending)
+                yield from _rescue(engine, schedule, pending, reason)
                 _remake(engine, reason, is_useless=breakdowns > retries)
     except KeyboardInterrupt:
-        engine.cancel(flying)
-        for piece, outcome in _received(engine, flying):
+        engine.cancel(pending)
+        for piece, outcome in _received(engine, pending):
             if outcome.chunk is not None:
                 yield piece, outcome
         raise
     finally:
-        engine.cancel(flying)
-        engine.close(wait=not flying)
+        engine.cancel(pending)
+        engine.close(wait=not pending)
 
 
 def _give_out(
-    engine: Engine, schedule: Schedule, task: Callable[[Piece], Task], flying: dict[Any, Piece]
+    engine: Engine, schedule: Schedule, task: Callable[[Piece], Task], pending: dict[Any, Piece]
 ) -> str:
     """Gives out as many pieces as the executor has room for. Returns why it takes none, or ""."""
-    while len(flying) < engine.room:
-        piece = schedule.next(engine.workers, len(flying))
+    while len(pending) < engine.room:
+        piece = schedule.next(engine.workers, len(pending))
         if piece is None:
             return ""
         try:
-            flying[engine.submit(task(piece))] = piece
+            pending[engine.submit(task(piece))] = piece
         except BreakdownError as error:
             schedule.put_back(piece)
             return str(error)
@@ -147,31 +147,31 @@ def _succeeds(schedule: Schedule, piece: Piece, outcome: Outcome) -> bool:
 
 
 def _rescue(
-    engine: Engine, schedule: Schedule, flying: dict[Any, Piece], reason: str
+    engine: Engine, schedule: Schedule, pending: dict[Any, Piece], reason: str
 ) -> Iterator[tuple[Piece, Outcome]]:
     """The results that a broken executor still has; all other pieces go back to the schedule."""
-    for piece, outcome in _received(engine, flying, _GRACE_SECONDS):
+    for piece, outcome in _received(engine, pending, _GRACE_SECONDS):
         if _succeeds(schedule, piece, outcome):
             yield piece, outcome
     suspects = max(1, engine.workers)
-    for number, piece in reversed(list(enumerate(flying.values()))):
+    for number, piece in reversed(list(enumerate(pending.values()))):
         if number < suspects:
             schedule.suspect(piece, f"its worker died ({reason})")
         else:
             schedule.put_back(piece)
-    flying.clear()
+    pending.clear()
 
 
 def _received(
-    engine: Engine, flying: dict[Any, Piece], grace: float = 0.0
+    engine: Engine, pending: dict[Any, Piece], grace: float = 0.0
 ) -> Iterator[tuple[Piece, Outcome]]:
-    """The results that are there, after a grace period at most; their futures no longer fly."""
-    for future in engine.done(list(flying), grace):
+    """The results that are there, after a grace period at most; they are no longer pending."""
+    for future in engine.done(list(pending), grace):
         try:
             outcome = engine.outcome(future)
         except (BreakdownError, LostTaskError, KeyboardInterrupt):  # the last one in the worker
             continue
-        yield flying.pop(future), outcome
+        yield pending.pop(future), outcome
 
 
 def _remake(engine: Engine, reason: str, is_useless: bool) -> None:
@@ -202,14 +202,20 @@ def _check_origin(outcome: Outcome, here: Origin) -> None:
 
 
 def _describe(failures: list[Failure], works: list[Work], retries: int) -> str:
-    """Which trials failed, and why."""
+    """Which trials failed, and why; with the traceback of one error."""
+    failures = sorted(failures, key=lambda failure: failure.indices[0])
     count = sum(len(failure.indices) for failure in failures)
     lines = [
-        f"{count} trials failed, in {retries + 1} attempts each; all others are finished. The same "
-        "call runs them again, if it has a `directory`."
+        f"{count} of {sum(len(work.indices) for work in works)} trials failed, with "
+        f"retries={retries}; all others are finished. The same call runs them again, if it has a "
+        "`directory`."
     ]
-    for group, indices, reason in sorted(failures, key=lambda failure: failure.indices[0]):
+    for group, indices, reason in failures:
         static = ", ".join(f"{name}={value!r}" for name, value in works[group].plan.static)
         shown = ", ".join(map(str, indices[:10])) + (", ..." if len(indices) > 10 else "")
-        lines.append(f"Trials {shown}{f' ({static})' if static else ''}: {reason.strip()}")
+        last_line = reason.strip().splitlines()[-1]
+        lines.append(f"Trials {shown}{f' ({static})' if static else ''}: {last_line}")
+    longest = max((failure.reason for failure in failures), key=len)
+    if "\n" in longest.strip():
+        lines.append(longest.strip())
     return "\n".join(lines)

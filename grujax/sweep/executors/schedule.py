@@ -72,12 +72,12 @@ class Schedule:
         self._successes: set[int] = set()  # groups
         self.failures: list[Failure] = []
 
-    def next(self, workers: int, flying: int) -> Piece | None:
+    def next(self, workers: int, pending: int) -> Piece | None:
         """The next piece; None if there is none now.
 
         Args:
             workers: how many the executor has; 0: unknown.
-            flying: how many pieces are given out.
+            pending: how many pieces are given out.
         """
         if self._again:
             return self._again.popleft()
@@ -86,7 +86,7 @@ class Schedule:
                 size = self._size(group, workers or _ASSUMED)
                 self._fresh[group] = fresh[size:]
                 return Piece(group, fresh[:size])
-        if self._alone and not flying:
+        if self._alone and not pending:
             return self._alone.popleft()
         return None
 

@@ -82,7 +82,7 @@ def test_what_fails_is_given_out_again(tmp_path, error):
     result = run(executor=lambda: Cluster(fault), chunk=2, directory=tmp_path)
     assert_same(result, run())
     fault = raises(has(7), error, times=2)
-    message = r"2 trials failed, in 2 attempts each(.|\n)*Trials 5, 7 "
+    message = r"2 of 10 trials failed, with retries=1(.|\n)*Trials 5, 7 "
     with pytest.raises(RuntimeError, match=message):
         run(executor=lambda: Cluster(fault), chunk=2, retries=1)
 
@@ -97,7 +97,7 @@ def test_a_trial_that_kills_its_workers_is_named_and_no_other(tmp_path):
     with pytest.raises(RuntimeError) as caught:
         run(executor=make, chunk=1, directory=tmp_path)
     header, reason = str(caught.value).splitlines()
-    assert header.startswith("1 trials failed, in 3 attempts each; all others are finished.")
+    assert header.startswith("1 of 10 trials failed, with retries=2; all others are finished.")
     assert reason.startswith("Trials 7 (steps=3): its worker died (BrokenExecutor: a worker died)")
     assert len(chunks_in(tmp_path)) == 9
     assert len(made) == 3
@@ -123,7 +123,7 @@ def test_a_group_in_which_nothing_succeeds_is_given_up(tmp_path):
     trials = sweep.grid(learning_rate=np.linspace(0.1, 0.5, 9), steps=[2, 3])
     with pytest.raises(RuntimeError) as caught:
         run(trials=trials, executor=Cluster(fault), chunk=1, retries=0, directory=tmp_path)
-    assert str(caught.value).startswith("9 trials failed")
+    assert str(caught.value).startswith("9 of 18 trials failed")
     assert "16 (steps=2): none of this group succeeded" in str(caught.value)
     assert len(given) < 18
     assert len(chunks_in(tmp_path)) == 9
