@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.export import is_symbolic_dim
 from jax.typing import ArrayLike, DTypeLike
@@ -92,6 +93,7 @@ class GRUCall:
         h0: ArrayLike | None = None,
         *,
         lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         reset_state: ArrayLike | None = None,
         deterministic: bool | None = None,
@@ -105,6 +107,8 @@ class GRUCall:
             h0: the initial state, broadcast against `[B, H]`. None means the learned state if
                 there is one, and zeros otherwise.
             lengths: `[B]` integers, see `grujax.gru`.
+            mask: `[B, T]` bool, or `[T, B]` with `time_major`: where false, the step is skipped,
+                see `grujax.gru`.
             resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.gru`.
             reset_state: the state after a reset, see `grujax.gru`.
             deterministic: whether to run in evaluation mode, if the module does not determine it.
@@ -117,7 +121,7 @@ class GRUCall:
             ValueError: as `grujax.gru`.
         """
         function = partial(gru, reverse=self.reverse)
-        given = {"resets": resets}
+        given = {"mask": mask, "resets": resets}
         return run_layer(self, function, xs, (h0, reset_state), lengths, given, deterministic)
 
 
@@ -130,6 +134,7 @@ class BidirectionalGRUCall:
         h0: tuple[ArrayLike | None, ArrayLike | None] | None = None,
         *,
         lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         deterministic: bool | None = None,
     ) -> tuple[tuple[Array, Array], Any]:
@@ -139,6 +144,8 @@ class BidirectionalGRUCall:
             xs: `[B, T, I]`, or `[T, B, I]` with `time_major`, as in `GRU`.
             h0: `(forward, backward)`, each as in `GRU`; or None for both.
             lengths: `[B]` integers. The backward direction starts at each row's last valid step.
+            mask: `[B, T]` bool, or `[T, B]` with `time_major`: where false, both directions skip
+                the step, see `grujax.bidirectional_gru`.
             resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.bidirectional_gru`.
             deterministic: see `GRU`.
 
@@ -151,7 +158,7 @@ class BidirectionalGRUCall:
             ValueError: as `grujax.bidirectional_gru`.
         """
         function = partial(bidirectional_gru, merge=self.merge)
-        given = {"resets": resets}
+        given = {"mask": mask, "resets": resets}
         return run_layer(self, function, xs, (h0, None), lengths, given, deterministic)
 
 
@@ -164,6 +171,7 @@ class StackedGRUCall:
         h0: Any = None,
         *,
         lengths: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
         resets: ArrayLike | None = None,
         reset_state: Any = None,
         deterministic: bool | None = None,
@@ -175,6 +183,8 @@ class StackedGRUCall:
             h0: a list with the structure of the returned `h_last`, or None. An item of None
                 means what it means in `GRU`.
             lengths: `[B]` integers, see `grujax.gru`.
+            mask: `[B, T]` bool, or `[T, B]` with `time_major`: where false, every layer skips the
+                step, see `grujax.stacked_gru`.
             resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.gru`.
             reset_state: a list like `h0`, see `grujax.stacked_gru`.
             deterministic: see `GRU`.
@@ -188,7 +198,8 @@ class StackedGRUCall:
         Raises:
             ValueError: as `grujax.stacked_gru`.
         """
-        every_layer = {"lengths": lengths, "resets": resets, "deterministic": deterministic}
+        every_layer = {"lengths": lengths, "mask": mask, "resets": resets}
+        every_layer["deterministic"] = deterministic
 
         def call_layer(index: int, inputs: Any, state: Any, after_reset: Any) -> tuple[Any, Any]:
             layer = self.layers[index]
@@ -277,6 +288,8 @@ def _time_first(name: str, flags: ArrayLike | None, inputs: Array, time: int) ->
             f"`{name}` has shape {list(array.shape)} but the batch and time axes of `xs` are "
             f"{list(inputs.shape[:-1])}."
         )
+    if isinstance(flags, np.ndarray):  # stays a value that `jit` knows
+        return np.moveaxis(flags, time, 0)
     return jnp.moveaxis(array, time, 0)
 
 

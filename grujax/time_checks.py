@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,7 +11,15 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.checks import as_array, as_arrays, as_features, check_integer, is_traced
+from grujax.checks import (
+    as_array,
+    as_arrays,
+    as_features,
+    check_integer,
+    describe,
+    has_an_end,
+    is_traced,
+)
 
 
 def as_states(
@@ -71,7 +80,7 @@ def check_mask(mask: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array | N
 
 def check_flags(name: str, value: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
     """`value` as an array; raises ValueError unless it is bool `[T, B]`, as `xs` have T and B."""
-    array = as_array(name, value)
+    array = _as_flags(name, value, steps)
     if array.dtype != jnp.bool_:
         raise ValueError(f"`{name}` must be bool, got {array.dtype.name}.")
     if array.shape != (steps, *batch):
@@ -80,6 +89,19 @@ def check_flags(name: str, value: ArrayLike, steps: int, batch: tuple[int, ...])
             f"{[steps, *batch]}."
         )
     return array
+
+
+def _as_flags(name: str, value: Any, steps: int) -> Array:
+    """`value` as an array; raises ValueError if it is a tree, with flags for parts of a state."""
+    is_list = isinstance(value, list | tuple) and len(value) != steps
+    is_tree = has_an_end(value) and (is_list or isinstance(value, Mapping))
+    if is_tree and any(map(np.ndim, jax.tree.leaves(value))):
+        raise ValueError(
+            f"`{name}` must be one bool array [T, B], because a flag acts on the whole state of a "
+            f"row, got {describe(value)}. For parts of the state of a cell, pass flags in `xs`, "
+            "and let the cell apply them."
+        )
+    return as_array(name, value)
 
 
 def _is_known(value: ArrayLike) -> bool:
@@ -109,9 +131,9 @@ def leading_axes(
     if lengths is not None:
         batch = as_array("lengths", lengths).shape
     elif mask is not None:
-        batch = as_array("mask", mask).shape[1:]
+        batch = _as_flags("mask", mask, steps).shape[1:]
     elif resets is not None:
-        batch = as_array("resets", resets).shape[1:]
+        batch = _as_flags("resets", resets, steps).shape[1:]
     for leaf in leaves:
         if leaf.shape[: 1 + len(batch)] != (steps, *batch):
             raise ValueError(

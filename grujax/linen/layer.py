@@ -69,8 +69,8 @@ class GRU(LayerBase):
         deterministic: True for evaluation mode, False for training mode, None if calls say so.
         stop_gradient_every: see `grujax.gru`.
         implementation: see `grujax.gru`.
-        time_major: whether the time axis comes first in `xs`, `resets` and `hs`, instead of after
-            the batch axes. Nothing is transposed then.
+        time_major: whether the time axis comes first in `xs`, `mask`, `resets` and `hs`, instead
+            of after the batch axes. Nothing is transposed then.
         reverse: whether to run each row from its last valid step to its first.
 
     Example:

@@ -75,8 +75,8 @@ class GRU(LayerBase):
               zeros. It applies to calls without `h0`.
             - `deterministic`: whether in evaluation mode; `train()` and `eval()` set it.
             - `stop_gradient_every`, `implementation`: see `grujax.gru`.
-            - `time_major`: whether the time axis comes first in `xs`, `resets` and `hs`, instead of
-              after the batch axes. Nothing is transposed then.
+            - `time_major`: whether the time axis comes first in `xs`, `mask`, `resets` and `hs`,
+              instead of after the batch axes. Nothing is transposed then.
 
     Raises:
         TypeError: if there is no option of this name.

@@ -59,6 +59,7 @@ _BAD_CALLS: dict[str, tuple] = {
     "h0": (*ARRAYS, [], XS, np.ones((B, H), int), np.ones((B + 1, H), "float32")),
     "lengths": (*ARRAYS, [], [1.0, 2.0, 3.0], [1, 2], [1, 2, 7], [-1, 2, 3], RESETS),
     "resets": (*ARRAYS, [], RESETS.T, RESETS.astype(int), RESETS[0]),
+    "mask": (*ARRAYS, [], RESETS.T, RESETS.astype(int), RESETS[0]),
     "reset_state": (*ARRAYS, [], XS, np.ones((B, H), int)),
     "deterministic": (*OBJECTS, 0, 1, 1.5, "no", np.ones(2, bool)),
 }
@@ -72,7 +73,7 @@ def bad_calls(name: str) -> dict[str, tuple]:
 
 def call_of(name: str) -> dict[str, Any]:
     """All arrays that the call of this module takes."""
-    arguments = {"xs": XS, "lengths": np.array([4, 0, 6]), "resets": RESETS}
+    arguments = {"xs": XS, "lengths": np.array([4, 0, 6]), "resets": RESETS, "mask": ~RESETS}
     states = {"GRU": STATES[0], "BidirectionalGRU": STATES, "StackedGRU": [STATES[0]]}
     arguments["h0"] = states[name]
     if name != "BidirectionalGRU":

@@ -1,8 +1,11 @@
 """What the Linen and the NNX modules share: both orders of the axes, and outputs of every layer."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +13,24 @@ import numpy as np
 import pytest
 from flax import nnx as flax_nnx
 
-from grujax import linen, nnx
+import grujax
+from grujax import convert, linen, nnx
 from tests.helpers import Draw, assert_close, assert_equal, equations_of
 
 B, T, I, H = 3, 6, 4, 5  # noqa: E741
 DRAW = Draw("views", "float32")
-XS, RESETS = DRAW.normal(B, T, I), DRAW.bools(B, T)
+XS, RESETS, MASK = DRAW.normal(B, T, I), DRAW.bools(B, T), DRAW.bools(B, T, rate=0.7)
 LENGTHS = np.int32([4, 0, 6])
 STATE = DRAW.normal(B, H)
 STATES = {
     "GRU": STATE,
     "BidirectionalGRU": (STATE, STATE[0]),
     "StackedGRU": [STATE, STATE[0]],
+}
+FUNCTIONS = {
+    "GRU": grujax.gru,
+    "BidirectionalGRU": grujax.bidirectional_gru,
+    "StackedGRU": grujax.stacked_gru,
 }
 every_module = pytest.mark.parametrize("name", STATES)
 both_views = pytest.mark.parametrize("view", [linen, nnx], ids=["linen", "nnx"])
@@ -42,7 +51,7 @@ def make(view: Any, name: str, **options: Any) -> Callable[..., Any]:
 
 
 def time_arguments(name: str) -> dict[str, Any]:
-    arguments = {"h0": STATES[name], "lengths": LENGTHS, "resets": RESETS}
+    arguments = {"h0": STATES[name], "lengths": LENGTHS, "mask": MASK, "resets": RESETS}
     if name != "BidirectionalGRU":
         arguments["reset_state"] = jax.tree.map(jnp.zeros_like, STATES[name])
     return arguments
@@ -56,7 +65,7 @@ def time_arguments(name: str) -> dict[str, Any]:
 def test_time_major_swaps_the_axes_of_arguments_and_results(view, name):
     arguments = time_arguments(name)
     want_last, want = make(view, name)(XS, **arguments)
-    swapped = {**arguments, "resets": RESETS.T}
+    swapped = {**arguments, "mask": MASK.T, "resets": RESETS.T}
     h_last, hs = make(view, name, time_major=True)(XS.swapaxes(0, 1), **swapped)
     assert_close((h_last, hs.swapaxes(0, 1)), (want_last, want), "float32")
 
@@ -109,6 +118,51 @@ def test_time_major_bad_input(view):
     ):
         with pytest.raises(ValueError, match=message):
             run(**{"xs": XS.swapaxes(0, 1), **arguments})
+
+
+# --- mask -----------------------------------------------------------------------------------------
+
+
+@both_views
+@every_module
+def test_a_mask_skips_steps_as_in_the_functions(view, name):
+    module = make(view, name)
+    arguments = {"lengths": LENGTHS, "resets": RESETS}
+    got = module(XS, **arguments, mask=MASK)
+    function = FUNCTIONS[name]
+    params = module.gru_params() if view is nnx else module(I, method="gru_params")
+    time_major = {"lengths": LENGTHS, "resets": RESETS.T, "mask": MASK.T}
+    want_last, want = function(params, XS.swapaxes(0, 1), **time_major)
+    assert_close(got, (want_last, want.swapaxes(0, 1)), "float32")
+    assert not np.array_equal(got[1], module(XS, **arguments)[1])
+    with_nan = np.where(MASK[..., None], XS, np.nan)
+    assert_equal(module(with_nan, **arguments, mask=MASK), got)
+
+
+def test_a_mask_has_the_meaning_of_keras():
+    """Also with padding on the left and with holes."""
+    keras = pytest.importorskip("keras")
+    layer = keras.layers.GRU(H, return_sequences=True, return_state=True)
+    layer.build((B, T, I))
+    draw = Draw("keras", "float32")
+    weights = [draw.normal(*array.shape, scale=0.5) for array in layer.get_weights()]
+    layer.set_weights(weights)
+    mask = np.array([[False, False, True, True, True, True], MASK[1], [True] * T])
+    want, want_last = layer(XS, mask=mask)
+    cell = convert.to_linen(convert.from_keras(weights))["params"]
+    h_last, hs = linen.GRU(H).apply({"params": {"cell": cell}}, XS, mask=mask)
+    assert_close(h_last, want_last, "float32")
+    np.testing.assert_allclose(np.where(mask[..., None], hs - want, 0), 0, atol=1e-5)
+
+
+def test_a_mask_that_is_known_to_be_all_true_costs_nothing():
+    module = make(nnx, "GRU")
+    everywhere = np.ones((B, T), bool)
+    for mask in (everywhere, jnp.asarray(everywhere)):
+        program = jax.make_jaxpr(lambda xs, mask=mask: module(xs, mask=mask))(XS)
+        if isinstance(mask, np.ndarray):
+            assert str(program) == str(jax.make_jaxpr(lambda xs: module(xs))(XS))
+        assert_equal(module(XS, mask=mask), module(XS))
 
 
 # --- outputs of every layer, merges to pytrees --------------------------------------------------

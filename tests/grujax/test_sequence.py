@@ -316,6 +316,14 @@ def test_scan_cell_without_steps_returns_the_initial_state():
         ({"lengths": jnp.array([1, 2])}, r"`xs` holds an array of shape \[6, 1\].*\[6, 2\]"),
         ({"resets": jnp.ones((5, 1), bool)}, r"`resets` has shape \[5, 1\].*\[6, 1\]"),
         ({"resets": jnp.ones((6, 1))}, r"`resets` must be bool, got float32"),
+        (
+            {"resets": (jnp.ones((6, 1), bool),) * 2},
+            "`resets` must be one .* the whole state of a row, got a tuple of 2. For parts of the",
+        ),
+        (
+            {"resets": {"h": jnp.ones((6, 1), bool)}},
+            "`resets` must be one .* the whole state of a row, got a dict.* pass flags in `xs`",
+        ),
         ({"lengths": jnp.array([7])}, r"`lengths` must lie in \[0, T\] with T = 6"),
         ({"lengths": jnp.array([1.0])}, r"`lengths` must be integers, got float32"),
         ({"state0": jnp.zeros(2)}, r"`state0` holds an array of shape \[2\].*\[1\]"),
