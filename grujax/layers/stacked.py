@@ -1,21 +1,17 @@
-"""Layers of two directions and stacks of layers. Pure functions, time-major."""
+"""A stack of layers, and what acts between them."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from grujax import implementations, meshes
 from grujax.checks import (
     check_bool,
-    check_choice,
     check_instance,
     check_key,
     check_rate,
@@ -23,117 +19,15 @@ from grujax.checks import (
     describe,
 )
 from grujax.implementations import Implementation
-from grujax.implementations.types import RecurrenceArgs, zero_invalid
-from grujax.params import GRUParams, check_params
-from grujax.regularizers import drop_inputs, is_off
+from grujax.layers.bidirectional import bidirectional_gru, check_pair
+from grujax.layers.merging import Merge, check_one_array, merge_function
+from grujax.params import GRUParams
 from grujax.regularizers import dropout as drop
-from grujax.sequence import gru, prepare_args
-from grujax.time_checks import check_stop_gradient_every
+from grujax.regularizers import is_off
+from grujax.sequence import gru
 
 # One layer of a stack: one direction, or (forward, backward).
 Layer = GRUParams | tuple[GRUParams, GRUParams]
-Merge = Literal["concat", "sum", "mean", "mul"] | Callable[[Array, Array], Any]
-
-_MERGE: dict[str, Callable[[Array, Array], Array]] = {
-    "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
-    "sum": lambda forward, backward: forward + backward,
-    "mean": lambda forward, backward: (forward + backward) / 2,
-    "mul": lambda forward, backward: forward * backward,
-}
-
-
-def bidirectional_gru(
-    params: tuple[GRUParams, GRUParams],
-    xs: ArrayLike,
-    h0: tuple[ArrayLike | None, ArrayLike | None] | None = None,
-    *,
-    lengths: ArrayLike | None = None,
-    mask: ArrayLike | None = None,
-    resets: ArrayLike | None = None,
-    merge: Merge = "concat",
-    zoneout: ArrayLike = 0.0,
-    recurrent_dropout: ArrayLike = 0.0,
-    input_dropout: ArrayLike = 0.0,
-    key: Array | None = None,
-    stop_gradient_every: int | None = None,
-    implementation: Implementation | None = None,
-) -> tuple[tuple[Array, Array], Any]:
-    """Two GRUs over the same sequence, one in each direction (Schuster & Paliwal 1997).
-
-    Args:
-        params: `(forward, backward)`, each `GRUParams`.
-        xs: `[T, B, I]`.
-        h0: `(forward, backward)`, each as in `gru`; zeros if None.
-        lengths: `[B]`, see `gru`. The backward direction starts at each row's own last step.
-        mask: `[T, B]` bool: where false, both directions skip the step, see `gru`.
-        resets: `[T, B]` bool, see `gru`. Neither direction crosses the boundary of a segment.
-        merge: how to combine the `hs` of the directions: "concat" (forward first), "sum", "mean",
-            "mul", or a function of both. It returns an array `[T, B, ...]` or a pytree of these,
-            which are set to zero in the padding: `lambda *both: both` gives both `hs`.
-        zoneout: see `gru`.
-        recurrent_dropout: see `gru`.
-        input_dropout: see `gru`; both directions read the same inputs.
-        key: a JAX random key, from which each direction draws its own masks of the state.
-        stop_gradient_every: see `gru`.
-        implementation: see `gru`.
-
-    Returns:
-        `((h_last_forward, h_last_backward), hs)`: `[B, H]` each, and `[T, B, 2H]` for "concat",
-        else what `merge` returns. The backward `h_last` is the state after step 0.
-
-    Raises:
-        ValueError: as `gru`, and for an unknown `merge`, a `merge` that returns anything else, or
-            directions whose sizes do not match.
-
-    Example:
-        >>> from grujax import init_gru
-        >>> keys = jax.random.split(jax.random.key(0))
-        >>> pair = tuple(init_gru(key, input_size=8, hidden_size=16) for key in keys)
-        >>> (h_forward, h_backward), hs = bidirectional_gru(pair, jnp.ones((20, 4, 8)))
-        >>> h_forward.shape, hs.shape
-        ((4, 16), (20, 4, 32))
-
-    Reference:
-        Schuster & Paliwal 1997, https://doi.org/10.1109/78.650093
-    """
-    combine = _merge_function(merge)
-    forward, backward = _pair("params", params)
-    check_params(forward)
-    check_params(backward)
-    h0_forward, h0_backward = (None, None) if h0 is None else _pair("h0", h0)
-    if merge in ("sum", "mean", "mul") and forward.hidden_size != backward.hidden_size:
-        raise ValueError(
-            f'`merge="{merge}"` needs directions of equal hidden size, got {forward.hidden_size} '
-            f"forward and {backward.hidden_size} backward."
-        )
-
-    every = check_stop_gradient_every(stop_gradient_every)
-    run = implementations.choose(implementation, every)
-    keys = (None, None) if key is None else jax.random.split(check_key("key", key))
-    prepare = partial(
-        prepare_args,
-        lengths=lengths,
-        mask=mask,
-        resets=resets,
-        reset_state=None,
-        zoneout=zoneout,
-        recurrent_dropout=recurrent_dropout,
-    )
-    one, other = (
-        drop_inputs(args, key, input_dropout)
-        for args in (
-            prepare(forward, xs, h0_forward, reverse=False, key=keys[0]),
-            prepare(backward, xs, h0_backward, reverse=True, key=keys[1]),
-        )
-    )
-    (last_forward, hs_forward), (last_backward, hs_backward) = meshes.run_own_rows(
-        run, [one, _share(one, other, key)]
-    )
-    hs = combine(hs_forward, hs_backward)
-    if callable(merge):
-        _check_merged(hs, one.xs.shape[:-1])
-        hs = jax.tree.map(partial(zero_invalid, one.masks.valid), hs)
-    return (last_forward, last_backward), hs
 
 
 def stacked_gru(
@@ -198,7 +92,7 @@ def stacked_gru(
         (2, (20, 4, 16))
     """
     _check_layers(layers)
-    _merge_function(merge)
+    merge_function(merge)
     shared: dict[str, Any] = {
         "lengths": lengths,
         "mask": mask,
@@ -277,53 +171,10 @@ def run_stack(
             inputs = drop(jax.random.fold_in(key, index), below, dropout)
         last, hs = run_layer(index, inputs, h0[index], reset_state[index])
         if index < num_layers - 1:
-            _check_one_array(hs)
+            check_one_array(hs)
         h_last.append(last)
         outputs.append(_add_residual(index, below, hs) if residual and index > 0 else hs)
     return h_last, outputs if return_all_layers else outputs[-1]
-
-
-def output_size(hidden_size: int, bidirectional: bool, merge: Merge) -> int:
-    """The width of the `hs` of a layer, which is the input size of the layer above it."""
-    if not bidirectional:
-        return hidden_size
-    hs = jax.ShapeDtypeStruct((1, 1, hidden_size), jnp.float32)  # [T, B, H]
-    return _check_one_array(jax.eval_shape(_merge_function(merge), hs, hs)).shape[-1]
-
-
-def _share(one: RecurrenceArgs, other: RecurrenceArgs, key: Array | None) -> RecurrenceArgs:
-    """`other` with the arrays of `one` that are the same: inputs, and masks that are not drawn."""
-    if one.xs.dtype != other.xs.dtype:
-        return other
-    masks = other.masks._replace(valid=one.masks.valid, zoneout_rate=one.masks.zoneout_rate)
-    if key is None:
-        masks = masks._replace(kept=one.masks.kept)
-    return other.replace(xs=one.xs, masks=masks)
-
-
-def _merge_function(merge: Merge) -> Callable[[Array, Array], Array]:
-    if callable(merge):
-        return merge
-    return _MERGE[check_choice("merge", merge, tuple(_MERGE), other="a function")]
-
-
-def _check_merged(merged: Any, leading: tuple[int, ...]) -> None:
-    """Raises ValueError unless `merge` returned arrays with the leading axes T and B."""
-    for leaf in jax.tree.leaves(merged) or [None]:
-        if getattr(leaf, "shape", ())[: len(leading)] != leading:
-            raise ValueError(
-                "`merge` must return an array, or a pytree of arrays, with the leading axes "
-                f"[T, B] = {list(leading)} of its arguments, got {describe(leaf)}."
-            )
-
-
-def _check_one_array(merged: Any) -> Any:
-    """The `hs` of a layer below another; raises ValueError if `merge` returned several arrays."""
-    if not hasattr(merged, "shape"):
-        raise ValueError(
-            f"`merge` must return one array for the layer above to read, got {describe(merged)}."
-        )
-    return merged
 
 
 def _warn_of_idle_dropout(num_layers: int, dropout: ArrayLike) -> None:
@@ -344,17 +195,11 @@ def _add_residual(index: int, xs: Array, hs: Array) -> Array:
     return xs + hs
 
 
-def _pair(name: str, value) -> tuple:
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ValueError(f"`{name}` must be a pair (forward, backward), got {describe(value)}.")
-    return tuple(value)
-
-
 def _check_layers(layers: Sequence[Layer]) -> None:
     check_sequence("layers", layers, "GRUParams or pairs of them")
     for index, layer in enumerate(layers):
         if not isinstance(layer, GRUParams):
-            for params in _pair(f"layers[{index}]", layer):
+            for params in check_pair(f"layers[{index}]", layer):
                 check_instance(f"layers[{index}]", params, GRUParams)
 
 

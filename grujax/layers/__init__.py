@@ -1,0 +1,15 @@
+"""Layers of two directions and stacks of layers. Pure functions, time-major."""
+
+from grujax.layers.bidirectional import bidirectional_gru
+from grujax.layers.merging import Merge, output_size
+from grujax.layers.stacked import Layer, check_directions, run_stack, stacked_gru
+
+__all__ = [
+    "Layer",
+    "Merge",
+    "bidirectional_gru",
+    "check_directions",
+    "output_size",
+    "run_stack",
+    "stacked_gru",
+]
