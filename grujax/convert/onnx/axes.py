@@ -56,8 +56,7 @@ def move(
 ) -> Axes | None:
     """The axes of a node's first output, if its first input is `read` and no number changes."""
     operator = graph.operator(node)
-    names = {node.input[0], node.output[0]}
-    if read.axes is None or not names <= set(types) or not graph.is_valid(node):
+    if read.axes is None or not graph.is_valid(node) or node.output[0] not in types:
         return None
     if operator == "Identity":
         return read.axes
@@ -79,7 +78,8 @@ def _is_inference(node: Any, constants: Constants) -> bool:
 
 def _keeps_precision(node: Any, types: dict[str, TensorType]) -> bool:
     """Whether a Cast goes from a floating dtype to one that holds all its numbers."""
-    before, after = (types[name].dtype for name in (node.input[0], node.output[0]))
+    unknown = TensorType(None, None)
+    before, after = (types.get(name, unknown).dtype for name in (node.input[0], node.output[0]))
     if not all(dtype and jnp.issubdtype(dtype, jnp.floating) for dtype in (before, after)):
         return False
     narrow, wide = jnp.finfo(before), jnp.finfo(after)

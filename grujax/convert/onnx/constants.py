@@ -25,7 +25,7 @@ MOVES: dict[str, slice] = {
 }
 _COMPUTED = {*MOVES, "Add", "ConstantOfShape", "DequantizeLinear", "Div", "Mul", "Neg", "Sub"}
 _ONLY_SHAPE_MATTERS = {"Shape", "Size", "EyeLike", "RandomNormalLike", "RandomUniformLike"}
-_LIMIT = 2**26  # numbers in a tensor that is computed here
+_LIMIT = 2**26  # numbers in all tensors that are computed here
 
 
 class Constants:
@@ -35,6 +35,7 @@ class Constants:
         self._graph = graph
         self._values: dict[str, np.ndarray] = {}
         self._arguments = _depend_on_arguments(graph)
+        self._left = _LIMIT
 
     def is_argument(self, name: str) -> bool:
         """Whether the numbers in a tensor depend on those in the graph's inputs."""
@@ -117,16 +118,19 @@ class Constants:
             return
         inputs = {read: self._values[read] for read in node.input if read}
         try:
-            outputs = run_node(node, self._graph.opset, inputs)
+            outputs = run_node(node, self._graph.opset, inputs, self._left)
         except Exception as error:  # of onnx or NumPy: the node contradicts itself
             raise ValueError(
                 f"the node {self._graph.describe(node)} cannot be computed ({first_line(error)})"
             ) from error
         self._values.update(outputs)
+        self._left -= sum(array.size for array in outputs.values())
 
 
-def run_node(node: Any, opset: int, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Runs one node; raises ValueError, before it takes any memory, if it makes something huge."""
+def run_node(
+    node: Any, opset: int, inputs: dict[str, np.ndarray], limit: int = _LIMIT
+) -> dict[str, np.ndarray]:
+    """Runs one node; raises ValueError, before it takes memory, for more numbers than `limit`."""
     onnx, reference = require("onnx"), require("onnx.reference")
     if node.op_type == "DequantizeLinear":
         opset = max(opset, 19)  # the first that `onnx.reference` has; it includes the older ones
@@ -148,7 +152,7 @@ def run_node(node: Any, opset: int, inputs: dict[str, np.ndarray]) -> dict[str, 
     )
     for output in inferred.values():
         sizes = [size.dim_value for size in output.tensor_type.shape.dim]
-        if math.prod(sizes) > _LIMIT:
+        if math.prod(sizes) > limit:
             raise ValueError(f"its result would have the shape {sizes}")
     names = [name for name in node.output if name]
     values = [[onnx.ValueInfoProto(name=name) for name in group] for group in (inputs, names)]

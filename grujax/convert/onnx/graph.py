@@ -33,6 +33,8 @@ class Graph:
 
     def is_valid(self, node: Any) -> bool:
         """Whether a node has the inputs and attributes that its operator has in this opset."""
+        if len({attribute.name for attribute in node.attribute}) < len(node.attribute):
+            return False
         onnx = require("onnx")
         context = onnx.checker.C.CheckerContext()
         context.ir_version = self.model.ir_version
@@ -93,12 +95,13 @@ def first_output(node: Any) -> str:
 
 
 def inputs_of(node: Any) -> Iterator[str]:
-    """The tensors that a node reads, those that its bodies read included."""
+    """The tensors that a node reads, those that its bodies read from outside included."""
     yield from filter(None, node.input)
     for body in bodies_of(node):
-        yield from (output.name for output in body.output)
-        for inner in body.node:
-            yield from inputs_of(inner)
+        read = {output.name for output in body.output}
+        read.update(*map(inputs_of, body.node))
+        made = {value.name for part in (body.input, body.initializer) for value in part}
+        yield from read.difference(made, *(inner.output for inner in body.node))
 
 
 def bodies_of(node: Any) -> Iterator[Any]:

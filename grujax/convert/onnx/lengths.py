@@ -13,7 +13,7 @@ from grujax.convert.onnx.shapes import Size, TensorType
 
 _SELECTS = {"Cast", "Gather", "Identity", "Slice", "Squeeze", "Unsqueeze"}
 _DEEPEST = 16  # nodes between `Shape` and what is selected; exporters need three
-_EXACT = ("int32", "int64", "float32", "float64")  # they hold every size
+EXACT = ("int32", "int64", "float32", "float64")  # they hold every size
 
 
 def drop_full_lengths(
@@ -63,7 +63,7 @@ class _Sizes:
         node, known = self._graph.producers[name], self._types.get(name)
         if self._graph.operator(node) not in MOVES or not self._graph.is_valid(node):
             return False
-        return node.op_type != "Cast" or (known is not None and str(known.dtype) in _EXACT)
+        return node.op_type != "Cast" or (known is not None and str(known.dtype) in EXACT)
 
     def _stored(self, name: str) -> set[Size]:
         try:
@@ -82,8 +82,8 @@ class _Sizes:
             chain.append(node)
             node = self._graph.producers.get(node.input[0])
         if node is None or self._graph.operator(node) != "Shape" or node.attribute:
-            return None
-        known = self._types.get(node.input[0])
+            return None  # since opset 15, attributes select axes
+        known = self._types.get(next(iter(node.input), ""))
         if known is None or known.sizes is None:
             return None
         places = np.arange(len(known.sizes))

@@ -8,6 +8,7 @@ from grujax.convert.checks import quote
 from grujax.convert.onnx.axes import Output, agree, axes_of_x, axes_of_y, move
 from grujax.convert.onnx.constants import Constants
 from grujax.convert.onnx.graph import Graph, first_output, inputs_of
+from grujax.convert.onnx.lengths import EXACT
 from grujax.convert.onnx.nodes import GRUNode
 from grujax.convert.onnx.shapes import Size, TensorType
 
@@ -41,7 +42,7 @@ def order_stack(
         _check_connection(graph, nodes[name], below[name])
     for name in order:
         _check_arguments(nodes[name], outputs)
-    _check_lengths(graph, [nodes[name] for name in order])
+    _check_lengths(graph, [nodes[name] for name in order], types)
     return order
 
 
@@ -103,8 +104,8 @@ def _check_arguments(node: GRUNode, outputs: dict[str, Output]) -> None:
             )
 
 
-def _check_lengths(graph: Graph, nodes: list[GRUNode]) -> None:
-    read = {_origin(graph, node.inputs.get("sequence_lens", "")) for node in nodes}
+def _check_lengths(graph: Graph, nodes: list[GRUNode], types: dict[str, TensorType]) -> None:
+    read = {_origin(graph, node.inputs.get("sequence_lens", ""), types) for node in nodes}
     if len(read) > 1:
         got = quote(sorted(name or "(none)" for name in read))
         raise ValueError(
@@ -113,11 +114,11 @@ def _check_lengths(graph: Graph, nodes: list[GRUNode]) -> None:
         )
 
 
-def _origin(graph: Graph, name: str) -> str:
+def _origin(graph: Graph, name: str, types: dict[str, TensorType]) -> str:
     """The tensor of the same integers before Identity and Cast."""
-    while name in graph.producers:
+    while name in graph.producers and name in types and str(types[name].dtype) in EXACT:
         node = graph.producers[name]
-        if graph.operator(node) not in ("Identity", "Cast"):
+        if graph.operator(node) not in ("Identity", "Cast") or not graph.is_valid(node):
             break
         name = node.input[0]
     return name

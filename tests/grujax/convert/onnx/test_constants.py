@@ -104,6 +104,21 @@ def test_weights_that_do_not_follow_are_refused(tmp_path, nodes, message):
         load(tmp_path, model)
 
 
+def test_the_sum_of_what_is_computed_is_limited(tmp_path, monkeypatch):
+    nodes = [
+        constant("half", [1, 6, H]),
+        node("Expand", ["stored", "half"], ["a"]),
+        node("Expand", ["stored", "half"], ["b"]),
+        node("Concat", ["a", "b"], ["R_0"], axis=1),
+    ]
+    model = one_node(*nodes, tensors=weights_of("R_0", R[:, :1]))
+    monkeypatch.setattr("grujax.convert.onnx.constants._LIMIT", 4 * 6 * H)
+    assert len(load(tmp_path, model)) == 1
+    monkeypatch.setattr("grujax.convert.onnx.constants._LIMIT", 4 * 6 * H - 1)
+    with pytest.raises(ValueError, match=r"`R_0` \(Concat\) cannot be computed \(its result"):
+        load(tmp_path, model)
+
+
 def test_tensors_in_another_file_of_the_folder_are_read(tmp_path):
     path = tmp_path / "model.onnx"
     onnx.save(

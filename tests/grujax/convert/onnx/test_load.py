@@ -61,6 +61,24 @@ def test_a_node_in_a_body_is_named(tmp_path):
     assert len(load(tmp_path, model, node="gru_1")) == 1
 
 
+def test_bodies_may_name_their_results_like_the_node(tmp_path):
+    values = [onnx.ValueInfoProto(name="xs_chosen")]
+    body = helper.make_graph([node("Neg", ["xs"], ["xs_chosen"])], "body", [], values)
+    branches = {"then_branch": body, "else_branch": body}
+    choice = node("If", ["yes"], ["xs_chosen"], name="choice", **branches)
+    model = graphs.make_model(
+        [gru_node(0, "xs_chosen"), choice, constant("yes", True)], WEIGHTS, output="Y_0"
+    )
+    assert_equal(load(tmp_path, model), WANTED)  # though the nodes are not in order
+    body.node[0].input[0] = "Y_0"
+    choice = node("If", ["yes"], ["xs_chosen"], name="choice", then_branch=body, else_branch=body)
+    model.graph.node[1].CopyFrom(choice)
+    with pytest.raises(
+        ValueError, match=r"computed from themselves: `(gru_0`, `choice|choice`, `gru_0)`"
+    ):
+        load(tmp_path, model)
+
+
 def test_a_node_in_a_function_is_named(tmp_path):
     inner = gru_node(0, "xs")
     opsets = [helper.make_opsetid("", 14)]

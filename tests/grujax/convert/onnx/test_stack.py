@@ -262,6 +262,29 @@ def test_all_layers_read_the_same_lengths(tmp_path, which):
         load(tmp_path, model)
 
 
+def test_lengths_that_lose_bits_are_others(tmp_path):
+    model = two_nodes(*squeeze())
+    value = helper.make_tensor_value_info("lengths", onnx.TensorProto.INT32, ["B"])
+    model.graph.input.append(value)
+    model.graph.node.insert(0, node("Cast", ["lengths"], ["small"], to=3))  # int8
+    model.graph.node.insert(1, node("Cast", ["small"], ["other"], to=6))
+    for gru, name in zip(gru_nodes(model), ("lengths", "other"), strict=True):
+        gru.input.append(name)
+    with pytest.raises(ValueError, match=r"the same lengths to be a stack, got `lengths`, `small`"):
+        load(tmp_path, model)
+
+
+def test_nodes_between_without_inputs_or_outputs_are_refused(tmp_path):
+    for broken in (
+        node("Identity", ["Y_0"], []),
+        node("Squeeze", [], ["hs_0"]),
+        node("Identity", [], ["hs_0"]),
+    ):
+        nodes = squeeze(to="a" if broken.output else "hs_0")
+        with pytest.raises(ValueError, match=r"not known to be one stack|misses|not one stack"):
+            load(tmp_path, two_nodes(*nodes, broken, directions=2))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore"
