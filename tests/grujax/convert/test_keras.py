@@ -80,6 +80,38 @@ def test_a_bidirectional_layer_is_a_pair(reset_after, lengths):
     assert_close(run_keras(layer, xs, lengths), got, "float32")
 
 
+# [T, B]: padding on the left, holes, no step at all, and no hole.
+MASK = np.array(
+    [[0, 0, 0, 1, 1, 1, 1], [1, 0, 1, 1, 0, 0, 1], [0] * 7, [1] * 7], dtype=bool
+).transpose()
+
+
+@pytest.mark.parametrize("reset_after", [True, slow(False)], ids=["after", "before"])
+def test_a_mask_with_holes_skips_the_same_steps(reset_after):
+    """Both hold the last state there, which is the initial state before the first step."""
+    xs, h0 = Draw("xs", "float32").normal(T, B, I), Draw("h0", "float32").normal(B, H)
+    weights = random_weights(reset_after)
+    params = from_keras(weights, reset_after=reset_after)
+    for reverse in (False, True):
+        layer = layer_of(weights, reset_after, go_backwards=reverse)
+        hs, last = layer(np.swapaxes(xs, 0, 1), mask=MASK.T, initial_state=h0)
+        hs = np.swapaxes(hs, 0, 1)
+        want = np.asarray(last), hs[::-1] if reverse else hs
+        assert_close(grujax.gru(params, xs, h0, mask=MASK, reverse=reverse), want, "float32")
+
+
+def test_the_masking_layer_and_two_directions_skip_the_same_steps():
+    xs = Draw("xs", "float32").normal(T, B, I)
+    xs[~MASK] = -1.0
+    weights = random_weights(True, directions=2)
+    model = keras.Sequential([keras.layers.Masking(-1.0), layer_of(weights, True, True)])
+    hs, *states = model(np.swapaxes(xs, 0, 1))
+    last, got = grujax.bidirectional_gru(from_keras(weights), xs, mask=MASK)
+    got = np.where(MASK[..., None], got, 0)  # Keras' two directions return zeros there
+    want = tuple(map(np.asarray, states)), np.swapaxes(hs, 0, 1)
+    assert_close((last, got), want, "float32")
+
+
 @pytest.mark.slow
 @FORMS
 def test_without_a_bias(reset_after):
