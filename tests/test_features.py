@@ -30,6 +30,7 @@ LENGTHS = np.array([5, 2])
 EXISTS = np.arange(T) < LENGTHS[:, None]  # [B, T]
 XS = np.random.default_rng(0).normal(size=(B, T, I)).astype(np.float32)
 PADDED_WITH_NAN = np.where(EXISTS[..., None], XS, np.nan).astype(np.float32)
+HOLES = np.array([[True, False, True, True, False]] * B)  # [B, T]
 TIME_MAJOR = XS.swapaxes(0, 1)
 
 LIBRARIES = ("grujax", "Flax", "Haiku", "Equinox", "Keras", "PyTorch")
@@ -37,6 +38,11 @@ LIBRARIES = ("grujax", "Flax", "Haiku", "Equinox", "Keras", "PyTorch")
 
 def finite(tree) -> bool:
     return all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(tree))
+
+
+def skips(hs) -> bool:
+    """Whether the state [T, B, H] passes the steps that `HOLES` skips, and no others."""
+    return ((np.asarray(hs)[1:] == np.asarray(hs)[:-1]).all(-1) == ~HOLES.T[1:]).all()
 
 
 def names(*signatures: Callable) -> set[str]:
@@ -59,6 +65,7 @@ GRUJAX = {
     "padding": lambda: finite(
         run_grujax(PADDED_WITH_NAN.swapaxes(0, 1), lengths=LENGTHS),
     ),
+    "mask": lambda: skips(run_grujax(mask=HOLES.T)[0]),
     "resets": lambda: finite(run_grujax(resets=np.ones((T, B), bool))),
     "directions": lambda: (
         grujax.bidirectional_gru(
@@ -96,6 +103,7 @@ FLAX = {
     "sequence": lambda: run_flax()[0].shape == (B, T, H),
     "lengths": lambda: finite(run_flax(seq_lengths=LENGTHS)),
     "padding": lambda: finite(run_flax(PADDED_WITH_NAN, seq_lengths=LENGTHS)[1]),
+    "mask": lambda: has(IN_FLAX, ".*mask"),
     "resets": lambda: has(IN_FLAX, "resets?"),
     "directions": both_directions_of_flax,
     "forms": lambda: has(IN_FLAX, "reset_after"),
@@ -121,6 +129,7 @@ HAIKU = {
     "sequence": lambda: run_haiku().shape == (T, B, H),
     "lengths": lambda: has(IN_HAIKU, ".*length.*|mask"),
     "padding": lambda: has(IN_HAIKU, ".*length.*|mask"),
+    "mask": lambda: has(IN_HAIKU, ".*mask"),
     "resets": lambda: finite(run_haiku(hk.ResetCore, (TIME_MAJOR, np.ones((T, B), bool)))),
     "directions": lambda: has(dir(hk), "Bi.*RNN|Bidirectional.*"),
     "forms": lambda: has(IN_HAIKU, "reset_after"),
@@ -136,6 +145,7 @@ EQUINOX = {
     "sequence": lambda: has(dir(eqx.nn), "GRU|RNN"),
     "lengths": lambda: has(IN_EQUINOX, ".*length.*|mask"),
     "padding": lambda: has(IN_EQUINOX, ".*length.*|mask"),
+    "mask": lambda: has(IN_EQUINOX, ".*mask"),
     "resets": lambda: has(IN_EQUINOX, "resets?"),
     "directions": lambda: has(dir(eqx.nn), "Bidirectional.*"),
     "forms": lambda: has(IN_EQUINOX, "reset_after"),
@@ -165,6 +175,7 @@ KERAS = {
     "sequence": lambda: run_keras()[0].shape == (B, T, H),
     "lengths": lambda: finite(run_keras(mask=EXISTS)),
     "padding": lambda: finite(run_keras(PADDED_WITH_NAN, mask=EXISTS)[1]),
+    "mask": lambda: skips(np.swapaxes(run_keras(mask=HOLES)[0], 0, 1)),
     "resets": lambda: has(IN_KERAS, "resets?"),
     "directions": lambda: keras.layers.Bidirectional(keras.layers.GRU(H))(XS).shape == (B, 2 * H),
     "forms": lambda: finite(run_keras(reset_after=False)),
@@ -193,6 +204,7 @@ TORCH = {
     "sequence": lambda: run_torch()[0].shape == (B, T, H),
     "lengths": lambda: finite(run_torch(lengths=LENGTHS)[1]),
     "padding": lambda: finite(run_torch(PADDED_WITH_NAN, LENGTHS)[1]),
+    "mask": lambda: has(IN_TORCH, ".*mask"),
     "resets": lambda: has(IN_TORCH, "resets"),
     "directions": lambda: run_torch(bidirectional=True)[0].shape == (B, T, 2 * H),
     "forms": lambda: has(IN_TORCH, "reset_after"),
