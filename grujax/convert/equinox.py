@@ -69,6 +69,7 @@ def to_equinox(params: GRUParams) -> Any:
         ImportError: if Equinox is not installed.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from grujax import init_gru
         >>> cell = to_equinox(init_gru(jax.random.key(0), input_size=3, hidden_size=5))
         >>> cell(jnp.ones(3), jnp.zeros(5)).shape

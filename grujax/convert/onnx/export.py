@@ -10,8 +10,8 @@ import numpy as np
 
 from grujax.checks import check_bool
 from grujax.convert.checks import check_uniform, require, split_directions
-from grujax.convert.onnx.weights import ORDER
-from grujax.convert.packing import pack_weights
+from grujax.convert.layouts import write_cell
+from grujax.convert.onnx.weights import ONNX
 from grujax.layers import Layer
 from grujax.params import GRUParams
 
@@ -142,13 +142,9 @@ def _weights(index: int, directions: tuple[GRUParams, ...]) -> dict[str, np.ndar
             f"A bidirectional GRU node has one reset form; `layers[{index}]` has `reset_after` "
             f"{forms[0]} forward and {forms[1]} backward."
         )
-    packed = [pack_weights(params, ORDER) for params in directions]
-    stacks = {
-        "W": [weights.w_x.T for weights in packed],
-        "R": [weights.w_h.T for weights in packed],
-        "B": [jnp.concatenate([weights.b_x, weights.b_h]) for weights in packed],
-    }
-    return {f"{name}_{index}": np.stack(arrays) for name, arrays in stacks.items()}
+    layout = ONNX._replace(reset_after=forms[0])
+    cells = [write_cell(layout, params) for params in directions]
+    return {f"{name}_{index}": np.stack([cell[name] for cell in cells]) for name in cells[0]}
 
 
 def _dtype_of(stack: list[tuple[GRUParams, ...]]) -> str:

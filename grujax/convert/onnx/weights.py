@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax.numpy as jnp
-
 from grujax.checks import check_integer
 from grujax.convert.checks import read_array
-from grujax.convert.packing import PackedWeights, unpack_weights
+from grujax.convert.layouts import Layout, Leaf, read_cell
 from grujax.layers import Layer
 
-ORDER = "zrn"
+# One direction of a node.
+ONNX = Layout(
+    "an ONNX GRU node",
+    leaves=(Leaf("W", "w_x", "zrn", "3H I"), Leaf("R", "w_h", "zrn", "3H H")),
+    optional=((Leaf("B", "b_x b_h", "zrn", "6H"),),),
+    outputs_first=True,
+)
 
 
 def from_onnx(W: Any, R: Any, B: Any = None, *, linear_before_reset: int = 0) -> Layer:  # noqa: N803
@@ -50,14 +54,12 @@ def from_onnx(W: Any, R: Any, B: Any = None, *, linear_before_reset: int = 0) ->
     if num_directions not in (1, 2):
         raise ValueError(f"`R` has shape {list(recurrent.shape)}, expected [D, 3H, H], D 1 or 2.")
     sizes = {"D": num_directions, "H": hidden_size}
-    inputs = read_array("W", W, "D 3H I", **sizes)
-    biases = jnp.zeros((num_directions, 6 * hidden_size), recurrent.dtype)
+    stored = {"W": read_array("W", W, "D 3H I", **sizes), "R": recurrent}
     if B is not None:
-        biases = read_array("B", B, "D 6H", **sizes)
+        stored["B"] = read_array("B", B, "D 6H", **sizes)
+    layout = ONNX._replace(reset_after=bool(linear_before_reset))
     directions = [
-        unpack_weights(
-            PackedWeights(w.T, r.T, *jnp.split(b, 2)), ORDER, reset_after=bool(linear_before_reset)
-        )
-        for w, r, b in zip(inputs, recurrent, biases, strict=True)
+        read_cell(layout, {name: array[index] for name, array in stored.items()})
+        for index in range(num_directions)
     ]
     return directions[0] if num_directions == 1 else (directions[0], directions[1])
