@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import grujax
-from tests.fixtures.gru_formats import FORMATS, B, I, T
-from tests.fixtures.gru_mutants import Mutant, mutants
+from tests.fixtures.weights.formats import FORMATS, B, I, T
+from tests.fixtures.weights.mutants import Mutant, mutants
 from tests.helpers import Draw
 
 for module in ("torch", "keras", "haiku", "equinox"):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.fixtures.gru_formats import FORMATS, B, I, Option, T
+from tests.fixtures.weights.formats import FORMATS, B, I, Option, T
 from tests.helpers import Draw, assert_close, assert_equal
 
 for module in ("torch", "keras", "haiku", "equinox", "onnxruntime"):
@@ -36,8 +36,6 @@ PICKED = {
     ("torch", "keras", Option(bidirectional=True)),
     ("keras", "linen", Option(bidirectional=True)),
     ("linen", "torch", Option(num_layers=2)),
-    ("nnx", "equinox", Option()),
-    ("keras", "haiku", Option(reset_after=False)),
     ("haiku", "textbook", Option(reset_after=False)),
 }
 
