@@ -1,8 +1,10 @@
 """Weights that others have published, compared with the programs that they belong to."""
 
+import ast
 import io
 import os
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 import grujax
 from experiments.common.data import Archive, fetch, read_member
 from grujax.convert import from_keras, from_torch
-from tests.helpers import Draw, assert_close
+from tests.helpers import Draw
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 pytestmark = pytest.mark.long
@@ -46,16 +48,48 @@ def test_keras_models_of_an_antenna(tmp_path):
         np.testing.assert_allclose(got, layer(xs), atol=1e-5)
 
 
+WORDS = ("grujax", "recurrent", "gate", "state", "sequence", "kernel", "vanish", "gradient")
+
+
+def read_pronunciation(archive: bytes) -> Any:
+    """The weights of g2p-en, and its methods, which importing the package would not give: it needs
+    dictionaries that are elsewhere."""
+    tree = ast.parse(read_member(archive, "g2p_en/g2p.py"))
+    [methods] = [node.body for node in tree.body if isinstance(node, ast.ClassDef)]
+    wanted = ("sigmoid", "grucell", "gru", "encode", "predict")
+    kept = [node for node in methods if getattr(node, "name", "") in wanted]
+    program = ast.Module(body=[ast.ClassDef("G2p", [], [], kept, [])], type_ignores=[])
+    names = {"np": np}
+    exec(compile(ast.fix_missing_locations(program), "g2p.py", "exec"), names)
+    model = names["G2p"]()
+    with np.load(io.BytesIO(read_member(archive, "g2p_en/checkpoint20.npz"))) as file:
+        vars(model).update({name: file[name] for name in file})
+    letters = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
+    model.g2idx = {letter: index for index, letter in enumerate(letters)}
+    model.idx2p = {index: index for index in range(len(model.fc_b))}
+    return model
+
+
+def layer_of(model: Any, part: str) -> grujax.GRUParams:
+    names = {"w_ih": "weight_ih", "w_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
+    [layer] = from_torch(
+        {f"{name}_l0": getattr(model, f"{part}_{short}") for short, name in names.items()}
+    )
+    return layer
+
+
 def test_pronunciation_of_english():
-    """An encoder and a decoder: PyTorch's arrays, by names of their own, run by NumPy."""
-    torch = pytest.importorskip("torch")
-    stored = np.load(io.BytesIO(read_member(fetch(PRONUNCIATION), "g2p_en/checkpoint20.npz")))
-    for part in ("enc", "dec"):
-        names = {"weight_ih": "w_ih", "weight_hh": "w_hh", "bias_ih": "b_ih", "bias_hh": "b_hh"}
-        state = {name: stored[f"{part}_{short}"] for name, short in names.items()}
-        (params,) = from_torch(state)
-        xs = stored[f"{part}_emb"][np.arange(24).reshape(12, 2) % 7]  # letters or sounds
-        module = torch.nn.GRU(params.input_size, params.hidden_size)
-        module.load_state_dict({f"{name}_l0": torch.tensor(a) for name, a in state.items()})
-        want = module(torch.tensor(xs))[0].detach().numpy()
-        assert_close(grujax.gru(params, xs)[1], want, "float32")
+    model = read_pronunciation(fetch(PRONUNCIATION))
+    encoder, decoder = layer_of(model, "enc"), layer_of(model, "dec")
+    for word in WORDS:
+        xs = model.encode(word)  # [1, T, I]
+        weights = (getattr(model, f"enc_{name}") for name in ("w_ih", "w_hh", "b_ih", "b_hh"))
+        wanted = model.gru(xs, xs.shape[1], *weights)
+        h, hs = grujax.gru(encoder, np.swapaxes(xs, 0, 1))
+        np.testing.assert_allclose(np.swapaxes(hs, 0, 1), wanted, rtol=0, atol=1e-5)
+        sounds, last = [], 2  # <s>
+        while last != 3 and len(sounds) < 20:  # </s>
+            h = grujax.gru_cell(decoder, h, model.dec_emb[last][np.newaxis])
+            last = int(np.argmax(h @ model.fc_w.T + model.fc_b))
+            sounds += [last] if last != 3 else []
+        assert sounds == model.predict(word)
