@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax import meshes
 from grujax.checks import check_choice, check_integer
 from grujax.implementations import newton
-from grujax.implementations.derivatives import flatten_batch, has_steps
+from grujax.implementations.derivatives import flatten_batch, has_steps, of_each
 from grujax.implementations.types import RecurrenceArgs
+from grujax.jax_support.batching import sequential_vmap_on_cpu
 from grujax.jax_support.promotion import wide_dtype
 from grujax.jax_support.pytrees import register
-from grujax.meshes import vary_alike
 from grujax.params import GRUParams
 from grujax.sequence import prepare_args
 
@@ -110,20 +112,33 @@ def newton_report(
         recurrent_dropout=recurrent_dropout,
         key=key,
     )
-    hidden_size, batch = args.h0.shape[-1], args.h0.shape[:-1]
-    method_name = _check_method(method, hidden_size)
+    method_name = _check_method(method, args.h0.shape[-1])
     max_iterations = check_integer("max_iterations", max_iterations)
     if not has_steps(args.xs):
         return _report_without_steps(args)
-    (flat,) = flatten_batch([vary_alike(args)])
-    result = newton.solve(flat, method_name, max_iterations)
-    converged = result.converged()
+    find = sequential_vmap_on_cpu(
+        partial(_find_residuals, method=method_name, max_iterations=max_iterations),
+        lambda args: args.params,
+    )
+    ((residual, converged, iterations),) = meshes.run_own_rows(of_each(find), [args], (0, 0, 0))
     return NewtonReport(
-        iterations=result.iterations,
-        residual=result.residual.reshape(batch),
-        converged=converged.reshape(batch),
+        iterations=iterations.max(),
+        residual=residual,
+        converged=converged,
         fell_back=~jnp.all(converged),
     )
+
+
+def _find_residuals(
+    args: RecurrenceArgs, method: str, max_iterations: int
+) -> tuple[Array, Array, Array]:
+    """Of each row, `[B]`: the residual, whether it converged, and the iterations of its device."""
+    (flat,) = flatten_batch([args])
+    result = newton.solve(flat, method, max_iterations)
+    iterations = jnp.full_like(result.residual, result.iterations, jnp.int32)
+    of_rows = result.residual, result.converged(), iterations
+    residual, converged, iterations = (array.reshape(args.h0.shape[:-1]) for array in of_rows)
+    return residual, converged, iterations
 
 
 def _report_without_steps(args: RecurrenceArgs) -> NewtonReport:

@@ -37,11 +37,11 @@ def dropout(key: Array, xs: Array, rate: ArrayLike, broadcast_dims: tuple[int, .
     """
     if is_off(rate):
         return xs
-    rate = jax.lax.stop_gradient(jnp.asarray(rate))
+    dtype = wide_dtype(xs.dtype)
+    rate = jax.lax.stop_gradient(jnp.asarray(rate, dtype))  # the same draw with `jax_enable_x64`
     shape = tuple(1 if axis in broadcast_dims else n for axis, n in enumerate(xs.shape))
     keep = jax.random.bernoulli(key, 1 - rate, shape)
-    dtype = wide_dtype(xs.dtype)
-    return jnp.where(keep, xs.astype(dtype) / (1 - rate).astype(dtype), 0).astype(xs.dtype)
+    return jnp.where(keep, xs.astype(dtype) / (1 - rate), 0).astype(xs.dtype)
 
 
 def draw_masks(

@@ -18,11 +18,12 @@ from grujax.checks import (
     check_sequence,
     describe,
 )
+from grujax.meshes import gather
 from grujax.params import GRUParams, check_params
 
 
 def read_array(name: str, value: Any, axes: str, **sizes: int) -> Array:
-    """Converts `value` to a JAX array and checks its dtype and axes.
+    """Converts `value` to a JAX array on every device, and checks its dtype and axes.
 
     Args:
         name: the framework's name for it.
@@ -45,7 +46,7 @@ def read_array(name: str, value: Any, axes: str, **sizes: int) -> Array:
             f"`{name}` has shape {list(array.shape)}, expected {expected}"
             f"{f' with {known}' if known else ''}."
         )
-    return array
+    return gather(array)
 
 
 def measure(axes: str, shape: Sequence[int], sizes: Mapping[str, int]) -> dict[str, int] | None:
@@ -122,9 +123,10 @@ def check_form(params: Any, reset_after: bool, framework: str) -> GRUParams:
 
 
 def as_jax(params: GRUParams) -> GRUParams:
-    """Checked parameters with JAX arrays."""
+    """Checked parameters with JAX arrays, each of them on every device."""
     names = ("w_x", "w_h", "b_x", "b_hn")
-    w_x, w_h, b_x, b_hn = (as_array(f"params.{name}", getattr(params, name)) for name in names)
+    arrays = (as_array(f"params.{name}", getattr(params, name)) for name in names)
+    w_x, w_h, b_x, b_hn = map(gather, arrays)
     return GRUParams(w_x, w_h, b_x, b_hn, params.reset_after)
 
 

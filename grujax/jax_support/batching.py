@@ -1,14 +1,74 @@
-"""`vmap` of what on a CPU runs best, or only, one model after the other."""
+"""`vmap` over models: each device runs its own, and a CPU runs one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
+from jax.sharding import PartitionSpec
+
+
+def run_own_models(
+    run: Callable[..., tuple[Any, Any]], leaves: Sequence[Array], axes: Sequence[int | None]
+) -> tuple[Any, Any]:
+    """`run(*leaves)`; each device runs the models that it holds.
+
+    On a mesh with explicit axes, the type of an array says over which of them its axis of models is
+    spread. On automatic axes XLA spreads what it wants, and this is `run(*leaves)`.
+
+    Args:
+        run: a function of arrays, for any number of models. Returns a tree of results, and the axis
+            of models of each.
+        leaves: the arrays.
+        axes: of each array its axis of models, or None.
+    """
+    leaf, axis = next(pair for pair in zip(leaves, axes, strict=True) if pair[1] is not None)
+    sharding = jax.typeof(leaf).sharding
+    spread = sharding.spec[axis]
+    if spread is None:
+        return run(*leaves)
+    names = tuple(jax.tree.leaves(spread))
+
+    def run_here(*leaves: Array) -> Any:
+        alike = [
+            lax.pcast(leaf, names, to="varying") if axis is None else leaf
+            for leaf, axis in zip(leaves, axes, strict=True)
+        ]
+        return jax.tree.map(lambda result, axis: jnp.moveaxis(result, axis, 0), *run(*alike))
+
+    def spec(axis: int | None) -> PartitionSpec:
+        return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, spread)
+
+    run_spread = jax.shard_map(
+        run_here,
+        mesh=sharding.mesh,
+        in_specs=tuple(map(spec, axes)),
+        out_specs=spec(0),
+        axis_names=set(names),
+    )
+    results = _as_one_operation(run_spread)(*leaves)
+    return results, jax.tree.map(lambda _: 0, results)
+
+
+def _as_one_operation(run: Callable[..., Any]) -> Callable[..., Any]:
+    """`run`, of which JAX moves no part out of a loop.
+
+    The derivative of a scan does so with what depends on constants alone. If that is inside of two
+    `shard_map`s, JAX makes a program that XLA refuses.
+    """
+    whole = custom_vmap(run)
+
+    @whole.def_vmap
+    def batched(axis_size, is_batched, *leaves):
+        axes = [0 if has_axis else None for has_axis in is_batched]
+        results = jax.vmap(run, in_axes=axes, axis_size=axis_size)(*leaves)
+        return results, jax.tree.map(lambda _: True, results)
+
+    return whole
 
 
 def sequential_vmap_on_cpu(
@@ -17,8 +77,8 @@ def sequential_vmap_on_cpu(
     """`run` with a batching rule for batched parameters.
 
     On a CPU, XLA runs a batched matmul several times slower than a loop over plain matmuls, so the
-    models run one after the other there. On other platforms, where there are no models or all share
-    their parameters, and where the mesh has explicit axes and spreads them, this is `jax.vmap`.
+    models of a device run one after the other there. On other platforms, and where there are no
+    models or all share their parameters, this is `jax.vmap`.
 
     Args:
         run: a function of pytrees.
@@ -28,35 +88,33 @@ def sequential_vmap_on_cpu(
 
     @mapped.def_vmap
     def batched(axis_size, is_batched, *arguments):
-        axes = jax.tree.map(lambda has_axis: 0 if has_axis else None, is_batched)
-        in_parallel = jax.vmap(run, in_axes=axes, axis_size=axis_size)
-        result = jax.eval_shape(in_parallel, *arguments)
-        structure = jax.tree.structure(arguments)
-        leaf_is_batched = jax.tree.leaves(is_batched)
+        leaves, structure = jax.tree.flatten(arguments)
+        axes = [0 if has_axis else None for has_axis in jax.tree.leaves(is_batched)]
         is_shared = not any(jax.tree.leaves(get_params(*is_batched)))
-        is_spread = map(_is_spread, jax.tree.leaves(arguments), leaf_is_batched)
-        if is_shared or axis_size == 0 or any(is_spread):
-            return in_parallel(*arguments), jax.tree.map(lambda _: True, result)
 
-        def in_sequence(*arguments):
-            leaves = jax.tree.leaves(arguments)
+        def of_leaves(function):
+            return lambda *leaves: function(*jax.tree.unflatten(structure, leaves))
 
-            def run_model(index):
-                of_model = [
-                    leaf[index] if has_axis else leaf
-                    for leaf, has_axis in zip(leaves, leaf_is_batched, strict=True)
-                ]
-                return mapped(*jax.tree.unflatten(structure, of_model))
+        in_parallel = jax.vmap(of_leaves(run), in_axes=axes)
 
-            return lax.map(run_model, jnp.arange(axis_size))
+        def in_sequence(*leaves):
+            shared = dict(enumerate(leaves))
+            models = {index: shared.pop(index) for index, axis in enumerate(axes) if axis == 0}
 
-        outputs = lax.platform_dependent(*arguments, cpu=in_sequence, default=in_parallel)
-        return outputs, jax.tree.map(lambda _: True, result)
+            def run_model(model):
+                of_model = shared | model
+                return of_leaves(mapped)(*(of_model[index] for index in range(len(leaves))))
+
+            return lax.map(run_model, models)
+
+        def run_models(*leaves):
+            if is_shared or axis_size == 0:
+                results = in_parallel(*leaves)
+            else:
+                results = lax.platform_dependent(*leaves, cpu=in_sequence, default=in_parallel)
+            return results, jax.tree.map(lambda _: 0, results)
+
+        results, _ = run_own_models(run_models, leaves, axes)
+        return results, jax.tree.map(lambda _: True, results)
 
     return mapped
-
-
-def _is_spread(array: Array, has_axis: bool) -> bool:
-    """Whether the type of an array says that its first axis, of models, is spread over devices."""
-    spec = jax.typeof(array).sharding.spec
-    return has_axis and spec[0] is not None

@@ -12,6 +12,7 @@ from jax import Array
 from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
+from grujax import meshes
 from grujax.checks import check_integer, check_key
 from grujax.flax_common import (
     as_inputs,
@@ -129,9 +130,9 @@ class GRUCell(CellFields, nn.RNNCellBase):
             for gate in "rzn"
         ]
         return GRUParams(
-            w_x=jnp.stack([gate["kernel"] for gate in inputs]),
-            w_h=jnp.stack([gate["kernel"] for gate in recurrent]),
-            b_x=jnp.stack([gate["bias"] for gate in inputs]),
+            w_x=meshes.stack([gate["kernel"] for gate in inputs]),
+            w_h=meshes.stack([gate["kernel"] for gate in recurrent]),
+            b_x=meshes.stack([gate["bias"] for gate in inputs]),
             b_hn=recurrent[2]["bias"],
             reset_after=self.reset_after,
         )

@@ -6,7 +6,8 @@ from grujax.meshes.arrays import (
     row_sharding,
     run_own_rows,
     scan,
+    stack,
     vary_alike,
 )
 
-__all__ = ["RowSharding", "gather", "row_sharding", "run_own_rows", "scan", "vary_alike"]
+__all__ = ["RowSharding", "gather", "row_sharding", "run_own_rows", "scan", "stack", "vary_alike"]

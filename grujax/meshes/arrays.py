@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -60,17 +61,30 @@ def gather(array: Array, axis: int | None = None) -> Array:
     return _reshard(array, mesh, kept)
 
 
+def stack(arrays: Sequence[Array]) -> Array:
+    """`jnp.stack` of arrays that may be split differently, on every device."""
+    return jnp.stack(list(map(gather, arrays)))
+
+
 def vary_alike(tree: Any) -> Any:
     """A pytree of arrays that all vary over the manual axes over which any of them varies."""
     axes = frozenset[str]().union(*map(_varying, jax.tree.leaves(tree)))
     return jax.tree.map(lambda leaf: _vary_over(leaf, axes), tree) if axes else tree
 
 
-def run_own_rows(run: Callable[[list[Any]], list[Any]], recurrences: list[Any]) -> list[Any]:
+def run_own_rows(
+    run: Callable[[list[Any]], list[Any]],
+    recurrences: list[Any],
+    axes: tuple[int, ...] = (0, 1),
+) -> list[Any]:
     """`run(recurrences)`; on a mesh with explicit axes each device runs the rows that it holds.
 
-    The recurrences, `RecurrenceArgs`, have been placed by `RowSharding.place`, and for each of them
-    `run` returns `(h_last [B, H], hs [T, B, H])`. An array that occurs twice still is one array.
+    An array that occurs twice still is one array.
+
+    Args:
+        run: returns a tuple for each recurrence, by default `(h_last [B, H], hs [T, B, H])`.
+        recurrences: `RecurrenceArgs`, which have been placed by `RowSharding.place`.
+        axes: of each array of the tuple the first of its batch axes.
     """
     arrays, positions, tree = flatten_distinct(recurrences)
 
@@ -80,13 +94,14 @@ def run_own_rows(run: Callable[[list[Any]], list[Any]], recurrences: list[Any]) 
 
     xs = recurrences[0].xs
     rows = row_sharding(xs, 1, xs.ndim - 2)
-    split = {name for axes in rows.axes if axes for name in jax.tree.leaves(axes)}
+    split = {name for of_axis in rows.axes if of_axis for name in jax.tree.leaves(of_axis)}
     if rows.mesh.are_all_axes_explicit:
         split = set()  # all axes, except those over which `vmap` spreads models
     elif not split:
         return run_here(*arrays)
-    specs = [(PartitionSpec(*rows.axes), PartitionSpec(None, *rows.axes))] * len(recurrences)
-    return jax.shard_map(run_here, mesh=rows.mesh, out_specs=specs, axis_names=split)(*arrays)
+    specs = tuple(PartitionSpec(*[None] * first, *rows.axes) for first in axes)
+    out_specs = [specs] * len(recurrences)
+    return jax.shard_map(run_here, mesh=rows.mesh, out_specs=out_specs, axis_names=split)(*arrays)
 
 
 def scan(

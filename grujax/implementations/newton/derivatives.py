@@ -80,7 +80,7 @@ def find_gradient(
     masks, dtype = args.masks, args.xs.dtype
     d_hs = flip_time(zero_invalid(residuals.args.masks.valid, d_hs), reverse)
     d_hs, d_last = d_hs.astype(dtype), d_last.astype(dtype)
-    d_direct = jnp.concatenate([d_hs[:-1], d_hs[-1:] + d_last])
+    d_direct = jnp.concatenate([d_hs[:-1], d_hs[-1:] + d_last[None]])
     _, pull_back, steps = jax.vjp(
         partial(_take_all, args), args.params, args.xs, before, has_aux=True
     )

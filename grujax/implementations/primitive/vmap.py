@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import Primitive
 from jax.interpreters import batching
-from jax.sharding import PartitionSpec
 
 from grujax.implementations.primitive.primitives import backward_p, forward_p
+from grujax.jax_support.batching import run_own_models
 
 
 def row_axes(structure: Any) -> list[int | None]:
@@ -24,31 +24,10 @@ def row_axes(structure: Any) -> list[int | None]:
 
 
 def _batch(primitive: Primitive, leaves: Any, axes: Any, **static: Any) -> Any:
-    """Each device runs its part of a mapped axis that is spread over explicit axes of a mesh."""
-    leaf, axis = next(pair for pair in zip(leaves, axes, strict=True) if pair[1] is not None)
-    sharding = jax.typeof(leaf).sharding
-    spread = sharding.spec[axis]
-    if spread is None:
-        return _batch_here(primitive, leaves, axes, **static)
-
-    def run_own_part(*leaves: Array) -> list[Array]:
-        results, axes_of_results = _batch_here(primitive, leaves, axes, **static)
-        return list(map(_first, results, axes_of_results))
-
-    def spec(axis: int | None) -> PartitionSpec:
-        return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, spread)
-
-    results = jax.shard_map(
-        run_own_part,
-        mesh=sharding.mesh,
-        in_specs=tuple(map(spec, axes)),
-        out_specs=spec(0),
-        axis_names=set(jax.tree.leaves(spread)),
-    )(*leaves)
-    return results, [0] * len(results)
+    return run_own_models(partial(_batch_here, primitive, axes=axes, **static), leaves, axes)
 
 
-def _batch_here(primitive: Primitive, leaves: Any, axes: Any, **static: Any) -> Any:
+def _batch_here(primitive: Primitive, *leaves: Any, axes: Any, **static: Any) -> Any:
     size = next(
         leaf.shape[axis] for leaf, axis in zip(leaves, axes, strict=True) if axis is not None
     )
