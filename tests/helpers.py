@@ -235,6 +235,6 @@ def equations_of(jaxpr):
         yield equation
         for inner in jaxprs_in_params(equation.params):
             yield from equations_of(inner)
-        if equation.primitive.name == "grujax_linear":
+        if "computation" in equation.params:
             operands = (operand.aval for operand in equation.invars)
-            yield from equations_of(jax.make_jaxpr(equation.params["linear"])(*operands).jaxpr)
+            yield from equations_of(jax.make_jaxpr(equation.params["computation"])(*operands).jaxpr)

@@ -8,9 +8,10 @@ outputs, and J = ∂y/∂x. For each recurrence,
     gradient    x̄ = Jᵀ·ȳ         its transpose, a linear recurrence in the other direction
 
 So both are one linear primitive (`grujax.implementations.linear`), in which each is the transpose
-of the other. Forward mode runs the tangent. Reverse mode transposes it, which runs the gradient;
-the tangent then is never computed. Second derivatives are taken of that primitive: it is linear in
-ẋ or ȳ, and its dependence on x is differentiated by JAX, through the plain implementation.
+of the other; the forward pass is another one (`grujax.implementations.recurrence`). Forward mode
+runs the tangent. Reverse mode transposes it, which runs the gradient; the tangent then is never
+computed. Second derivatives are taken of the linear primitive: it is linear in ẋ or ȳ, and its
+dependence on x is differentiated by JAX, through the plain implementation.
 
 Recurrences over the same inputs, the two directions of a layer, are passed together. An array that
 occurs in both is one operand.
@@ -19,15 +20,13 @@ occurs in both is one operand.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
-import jax
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 
 from grujax.implementations import plain
-from grujax.implementations.linear import Linear, Rules, Structure
+from grujax.implementations.recurrence import Recurrence
+from grujax.implementations.structure import Rules
 from grujax.implementations.types import RecurrenceArgs
 
 LONG = 256  # steps from which on the gates are recomputed,
@@ -61,9 +60,8 @@ def run(rules: Rules, recurrences: Sequence[RecurrenceArgs]) -> list[tuple[Array
     """`(h_last [B, H], hs [T, B, H])` of each, for any number of batch axes and any T."""
     if not has_steps(recurrences[0].xs):
         return [plain.run(args) for args in recurrences]
-    arrays, structure = Structure.of(rules, flatten_batch(recurrences))
-    found, _ = _run(structure, (False,) * len(recurrences), arrays)
-    outputs = iter(found)
+    arrays, recurrence = Recurrence.of(rules, flatten_batch(recurrences))
+    outputs = iter(recurrence.bind(arrays))
     return [
         (
             next(outputs).reshape(args.h0.shape),
@@ -93,32 +91,3 @@ def flatten_batch(recurrences: Sequence[RecurrenceArgs]) -> list[RecurrenceArgs]
         return flat[key]
 
     return [args.map_batch(flatten) for args in recurrences]
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _run(structure: Structure, keep_gates: tuple[bool, ...], arrays: list[Array]) -> Any:
-    """`h_last` and `hs` of each recurrence in turn, and the gates of each or None."""
-    found = structure.rules.forward(structure.recurrences(arrays), list(keep_gates))
-    outputs = [array for h_last, hs, _ in found for array in (h_last, hs)]
-    return outputs, [gates for *_, gates in found]
-
-
-def _run_jvp(
-    structure: Structure, keep_gates: tuple[bool, ...], primals: Any, tangents: Any
-) -> tuple[Any, Any]:
-    (arrays,), (arrays_dot,) = primals, tangents
-    kept = tuple(map(structure.rules.keeps_gates, structure.recurrences(arrays)))
-    outputs, gates = _run(structure, kept, arrays)
-    tangent = Linear.tangent_at(structure, arrays, outputs, gates)
-    nonzero = {
-        index: arrays_dot[index]
-        for index in structure.primal_indices
-        if not isinstance(arrays_dot[index], SymbolicZero)
-    }
-    gates = [of_one if keep else None for of_one, keep in zip(gates, keep_gates, strict=True)]
-    # The gates are for the derivatives alone, whose own derivatives do not go through the gates.
-    no_tangent = jax.tree.map(lambda gate: SymbolicZero(jax.typeof(gate)), gates)
-    return (outputs, gates), (tangent(nonzero), no_tangent)
-
-
-_run.defjvp(_run_jvp, symbolic_zeros=True)

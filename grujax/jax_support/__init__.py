@@ -1,7 +1,8 @@
 """What the package needs of JAX beyond its public functions.
 
-promotion  dtypes and ranks, promoted by hand
-pytrees    classes of arrays: comparison by value, serialization in exported programs
-batching   models one after the other under `vmap` on a CPU
-lapack     LAPACK under `vmap`, where some versions of JAX deadlock
+promotion     dtypes and ranks, promoted by hand
+pytrees       classes of arrays: comparison by value, serialization in exported programs
+computations  primitives whose equations hold what they compute
+batching      models under `vmap`: on their own devices, and one after the other on a CPU
+lapack        LAPACK under `vmap`, where some versions of JAX deadlock
 """

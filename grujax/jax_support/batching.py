@@ -26,12 +26,11 @@ def run_own_models(
         leaves: the arrays.
         axes: of each array its axis of models, or None.
     """
-    leaf, axis = next(pair for pair in zip(leaves, axes, strict=True) if pair[1] is not None)
-    sharding = jax.typeof(leaf).sharding
-    spread = sharding.spec[axis]
+    spread = _spread_of(leaves, axes)
     if spread is None:
         return run(*leaves)
-    names = tuple(jax.tree.leaves(spread))
+    mesh, of_models = spread
+    names = tuple(jax.tree.leaves(of_models))
 
     def run_here(*leaves: Array) -> Any:
         alike = [
@@ -41,38 +40,20 @@ def run_own_models(
         return jax.tree.map(lambda result, axis: jnp.moveaxis(result, axis, 0), *run(*alike))
 
     def spec(axis: int | None) -> PartitionSpec:
-        return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, spread)
+        return PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, of_models)
 
-    run_spread = jax.shard_map(
+    results = jax.shard_map(
         run_here,
-        mesh=sharding.mesh,
+        mesh=mesh,
         in_specs=tuple(map(spec, axes)),
         out_specs=spec(0),
         axis_names=set(names),
-    )
-    results = _as_one_operation(run_spread)(*leaves)
+    )(*leaves)
     return results, jax.tree.map(lambda _: 0, results)
 
 
-def _as_one_operation(run: Callable[..., Any]) -> Callable[..., Any]:
-    """`run`, of which JAX moves no part out of a loop.
-
-    The derivative of a scan does so with what depends on constants alone. If that is inside of two
-    `shard_map`s, JAX makes a program that XLA refuses.
-    """
-    whole = custom_vmap(run)
-
-    @whole.def_vmap
-    def batched(axis_size, is_batched, *leaves):
-        axes = [0 if has_axis else None for has_axis in is_batched]
-        results = jax.vmap(run, in_axes=axes, axis_size=axis_size)(*leaves)
-        return results, jax.tree.map(lambda _: True, results)
-
-    return whole
-
-
 def sequential_vmap_on_cpu(
-    run: Callable[..., Any], get_params: Callable[..., Any]
+    run: Callable[..., Any], get_params: Callable[..., Any], *, moves_to_devices: bool = True
 ) -> Callable[..., Any]:
     """`run` with a batching rule for batched parameters.
 
@@ -83,6 +64,8 @@ def sequential_vmap_on_cpu(
     Args:
         run: a function of pytrees.
         get_params: returns the parameters among the arguments of `run`.
+        moves_to_devices: whether `run` may run inside of `jax.shard_map`. If not, models that are
+            spread over explicit axes of a mesh are those of `jax.vmap`.
     """
     mapped = custom_vmap(run)
 
@@ -114,7 +97,18 @@ def sequential_vmap_on_cpu(
                 results = lax.platform_dependent(*leaves, cpu=in_sequence, default=in_parallel)
             return results, jax.tree.map(lambda _: 0, results)
 
-        results, _ = run_own_models(run_models, leaves, axes)
+        if moves_to_devices or _spread_of(leaves, axes) is None:
+            results, _ = run_own_models(run_models, leaves, axes)
+        else:
+            results = in_parallel(*leaves)
         return results, jax.tree.map(lambda _: True, results)
 
     return mapped
+
+
+def _spread_of(leaves: Sequence[Array], axes: Sequence[int | None]) -> tuple[Any, Any] | None:
+    """The mesh, and its axes over which the models are spread; None if they are not."""
+    leaf, axis = next(pair for pair in zip(leaves, axes, strict=True) if pair[1] is not None)
+    sharding = jax.typeof(leaf).sharding
+    names = sharding.spec[axis]
+    return None if names is None else (sharding.mesh, names)

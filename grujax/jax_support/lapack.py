@@ -63,7 +63,13 @@ def one_matrix_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
 
         if not PRIMITIVES.isdisjoint(_names(program.jaxpr)):
             plain = run
-            run = jax.custom_jvp(sequential_vmap_on_cpu(plain, lambda *operands: operands))
+            run = jax.custom_jvp(
+                sequential_vmap_on_cpu(
+                    plain,
+                    lambda *operands: operands,
+                    moves_to_devices=False,  # a program stays on the mesh on which it was traced
+                )
+            )
             run.defjvp(partial(jax.jvp, plain))
         return jax.tree.unflatten(jax.tree.structure(shapes), run(program.consts, *arguments))
 

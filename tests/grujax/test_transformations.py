@@ -115,3 +115,29 @@ def test_values_equal_those_of_plain(transformation, implementation):
     for function in (loss, both):
         got = apply(partial(function, implementation))
         assert_close(got, apply(partial(function, "plain")), "float32", 1e-4)
+
+
+def through_scan(implementation, params):
+    """Two segments, one after the other in a `lax.scan`, with the batch in two parts."""
+
+    def run_segment(h, xs):
+        h, hs = grujax.gru(params, xs, h, implementation=implementation)
+        return h, jnp.sum(hs**2)
+
+    def run_rows(xs):
+        return jax.lax.scan(run_segment, jnp.zeros((1, 4)), xs)[1]
+
+    return jnp.sum(jax.vmap(run_rows, 2)(XS.reshape(2, 3, 2, 1, 3)))
+
+
+@pytest.mark.parametrize(
+    "implementation",
+    ["native", *(pytest.param(name, marks=pytest.mark.slow) for name in ("scan", "newton"))],
+)
+def test_second_derivatives_through_a_scan_keep_the_rules(implementation):
+    """JAX takes what does not depend on the carry out of a scan before it differentiates again."""
+
+    def product(implementation):
+        return jax.jit(partial(hessian_product, partial(through_scan, implementation)))(PARAMS, V)
+
+    assert_close(product(implementation), product("plain"), "float32", 1e-4)

@@ -71,10 +71,10 @@ from jax import Array, lax
 
 from grujax.implementations import scan
 from grujax.implementations.derivatives import of_each
-from grujax.implementations.linear import Rules
 from grujax.implementations.newton.derivatives import find_gradient, find_tangent
 from grujax.implementations.newton.states import NewtonResult, find_states
 from grujax.implementations.newton.steps import flip_time, in_order
+from grujax.implementations.structure import Rules
 from grujax.implementations.types import (
     Outputs,
     Primals,

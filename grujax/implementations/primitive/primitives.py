@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import Primitive
-from jax.sharding import PartitionSpec
 
 from grujax.implementations.types import RecurrenceArgs
+from grujax.jax_support.computations import result_type
 
 forward_p = Primitive("grujax_forward")
 backward_p = Primitive("grujax_backward")
@@ -58,21 +58,8 @@ def _result_shapes(primitive: Primitive, *avals: Any, **static: Any) -> list[Any
         results = [args.h0, hs, *[gate] * (number if static["keep_gates"] else 0)]
     else:
         results = jax.tree.leaves(args.primals)
-    like = _vary_as_any(avals)
-    return [_retype(like, (static["batch"].number, *kind.shape), kind.dtype) for kind in results]
-
-
-def _vary_as_any(avals: Sequence[Any]) -> Any:
-    """The first type, varying over all axes of a `jax.shard_map` that some type varies over."""
-    axes = frozenset[str]().union(*(aval.manual_axis_type.varying for aval in avals))
-    first = avals[0]
-    return first.update(manual_axis_type=first.manual_axis_type.update(varying=axes))
-
-
-def _retype(aval: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """`aval` with another shape and dtype, on the same mesh and varying over the same axes."""
-    sharding = aval.sharding.update(spec=PartitionSpec(*[None] * len(shape)))
-    return aval.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
+    number = static["batch"].number
+    return [result_type(avals, (number, *kind.shape), kind.dtype) for kind in results]
 
 
 @cache

@@ -16,11 +16,11 @@ from jax import Array
 
 from grujax.implementations import scan
 from grujax.implementations.derivatives import keeps_gates
-from grujax.implementations.linear import Rules
 from grujax.implementations.primitive import lowering as _lowering  # noqa: F401 (registers)
 from grujax.implementations.primitive.model_batch import ModelBatch
 from grujax.implementations.primitive.primitives import KernelOptions, backward_p, forward_p
 from grujax.implementations.primitive.sharding import bind_sharded
+from grujax.implementations.structure import Rules
 from grujax.implementations.types import (
     GateResiduals,
     Outputs,

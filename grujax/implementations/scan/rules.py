@@ -53,10 +53,10 @@ from functools import partial
 from jax import Array
 
 from grujax.implementations.derivatives import keeps_gates, of_each
-from grujax.implementations.linear import Rules
 from grujax.implementations.scan.backward import backward
 from grujax.implementations.scan.forward import forward
 from grujax.implementations.scan.tangent import tangent
+from grujax.implementations.structure import Rules
 from grujax.implementations.types import Outputs, Primals, RecurrenceArgs, Residuals
 from grujax.jax_support.batching import sequential_vmap_on_cpu
 

@@ -272,7 +272,7 @@ def test_derivatives_without_jit(x64, implementation):
 def linear_of(jaxpr):
     """The one map of a program that is a tangent or a gradient."""
     (equation,) = (e for e in equations_of(jaxpr.jaxpr) if e.primitive.name == "grujax_linear")
-    return equation.params["linear"]
+    return equation.params["computation"]
 
 
 def test_reverse_mode_of_two_directions_is_one_pass_each_way():

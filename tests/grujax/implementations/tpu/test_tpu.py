@@ -18,7 +18,7 @@ from jax.experimental import pallas as pl
 
 import grujax
 from grujax.implementations import derivatives, plain, scan, tpu
-from grujax.implementations.linear import Rules
+from grujax.implementations.structure import Rules
 from grujax.implementations.tpu import tiles as tpu_tiles
 from grujax.implementations.types import RecurrenceArgs, StepMasks
 from grujax.meshes import row_sharding
