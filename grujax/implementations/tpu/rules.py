@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from grujax.cell import matmul
+from grujax.cell import add_bias, matmul
 from grujax.implementations.gates import (
     make_gates_fn,
     pack_gates,
@@ -89,7 +89,8 @@ def _project(args: RecurrenceArgs) -> Array:
 
     As `gates.project_steps`, by one matmul.
     """
-    projected = matmul(args.xs, pack_gates(args.params.w_x)) + args.params.b_x.reshape(-1)
+    projected = matmul(args.xs, pack_gates(args.params.w_x))
+    projected = add_bias(projected, args.params.b_x.reshape(-1))
     x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
     return jnp.concatenate([x_r, set_carried(x_z, args.masks, jnp.inf), x_n], axis=-1)
 
