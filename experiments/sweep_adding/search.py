@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optuna
 
 import grujax
 from experiments.common.outputs import write_results
@@ -87,6 +86,9 @@ def compare_results(settings: Comparison, train: Callable, out: Path) -> dict[st
 
 def compare_speed(settings: Comparison, train: Callable) -> list[dict[str, Any]]:
     """Trials per minute, and seconds of processor time per trial, of each way to run a search."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports every trial
     key, few = jax.random.key(100), 2 * settings.batch
     distributions = dict.fromkeys(SPACE, (0.0001, 1.0))
     distributions |= {"max_gradient_norm": (1e-2, 1e2), "t_max": (2.0, 1e3)}
@@ -148,7 +150,6 @@ def _measure(way: Callable[[int], None], number: int) -> dict[str, float]:
 
 def main(quick: bool, out: Path) -> None:
     """Compares the two methods, then the ways to run a search, and prints both tables."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     settings = replace(Comparison(), **QUICK) if quick else Comparison()
     out = out / "search" / ("quick" if quick else "full")
     train = make_train(settings)

@@ -6,6 +6,7 @@ combinations of three learning rates, two initializations and two seeds; every b
 
     python -m experiments.sweep_adding --quick     T = 20, 50: one to three minutes on 2 cores
     python -m experiments.sweep_adding             T = 100, 200, 500, 1000: 38 core minutes
+    python -m experiments.sweep_adding --search    Optuna and random search: see `search.py` beside
 
 The initializations: "standard" is orthogonal recurrent matrices and zero biases, except for 1 in
 the LSTM's forget gate. "long" is chrono biases up to T for the gate that carries the state (GRU:

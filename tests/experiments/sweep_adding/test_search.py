@@ -21,7 +21,9 @@ def test_both_methods_and_all_ways_are_compared(tmp_path, capsys, monkeypatch):
     assert [len(rows) for rows in results["errors"].values()] == [2, 2]
     assert all(row["trials per minute"] > 0 for row in results["speed"])
     assert len(results["speed"]) == 4
-    monkeypatch.setattr(search.adding, "train", None)  # all trainings are saved already
+    chunks = sorted(tmp_path.rglob("chunk-*.npz"))
+    times = [path.stat().st_mtime_ns for path in chunks]
     monkeypatch.setattr(search, "compare_speed", lambda *_: results["speed"])
-    search.main(True, tmp_path)
+    search.main(True, tmp_path)  # all trainings are saved already
+    assert [path.stat().st_mtime_ns for path in chunks] == times
     assert json.loads((tmp_path / "search/quick/results.json").read_text()) == results
