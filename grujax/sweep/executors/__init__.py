@@ -13,6 +13,6 @@ directory. The modules, in the order in which they build on each other:
 
 from grujax.sweep.executors.driver import run_elsewhere
 from grujax.sweep.executors.engine import Engine
-from grujax.sweep.executors.tasks import pack
+from grujax.sweep.executors.tasks import Packed, pack
 
-__all__ = ["Engine", "pack", "run_elsewhere"]
+__all__ = ["Engine", "Packed", "pack", "run_elsewhere"]

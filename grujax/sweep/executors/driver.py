@@ -116,7 +116,8 @@ def _compute(
         raise
     finally:
         engine.cancel(pending)
-        engine.close(wait=not pending)
+        if not engine.stays:
+            engine.close(wait=not pending)
 
 
 def _give_out(

@@ -29,8 +29,12 @@ class LostTaskError(Exception):
 class Engine:
     """An executor, and what is known of its workers."""
 
-    def __init__(self, executor: Any):
+    def __init__(self, executor: Any, *, stays: bool = False):
         """
+        Args:
+            executor: the user's.
+            stays: whether it stays open for more trials when those that are given out are finished.
+
         Raises:
             ValueError: it is neither an executor nor a function that makes one.
         """
@@ -42,6 +46,7 @@ class Engine:
             )
         self._factory = None if is_executor else executor
         self._executor: Any = executor if is_executor else None
+        self.stays = stays
         self._seen: set[tuple[str, int, int]] = set()
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
@@ -14,8 +15,9 @@ from jax import Array
 
 from grujax.sweep.contract import Train
 from grujax.sweep.distributions import Distribution
+from grujax.sweep.executors import Engine, Packed, run_elsewhere
 from grujax.sweep.fingerprints import Origin
-from grujax.sweep.local import find_work, run_here
+from grujax.sweep.local import Work, find_work, run_here
 from grujax.sweep.plan import Plan, Static
 from grujax.sweep.programs import origin_of
 from grujax.sweep.result import SweepResult, assemble
@@ -41,6 +43,8 @@ from grujax.sweep.trials import Groups, Trials, group_by
 if TYPE_CHECKING:
     from optuna import Study
 
+Parts = Generator[tuple[Static, Chunk], None, None]  # chunks as they are finished
+
 
 @dataclass(frozen=True)
 class SearchResult(SweepResult):
@@ -53,6 +57,15 @@ class SearchResult(SweepResult):
 
     study: Study | None = None
     numbers: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+class Workers(NamedTuple):
+    """An executor that runs the trials."""
+
+    engine: Engine  # which stays open from one batch to the next
+    train: Packed
+    devices: int | None  # of each worker; None: all that it has
+    retries: int
 
 
 class Search(NamedTuple):
@@ -69,6 +82,7 @@ class Search(NamedTuple):
     directory: Path | None
     resume: str
     progress: bool
+    workers: Workers | None  # None: this process runs the trials
 
 
 def run_search(search: Search, about: dict[str, Any], study: Study, reseeds: bool) -> SearchResult:
@@ -99,7 +113,9 @@ def run_search(search: Search, about: dict[str, Any], study: Study, reseeds: boo
         for chunk in chunks:
             ledger.tell(chunk.indices, chunk.metrics[search.metric])
         missing = search.trials - sum(len(chunk.indices) for chunk in chunks)
-        parts = _parts(search, ledger, list(chunks), write)
+        sweep = None if folder is None else identity
+        start = partial(_start, search, sweep, find_origin)
+        parts = _parts(search, ledger, list(chunks), write, start)
         try:
             for part in save_parts(
                 parts, folder, find_origin, search.trials, missing, search.progress
@@ -110,6 +126,8 @@ def run_search(search: Search, about: dict[str, Any], study: Study, reseeds: boo
             if folder is None:
                 ledger.give_up()
             raise
+        finally:
+            parts.close()
         unsaved = sum(len(batch.trials) for batch in writer.waiting)
         writer.warn_of(f"the hyperparameters of {unsaved} trials are not saved in {folder}")
     result = assemble(_arrays(ledger), chunks, np.arange(search.trials))
@@ -145,7 +163,8 @@ def _parts(
     ledger: Ledger,
     finished: list[Chunk],
     write: Callable[[dict[int, Any]], None],
-) -> Iterator[tuple[Static, Chunk]]:
+    start: Callable[[Trials, list[Work]], Parts],
+) -> Parts:
     """Chunks of trials as they are finished. When all are told, the next batch is asked for.
 
     Args:
@@ -153,6 +172,7 @@ def _parts(
         ledger: its trials.
         finished: the chunks of earlier calls.
         write: writes what was asked for.
+        start: runs trials, given the values of the traced hyperparameters.
     """
     compared = finished  # with the metrics that `train` returns
     while len(ledger.trials) < search.trials or len(_missing(ledger, finished)):
@@ -165,10 +185,36 @@ def _parts(
         traced = {name: arrays[name].astype(dtype) for name, dtype in search.plan.traced}
         groups = _groups(arrays, missing, search.static)
         works = find_work(search.train, search.plan, groups, compared, None)
-        for static, part in run_here(search.train, search.key, traced, works, None):
-            finished.append(part)
-            yield static, part
+        with closing(start(traced, works)) as parts:
+            for static, part in parts:
+                finished.append(part)
+                yield static, part
         compared = finished[:1]
+
+
+def _start(
+    search: Search,
+    sweep: str | None,
+    find_origin: Callable[[Static], Origin],
+    traced: Trials,
+    works: list[Work],
+) -> Parts:
+    """Runs trials, here or on the workers of the executor."""
+    if search.workers is None:
+        return run_here(search.train, search.key, traced, works, None)
+    engine, train, devices, retries = search.workers
+    return run_elsewhere(
+        engine,
+        train,
+        search.key,
+        traced,
+        works,
+        chunk=None,
+        devices=devices,
+        retries=retries,
+        sweep=sweep,
+        find_origin=find_origin if search.resume == "checked" else None,
+    )
 
 
 def _missing(ledger: Ledger, finished: list[Chunk]) -> np.ndarray:

@@ -13,9 +13,10 @@ from jax import Array
 from grujax.checks import check_bool, check_choice, check_integer, check_path, check_string
 from grujax.sweep.contract import Metrics, Train, check_metrics, check_pure, check_takes
 from grujax.sweep.distributions import Distribution
-from grujax.sweep.plan import Plan, choose_devices, key_type
+from grujax.sweep.executors import Engine, pack
+from grujax.sweep.plan import Plan, choose_devices, choose_workers, key_type
 from grujax.sweep.programs import ADVICE
-from grujax.sweep.searches.loop import Search, SearchResult, run_search
+from grujax.sweep.searches.loop import Search, SearchResult, Workers, run_search
 from grujax.sweep.searches.space import check_space, describe_space
 from grujax.sweep.searches.studies import check_study, opened_study
 from grujax.sweep.storage import (
@@ -41,11 +42,13 @@ def search(
     sampler: BaseSampler | None = None,
     study: Study | None = None,
     strategy: str | None = None,
-    devices: Sequence[jax.Device] | None = None,
+    devices: Sequence[jax.Device] | int | None = None,
     directory: str | Path | None = None,
     resume: str = "checked",
     progress: bool = True,
     static: Sequence[str] = (),
+    executor: Any = None,
+    retries: int = 2,
 ) -> SearchResult:
     """Searches for the hyperparameters with the best metric: Optuna asks, `run`'s programs answer.
 
@@ -79,6 +82,8 @@ def search(
             sampler, the result is that of a call that was never stopped. Without a directory, an
             error or Ctrl-C tells the trials that have not run as failed.
         static: the hyperparameters that set shapes, or that Python branches on, as for `run`.
+        executor, retries: as for `run`: the trials of a batch run on the workers of an executor,
+            which a function makes once for all batches.
 
     Returns:
         A `SearchResult`: a `SweepResult` with the `study`, and the `numbers` `[trials]` of the
@@ -91,6 +96,7 @@ def search(
             `train` that `run` would not take; or a `directory` that belongs to another search or
             another `train`, that has more trials already, that another process works in, or that
             cannot be read or written.
+        RuntimeError: trials that failed on an `executor`, or it is broken; see `run`.
         ImportError: without Optuna.
         KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
 
@@ -123,7 +129,15 @@ def search(
     check_string("metric", metric)
     check_choice("direction", direction, ("min", "max"))
     kind = key_type(key)
-    places, strategy = choose_devices(devices, strategy)
+    retries = check_integer("retries", retries, 0, MOST)
+    places: tuple[jax.Device, ...] = ()
+    workers = None
+    if executor is None:
+        places, strategy = choose_devices(devices, strategy)
+    else:
+        engine, packed = Engine(executor, stays=True), pack(train)
+        count, strategy = choose_workers(devices, strategy, is_shared=False)
+        workers = Workers(engine, packed, count, retries)
     folder = None if directory is None else check_path("directory", directory)
     check_choice("resume", resume, ("checked", "anyway"))
     progress = check_bool("progress", progress)
@@ -143,7 +157,7 @@ def search(
     )
     _check_metric(train, plan, {name: values[name][0].item() for name in static}, metric)
     search = Search(
-        train, space, trials, batch, key, metric, plan, static, folder, resume, progress
+        train, space, trials, batch, key, metric, plan, static, folder, resume, progress, workers
     )
     about = {
         "static": sorted(static),
@@ -155,7 +169,11 @@ def search(
     }
     reseeds = study is None and sampler is None
     with opened_study(study, sampler, direction) as opened:
-        return run_search(search, about, opened, reseeds)
+        try:
+            return run_search(search, about, opened, reseeds)
+        finally:
+            if workers is not None:
+                workers.engine.close(wait=False)
 
 
 def _check_metric(train: Train, plan: Plan, static: dict[str, Any], metric: str) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import numpy as np
@@ -180,6 +181,35 @@ def test_a_full_disk_costs_no_result(search, tmp_path, monkeypatch):
         assert same(search(directory=tmp_path), whole)
     texts = [str(one.message) for one in caught]
     assert any("hyperparameters of 12 trials are not saved" in text for text in texts)
+
+
+def test_an_executor_runs_the_batches_and_is_made_once(search, tmp_path):
+    made = []
+
+    def make():
+        made.append(ThreadPoolExecutor(2))
+        return made[-1]
+
+    whole = search()
+    assert same(search(executor=make, directory=tmp_path), whole)
+    assert len(made) == 1
+    with pytest.raises(RuntimeError, match="shutdown"):
+        made[0].submit(print)
+    with ThreadPoolExecutor(2) as pool:
+        assert same(search(executor=pool), whole)
+    assert same(search(directory=tmp_path), whole)
+
+
+def test_trials_that_fail_on_an_executor_are_told_as_failed(search, monkeypatch):
+    class Broken(ThreadPoolExecutor):
+        def submit(self, function, task):
+            return super().submit(function if 5 not in task.indices else lambda _: 1 / 0, task)
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    with pytest.raises(RuntimeError, match="1 of 4 trials failed"):
+        search(executor=lambda: Broken(2), study=study, retries=1)
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE"] * 5 + ["FAIL"] + ["COMPLETE"] * 2
 
 
 PROGRAM = """
