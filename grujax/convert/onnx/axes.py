@@ -104,15 +104,13 @@ def _reshape(axes: Axes, sizes: dict[str, Size], shape: Sequence[Size] | None) -
     atoms = [atom for axis in _drop_ones(axes, sizes) for atom in axis]
     names = {size for size in sizes.values() if isinstance(size, str)}
     unknown = [size is None or (isinstance(size, str) and size not in names) for size in shape]
-    first = unknown.index(True) if True in unknown else len(shape)
+    first = [*unknown, True].index(True)
     front = _take(atoms, sizes, shape[:first])
     if front is None:
         return None
     rest = atoms[sum(map(len, front)) :]
     if first == len(shape):
         return tuple(front) if not rest else None
-    if any(unknown[first + 1 :]):
-        return None
     back = _take(rest[::-1], sizes, list(shape[first + 1 :])[::-1])
     if back is None:
         return None
@@ -143,7 +141,7 @@ def _fills(axis: list[str], sizes: dict[str, Size], size: Size) -> bool:
             product *= known
         else:
             product = known if product == 1 else None
-    return product == size
+    return product is not None and product == size
 
 
 def _drop_ones(axes: Axes, sizes: dict[str, Size]) -> Axes:

@@ -213,6 +213,14 @@ def test_what_the_file_says_of_computed_shapes_is_not_believed(tmp_path):
         load(tmp_path, model)
 
 
+def test_a_shape_that_the_caller_chooses_is_refused(tmp_path):
+    model = two_nodes(BY_ROW, node("Reshape", ["by_row", "shape"], ["hs_0"]), directions=2)
+    value = helper.make_tensor_value_info("shape", onnx.TensorProto.INT64, [3])
+    model.graph.input.append(value)
+    with pytest.raises(ValueError, match=r"the node `hs_0` \(Reshape\) between them"):
+        load(tmp_path, model)
+
+
 def test_equal_names_of_sizes_are_not_believed(tmp_path):
     model = two_nodes(BY_ROW, *reshape_to_sizes_of("other"), directions=2)
     model.graph.input.append(helper.make_tensor_value_info("other", 1, ["T", "B"]))
