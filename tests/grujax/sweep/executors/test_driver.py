@@ -105,6 +105,18 @@ def test_a_trial_that_kills_its_workers_is_named_and_no_other(tmp_path):
     assert_same(run(executor=Cluster(), directory=tmp_path), run())
 
 
+def test_only_the_oldest_pieces_are_suspected_of_a_death():
+    attempts = {}
+    death = raises(has(0), Death, times=1)
+
+    def fault(task):
+        attempts[int(task.indices[0])] = task.attempt
+        death(task)
+
+    assert_same(run(executor=lambda: Cluster(fault, workers=3), chunk=1), run())
+    assert {trial for trial, attempt in attempts.items() if attempt} == {0, 2, 4}
+
+
 def test_a_failure_is_shown_with_its_traceback(monkeypatch):
     monkeypatch.setattr(worker, "run_chunk", None)
     with pytest.raises(RuntimeError, match=r"Traceback(.|\n)*'NoneType' object is not callable"):
