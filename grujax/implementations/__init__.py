@@ -80,7 +80,8 @@ def _run_kernels(name: str | None, recurrences: list[RecurrenceArgs]) -> list[tu
         if _KERNELS[name].supports(args.params, args.xs.dtype)
     )
     if names:
-        return run(make_rules(KernelOptions(names, is_batch_major())), recurrences)
+        options = KernelOptions(names, is_batch_major(), is_named=name is not None)
+        return run(make_rules(options), recurrences)
     if name is None:
         return run(scan.RULES, recurrences)
     kernel: Any = _KERNELS[name]

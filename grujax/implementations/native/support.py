@@ -11,7 +11,7 @@ axis is one more batch axis.
 
 Fewer than 8 rows of one model are not split. With more than 2 MB of recurrent weights (H > 418),
 one thread would read them from outside its own cache at every step. XLA splits every product across
-threads and is faster there, so the scan runs.
+threads and is faster there, so None picks the scan.
 
 Memory. Between the passes, the kernel keeps as much as the scan does, by the same rule. While a
 pass runs, each thread needs about 128·(13·H + 3·I) floats for a time window, plus the sums of the

@@ -1,7 +1,8 @@
 """Which kernel runs a pass, decided where the program is lowered for a platform.
 
 The kernel of the platform runs if it is among the primitive's `options`, can run here, and is
-faster; else the scan runs. Exported programs always use the scan, for portability.
+faster or was named; else the scan runs, unless the caller named a kernel. Exported programs always
+use the scan, for portability.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def _lower_native(primitive: Primitive, context: Any, *operands: Any, **static: 
     """For a CPU."""
     args = args_of(primitive, static["structure"], context.avals_in)
     batch, (rows, units) = static["batch"], args.h0.shape[-2:]
-    runs = _may_run("native", context, static) and native.is_faster(batch.number, rows, units)
-    if not (runs and native.is_installed()):
+    is_best = static["options"].is_named or native.is_faster(batch.number, rows, units)
+    if not (_may_run("native", context, static) and is_best and native.is_installed()):
         return _lower_scan(primitive, context, *operands, **static)
     slots = _slots(primitive, jax.tree.unflatten(static["structure"], static["is_batched"]))
     return jax.ffi.ffi_lowering(primitive.name)(
@@ -72,11 +73,22 @@ def _lower_tpu(primitive: Primitive, context: Any, *operands: Any, **static: Any
     """For a TPU. XLA does not partition such a kernel, so on several devices the scan runs."""
     has_one_device = getattr(context.module_context.axis_context, "num_devices", 1) == 1
     if not _may_run("tpu", context, static) or not has_one_device:
-        return _lower_scan(primitive, context, *operands, **static)
+        place = "" if has_one_device else " on several devices"
+        return _lower_scan(primitive, context, *operands, place=place, **static)
     return _lower_passes(tpu, primitive, context, *operands, **static)
 
 
-def _lower_scan(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
+def _lower_scan(
+    primitive: Primitive, context: Any, *operands: Any, place: str = "", **static: Any
+) -> Any:
+    """For every platform; raises ValueError if the caller named a kernel, which cannot run here."""
+    if static["options"].is_named and not _is_for_export(context):
+        (name,) = static["options"].names
+        platform = " or ".join(context.module_context.platforms)
+        raise ValueError(
+            f'`implementation="{name}"` cannot run in a program for the platform {platform}{place}; '
+            '"scan" and "plain" can, and None picks the best for the platform.'
+        )
     return _lower_passes(scan, primitive, context, *operands, **static)
 
 
@@ -104,8 +116,11 @@ def _lower_passes(
 
 
 def _may_run(kernel: str, context: Any, static: Any) -> bool:
-    for_export = context.module_context.lowering_parameters.for_export
-    return kernel in static["options"].names and not for_export
+    return kernel in static["options"].names and not _is_for_export(context)
+
+
+def _is_for_export(context: Any) -> bool:
+    return context.module_context.lowering_parameters.for_export
 
 
 for _primitive in (forward_p, backward_p):

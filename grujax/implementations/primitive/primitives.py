@@ -36,6 +36,7 @@ class KernelOptions(NamedTuple):
 
     names: tuple[str, ...]  # at most one for each platform; the scan runs on the others
     batch_major: bool  # see `grujax.implementations.layout`
+    is_named: bool = False  # whether the caller named the kernel: then no other may run
 
 
 def args_of(primitive: Primitive, structure: Any, leaves: Sequence[Any]) -> RecurrenceArgs:

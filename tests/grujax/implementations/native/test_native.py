@@ -52,13 +52,23 @@ def test_other_dtypes_raise_by_name_and_use_the_scan_by_default(x64):
     ("mapped", "rows", "units", "is_faster"),
     [(1, 7, 419, False), (1, 8, 419, True), (1, 7, 418, True), (2, 4, 419, True)],
 )
-def test_a_few_rows_with_large_weights_use_the_scan(mapped, rows, units, is_faster):
+def test_none_picks_the_scan_for_a_few_rows_with_large_weights(mapped, rows, units, is_faster):
     params = jax.eval_shape(lambda: grujax.init_gru(jax.random.key(0), 3, units))
     xs = jax.ShapeDtypeStruct((mapped, 5, rows, 3), jnp.float32)
-    program = jax.jit(jax.vmap(jax.grad(loss), in_axes=(None, 0)))
-    text = program.lower(params, xs).as_text()
-    assert ("@grujax_forward(" in text) == is_faster  # all rows count
-    assert ("@grujax_backward(" in text) == is_faster
+    for implementation, runs in ((None, is_faster), ("native", True)):
+        gradient = jax.grad(partial(loss, implementation=implementation))
+        text = jax.jit(jax.vmap(gradient, in_axes=(None, 0))).lower(params, xs).as_text()
+        assert ("@grujax_forward(" in text) == runs  # all rows count
+        assert ("@grujax_backward(" in text) == runs
+
+
+@pytest.mark.parametrize("differentiate", [lambda f: f, jax.grad], ids=["forward", "gradient"])
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_a_program_for_another_platform_raises(platform, differentiate):
+    draw = Draw("platform", "float32")
+    traced = jax.jit(differentiate(loss)).trace(draw.params(3, 5), draw.normal(4, 2, 3))
+    with pytest.raises(ValueError, match=f'"native"` cannot run .* platform {platform}; "scan"'):
+        traced.lower(lowering_platforms=(platform,))
 
 
 @pytest.mark.parametrize("axes", [(0, None), (0, 0), (None, 0)], ids=["models", "both", "data"])
