@@ -178,7 +178,8 @@ def test_both_directions_have_second_derivatives_and_export():
         return jax.jit(jax.grad(squared, argnums=(0, 1, 2)))(*arguments)
 
     arguments = pair_of()
-    assert_close(second("native", *arguments), second("plain", *arguments), "float32")
+    # In float64 both agree to 1e-15; these sums of squares of gradients round at each of them.
+    assert_close(second("native", *arguments), second("plain", *arguments), "float32", 3e-5)
     exported = jax.export.export(pair_gradients("native", options))(*arguments)
     assert "@grujax_" not in exported.mlir_module()
     assert_close(exported.call(*arguments), pair_gradients("plain", options)(*arguments), "float32")
