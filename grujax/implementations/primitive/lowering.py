@@ -86,8 +86,8 @@ def _lower_scan(
         (name,) = static["options"].names
         platform = " or ".join(context.module_context.platforms)
         raise ValueError(
-            f'`implementation="{name}"` cannot run in a program for the platform {platform}{place}; '
-            '"scan" and "plain" can, and None picks the best for the platform.'
+            f'`implementation="{name}"` cannot run in a program for the platform '
+            f'{platform}{place}; "scan" and "plain" can, and None picks the best for the platform.'
         )
     return _lower_passes(scan, primitive, context, *operands, **static)
 
