@@ -44,8 +44,8 @@ MUTATIONS = [
     Mutation(
         "update gate: 1 − z instead of z",
         CELL,
-        "(update * h + (1 - update) * candidate)",
-        "((1 - update) * h + update * candidate)",
+        "(update * h.astype(update.dtype) + (1 - update) * candidate)",
+        "((1 - update) * h.astype(update.dtype) + update * candidate)",
         ("tests/grujax/test_cell.py",),
     ),
     Mutation(
@@ -58,8 +58,8 @@ MUTATIONS = [
     Mutation(
         "resets: ignored",
         SEQUENCE,
-        "return StepMasks(valid, restart)",
-        "return StepMasks(valid, None)",
+        "return StepMasks(valid, restart, kept)",
+        "return StepMasks(valid, None, kept)",
         CONTRACT,
     ),
     Mutation(
@@ -72,9 +72,16 @@ MUTATIONS = [
     Mutation(
         "padding: NaN in it reaches the gradient",
         SEQUENCE,
-        "inputs = zero_invalid(masks.valid, inputs)",
-        "pass",
+        "inputs = zero_invalid(masks.reads, rows.place(inputs, 1))",
+        "inputs = rows.place(inputs, 1)",
         CONTRACT,
+    ),
+    Mutation(
+        "mask: skipped steps run",
+        SEQUENCE,
+        "return StepMasks(valid, restart, kept)",
+        "return StepMasks(valid, restart, None)",
+        ("tests/grujax/test_mask.py",),
     ),
     Mutation(
         "native backward pass: a wrong factor in the reset gate",

@@ -1,4 +1,4 @@
-"""The package's rules about imports, read from the imports."""
+"""The rules about the tree: who imports what, and what texts and mutations name exists."""
 
 import ast
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 
 import grujax
 from tests.helpers import ROOT
+from tests.mutations import MUTATIONS
 
 PACKAGE = ROOT / "grujax"
 
@@ -221,3 +222,8 @@ def test_submodules_resolve_at_first_use():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'grujax' has no attribute 'lstm'"):
         grujax.lstm  # noqa: B018
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_mutation_is_of_the_code_that_is_there(mutation):
+    assert (ROOT / mutation.path).read_text(encoding="utf-8").count(mutation.old) == 1
