@@ -73,7 +73,7 @@ class SweepResult:
 
     def __post_init__(self) -> None:
         """Checks the arrays."""
-        diverged = _as_array("diverged", self.diverged, "bools", "b")
+        diverged = as_values("diverged", self.diverged, "bools", "b")
         if diverged.ndim != 1 or not len(diverged):
             raise ValueError(
                 f"`diverged` must be a bool for each trial, got shape {list(diverged.shape)}."
@@ -84,7 +84,7 @@ class SweepResult:
             ("metrics", "numbers or bools", "biufc"),
         ):
             arrays = {
-                name: _as_array(f"{part}[{name!r}]", array, of, kinds)
+                name: as_values(f"{part}[{name!r}]", array, of, kinds)
                 for name, array in check_mapping(part, getattr(self, part), "of arrays").items()
             }
             for name, array in arrays.items():
@@ -281,7 +281,7 @@ def assemble(trials: Trials, chunks: list[Chunk], selected: np.ndarray) -> Sweep
     )
 
 
-def _as_array(name: str, value: Any, of: str, kinds: str) -> np.ndarray:
+def as_values(name: str, value: Any, of: str, kinds: str) -> np.ndarray:
     """An array whose dtype is of one of these kinds; `of` names them."""
     try:
         if not has_an_end(value):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,9 @@ from grujax.sweep.fingerprints import Origin
 from grujax.sweep.local import Work, find_work, run_here
 from grujax.sweep.plan import Plan, Static
 from grujax.sweep.programs import origin_of
-from grujax.sweep.result import SweepResult, assemble
+from grujax.sweep.result import SweepResult, as_values, assemble
 from grujax.sweep.running import check_finished, save_parts
-from grujax.sweep.searches.studies import Ledger
+from grujax.sweep.searches.studies import Ledger, check_is_study
 from grujax.sweep.storage import (
     Batch,
     Chunk,
@@ -55,8 +55,20 @@ class SearchResult(SweepResult):
         numbers: the number `[n]` of each trial in the study.
     """
 
-    study: Study | None = None
-    numbers: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    study: Study
+    numbers: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Checks the arrays and the study."""
+        super().__post_init__()
+        check_is_study(self.study)
+        numbers = as_values("numbers", self.numbers, "integers", "iu")
+        if numbers.shape != self.diverged.shape:
+            raise ValueError(
+                f"`numbers` must have a value for each of {len(self.diverged)} trials, got shape "
+                f"{list(numbers.shape)}."
+            )
+        object.__setattr__(self, "numbers", numbers)  # the class is frozen
 
 
 class Workers(NamedTuple):

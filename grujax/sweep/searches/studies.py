@@ -33,21 +33,26 @@ def check_study(study: Any, sampler: Any, direction: str) -> None:
     """Raises ValueError for a study or a sampler that a search cannot use, ImportError without
     Optuna."""
     optuna = _import_optuna()
-    for name, value, kind in (
-        ("study", study, optuna.study.Study),
-        ("sampler", sampler, optuna.samplers.BaseSampler),
-    ):
-        if value is not None and not isinstance(value, kind):
-            raise ValueError(
-                f"`{name}` must be a {kind.__name__} of Optuna, got {describe(value)}."
-            )
+    if sampler is not None:
+        _check_kind("sampler", sampler, optuna.samplers.BaseSampler)
     if study is not None:
+        check_is_study(study)
         there = [one.name.lower() for one in study.directions]
         if there != [_DIRECTIONS[direction]]:
             raise ValueError(
                 f"`study` must {_DIRECTIONS[direction]} one value, as `direction` says, but its "
                 f"directions are {', '.join(there)}."
             )
+
+
+def check_is_study(study: Any) -> None:
+    """Raises ValueError unless this is a study of Optuna."""
+    _check_kind("study", study, _import_optuna().study.Study)
+
+
+def _check_kind(name: str, value: Any, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"`{name}` must be a {kind.__name__} of Optuna, got {describe(value)}.")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optuna
 import pytest
 
 from grujax import sweep
@@ -96,6 +97,7 @@ RUN = {
     "directory": ("None", "text"),
     "progress": BOOL,
 }
+EXECUTOR = {"executor": ("None",), "retries": ("3", "0")}
 
 
 class Door(NamedTuple):
@@ -112,8 +114,18 @@ DOORS = {
         sweep.run,
         {"train": train, "trials": TRIALS, "key": KEY, "progress": False},
         RUN
+        | EXECUTOR
         | {"chunk": ("None", "3"), "static": ("[]", "()")}
         | {"processes": ("None",), "process": ("None",)},
+    ),
+    "search": Door(
+        sweep.search,
+        {"train": train, "space": {"rate": sweep.uniform(0, 1)}, "trials": 1, "batch": 1}
+        | {"key": KEY, "metric": "loss", "progress": False},
+        RUN
+        | EXECUTOR
+        | {"trials": ("3",), "batch": ("3",), "static": ("[]", "()")}
+        | {"sampler": ("None",), "study": ("None",)},
     ),
     # A function that returns None is a state without arrays, or wrong only for `evaluate`.
     "population": Door(
@@ -155,6 +167,13 @@ DOORS = {
         ARRAYS,
         {"trials": ("{}",), "metrics": ("{}",), "states": ("{}", "{1: 2}")},
     ),
+    "SearchResult": Door(
+        sweep.SearchResult,
+        ARRAYS | {"study": optuna.create_study(), "numbers": np.arange(2)},
+        {"trials": ("{}",), "metrics": ("{}",)},
+    ),
+    "plot_parallel": Door(sweep.plot_parallel, {"result": RESULT, "metric": "loss"}),
+    "plot_marginals": Door(sweep.plot_marginals, {"result": RESULT, "metric": "loss"}),
     "best": Door(RESULT.best, {"metric": "loss"}),
     "scalar": Door(RESULT.scalar, {"metric": "loss"}),
     "plot": Door(RESULT.plot, {"metric": "loss"}),
