@@ -64,6 +64,7 @@ def bidirectional_gru(
             directions whose sizes do not match.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from grujax import init_gru
         >>> keys = jax.random.split(jax.random.key(0))
         >>> pair = tuple(init_gru(key, input_size=8, hidden_size=16) for key in keys)

@@ -84,6 +84,7 @@ def stacked_gru(
             or a residual between unequal widths.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from grujax import init_gru
         >>> keys = jax.random.split(jax.random.key(0))
         >>> layers = [init_gru(keys[0], 8, 16), init_gru(keys[1], 16, 16)]
