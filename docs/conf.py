@@ -65,6 +65,7 @@ html_theme_options = {
 }
 html_copy_source = False
 html_show_copyright = False
+html_domain_indices = False  # the API reference lists the modules
 copybutton_exclude = ".linenos, .gp, .go"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
