@@ -79,11 +79,11 @@ def _steps_back(norm: Array, lengths: Array, reverse: bool) -> tuple[Array, Arra
     norm, lengths = norm.reshape(steps, -1), lengths.reshape(-1)
     exists = make_valid_mask(steps, lengths)
     distance = jnp.arange(steps)[:, None]
-    time = distance if reverse else lengths - 1 - distance  # of the step at this distance
+    time = distance if reverse else lengths[None] - 1 - distance  # of the step at this distance
     back = jnp.where(exists, jnp.take_along_axis(norm, time.clip(0), axis=0), 0)
     entry = jnp.argmax(jnp.any(back != 0, axis=1))  # NaN is not 0
     # Compare only rows that are long enough: a shorter row has not vanished.
-    entered = jnp.where(exists, back[entry], 0)
+    entered = jnp.where(exists, back[entry][None], 0)
     first = jnp.take_along_axis(back, (lengths - 1).clip(0)[None], axis=0)[0]
     remaining, whole = stable_norm(back, axis=1), stable_norm(entered, axis=1)
     profile = _ratio(remaining, whole)
@@ -91,7 +91,7 @@ def _steps_back(norm: Array, lengths: Array, reverse: bool) -> tuple[Array, Arra
 
     def steps_until(found: Array) -> Array:
         """From where the loss enters to the first distance in `found [T]`."""
-        found = (found | unknown) & (distance[:, 0] >= entry + ~unknown)
+        found = (found | unknown) & (distance[:, 0] >= jnp.where(unknown, entry, entry + 1))
         index = jnp.argmax(found)
         answer = jnp.where(unknown[index], UNKNOWN, index - entry)
         return jnp.where(found.any(), answer, NEVER)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax import meshes
 from grujax.analysis.checks import as_square
 from grujax.analysis.numerics import of_finite
 from grujax.analysis.states import visit_states
@@ -123,7 +123,7 @@ def jacobian_product(jacobians: ArrayLike) -> ScaledMatrix:
     def multiply(product: ScaledMatrix, factor: Array):
         return _normalize(factor @ product.matrix, product.log_scale), None
 
-    return jax.lax.scan(multiply, start, factors)[0]
+    return meshes.scan(multiply, start, factors)[0]
 
 
 def log_singular_values(product: ScaledMatrix) -> Array:

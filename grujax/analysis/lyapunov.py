@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax import meshes
 from grujax.analysis.checks import (
     at_least_float32,
     check_function,
@@ -109,7 +110,7 @@ def lyapunov_exponents(
         h, vectors, _ = run(xs[:warmup], exists[:warmup], h, tangents)
         h, _, growth = run(xs[warmup:], exists[warmup:], h, vectors)
         is_known = jnp.isfinite(h).all() & (growth < jnp.inf).all()  # −∞ is a result, NaN is not
-        return jnp.where(is_known, growth / exists[warmup:].sum(), jnp.nan)
+        return jnp.where(is_known, growth / exists[warmup:].sum().astype(growth.dtype), jnp.nan)
 
     for _ in range(exists.ndim - 1):
         mean_growth = jax.vmap(mean_growth, in_axes=(1, 1, 0))
@@ -191,7 +192,7 @@ def _growth(
         return (h, tangents, growth + jnp.where(exists_any, stretch, 0)), None
 
     zero = jnp.zeros(tangents.shape[1], tangents.dtype)
-    return jax.lax.scan(chunk, (h, tangents, zero), (xs, exists))[0]
+    return meshes.scan(chunk, (h, tangents, zero), (xs, exists))[0]
 
 
 def _initial_state(params: Any, cell: Cell, xs: Array, h0: ArrayLike | None) -> Array:

@@ -108,6 +108,9 @@ def scan(
     step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any, *, reverse: bool = False
 ) -> tuple[Any, Any]:
     """`lax.scan`, whose carry takes the type on the mesh that the steps give it."""
+    if any(leaf.shape[0] == 0 for leaf in jax.tree.leaves(inputs)):
+        with jax.disable_jit(False):  # without `jit`, JAX does not scan over nothing
+            return lax.scan(step, carry, inputs, reverse=reverse)
     if not _has_types(carry, inputs):
         return lax.scan(step, carry, inputs, reverse=reverse)
 

@@ -9,7 +9,7 @@ import pytest
 from jax.experimental import checkify
 
 import grujax
-from grujax import attention, baselines
+from grujax import analysis, attention, baselines
 from tests.helpers import (
     BOTH,
     DTYPES_OF,
@@ -206,17 +206,33 @@ def test_flax_modules_run_under_a_flag(flag, view, module):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.parametrize("implementation", [None, "plain", "scan"])
+def test_no_steps_without_jit(implementation):
+    params, h0 = grujax.init_gru(jax.random.key(0), I, H), jnp.ones((B, H))
+    with jax.disable_jit():
+        h_last, hs = grujax.gru(params, jnp.zeros((0, B, I)), h0, implementation=implementation)
+    np.testing.assert_array_equal(h_last, h0)
+    assert hs.shape == (0, B, H)
+
+
 @slow
 @every_flag
 def test_analysis_runs_under_a_flag(flag):
     draw = Draw("analysis", "float32")
     params, xs = jax.tree.map(jnp.asarray, (draw.params(I, H), draw.normal(T, B, I)))
-    cell, lengths = partial(grujax.gru_cell, params), jnp.array([T, 2])
+    lengths = jnp.array([T, 2])
     with FLAGS[flag]():
-        trace = grujax.analysis.gate_trace(params, xs, lengths=lengths)
-        jacobians = grujax.analysis.jacobian(cell, jnp.zeros((B, H)), xs[0])
-    assert trace is not None
-    assert jacobians is not None
+        results = {
+            "gates": analysis.trace_gates(params, xs, lengths=lengths),
+            "jacobian": analysis.step_jacobian(params, jnp.zeros((B, H)), xs[0]),
+            "flow": analysis.gradient_flow(params, xs, lambda _, hs: hs.sum(), lengths=lengths),
+            "exponents": analysis.lyapunov_exponents(params, xs, num_exponents=2),
+            "attribution": analysis.integrated_gradients(
+                lambda xs: grujax.gru(params, xs)[1].sum(), xs, steps=4
+            ),
+        }
+    for name, result in results.items():
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result)), name
 
 
 # --- checkify -----------------------------------------------------------------------------------
