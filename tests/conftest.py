@@ -14,10 +14,11 @@ from hypothesis import settings
 settings.register_profile("grujax", deadline=None, max_examples=20, derandomize=True, database=None)
 settings.load_profile("grujax")
 
-# Cases for a process with eight devices, which `tests/grujax/meshes/test_arrays.py` starts.
-collect_ignore = (
-    [] if os.environ.get("JAX_NUM_CPU_DEVICES") == "8" else ["fixtures/machine/on_meshes.py"]
-)
+# A program for an environment of its own, and cases for a process with eight devices, which
+# `tests/grujax/meshes/test_arrays.py` starts.
+collect_ignore = ["fixtures/machine/by_jax2onnx.py"]
+if os.environ.get("JAX_NUM_CPU_DEVICES") != "8":
+    collect_ignore.append("fixtures/machine/on_meshes.py")
 
 # LLVM takes longer to optimize programs as small as these than they run. XLA's own passes stay on.
 # JAX reads the flags when it first compiles, here and in the processes that tests start. The later
