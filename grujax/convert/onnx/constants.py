@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grujax.convert.checks import require
-from grujax.convert.onnx.graph import Graph, inputs_of
+from grujax.convert.onnx.graph import Graph, inputs_of, trace_back
 from grujax.convert.onnx.model_file import first_line, read_tensor
 
 # Operators that only move numbers, and which of their inputs hold the numbers.
@@ -61,17 +61,10 @@ class Constants:
 
     def is_zero(self, name: str) -> bool:
         """Whether a tensor holds only zeros, whatever its shape."""
-        pending, seen = [name], set()
-        while pending:
-            current = pending.pop()
-            if current in seen:
-                continue
-            seen.add(current)
-            moved = self._moved_into(current)
-            pending += moved
-            if not moved and not self._is_filled_with_zero(current):
-                return False
-        return True
+        return all(
+            self._moved_into(tensor) or self._is_filled_with_zero(tensor)
+            for tensor in trace_back(name, self._moved_into)
+        )
 
     def _moved_into(self, name: str) -> list[str]:
         """The tensors whose numbers a tensor holds, at other places or in another dtype."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -92,6 +92,17 @@ def label(node: Any) -> str:
 def first_output(node: Any) -> str:
     """The first output of a node, which no other node has; "" if it has none."""
     return next(filter(None, node.output), "")
+
+
+def trace_back(name: str, sources: Callable[[str], Iterable[str]]) -> Iterator[str]:
+    """The tensor, its sources, theirs and so on: each once."""
+    pending, seen = [name], set()
+    while pending:
+        current = pending.pop()
+        if current not in seen:
+            seen.add(current)
+            yield current
+            pending += sources(current)
 
 
 def inputs_of(node: Any) -> Iterator[str]:

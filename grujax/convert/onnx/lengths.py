@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from grujax.convert.onnx.constants import MOVES, Constants, run_node
-from grujax.convert.onnx.graph import Graph
+from grujax.convert.onnx.graph import Graph, trace_back
 from grujax.convert.onnx.nodes import GRUNode
 from grujax.convert.onnx.shapes import Size, TensorType
 
@@ -43,25 +43,24 @@ class _Sizes:
     def in_tensor(self, name: str) -> set[Size]:
         """The sizes that a tensor can hold; None is among them if it can hold others."""
         found: set[Size] = set()
-        pending, seen = [name], set()
-        while pending:
-            current = pending.pop()
-            if current in seen:
-                continue
-            seen.add(current)
-            vector = self._vector(current)
-            node = self._graph.producers.get(current)
-            if vector is not None:
-                found |= set(vector)
-            elif node is not None and self._only_moves(current):
-                pending += filter(None, [*node.input][MOVES[node.op_type]])
-            else:
-                found |= self._stored(current)
+        for tensor in trace_back(name, self._moved_into):
+            if not self._moved_into(tensor):
+                vector = self._vector(tensor)
+                found |= self._stored(tensor) if vector is None else set(vector)
         return found
 
+    def _moved_into(self, name: str) -> list[str]:
+        """The tensors whose numbers a tensor holds; none if it holds those of a `Shape`."""
+        if self._vector(name) is not None or not self._only_moves(name):
+            return []
+        node = self._graph.producers[name]
+        return [source for source in [*node.input][MOVES[node.op_type]] if source]
+
     def _only_moves(self, name: str) -> bool:
-        node, known = self._graph.producers[name], self._types.get(name)
-        if self._graph.operator(node) not in MOVES or not self._graph.is_valid(node):
+        node, known = self._graph.producers.get(name), self._types.get(name)
+        if node is None or self._graph.operator(node) not in MOVES:
+            return False
+        if not self._graph.is_valid(node):
             return False
         return node.op_type != "Cast" or (known is not None and str(known.dtype) in EXACT)
 
