@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -54,10 +56,21 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Skips the tests of the native kernel where nothing can build it."""
+    """Skips the tests of the native kernel where nothing can build it. The example of a docstring
+    sees `jax`, `jnp`, `np`, and what its own module defines; it imports the rest, whatever the
+    module itself imports."""
     from tests.helpers import COMPILER
 
+    usual = {"jax": jax, "jnp": jnp, "np": np}
+
     for item in items:
+        if isinstance(item, pytest.DoctestItem):
+            module = item.dtest.globs["__name__"]
+            item.dtest.globs = usual | {
+                name: value
+                for name, value in item.dtest.globs.items()
+                if name == "__name__" or getattr(value, "__module__", None) == module
+            }
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if COMPILER is None and parameters.get("implementation") == "native":
             item.add_marker(pytest.mark.skip(reason="there is no C++ compiler"))

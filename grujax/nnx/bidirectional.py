@@ -32,7 +32,7 @@ class BidirectionalGRU(LayerBase):
         ValueError: as `GRU`.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> from flax import nnx
         >>> layer = BidirectionalGRU(4, 3, rngs=nnx.Rngs(0))
         >>> (h_last_forward, h_last_backward), hs = layer(jnp.ones((2, 5, 4)))
         >>> h_last_backward.shape, hs.shape

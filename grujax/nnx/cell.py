@@ -42,6 +42,7 @@ class GRUCell(nnx.RNNCellBase):
         ValueError: if an argument is not what it must be.
 
     Example:
+        >>> from flax import nnx
         >>> cell = GRUCell(8, 16, rngs=nnx.Rngs(0))
         >>> x = jnp.ones((4, 8))
         >>> h, output = cell(cell.initialize_carry(x.shape), x)

@@ -83,6 +83,7 @@ class GRU(LayerBase):
         ValueError: if an argument is not what it must be.
 
     Example:
+        >>> from flax import nnx
         >>> layer = GRU(8, 16, rngs=nnx.Rngs(0))
         >>> h_last, hs = layer(jnp.ones((4, 20, 8)), lengths=jnp.array([20, 3, 0, 7]))
         >>> h_last.shape, hs.shape

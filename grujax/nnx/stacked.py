@@ -53,7 +53,7 @@ class StackedGRU(LayerBase):
         ValueError: as `GRU`.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> from flax import nnx
         >>> stack = StackedGRU(4, 3, num_layers=2, rngs=nnx.Rngs(0))
         >>> h_last, hs = stack(jnp.ones((2, 5, 4)))
         >>> [h.shape for h in h_last], hs.shape

@@ -54,6 +54,7 @@ def plot_marginals(result: SweepResult, metric: str, mode: str = "min") -> Figur
         ImportError: without matplotlib.
 
     Example:
+        >>> from grujax.sweep import SweepResult
         >>> result = SweepResult(
         ...     {"rate": np.array([0.1, 0.2])}, {"loss": np.array([3.0, 2.0])}, np.zeros(2, bool)
         ... )

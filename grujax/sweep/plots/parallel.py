@@ -36,6 +36,7 @@ def plot_parallel(result: SweepResult, metric: str, mode: str = "min") -> Figure
         ImportError: without matplotlib.
 
     Example:
+        >>> from grujax.sweep import SweepResult
         >>> result = SweepResult(
         ...     {"rate": np.array([0.1, 0.2])}, {"loss": np.array([3.0, 2.0])}, np.zeros(2, bool)
         ... )

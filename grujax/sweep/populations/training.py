@@ -149,6 +149,7 @@ def lineage(result: SweepResult, member: int) -> np.ndarray:
         ValueError: for a result of another function, or a member that does not exist.
 
     Example:
+        >>> from grujax.sweep import SweepResult
         >>> parents = np.array([[0, 1], [1, 1]])  # [n, rounds]: member 0 copies 1 before round 2
         >>> result = SweepResult({}, {"parent_by_round": parents}, np.zeros(2, bool))
         >>> lineage(result, 0).tolist()
