@@ -27,8 +27,9 @@ class RowReader(nn.Module):
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
         """images [B, 28, 28]. Returns: logits [B, 10]."""
+        between_layers = self.dropout if self.num_layers > 1 else 0.0
         layers = StackedGRU(
-            self.hidden_size, num_layers=self.num_layers, bidirectional=True, dropout=self.dropout
+            self.hidden_size, num_layers=self.num_layers, bidirectional=True, dropout=between_layers
         )
         h_last, hs = layers(images, deterministic=not train)
         features = jnp.concatenate([*h_last[-1], hs.mean(1)], -1)

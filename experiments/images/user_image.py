@@ -84,7 +84,7 @@ def to_text(image: np.ndarray) -> str:
     """Draws an image [28, 28] from 0 to 1 in characters, without margins, two rows per line."""
     margin = (SIDE - LONGER_SIDE) // 2
     rows = image[margin:-margin].reshape(-1, 2, SIDE).mean(1)
-    return "\n".join("".join(_SHADES[int(4 * x)] for x in row).rstrip() for row in rows)
+    return "\n".join("".join(_SHADES[round(4 * x)] for x in row).rstrip() for row in rows)
 
 
 def _load_pixels(path: Path) -> tuple[np.ndarray, int]:

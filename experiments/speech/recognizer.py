@@ -60,7 +60,7 @@ class Recognizer(nn.Module):
             self.hidden_size,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
-            dropout=self.dropout,
+            dropout=self.dropout if self.num_layers > 1 else 0.0,
         )
         carry, hs = layers(xs, carry, lengths=lengths, deterministic=not train)
         hs = nn.Dropout(self.dropout, deterministic=not train)(hs)
