@@ -16,9 +16,9 @@ from hypothesis import settings
 settings.register_profile("grujax", deadline=None, max_examples=20, derandomize=True, database=None)
 settings.load_profile("grujax")
 
-# A program for an environment of its own, and cases for a process with eight devices, which
+# Programs for environments of their own, and cases for a process with eight devices, which
 # `tests/grujax/meshes/test_arrays.py` starts.
-collect_ignore = ["fixtures/machine/by_jax2onnx.py"]
+collect_ignore = ["fixtures/machine/by_jax2onnx.py", "fixtures/machine/by_wandb_and_mlflow.py"]
 if os.environ.get("JAX_NUM_CPU_DEVICES") != "8":
     collect_ignore.append("fixtures/machine/on_meshes.py")
 

@@ -412,6 +412,7 @@ def method_doors() -> dict[str, Door]:
     """The methods of the other public classes."""
     calls = {
         "best": (RESULT.best, {"metric": "loss"}),
+        "log": (RESULT.log, {"log_to": []}),
         "scalar": (RESULT.scalar, {"metric": "loss"}),
         "plot": (RESULT.plot, {"metric": "loss"}),
         "save": (RESULT.save, {"path": "result.npz"}),
@@ -452,6 +453,10 @@ ALLOWED = {
     ("grujax.sweep.run", "trials"): {"a cyclic dict"},
     ("grujax.sweep.population", "trials"): {"a cyclic dict"},
     ("grujax.sweep.successive_halving", "trials"): {"a cyclic dict"},
+    # No logger.
+    ("grujax.sweep.run", "log_to"): {"[]"},
+    ("grujax.sweep.search", "log_to"): {"[]"},
+    ("grujax.sweep.SweepResult.log", "log_to"): {"[]"},
 }
 
 DOORS: dict[str, Door] = {name: function_door(name) for name in FUNCTIONS}

@@ -5,18 +5,27 @@
     result.best("loss")
 
 `train(key, **hyperparameters) -> metrics` is a pure JAX function; `run` says what that means.
-`search` lets Optuna choose the trials.
+`search` lets Optuna choose the trials. Both record them in loggers, such as TensorBoard.
 `population` and `successive_halving` compare trainings while they run; they take a training in
 three parts: `init`, `step` and `evaluate`.
 """
 
 from grujax.sweep.distributions import choice, integer, log_uniform, uniform
+from grujax.sweep.loggers import (
+    CSVLogger,
+    JSONLinesLogger,
+    Logger,
+    MLflowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 from grujax.sweep.plan import trial_key
 from grujax.sweep.plots.marginals import plot_marginals
 from grujax.sweep.plots.parallel import plot_parallel
 from grujax.sweep.populations.halving import successive_halving
+from grujax.sweep.populations.result import PopulationResult
 from grujax.sweep.populations.training import lineage, population
-from grujax.sweep.result import PopulationResult, SweepResult
+from grujax.sweep.result import SweepResult
 from grujax.sweep.running import run
 from grujax.sweep.searches.loop import SearchResult
 from grujax.sweep.searches.search import search
@@ -24,9 +33,15 @@ from grujax.sweep.selection import perturb, resample, truncation
 from grujax.sweep.trials import grid, sample
 
 __all__ = [
+    "CSVLogger",
+    "JSONLinesLogger",
+    "Logger",
+    "MLflowLogger",
     "PopulationResult",
     "SearchResult",
     "SweepResult",
+    "TensorBoardLogger",
+    "WandbLogger",
     "choice",
     "grid",
     "integer",

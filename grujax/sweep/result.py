@@ -1,9 +1,8 @@
-"""The result of a sweep or of a population."""
+"""The result of a sweep."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,13 +12,13 @@ import numpy as np
 
 from grujax.checks import (
     check_choice,
-    check_integer,
     check_mapping,
     check_path,
     check_string,
     describe,
     has_an_end,
 )
+from grujax.sweep.loggers import choose_loggers, open_log
 from grujax.sweep.storage import (
     Chunk,
     add_prefix,
@@ -196,6 +195,22 @@ class SweepResult:
 
         return plot_sweep(self, metric, mode)
 
+    def log(self, log_to: Any) -> None:
+        """Records all trials in loggers, such as TensorBoard; `run` and `search` do it meanwhile.
+
+        Runs of these trials that a logger has are replaced. A member of a population is a trial.
+
+        Args:
+            log_to: a logger or several, as for `run`.
+
+        Raises:
+            ValueError: something else, or the name of a logger that needs a folder.
+            ImportError: the package of a logger is not installed.
+        """
+        numbers = range(len(self.diverged))
+        with open_log(choose_loggers(log_to, None), None, numbers) as log:
+            log.record(numbers, self.trials, self.metrics, self.diverged)
+
     def save(self, path: str | Path) -> None:
         """Writes trials, metrics and `diverged` to one .npz file.
 
@@ -228,26 +243,6 @@ class SweepResult:
         return cls(with_prefix("trial", arrays), with_prefix("metric", arrays), arrays["diverged"])
 
 
-@dataclass(frozen=True)
-class PopulationResult(SweepResult):
-    """The result of `population` or `successive_halving`: a `SweepResult` with trained states.
-
-    Attributes:
-        states: the last state of each member that ran to the end, a pytree of arrays. `save` does
-            not write them.
-    """
-
-    states: dict[int, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Checks the arrays, and the numbers of the members."""
-        super().__post_init__()
-        if not isinstance(self.states, Mapping):
-            raise ValueError(f"`states` must be a dict of members, got {describe(self.states)}.")
-        for member in self.states:
-            check_integer("states", member, 0, len(self.diverged) - 1)
-
-
 def check_mode(mode: Any) -> None:
     """Raises ValueError unless the mode is "min" or "max"."""
     check_choice("mode", mode, ("min", "max"))
@@ -257,6 +252,8 @@ def assemble(trials: Trials, chunks: list[Chunk], selected: np.ndarray) -> Sweep
     """Combines the chunks into a result of the selected trials, whose indices are sorted."""
     total = count_trials(trials)
     diverged = np.zeros(total, bool)
+    for chunk in chunks:
+        diverged[chunk.indices] = chunk.diverged
     metrics = {}
     if any(chunk.metrics.keys() != chunks[0].metrics.keys() for chunk in chunks):
         raise ValueError(
@@ -270,8 +267,6 @@ def assemble(trials: Trials, chunks: list[Chunk], selected: np.ndarray) -> Sweep
         is_floating = jnp.issubdtype(dtype, np.inexact)
         metrics[name] = np.full((total, *shape), np.nan if is_floating else 0, dtype)
         for chunk, array in zip(chunks, parts, strict=True):
-            if is_floating:
-                diverged[chunk.indices] |= np.isnan(array).reshape(len(array), -1).any(1)
             rows = chunk.indices if array.ndim == 1 else (chunk.indices, slice(array.shape[1]))
             metrics[name][rows] = array
     return SweepResult(

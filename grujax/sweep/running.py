@@ -17,6 +17,7 @@ from grujax.sweep.contract import Train, check_takes
 from grujax.sweep.executors import Engine, pack, run_elsewhere
 from grujax.sweep.fingerprints import Origin, check_origins, warn_of_unknown
 from grujax.sweep.local import Work, find_work, run_here
+from grujax.sweep.loggers import TrialLog, check_log, open_log
 from grujax.sweep.plan import Plan, Static, choose_devices, choose_workers, key_type
 from grujax.sweep.programs import origin_of
 from grujax.sweep.progress import progress_bar, report_interruption
@@ -34,6 +35,7 @@ from grujax.sweep.storage import (
 )
 from grujax.sweep.trials import (
     Groups,
+    Trials,
     check_static,
     check_trials,
     choose_process,
@@ -60,6 +62,7 @@ def run(
     process: int | None = None,
     executor: Any = None,
     retries: int = 2,
+    log_to: Any = None,
 ) -> SweepResult:
     """Runs every trial of a sweep, and gives each the result that it would have alone.
 
@@ -108,6 +111,12 @@ def run(
             need no access to `directory`. "map" gives them trials that take about ten seconds, and
             fewer towards the end; "vmap" gives each an equal share. `chunk` fixes the number.
         retries: how often `executor` runs a chunk again that fails or whose worker dies.
+        log_to: where each finished trial is recorded as a run, with its hyperparameters, scalars
+            `[]` and curves `[n]`: "csv", "json", "tensorboard", "wandb" or "mlflow", a `Logger`
+            such as `CSVLogger("runs/logs")`, or a list of these. Those given by name write to the
+            folder `logs` of the `directory`, and need one. A trial is recorded after its chunk, and
+            once: the same call records those that are finished and not recorded. A logger that
+            fails does not stop the sweep; a warning says so.
 
     Returns:
         A `SweepResult`; of several processes each returns its own share, and `SweepResult.load`
@@ -122,7 +131,8 @@ def run(
             another `train`, that another process works in, or that cannot be read or written; or
             several processes without one, or with fewer trials than processes; an `executor`
             together with these, whose processes are forks, to which `train` cannot be sent, or
-            which computes something else.
+            which computes something else; or an unknown logger.
+        ImportError: the package of a logger is not installed.
         RuntimeError: trials that failed on an `executor`, by number, after all others are finished;
             or it is broken.
         KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
@@ -152,6 +162,7 @@ def run(
     check_choice("resume", resume, ("checked", "anyway"))
     is_shared = process is not None or processes is not None
     process, processes = choose_process(process, processes, count_trials(trials), folder)
+    loggers = check_log(log_to, folder, process, processes)
     places: tuple[jax.Device, ...] = ()
     if executor is None:
         places, strategy = choose_devices(devices, strategy)
@@ -203,10 +214,24 @@ def run(
         if folder is not None and missing:
             check_writable(folder, f"{missing} of {len(selected)} trials")
         works = find_work(train, plan, groups, chunks, chunk)
-        with closing(start(works)) as parts:
+        with (
+            open_log(loggers, folder, selected.tolist(), process, processes) as log,
+            closing(start(works)) as parts,
+        ):
+            mine = set(selected.tolist())
+            for part in chunks:
+                if mine.issuperset(part.indices.tolist()):
+                    record_chunk(log, part, trials)
             for part in save_parts(parts, folder, find_origin, len(selected), missing, progress):
                 chunks.append(part)
+                record_chunk(log, part, trials)
     return assemble(trials, chunks, selected)
+
+
+def record_chunk(log: TrialLog, chunk: Chunk, trials: Trials) -> None:
+    """Records the trials of a chunk, given the hyperparameters of all trials."""
+    values = {name: array[chunk.indices] for name, array in trials.items()}
+    log.record(chunk.indices.tolist(), values, chunk.metrics, chunk.diverged)
 
 
 def save_parts(

@@ -11,8 +11,8 @@ from jax import Array
 
 from grujax.checks import check_integer
 from grujax.sweep.populations.programs import Functions
+from grujax.sweep.populations.result import PopulationResult
 from grujax.sweep.populations.search import Rung, prepare, run_search
-from grujax.sweep.result import PopulationResult
 from grujax.sweep.trials import count_trials
 from grujax.sweep.values import MOST
 

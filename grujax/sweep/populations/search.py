@@ -24,6 +24,7 @@ from grujax.sweep.populations.programs import (
     round_program,
     start_program,
 )
+from grujax.sweep.populations.result import PopulationResult
 from grujax.sweep.populations.state import (
     PARENT,
     Population,
@@ -35,7 +36,7 @@ from grujax.sweep.populations.state import (
     write_population,
 )
 from grujax.sweep.progress import progress_bar, report_interruption
-from grujax.sweep.result import PopulationResult, check_mode
+from grujax.sweep.result import check_mode
 from grujax.sweep.storage import Saver, check_writable, describe_sweep, identify, locked
 from grujax.sweep.trials import Trials, check_trials, count_trials
 

@@ -28,7 +28,8 @@ from jax import Array
 from grujax.sweep.contract import Metrics, State, as_state
 from grujax.sweep.fingerprints import Origin
 from grujax.sweep.plan import is_typed_key
-from grujax.sweep.result import PopulationResult, assemble
+from grujax.sweep.populations.result import PopulationResult
+from grujax.sweep.result import assemble
 from grujax.sweep.storage import (
     Chunk,
     Damage,

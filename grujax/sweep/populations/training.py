@@ -13,8 +13,9 @@ from jax import Array
 from grujax.checks import check_instance, check_integer, check_mapping
 from grujax.sweep.contract import check_takes
 from grujax.sweep.populations.programs import Functions
+from grujax.sweep.populations.result import PopulationResult
 from grujax.sweep.populations.search import Rung, prepare, run_search
-from grujax.sweep.result import PopulationResult, SweepResult
+from grujax.sweep.result import SweepResult
 from grujax.sweep.selection import Exploit, Explore, truncation
 from grujax.sweep.trials import count_trials
 from grujax.sweep.values import MOST

@@ -18,6 +18,7 @@ from grujax.sweep.distributions import Distribution
 from grujax.sweep.executors import Engine, Packed, run_elsewhere
 from grujax.sweep.fingerprints import Origin
 from grujax.sweep.local import Work, find_work, run_here
+from grujax.sweep.loggers import Logger, TrialLog, open_log
 from grujax.sweep.plan import Plan, Static
 from grujax.sweep.programs import origin_of
 from grujax.sweep.result import SweepResult, as_values, assemble
@@ -95,6 +96,7 @@ class Search(NamedTuple):
     resume: str
     progress: bool
     workers: Workers | None  # None: this process runs the trials
+    loggers: list[Logger]
 
 
 def run_search(search: Search, about: dict[str, Any], study: Study, reseeds: bool) -> SearchResult:
@@ -128,18 +130,19 @@ def run_search(search: Search, about: dict[str, Any], study: Study, reseeds: boo
         sweep = None if folder is None else identity
         start = partial(_start, search, sweep, find_origin)
         parts = _parts(search, ledger, list(chunks), write, start)
-        try:
-            for part in save_parts(
-                parts, folder, find_origin, search.trials, missing, search.progress
-            ):
-                chunks.append(part)
-                ledger.tell(part.indices, part.metrics[search.metric])
-        except BaseException:
-            if folder is None:
-                ledger.give_up()
-            raise
-        finally:
-            parts.close()
+        saved = save_parts(parts, folder, find_origin, search.trials, missing, search.progress)
+        with open_log(search.loggers, folder, range(search.trials)) as log, closing(parts):
+            for chunk in chunks:
+                _record(log, ledger, chunk)
+            try:
+                for part in saved:
+                    chunks.append(part)
+                    ledger.tell(part.indices, part.metrics[search.metric])
+                    _record(log, ledger, part)
+            except BaseException:
+                if folder is None:
+                    ledger.give_up()
+                raise
         unsaved = sum(len(batch.trials) for batch in writer.waiting)
         writer.warn_of(f"the hyperparameters of {unsaved} trials are not saved in {folder}")
     result = assemble(_arrays(ledger), chunks, np.arange(search.trials))
@@ -227,6 +230,13 @@ def _start(
         sweep=sweep,
         find_origin=find_origin if search.resume == "checked" else None,
     )
+
+
+def _record(log: TrialLog, ledger: Ledger, chunk: Chunk) -> None:
+    """Records the trials of a chunk in the loggers."""
+    numbers = chunk.indices.tolist()
+    values = as_arrays([ledger.trials[number].values for number in numbers])
+    log.record(numbers, values, chunk.metrics, chunk.diverged)
 
 
 def _missing(ledger: Ledger, finished: list[Chunk]) -> np.ndarray:

@@ -14,14 +14,13 @@ from grujax.checks import check_bool, check_choice, check_integer, check_path, c
 from grujax.sweep.contract import Metrics, Train, check_metrics, check_pure, check_takes
 from grujax.sweep.distributions import Distribution
 from grujax.sweep.executors import Engine, pack
+from grujax.sweep.loggers import check_log
 from grujax.sweep.plan import Plan, choose_devices, choose_workers, key_type
 from grujax.sweep.programs import ADVICE
 from grujax.sweep.searches.loop import Search, SearchResult, Workers, run_search
 from grujax.sweep.searches.space import check_space, describe_space
 from grujax.sweep.searches.studies import check_study, opened_study
-from grujax.sweep.storage import (
-    describe_key,
-)
+from grujax.sweep.storage import describe_key
 from grujax.sweep.trials import check_static
 from grujax.sweep.values import MOST
 
@@ -49,6 +48,7 @@ def search(
     static: Sequence[str] = (),
     executor: Any = None,
     retries: int = 2,
+    log_to: Any = None,
 ) -> SearchResult:
     """Searches for the hyperparameters with the best metric: Optuna asks, `run`'s programs answer.
 
@@ -84,6 +84,7 @@ def search(
         static: the hyperparameters that set shapes, or that Python branches on, as for `run`.
         executor, retries: as for `run`: the trials of a batch run on the workers of an executor,
             which a function makes once for all batches.
+        log_to: as for `run`.
 
     Returns:
         A `SearchResult`: a `SweepResult` with the `study`, and the `numbers` `[trials]` of the
@@ -95,9 +96,9 @@ def search(
             values or of the other direction, or where a search with the same key has run; a
             `train` that `run` would not take; or a `directory` that belongs to another search or
             another `train`, that has more trials already, that another process works in, or that
-            cannot be read or written.
+            cannot be read or written; or an unknown logger.
         RuntimeError: trials that failed on an `executor`, or it is broken; see `run`.
-        ImportError: without Optuna.
+        ImportError: without Optuna, or the package of a logger.
         KeyboardInterrupt: after Ctrl-C, with a line that says what is saved.
 
     Example:
@@ -141,6 +142,7 @@ def search(
     folder = None if directory is None else check_path("directory", directory)
     check_choice("resume", resume, ("checked", "anyway"))
     progress = check_bool("progress", progress)
+    loggers = check_log(log_to, folder, 0, 1)
     check_study(study, sampler, direction)
     dtypes = {
         name: jax.dtypes.canonicalize_dtype(array.dtype).name
@@ -157,7 +159,19 @@ def search(
     )
     _check_metric(train, plan, {name: values[name][0].item() for name in static}, metric)
     search = Search(
-        train, space, trials, batch, key, metric, plan, static, folder, resume, progress, workers
+        train=train,
+        space=space,
+        trials=trials,
+        batch=batch,
+        key=key,
+        metric=metric,
+        plan=plan,
+        static=static,
+        directory=folder,
+        resume=resume,
+        progress=progress,
+        workers=workers,
+        loggers=loggers,
     )
     about = {
         "static": sorted(static),

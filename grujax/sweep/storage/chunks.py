@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from grujax.sweep.fingerprints import Origin
@@ -35,6 +36,15 @@ class Chunk(NamedTuple):
     indices: np.ndarray  # [n] int64
     metrics: dict[str, np.ndarray]  # each [n, ...]
     origin: Origin | None = None  # None if it was written by a version that did not note it
+
+    @property
+    def diverged(self) -> np.ndarray:
+        """`[n]` bool, whether any metric of the trial contains NaN."""
+        found = np.zeros(len(self.indices), bool)
+        for array in self.metrics.values():
+            if jnp.issubdtype(array.dtype, np.inexact):
+                found |= np.isnan(array).reshape(len(array), -1).any(1)
+        return found
 
 
 def open_sweep(directory: Path, about: dict[str, Any], trials: Trials, alone: bool) -> list[Chunk]:

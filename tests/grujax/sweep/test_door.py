@@ -2,7 +2,9 @@
 
 import inspect
 import re
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -97,7 +99,9 @@ RUN = {
     "directory": ("None", "text"),
     "progress": BOOL,
 }
-EXECUTOR = {"executor": ("None",), "retries": ("3", "0")}
+LOG = {"log_to": ("None", "[]", "()")}
+EXECUTOR = {"executor": ("None",), "retries": ("3", "0")} | LOG
+TEXT = ("text", "no text", "zero byte")
 
 
 class Door(NamedTuple):
@@ -174,6 +178,21 @@ DOORS = {
     ),
     "plot_parallel": Door(sweep.plot_parallel, {"result": RESULT, "metric": "loss"}),
     "plot_marginals": Door(sweep.plot_marginals, {"result": RESULT, "metric": "loss"}),
+    "CSVLogger": Door(sweep.CSVLogger, {"folder": "logs"}, {"folder": ("text",)}),
+    "JSONLinesLogger": Door(sweep.JSONLinesLogger, {"folder": "logs"}, {"folder": ("text",)}),
+    "TensorBoardLogger": Door(sweep.TensorBoardLogger, {"folder": "logs"}, {"folder": ("text",)}),
+    "WandbLogger": Door(
+        sweep.WandbLogger,
+        {"project": "mine"},
+        {"project": TEXT, "group": ("None", *TEXT), "folder": ("text",)}
+        | {"options": ("{}", "dict")},
+    ),
+    "MLflowLogger": Door(
+        sweep.MLflowLogger,
+        {"experiment": "mine"},
+        {"experiment": TEXT, "tracking_uri": ("None", *TEXT), "group": ("None", *TEXT)},
+    ),
+    "log": Door(RESULT.log, {"log_to": []}, LOG),
     "best": Door(RESULT.best, {"metric": "loss"}),
     "scalar": Door(RESULT.scalar, {"metric": "loss"}),
     "plot": Door(RESULT.plot, {"metric": "loss"}),
@@ -183,12 +202,14 @@ DOORS = {
 
 
 def test_every_public_function_has_a_door():
-    assert set(sweep.__all__) <= set(DOORS)
+    assert set(sweep.__all__) - {"Logger"} <= set(DOORS)  # which is abstract
 
 
 @pytest.mark.parametrize("name", DOORS)
 def test_no_bad_value_passes(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for package in ("mlflow", "tensorboardX", "wandb"):  # which may not be installed
+        monkeypatch.setitem(sys.modules, package, ModuleType(package))
     RESULT.save("result.npz")
     door = DOORS[name]
     door.call(**door.arguments)
