@@ -14,6 +14,7 @@ import tyro
 
 from experiments.common.data import DataError
 from experiments.common.durable import DamagedFileError, DirectoryInUseError, describe
+from experiments.common.monitoring import Monitoring, make_loggers, use_monitoring
 from experiments.common.outputs import raise_late
 from experiments.common.training.checkpoints import CheckpointError
 from experiments.common.training.loop import SettingsMismatchError
@@ -55,6 +56,7 @@ def run_command(
     *,
     trains: bool = False,
     sweeps: bool = False,
+    monitors: bool = False,
 ) -> None:
     """Reads `command`, a dataclass, from the command line and calls `main` with it.
 
@@ -67,15 +69,23 @@ def run_command(
       description: the text of `--help`.
       trains: adds the flags of `Scale`, which `loop.run` obeys. Requires a path `command.out`.
       sweeps: adds the flags of `Processes`, for a sweep over several processes.
+      monitors: adds the flags of `Monitoring`, as `trains` and `sweeps` do.
     """
-    scale = Scale if trains else Processes if sweeps else None
-    options = {"prog": program_name(main), "description": description}
+    kinds: dict[str, type] = {"command": command}
+    if trains or sweeps:
+        kinds["scale"] = Scale if trains else Processes
+    if trains or sweeps or monitors:
+        kinds["monitoring"] = Monitoring
+    program = program_name(main)
+    project = program.split(".")[-1] if program else "grujax"
     try:
         with raise_late():
-            if scale is None:
-                main(tyro.cli(command, **options))
-            else:
-                _run_scaled(main, *_parse_both(command, scale, options))
+            flags = _parse(kinds, {"prog": program, "description": description})
+            with _monitored(getattr(flags, "monitoring", Monitoring()), project):
+                if hasattr(flags, "scale"):
+                    _run_scaled(main, flags.command, flags.scale)
+                else:
+                    main(flags.command)
     except USER_ERRORS as error:
         _exit(f"error: {describe(error)}")
     except KeyboardInterrupt:
@@ -94,17 +104,22 @@ def program_name(main: Callable[..., Any]) -> str | None:
     return "python -m " + ".".join(main.__module__.split(".")[:2])
 
 
-def _parse_both(
-    command: type, scale: type[Processes], options: dict[str, Any]
-) -> tuple[Any, Processes]:
-    """Reads both dataclasses from one command line."""
+def _parse(kinds: dict[str, type], options: dict[str, Any]) -> Any:
+    """Reads several dataclasses from one command line. Returns: an object that has all of them."""
     flat = tyro.conf.OmitArgPrefixes
-    fields = [
-        ("command", flat[command], field(default_factory=command)),
-        ("scale", flat[scale], field(default_factory=scale)),
-    ]
-    both = tyro.cli(make_dataclass("Both", fields), **options)
-    return both.command, both.scale
+    fields = [(name, flat[kind], field(default_factory=kind)) for name, kind in kinds.items()]
+    return tyro.cli(make_dataclass("Flags", fields), **options)
+
+
+@contextmanager
+def _monitored(flags: Monitoring, project: str) -> Iterator[None]:
+    """Inside, `flags` hold. Raises InputError if a logger is not installed."""
+    with use_monitoring(flags, project):
+        try:
+            make_loggers(Path())
+        except ImportError as error:
+            raise InputError(str(error)) from error
+        yield
 
 
 def _run_scaled(main: Callable[[Any], None], command: Any, scale: Processes) -> None:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from experiments.common.monitoring import make_loggers, shows_progress
 from experiments.common.training.processes import is_multiprocess, is_writer, wait_for_all
 from grujax import sweep
 
@@ -24,7 +27,16 @@ def run(
       LostProcessError: another process has ended.
       SystemExit: with status 0, in the other processes, after they have run their share.
     """
-    result = sweep.run(train, trials, directory=directory, progress=is_writer(), **options)
+    logs = directory / "logs"
+    logs = logs / f"process-{jax.process_index()}" if is_multiprocess() else logs
+    result = sweep.run(
+        train,
+        trials,
+        directory=directory,
+        progress=is_writer() and shows_progress(),
+        log_to=make_loggers(logs),
+        **options,
+    )
     if not is_multiprocess():
         return result
     wait_for_all("sweep")

@@ -26,6 +26,7 @@ from jax import Array
 
 import grujax
 from experiments.common.command import run_command
+from experiments.common.monitoring import make_loggers, shows_progress
 from experiments.common.outputs import write_text
 from experiments.common.report import format_table
 from experiments.common.training.devices import use_a_device_per_core
@@ -97,7 +98,8 @@ def search(settings: Settings, training, seed: int, method: str) -> sweep.Popula
         "learning_rate": sweep.log_uniform(*RATES),
         "gradient_norm": sweep.log_uniform(*NORMS),
     }
-    return sweep.population(
+    directory = settings.out / f"{method}_{seed}"
+    result = sweep.population(
         *training,
         sweep.sample(key, settings.members, **initial),
         key=key,
@@ -108,8 +110,11 @@ def search(settings: Settings, training, seed: int, method: str) -> sweep.Popula
             "learning_rate": sweep.perturb(RATES[0] / 10, RATES[1]),
             "gradient_norm": sweep.perturb(NORMS[0] / 10, NORMS[1]),
         },
-        directory=settings.out / f"{method}_{seed}",
+        directory=directory,
+        progress=shows_progress(),
     )
+    result.log(make_loggers(directory / "logs"))
+    return result
 
 
 def error_of_best(evaluate, result: sweep.PopulationResult) -> float:
@@ -154,4 +159,4 @@ def main(settings: Settings) -> None:
 
 def cli() -> None:
     """Runs the command line."""
-    run_command(main, Settings, __doc__)
+    run_command(main, Settings, __doc__, monitors=True)

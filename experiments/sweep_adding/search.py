@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 import grujax
+from experiments.common.monitoring import make_loggers, shows_progress
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from experiments.memory import adding
@@ -73,15 +74,26 @@ def compare_results(settings: Comparison, train: Callable, out: Path) -> dict[st
     errors: dict[str, list[np.ndarray]] = {"random": [], "TPE": []}
     for seed in range(settings.seeds):
         key = jax.random.key(seed)
-        options = {"key": key, "directory": out / f"random-{seed}"}
         trials = sweep.sample(key, settings.trials, **SPACE)
-        errors["random"].append(sweep.run(train, trials, **options).metrics["error"])
-        options["directory"] = out / f"tpe-{seed}"
+        options = _watched(out / f"random-{seed}")
+        errors["random"].append(sweep.run(train, trials, key=key, **options).metrics["error"])
         found = sweep.search(
-            train, SPACE, trials=settings.trials, batch=settings.batch, metric="error", **options
+            train,
+            SPACE,
+            trials=settings.trials,
+            batch=settings.batch,
+            key=key,
+            metric="error",
+            **_watched(out / f"tpe-{seed}"),
         )
         errors["TPE"].append(found.metrics["error"])
     return {method: np.stack(rows) for method, rows in errors.items()}
+
+
+def _watched(directory: Path) -> dict[str, Any]:
+    """The options of a sweep in this directory."""
+    loggers = make_loggers(directory / "logs")
+    return {"directory": directory, "progress": shows_progress(), "log_to": loggers}
 
 
 def compare_speed(settings: Comparison, train: Callable) -> list[dict[str, Any]]:

@@ -96,7 +96,8 @@ def run(
             JAX or grujax differs, the error says so. "anyway" goes on all the same: finished trials
             stay as they are, and `train` runs the others. The directory then has trials of both,
             and later calls need "anyway", too.
-        progress: show a progress bar, if tqdm is installed.
+        progress: show a progress bar, if tqdm is installed; where stderr is no terminal, a line now
+            and then.
         static: the hyperparameters that set shapes, or that Python branches on. They reach `train`
             as Python values; trials are grouped, with one compilation per distinct combination.
         processes: how many processes share the trials, all with the same `directory`; by default
@@ -249,15 +250,14 @@ def save_parts(
     def unsaved() -> int:
         return sum(len(chunk.indices) for chunk in saver.waiting)
 
-    with progress_bar(progress, total, done, "trial") as bar:
+    with progress_bar(progress, total, done, "trial") as update:
         try:
             for static, part in parts:
                 if folder is not None and part.origin is None:
                     part = part._replace(origin=find_origin(static))
                 done += len(part.indices)
                 saver.save(part)
-                if bar is not None:
-                    bar.update(len(part.indices))
+                update(len(part.indices))
                 yield part
         except KeyboardInterrupt:
             report_interruption(done, total, "trial", folder, done - unsaved())

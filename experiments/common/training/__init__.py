@@ -2,7 +2,8 @@
 
 The files, in the order in which they build on each other: `devices`, `rendezvous`, `processes`,
 `scale` (where a training runs), `gradients`, `functional`, `standard`, `batches` (pure functions),
-`metrics`, `orbax_checkpoints`, `checkpoints`, `run_directory`, `loop`, `models` (what it writes).
+`metrics`, `orbax_checkpoints`, `checkpoints`, `run_directory`, `recording`, `loop`, `models` (what
+it writes).
 """
 
 from experiments.common.training.batches import map_batches

@@ -1,4 +1,4 @@
-"""The training loop: progress bar, metrics.jsonl, checkpoints, exact resume.
+"""The training loop: progress, metrics.jsonl, checkpoints, loggers, exact resume.
 
 If the process is killed at any moment, the same command resumes from the last checkpoint and ends
 with the same metrics.jsonl, byte for byte, as an undisturbed run.
@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
+from experiments.common.monitoring import shows_progress
 from experiments.common.outputs import reporting
 from experiments.common.training.checkpoints import with_typed_keys, without_typed_keys
 from experiments.common.training.functional import Training, TrainState
+from experiments.common.training.metrics import read_records
 from experiments.common.training.processes import (
     broadcast_from_writer,
     check_same_everywhere,
     detect_lost_processes,
 )
+from experiments.common.training.recording import RunLog, open_log
 from experiments.common.training.run_directory import (
     METRICS,
     TIMES,
@@ -39,6 +41,7 @@ from experiments.common.training.scale import (
     replicated_outputs,
     use_mesh,
 )
+from grujax.sweep.progress import progress_bar
 
 __all__ = ["METRICS", "TIMES", "SettingsMismatchError", "run"]
 
@@ -57,7 +60,7 @@ def run(
       key: its random key; unused when there is a checkpoint.
       directory: the run directory, created if it does not exist.
       settings: everything that determines the result, as JSON values.
-      label: the title of the progress bar.
+      label: the title of the progress.
 
     Returns: the final state (use its `best_params`).
 
@@ -83,14 +86,18 @@ def run(
         arrays = broadcast_from_writer(without_typed_keys(local))
         state = with_typed_keys(replicate(arrays, mesh), local)
         local = local_copy(state, mesh)
-        if not training.finished(local):
-            local = _train(training, state, files, label)
+        with open_log(None if files is None else files.path, settings) as log:
+            for record in () if files is None else read_records(files.path / METRICS):
+                log.record(record.pop("epoch"), record)
+            if not training.finished(local):
+                local = _train(training, state, files, log, label)
+            log.end()
     share_records(Path(directory))
     return local
 
 
 def _train(
-    training: Training, state: TrainState, files: RunDirectory | None, label: str
+    training: Training, state: TrainState, files: RunDirectory | None, log: RunLog, label: str
 ) -> TrainState:
     """Trains to the end from a replicated state; returns the local copy of the final one."""
     scale = current_scale()
@@ -99,10 +106,8 @@ def _train(
         partial(training.epoch, scale=scale), donate_argnums=0, **replicated_outputs(mesh)
     )
     local = local_copy(state, mesh)
-    is_silent = files is None
-    with tqdm(
-        total=training.epochs, initial=int(local.epoch), desc=label, unit="epoch", disable=is_silent
-    ) as bar:
+    is_shown, epochs = files is not None and shows_progress(), int(local.epoch)
+    with progress_bar(is_shown, training.epochs, epochs, "epoch", label, seconds=0) as update:
         while not training.finished(local):
             start = time.perf_counter()
             with detect_lost_processes(), use_mesh(mesh):
@@ -113,6 +118,6 @@ def _train(
                 # The result of the last epoch is reported even if the disk is full.
                 with reporting(files.path) if training.finished(local) else nullcontext():
                     files.record(local, values, start)
-            bar.set_postfix({name: f"{x:.3f}" for name, x in values.items()})
-            bar.update()
+                log.record(int(local.epoch), values)
+            update(1, values)
     return local

@@ -143,12 +143,11 @@ def _run_rounds(
             saver.save(population.to_host()._replace(origin=find_origin()))
         return saved if saver.waiting else population.rounds
 
-    with progress_bar(search.progress, total, population.rounds, "round") as bar:
+    with progress_bar(search.progress, total, population.rounds, "round") as update:
         try:
             for current in _rounds(search, population):
                 population = current
-                if bar is not None:
-                    bar.update(1)
+                update(1)
                 is_due = time.perf_counter() - saved_at >= SAVE_SECONDS
                 if is_due or population.rounds == total:
                     saved, saved_at = save(), time.perf_counter()

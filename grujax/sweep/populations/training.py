@@ -70,7 +70,7 @@ def population(
             disk that refuses a file does not stop the search: a warning says what is not saved.
         resume: what to do if the directory has finished rounds: "checked" goes on only if all
             functions compute the same as they did there, "anyway" in any case; see `run`.
-        progress: show a progress bar, if tqdm is installed.
+        progress: as for `run`.
 
     Returns:
         A `PopulationResult`. `trials` are the first hyperparameters; `metrics` has the last value

@@ -1,7 +1,6 @@
 """A trial of a sweep equals the trial alone, however it runs; and it compiles once."""
 
 import gc
-import sys
 import weakref
 
 import jax
@@ -17,7 +16,6 @@ from tests.fixtures.sweep_trainings import (
     TRIALS,
     Compilations,
     assert_equals_trials_alone,
-    assert_same,
     descend,
     run,
     train_gru,
@@ -138,18 +136,6 @@ def test_a_nan_stops_no_other_trial():
     result = run(trials=trials)
     assert result.diverged.tolist() == [False, True, False]
     assert_equals_trials_alone(result, descend, trials)
-
-
-def test_progress_shows_trials(capsys):
-    run(progress=True)
-    assert "7/7" in capsys.readouterr().err
-
-
-def test_without_tqdm_there_is_no_bar_and_a_line_says_why(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "tqdm", None)
-    assert_same(run(progress=True), run())
-    line = "No progress bar: it needs tqdm (pip install 'grujax[sweep]').\n"
-    assert capsys.readouterr().err == line
 
 
 @pytest.mark.parametrize("directory", [True, False])
