@@ -238,3 +238,8 @@ def equations_of(jaxpr):
         if "computation" in equation.params:
             operands = (operand.aval for operand in equation.invars)
             yield from equations_of(jax.make_jaxpr(equation.params["computation"])(*operands).jaxpr)
+
+
+def chunk_times(folder: Path) -> dict[str, int]:
+    """When each saved chunk of a sweep below `folder` was written, in nanoseconds, by its path."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("chunk-*.npz")}

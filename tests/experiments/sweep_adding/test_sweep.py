@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from experiments.sweep_adding import sweep as sweep_adding
+from tests.helpers import chunk_times
 
 
 @pytest.mark.slow
@@ -18,6 +19,8 @@ def test_experiment_runs_and_resumes(tmp_path, capsys, monkeypatch):
     assert "GRU, long" in printed
     for name in ("success.png", "table.csv", "sweep.npz", "gru.png", "lstm.png", "rnn.png"):
         assert (tmp_path / name).stat().st_size > 0
-    monkeypatch.setattr(sweep_adding.adding, "train", None)  # all results are saved already
+    saved = chunk_times(tmp_path)
+    assert saved
     sweep_adding.main(settings)
     assert "GRU, long" in capsys.readouterr().out
+    assert chunk_times(tmp_path) == saved  # no chunk ran again

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from experiments.memory.tricks import TRICKS
-from experiments.training_difficulty import compare, training
+from experiments.training_difficulty import compare
 from grujax import sweep
+from tests.helpers import chunk_times
 
 
 @pytest.mark.slow
@@ -34,6 +35,8 @@ def test_experiment_runs_and_resumes(tmp_path, capsys, monkeypatch, few_digits):
     assert capsys.readouterr().out == printed
     after = sweep.SweepResult.load(tmp_path / "sweep.npz")
     jax.tree.map(np.testing.assert_array_equal, after.metrics, before.metrics)
-    monkeypatch.setattr(training, "train", None)  # all results are saved already
+    saved = chunk_times(tmp_path)
+    assert saved
     compare.main(settings)
     assert capsys.readouterr().out == printed
+    assert chunk_times(tmp_path) == saved  # no chunk ran again
