@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.checks import check_bool, check_choice, check_integer, check_path, check_string
-from grujax.sweep.contract import Metrics, Train, check_metrics, check_pure, check_takes
+from grujax.sweep.contract import Train, check_takes
 from grujax.sweep.distributions import Distribution
 from grujax.sweep.executors import Engine, pack
 from grujax.sweep.loggers import check_log
 from grujax.sweep.plan import Plan, choose_devices, choose_workers, key_type
-from grujax.sweep.programs import ADVICE
+from grujax.sweep.programs import shapes_of
 from grujax.sweep.searches.loop import Search, SearchResult, Workers, run_search
 from grujax.sweep.searches.space import check_space, describe_space
 from grujax.sweep.searches.studies import check_study, opened_study
@@ -192,11 +192,7 @@ def search(
 
 def _check_metric(train: Train, plan: Plan, static: dict[str, Any], metric: str) -> None:
     """Raises ValueError unless `train`, with some static values, returns this scalar metric."""
-
-    def trial(data: Array, values: dict[str, Array]) -> Metrics:
-        return check_metrics(train(plan.key.wrap(data), **values, **static), "train")
-
-    shapes = check_pure(trial, plan.key.struct, plan.values, name="train", advice=ADVICE)
+    shapes = shapes_of(train, plan._replace(static=tuple(static.items())))
     if metric not in shapes:
         names = ", ".join(f"`{name}`" for name in shapes)
         raise ValueError(f"`metric` is {metric!r}, but the metrics of `train` are {names}.")
