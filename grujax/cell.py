@@ -59,8 +59,8 @@ def gru_cell(params: GRUParams, h: Array, x: Array) -> Array:
     Args:
         params: `GRUParams` for input size I and hidden size H.
         h: `[B, H]`, the state before the step; B stands for any number of batch axes.
-        x: `[B, I]`, the input. If one of `h` and `x` has no batch axes, it serves all rows of the
-            other.
+        x: `[B, I]`, the input. If one of `h` and `x` has no batch axes, or one of size 1, it serves
+            all rows of the other.
 
     Returns:
         `[B, H]`, the state after the step, in the promoted dtype of `x` and `params`. Matmuls

@@ -242,8 +242,13 @@ def as_features(name: str, value: ArrayLike, size: int, size_name: str) -> Array
 
 
 def check_batch_axes(operands: Mapping[str, Array]) -> None:
-    """The operands of one step, `[B, features]` each: all with the same batch axes, or without."""
-    if len({array.shape[:-1] for array in operands.values() if array.ndim > 1}) > 1:
+    """The operands of one step, `[B, features]` each: with batch axes that broadcast, or without.
+
+    Those with batch axes have equally many, and a size of 1 serves every size.
+    """
+    batches = [array.shape[:-1] for array in operands.values() if array.ndim > 1]
+    same_number = len(set(map(len, batches))) <= 1
+    if not same_number or any(len({*sizes} - {1}) > 1 for sizes in zip(*batches, strict=True)):
         names = " and ".join(f"`{name}`" for name in operands)
         shapes = " and ".join(str(list(array.shape)) for array in operands.values())
         raise ValueError(f"{names} must have equal batch axes, or none, got the shapes {shapes}.")

@@ -283,14 +283,18 @@ def _time_first(name: str, flags: ArrayLike | None, inputs: Array, time: int) ->
     if flags is None or time == 0:
         return flags
     array = as_array(name, flags)
-    if array.shape != inputs.shape[:-1]:
+    *batch, steps = inputs.shape[:-1]
+    fits = min(2, inputs.ndim - 1) <= array.ndim < inputs.ndim and array.shape[-1] == steps
+    if not fits or any(
+        got not in (want, 1) for got, want in zip(array.shape[:-1], batch, strict=False)
+    ):
         raise ValueError(
             f"`{name}` has shape {list(array.shape)} but the batch and time axes of `xs` are "
             f"{list(inputs.shape[:-1])}."
         )
     if isinstance(flags, np.ndarray):  # stays a value that `jit` knows
-        return np.moveaxis(flags, time, 0)
-    return jnp.moveaxis(array, time, 0)
+        return np.moveaxis(flags, -1, 0)
+    return jnp.moveaxis(array, -1, 0)
 
 
 def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any) -> Array:

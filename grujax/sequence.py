@@ -79,17 +79,20 @@ def gru(
     Args:
         params: `GRUParams` for input size I and hidden size H.
         xs: `[T, B, I]`, the inputs, of a floating dtype; B stands for any number of batch axes,
-            none included. Pass real and imaginary parts of complex inputs as separate features.
+            none included. The first axis always is time: for one step of a batch `[B, I]` write
+            `xs[None]`, or use `gru_cell`. Pass real and imaginary parts of complex inputs as
+            separate features.
         h0: the initial state, broadcast against `[B, H]` (a learned `[H]` works); zeros if None.
         lengths: `[B]` integers in [0, T]: step t of row b is valid iff `t < lengths[b]`. Values in
             the padding, NaN included, change neither outputs nor gradients.
-        mask: `[T, B]` bool: where false, the step is skipped. The state passes it bit for bit, and
-            `hs[t]` holds it. Values of `xs` there, NaN included, change neither outputs nor
-            gradients. With `lengths`, `hs` still is zero in the padding. A mask that is known to be
-            true everywhere costs nothing.
-        resets: `[T, B]` bool: where true, the state is set to `reset_state` before x_t is consumed,
-            so a reset starts a new segment. Resets in the padding have no effect; those of skipped
-            steps have.
+        mask: `[T, B]` bool, which broadcasts over batch axes that it lacks behind the first, and
+            over those of size 1. Where false, the step is skipped. The state passes it bit for
+            bit, and `hs[t]` holds it. Values of `xs` there, NaN included, change neither outputs
+            nor gradients. With `lengths`, `hs` still is zero in the padding. A mask that is known
+            to be true everywhere costs nothing.
+        resets: `[T, B]` bool, which broadcasts as `mask` does. Where true, the state is set to
+            `reset_state` before x_t is consumed, so a reset starts a new segment. Resets in the
+            padding have no effect; those of skipped steps have.
         reset_state: the state at resets, broadcast against `[B, H]`; `h0` if None. For a sequence
             in pieces, where `h0` is the state that the previous piece left. Not with `reverse`,
             where no state comes from another piece.

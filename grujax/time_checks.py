@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any
 
 import jax
@@ -79,16 +80,35 @@ def check_mask(mask: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array | N
 
 
 def check_flags(name: str, value: ArrayLike, steps: int, batch: tuple[int, ...]) -> Array:
-    """`value` as an array; raises ValueError unless it is bool `[T, B]`, as `xs` have T and B."""
+    """`value` as an array `[T, B]`, as `xs` have T and B; raises ValueError unless it is bool.
+
+    It broadcasts over batch axes of size 1, and over all that it lacks behind the first.
+    """
     array = _as_flags(name, value, steps)
     if array.dtype != jnp.bool_:
-        raise ValueError(f"`{name}` must be bool, got {array.dtype.name}.")
-    if array.shape != (steps, *batch):
+        raise ValueError(
+            f"`{name}` must be bool, got {array.dtype.name}: pass `{name}.astype(bool)`."
+        )
+    flags = _broadcast_flags(array, (steps, *batch))
+    if flags is None:
         raise ValueError(
             f"`{name}` has shape {list(array.shape)} but the time and batch axes of `xs` are "
             f"{[steps, *batch]}."
         )
-    return array
+    return flags
+
+
+def _broadcast_flags(array: Array, shape: tuple[int, ...]) -> Array | None:
+    """`array` in this shape `[T, B]`; None if it does not fit."""
+    if array.shape == shape:
+        return array
+    missing = len(shape) - array.ndim if array.ndim > 1 else 0
+    aligned = (*array.shape, *(1,) * missing)
+    if len(aligned) != len(shape) or aligned[0] != shape[0]:
+        return None
+    if any(got not in (want, 1) for got, want in zip(aligned, shape, strict=True)):
+        return None
+    return jnp.broadcast_to(array.reshape(aligned), shape)
 
 
 def _as_flags(name: str, value: Any, steps: int) -> Array:
@@ -130,10 +150,19 @@ def leading_axes(
     batch: tuple[int, ...] = ()  # without these three, batch axes need not be known
     if lengths is not None:
         batch = as_array("lengths", lengths).shape
-    elif mask is not None:
-        batch = _as_flags("mask", mask, steps).shape[1:]
-    elif resets is not None:
-        batch = _as_flags("resets", resets, steps).shape[1:]
+    else:
+        given = {"mask": mask, "resets": resets}
+        shapes = [
+            _as_flags(name, flags, steps).shape[1:]
+            for name, flags in given.items()
+            if flags is not None
+        ]
+        longest = max(shapes, key=len, default=())
+        # An axis of size 1 broadcasts, so its size is that of `xs`.
+        batch = tuple(
+            of_xs if size == 1 and of_xs is not None else size
+            for size, of_xs in zip_longest(longest, leaves[0].shape[1 : 1 + len(longest)])
+        )
     for leaf in leaves:
         if leaf.shape[: 1 + len(batch)] != (steps, *batch):
             raise ValueError(

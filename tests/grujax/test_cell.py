@@ -133,10 +133,6 @@ BAD_STEPS = {
         {"h": np.ones((2, 5), "float32")},
         r"`h` and `x` must have equal batch axes, or none, got .* \[2, 5\] and \[3, 4\]",
     ),
-    "a batch of one row for several": (
-        {"h": np.ones((1, 5), "float32")},
-        r"`h` and `x` must have equal batch axes, or none, got .* \[1, 5\] and \[3, 4\]",
-    ),
     "batch axes that would broadcast": (
         {"h": np.ones((3, 1, 1, 5), "float32")},
         r"`h` and `x` must have equal batch axes, or none, got .* \[3, 1, 1, 5\] and \[3, 4\]",
@@ -166,3 +162,12 @@ def test_bad_input(name, function):
     wrong, message = BAD_STEPS[name]
     with pytest.raises(ValueError, match=message):
         function(**{"params": PARAMS, "h": STATE, "x": INPUT, **wrong})
+
+
+@pytest.mark.parametrize(("of_h", "of_x"), [((1,), (3,)), ((3,), (1,)), ((2, 1), (2, 3))])
+def test_a_batch_axis_of_size_one_serves_all_rows(of_h, of_x):
+    draw = Draw("one row", "float32")
+    h, x = draw.normal(*of_h, 5), draw.normal(*of_x, 4)
+    batch = np.broadcast_shapes(of_h, of_x)
+    want = grujax.gru_cell(PARAMS, np.broadcast_to(h, (*batch, 5)), np.broadcast_to(x, (*batch, 4)))
+    assert_close(grujax.gru_cell(PARAMS, h, x), want, "float32")

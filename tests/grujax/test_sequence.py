@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import grujax
-from grujax import implementations
+from grujax import implementations, linen
 from grujax.implementations import Implementation
 from tests.helpers import BOTH, DTYPES_OF, Draw, assert_close, assert_equal, inputs_of
 
@@ -333,3 +333,29 @@ def test_scan_cell_without_steps_returns_the_initial_state():
 def test_scan_cell_bad_input(wrong, message):
     with pytest.raises(ValueError, match=message):
         grujax.scan_cell(leaky, **{**WALK, **wrong})
+
+
+@pytest.mark.parametrize("name", ["resets", "mask"])
+def test_flags_broadcast_over_further_batch_axes(name):
+    draw = Draw("agents", "float32")
+    xs, flags = draw.normal(4, 3, 2, INPUTS.params.input_size), draw.bools(4, 3)
+    every = np.broadcast_to(flags[..., None], (4, 3, 2))
+    params = INPUTS.params
+    want = grujax.gru(params, xs, **{name: every})
+    from_cell = grujax.scan_cell(grujax.gru_cell, params, xs, want[0], **{name: every})
+    module = linen.GRU(features=params.hidden_size)
+    batch_major, last = np.moveaxis(xs, 0, 2), np.moveaxis(every, 0, 2)
+    variables = module.init(jax.random.key(0), batch_major)
+    from_module = module.apply(variables, batch_major, **{name: last})
+    for given in (flags, flags[..., None]):
+        assert_equal(grujax.gru(params, xs, **{name: given}), want)
+        got = grujax.scan_cell(grujax.gru_cell, params, xs, want[0], **{name: given})
+        assert_equal(got, from_cell)
+        got = module.apply(variables, batch_major, **{name: np.moveaxis(given, 0, -1)})
+        assert_equal(got, from_module)
+
+
+@pytest.mark.parametrize("name", ["resets", "mask"])
+def test_flags_of_another_dtype_are_told_how_to_become_bool(name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be bool, got float32: pass `{name}.ast"):
+        grujax.gru(INPUTS.params, INPUTS.xs, **{name: np.zeros(INPUTS.xs.shape[:2], "float32")})
