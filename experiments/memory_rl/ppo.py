@@ -40,8 +40,8 @@ class Settings:
     hidden_size: int = 64
     chrono: bool = True  # the GRU's update gates start with memories up to a rollout's length
     num_envs: int = 32  # B
-    steps: int = 128  # T, of a rollout
-    updates: int = 300  # rollouts
+    steps: int = 130  # T, of a rollout
+    updates: int = 80  # rollouts
     updates_per_epoch: int = 10  # between two records and checkpoints
     passes: int = 4  # over each rollout
     minibatches: int = 4

@@ -1,6 +1,7 @@
 """Environments that need memory, with one interface: pure `reset` and `step`, see `interface`.
 
-`make_environment` builds one by name. Those of `gymnax_tasks` need gymnax, the extra `rl`, on Python 3.11.
+`make_environment` builds one by name. Those of `gymnax_tasks` need gymnax: the extra `rl`, on
+Python 3.11.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,4 @@
+from experiments.memory_rl.train import cli
+
+if __name__ == "__main__":
+    cli()

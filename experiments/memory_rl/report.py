@@ -1,0 +1,94 @@
+"""The report of `experiments.memory_rl`: returns of agents, as a table and as curves."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from experiments.common.outputs import write_figure
+from experiments.common.report import format_table
+
+HEADER = ["", "parameters", "return while learning", "return", "worst seed", "steps/s"]
+
+
+class Result(NamedTuple):
+    """The agents of one core, S seeds of them."""
+
+    name: str
+    curves: np.ndarray  # [E, S], the mean return of the episodes of each epoch
+    returns: np.ndarray  # [S], the mean return of new episodes with the most likely actions
+    parameters: int
+    steps_per_epoch: int  # of the environments, of one seed
+    seconds: float  # per epoch, of all seeds
+
+
+def interval(values: np.ndarray) -> np.ndarray:
+    """Half the width of the 95% interval of the mean over the last axis, by Student's t; [...]."""
+    number = values.shape[-1]
+    if number == 1:
+        return np.zeros(values.shape[:-1])
+    deviation = values.std(axis=-1, ddof=1) / number**0.5
+    return stats.t.ppf(0.975, number - 1) * deviation
+
+
+def mean_and_interval(values: np.ndarray) -> str:
+    """The mean, and its 95% interval if there are several values; [S]."""
+    mean = f"{values.mean():.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {interval(values):.3f}"
+
+
+def describe(result: Result) -> list[str]:
+    """A row of the table, see HEADER."""
+    speed = result.steps_per_epoch * len(result.returns) / result.seconds
+    return [
+        result.name,
+        f"{result.parameters:,}",
+        mean_and_interval(result.curves[-1]),
+        mean_and_interval(result.returns),
+        f"{result.returns.min():.3f}",
+        f"{speed:,.0f}",
+    ]
+
+
+def make_table(results: list[Result], chance: float, optimum: float | None) -> str:
+    """The table of all cores, with the return of random actions and the best possible one."""
+    rows = [describe(result) for result in results]
+    rows.append(["random actions", "", "", f"{chance:.3f}", "", ""])
+    if optimum is not None:
+        rows.append(["optimum", "", "", f"{optimum:.3f}", "", ""])
+    return format_table(HEADER, rows)
+
+
+def plot_returns(path: Path, results: list[Result], optimum: float | None) -> None:
+    """Draws the mean return while learning, and its 95% interval over the seeds."""
+    figure = Figure((6.5, 3.6), layout="constrained")
+    axis = figure.subplots()
+    for result in results:
+        steps = result.steps_per_epoch * np.arange(1, len(result.curves) + 1) / 1e6
+        mean, half = result.curves.mean(axis=1), interval(result.curves)
+        axis.plot(steps, mean, label=result.name)
+        axis.fill_between(steps, mean - half, mean + half, alpha=0.2)
+    if optimum is not None:
+        axis.axhline(optimum, color="0.5", linestyle=":", label="optimum")
+    axis.set(xlabel="steps of the environment, millions", ylabel="mean return")
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
+    write_figure(path, figure, dpi=120)
+
+
+def plot_lengths(path: Path, returns: Mapping[str, Mapping[int, np.ndarray]]) -> None:
+    """Draws the return of each core against the length of the memory; returns: [S] each."""
+    figure = Figure((5.5, 3.6), layout="constrained")
+    axis = figure.subplots()
+    for name, by_length in returns.items():
+        means = [values.mean() for values in by_length.values()]
+        halves = [interval(values) for values in by_length.values()]
+        axis.errorbar(list(by_length), means, halves, marker="o", capsize=3, label=name)
+    axis.set(xlabel="steps between cue and question", ylabel="mean return", ylim=(-0.6, 1.1))
+    axis.set_xscale("log", base=2)
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
+    write_figure(path, figure, dpi=120)
