@@ -34,7 +34,7 @@ from grujax.checks import (
 )
 from grujax.implementations import Implementation
 from grujax.implementations.layout import batch_major
-from grujax.layers import Merge, bidirectional_gru, check_directions, run_stack
+from grujax.layers import Merge, bidirectional_gru, run_stack
 from grujax.params import GRUParams, Initializer
 from grujax.sequence import gru
 
@@ -68,6 +68,7 @@ CHECKS: dict[str, Check] = {
     "update_bias_init": _optional(_check_initializer),
     "dtype": _optional(check_dtype),
     "param_dtype": check_dtype,
+    "carry_dtype": _optional(check_dtype),
     "deterministic": _optional(check_bool),
     "stop_gradient_every": _optional(check_integer),
     "implementation": _check_implementation,
@@ -110,7 +111,9 @@ class GRUCall:
             mask: `[B, T]` bool, or `[T, B]` with `time_major`: where false, the step is skipped,
                 see `grujax.gru`.
             resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.gru`.
-            reset_state: the state after a reset, see `grujax.gru`.
+            reset_state: the state at resets, see `grujax.gru`; if None, the layer's own initial
+                state: the learned one, or zeros. A state for each step is `[B, T, H]`, or
+                `[T, B, H]` with `time_major`.
             deterministic: whether to run in evaluation mode, if the module does not determine it.
 
         Returns:
@@ -136,6 +139,7 @@ class BidirectionalGRUCall:
         lengths: ArrayLike | None = None,
         mask: ArrayLike | None = None,
         resets: ArrayLike | None = None,
+        reset_state: Any = None,
         deterministic: bool | None = None,
     ) -> tuple[tuple[Array, Array], Any]:
         """Runs both directions over a batch of sequences.
@@ -147,6 +151,7 @@ class BidirectionalGRUCall:
             mask: `[B, T]` bool, or `[T, B]` with `time_major`: where false, both directions skip
                 the step, see `grujax.bidirectional_gru`.
             resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.bidirectional_gru`.
+            reset_state: `(forward, backward)`, each as in `GRU`; a number or one `[H]` for both.
             deterministic: see `GRU`.
 
         Returns:
@@ -159,7 +164,7 @@ class BidirectionalGRUCall:
         """
         function = partial(bidirectional_gru, merge=self.merge)
         given = {"mask": mask, "resets": resets}
-        return run_layer(self, function, xs, (h0, None), lengths, given, deterministic)
+        return run_layer(self, function, xs, (h0, reset_state), lengths, given, deterministic)
 
 
 class StackedGRUCall:
@@ -175,25 +180,26 @@ class StackedGRUCall:
         resets: ArrayLike | None = None,
         reset_state: Any = None,
         deterministic: bool | None = None,
-    ) -> tuple[list, Any]:
+    ) -> tuple[list[Any] | tuple[Any, ...], Any]:
         """Runs the stack over a batch of sequences.
 
         Args:
             xs: `[B, T, I]`, or `[T, B, I]` with `time_major`, as in `GRU`.
-            h0: a list with the structure of the returned `h_last`, or None. An item of None
-                means what it means in `GRU`.
+            h0: a list or tuple with the structure of the returned `h_last`, or None. An item of
+                None means what it means in `GRU`.
             lengths: `[B]` integers, see `grujax.gru`.
             mask: `[B, T]` bool, or `[T, B]` with `time_major`: where false, every layer skips the
                 step, see `grujax.stacked_gru`.
             resets: `[B, T]` bool, or `[T, B]` with `time_major`, see `grujax.gru`.
-            reset_state: a list like `h0`, see `grujax.stacked_gru`.
+            reset_state: a list like `h0`, or a number or one `[H]` for every layer. None, and an
+                item of None, mean what they mean in `GRU`.
             deterministic: see `GRU`.
 
         Returns:
-            `(h_last, hs)`: a list with the `h_last [B, H]` of each layer, or a pair of these if
-            the layer has two directions, and the last layer's `hs [B, T, H]` (`[T, B, H]` with
-            `time_major`), or what `merge` returns. With `return_all_layers` a list with the `hs` of
-            each layer. The dtypes are those of `GRU`.
+            `(h_last, hs)`: a list with the `h_last [B, H]` of each layer (a tuple if `h0` is one),
+            or a pair of these if the layer has two directions, and the last layer's `hs [B, T, H]`
+            (`[T, B, H]` with `time_major`), or what `merge` returns. With `return_all_layers` a
+            list with the `hs` of each layer. The dtypes are those of `GRU`.
 
         Raises:
             ValueError: as `grujax.stacked_gru`.
@@ -202,12 +208,9 @@ class StackedGRUCall:
         every_layer["deterministic"] = deterministic
 
         def call_layer(index: int, inputs: Any, state: Any, after_reset: Any) -> tuple[Any, Any]:
-            layer = self.layers[index]
             options = {**every_layer, "reset_state": after_reset}
-            if hasattr(layer, "backward_rnn"):
-                check_directions(options.pop("reset_state"))
             given = {name: value for name, value in options.items() if value is not None}
-            return layer(inputs, state, **given)
+            return self.layers[index](inputs, state, **given)
 
         return run_stack(
             call_layer,
@@ -259,7 +262,8 @@ def run_layer(
     h0, reset_state = states
     params, learned_h0 = module._params_and_h0(inputs.shape[-1])
     params, cast = cast_floating(module.dtype, params, inputs)
-    options = {} if reset_state is None else {"reset_state": reset_state}
+    if flags["resets"] is not None:
+        reset_state = _prepare_reset_state(reset_state, learned_h0, inputs, time)
     with batch_major(not module.time_major):
         h_last, hs = function(
             params,
@@ -273,9 +277,30 @@ def run_layer(
             key=module._dropout_key(deterministic),
             stop_gradient_every=module.stop_gradient_every,
             implementation=module.implementation,
-            **options,
+            reset_state=reset_state,
         )
+    if module.carry_dtype is not None:
+        h_last = jax.tree.map(lambda h: h.astype(module.carry_dtype), h_last)
     return h_last, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, time), hs)
+
+
+def _prepare_reset_state(reset_state: Any, learned_h0: Any, inputs: Array, time: int) -> Any:
+    """`reset_state`, or a pair of these for two directions, with the time axis first if it has one.
+
+    None becomes the learned initial state in its place, or zeros without one.
+    """
+    if isinstance(learned_h0, tuple):
+        pair = [reset_state] * 2 if reset_state is None else reset_state
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            return pair
+        both = zip(pair, learned_h0, strict=True)
+        return [_prepare_reset_state(state, learned, inputs, time) for state, learned in both]
+    if reset_state is None:
+        return 0.0 if learned_h0 is None else learned_h0
+    if isinstance(reset_state, tuple | list):
+        reset_state = as_array("reset_state", reset_state)
+    has_steps = time > 0 and getattr(reset_state, "ndim", 0) == inputs.ndim
+    return jnp.moveaxis(reset_state, time, 0) if has_steps else reset_state
 
 
 def _time_first(name: str, flags: ArrayLike | None, inputs: Array, time: int) -> Any:
@@ -356,13 +381,14 @@ def fill_in_learned(h0: Any, learned_h0: Any) -> Any:
         learned_h0: the learned states `[H]` in the same structure; None where there is none.
 
     Returns:
-        The initial states in the structure of `learned_h0`.
+        The initial states in the structure of `learned_h0`, with tuples and lists as in `h0`.
     """
     if h0 is None:
         return learned_h0
     sequence = (tuple, list)
     if isinstance(learned_h0, sequence) and isinstance(h0, sequence) and len(h0) == len(learned_h0):
-        return [fill_in_learned(*both) for both in zip(h0, learned_h0, strict=True)]
+        as_given = tuple if isinstance(h0, tuple) else list
+        return as_given(fill_in_learned(*both) for both in zip(h0, learned_h0, strict=True))
     return h0
 
 

@@ -59,7 +59,8 @@ def newton_report(
         lengths: `[B]`.
         mask: `[T, B]` bool.
         resets: `[T, B]` bool.
-        reset_state: broadcast against `[B, H]`.
+        reset_state: broadcast against `[B, H]`; not a state for each step, nor another than `h0`
+            with both `reverse` and `lengths`.
         reverse: run backward in time.
         zoneout: a rate.
         recurrent_dropout: a rate.
@@ -112,6 +113,11 @@ def newton_report(
         recurrent_dropout=recurrent_dropout,
         key=key,
     )
+    if args.reset_states is not None:
+        raise ValueError(
+            "`reset_state` must be one state for all steps, and `h0` with both `reverse` and "
+            "`lengths`: `gru` runs all others step by step, without Newton's method."
+        )
     method_name = _check_method(method, args.h0.shape[-1])
     max_iterations = check_integer("max_iterations", max_iterations)
     if not has_steps(args.xs):

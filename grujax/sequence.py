@@ -4,16 +4,16 @@
     valid        ■   ■   ■   ■   ·   ·        t < lengths
     segments     └─A─┘   └─B─┘                a reset starts a segment *at* its step
 
-    forward      h0 → 0 → 1   h0 → 2 → 3 → h_last
-    reverse      h_last ← 0 ← 1 ← h0   2 ← 3 ← h0
+    forward      h0 → 0 → 1   s → 2 → 3 → h_last             s = reset_state
+    reverse      h_last ← 0 ← 1 ← s   2 ← 3 ← h0
 
 `resets[t]` follows the convention of reinforcement learning, "done at the previous step": the state
-is set to `h0` before x_t is consumed. In reverse too, the state never crosses the boundary of a
-segment, and each row starts at its own last valid step. `hs[t]` belongs to `xs[t]` in both
+is set to `reset_state` before x_t is consumed. In reverse too, the state never crosses the boundary
+of a segment, and each row starts at its own last valid step. `hs[t]` belongs to `xs[t]` in both
 directions and is zero past the end of the row. `h_last` is the state after the last step taken.
 
 `mask[t]` is false where a step is skipped: the state passes it unchanged, and `hs[t]` holds that
-state, which is `h0` if `resets[t]` is true.
+state, which is `reset_state` if `resets[t]` is true.
 
 Truncated backpropagation through time (Williams & Peng 1990). To let gradients reach back at most k
 steps within one call, pass `stop_gradient_every=k`. To update the parameters between segments, or
@@ -29,7 +29,6 @@ Here `h0` is the state that the previous segment left, so `reset_state` says wha
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 import jax
@@ -41,16 +40,13 @@ from grujax import implementations, meshes
 from grujax.checks import as_arrays, as_features, check_bool, check_callable, check_key
 from grujax.implementations import Implementation
 from grujax.implementations.plain import scan_masked, select
-from grujax.implementations.types import RecurrenceArgs, StepMasks, zero_invalid
-from grujax.meshes import RowSharding
+from grujax.implementations.types import RecurrenceArgs, zero_invalid
 from grujax.params import GRUParams, check_params
 from grujax.regularizers import draw_masks, drop_inputs
+from grujax.step_masks import make_step_masks, split_reset_states
 from grujax.time_checks import (
     as_states,
-    check_direction,
-    check_flags,
-    check_lengths,
-    check_mask,
+    check_reset_state,
     check_stop_gradient_every,
     leading_axes,
     like_state,
@@ -93,9 +89,13 @@ def gru(
         resets: `[T, B]` bool, which broadcasts as `mask` does. Where true, the state is set to
             `reset_state` before x_t is consumed, so a reset starts a new segment. Resets in the
             padding have no effect; those of skipped steps have.
-        reset_state: the state at resets, broadcast against `[B, H]`; `h0` if None. For a sequence
-            in pieces, where `h0` is the state that the previous piece left. Not with `reverse`,
-            where no state comes from another piece.
+        reset_state: the state at resets, broadcast against `[B, H]`; 0.0 means zeros. With one axis
+            more it is `[T, B, H]`, a state for each step: step t starts from `reset_state[t]`
+            where it is reset, in both directions. That is for pieces of episodes that are packed
+            along time, each with a stored state, and runs as "plain" by every implementation, as
+            does another state than `h0` with `reverse` and `lengths`. None means zeros, but
+            with an `h0` and `resets` it must be given: while acting, `h0` is the state that is
+            carried on, and a reset to it would do nothing.
         reverse: run each row from its own last valid step down to step 0.
         zoneout: the rate p, a number in [0, 1), at which each unit keeps its state at each step
             (Krueger et al. 2017). With a `key` (training) `h_t = d ∘ h_{t−1} + (1 − d) ∘ h'`, where
@@ -199,14 +199,16 @@ def prepare_args(
     rows = meshes.row_sharding(inputs, 1, len(batch))
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
-    state, after_reset = as_states(h0, reset_state, shape, dtype, reverse)
+    state, after_reset = as_states(h0, reset_state, resets, steps, shape, dtype)
     masks = make_step_masks(steps, batch, lengths, mask, resets, reverse, rows)
+    after_reset, reset_states = split_reset_states(state, after_reset, masks, steps, reverse)
 
     params, inputs = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs))
     inputs = zero_invalid(masks.reads, rows.place(inputs, 1))
     params = jax.tree.map(rows.place, params)
     masks = draw_masks(masks, key, zoneout, recurrent_dropout, steps, state)
-    return RecurrenceArgs(params, inputs, state, after_reset, masks, reverse).map_batch(rows.place)
+    args = RecurrenceArgs(params, inputs, state, after_reset, masks, reverse, reset_states)
+    return args.map_batch(rows.place)
 
 
 def scan_cell(
@@ -233,7 +235,9 @@ def scan_cell(
         lengths: `[B]` integers, see `gru`.
         mask: `[T, B]` bool: where false, the step is skipped, see `gru`.
         resets: `[T, B]` bool, see `gru`.
-        reset_state: the state at resets, as `state0`; `state0` if None. See `gru`.
+        reset_state: the state at resets, as `state0`; must be given with `resets`. A number, or one
+            array `[H]`, serves all arrays of the state. An array with a time axis in front has a
+            state for each step. See `gru`.
         reverse: run each row from its own last valid step down to step 0.
 
     Returns:
@@ -242,7 +246,8 @@ def scan_cell(
 
     Raises:
         ValueError: if the leading axes, or the dtype of `lengths`, `mask` or `resets`, do not
-            match, or `reset_state` has another structure than `state0`.
+            match, there are `resets` without `reset_state`, or that has another structure than
+            `state0`.
 
     Example:
         >>> def leaky(rate, state, x):
@@ -253,15 +258,17 @@ def scan_cell(
     """
     check_callable("cell", cell, "(params, state, x) -> state")
     reverse = check_bool("reverse", reverse)
+    given_state = state0
     xs, state0 = as_arrays("xs", xs), as_arrays("state0", state0)
     steps, batch = leading_axes(xs, state0, lengths, mask, resets)
     rows = meshes.row_sharding(jax.tree.leaves(xs)[0], 1, len(batch))
     xs = jax.tree.map(lambda leaf: meshes.gather(leaf, 0), xs)
     masks = make_step_masks(steps, batch, lengths, mask, resets, reverse, rows)
+    check_reset_state("state0", reset_state, resets)
     after_reset = state0
-    if reset_state is not None:
-        check_direction(reverse)
-        after_reset = like_state(reset_state, state0)
+    if resets is not None and reset_state is not given_state:
+        after_reset = like_state(reset_state, state0, steps)
+    after_reset, reset_states = split_reset_states(state0, after_reset, masks, steps, reverse)
     if masks.reads is not None:
         xs = select(masks.reads, xs, jax.tree.map(jnp.zeros_like, xs))
 
@@ -271,52 +278,5 @@ def scan_cell(
         return new_state if kept is None else select(kept[..., 0], state, new_state)
 
     inputs: Any = (xs, masks.kept)
-    args = RecurrenceArgs(params, inputs, state0, after_reset, masks, reverse)
+    args = RecurrenceArgs(params, inputs, state0, after_reset, masks, reverse, reset_states)
     return scan_masked(skip_or_run, args)
-
-
-def make_valid_mask(steps: int, lengths: ArrayLike) -> Array:
-    """`[T, B]` bool, time-major: whether step t of row b is valid, `t < lengths[b]`."""
-    lengths = jnp.asarray(lengths)
-    largest = min(jnp.iinfo(lengths.dtype).max, jnp.iinfo(jnp.int32).max)
-    lengths = jnp.clip(lengths, 0, largest).astype(jnp.int32)  # nothing wraps around
-    times = jnp.arange(steps, dtype=jnp.int32)
-    return times.reshape(steps, *(1,) * lengths.ndim) < lengths[None]
-
-
-def make_step_masks(
-    steps: int,
-    batch: tuple[int, ...],
-    lengths: ArrayLike | None,
-    mask: ArrayLike | None,
-    resets: ArrayLike | None,
-    reverse: bool,
-    rows: RowSharding,
-) -> StepMasks:
-    """Checks `lengths`, `mask` and `resets`, and makes the masks of a recurrence of them."""
-    valid = restart = kept = None
-    if lengths is not None:
-        valid = make_valid_mask(steps, rows.place(check_lengths(lengths, steps, batch), 0))
-    if mask is not None and (taken := check_mask(mask, steps, batch)) is not None:
-        kept = ~rows.place(taken, 1)[..., None]
-    if resets is not None:
-        restart = rows.place(check_flags("resets", resets, steps, batch), 1)
-    if restart is not None and valid is not None:
-        restart = restart & valid
-    if reverse:
-        restart = _restart_in_reverse(valid, restart)
-    return StepMasks(valid, restart, kept)
-
-
-def _restart_in_reverse(valid: Array | None, restart: Array | None) -> Array | None:
-    """In reverse, the state restarts at t if the next segment, or the padding, starts at t + 1.
-
-    Before the last valid step of a row the state is `h0` anyway. It is marked all the same, for
-    gradients that read the states before the steps from `hs`, which is zero in the padding.
-    """
-    boundaries = [] if valid is None else [~valid]
-    boundaries += [] if restart is None else [restart]
-    if not boundaries:
-        return None
-    boundary = reduce(jnp.logical_or, boundaries)
-    return jnp.concatenate([boundary[1:], jnp.zeros_like(boundary[:1])])

@@ -16,6 +16,7 @@ from grujax.checks import (
     as_array,
     as_arrays,
     as_features,
+    as_floating,
     check_integer,
     describe,
     has_an_end,
@@ -26,16 +27,52 @@ from grujax.checks import (
 def as_states(
     h0: ArrayLike | None,
     reset_state: ArrayLike | None,
+    resets: ArrayLike | None,
+    steps: int,
     shape: tuple[int, ...],
     dtype: DTypeLike,
-    reverse: bool,
 ) -> tuple[Array, Array]:
-    """The initial state and the state at a reset, each of this shape `[B, H]` and dtype."""
+    """The initial state and the state at a reset, each of this shape `[B, H]` and dtype.
+
+    The state at a reset is `[T, B, H]` if `reset_state` has one for each step. It is the same array
+    as the initial state where both are known to be equal, or where nothing is reset.
+    """
+    if h0 is not None:
+        check_reset_state("h0", reset_state, resets)
     state = jnp.zeros(shape, dtype) if h0 is None else _as_state("h0", h0, shape, dtype)
-    if reset_state is None:
+    if reset_state is None or reset_state is h0:
         return state, state
-    check_direction(reverse)
-    return state, _as_state("reset_state", reset_state, shape, dtype)
+    if h0 is None and type(reset_state) in (int, float) and reset_state == 0:
+        return state, state
+    after_reset = _as_reset_state(reset_state, steps, shape, dtype)
+    return state, state if resets is None else after_reset
+
+
+def check_reset_state(name: str, reset_state: Any, resets: ArrayLike | None) -> None:
+    """Raises ValueError if resets with an initial state, of this name, lack a `reset_state`."""
+    if resets is not None and reset_state is None:
+        raise ValueError(
+            f"`resets` with `{name}` need `reset_state`, the state that a reset goes back to: "
+            f"while acting, `{name}` is the state that is carried on, and a reset to it would do "
+            f"nothing. Pass `reset_state=0.0` for zeros, or `reset_state={name}` for `{name}`."
+        )
+
+
+def _as_reset_state(
+    value: ArrayLike, steps: int, shape: tuple[int, ...], dtype: DTypeLike
+) -> Array:
+    """`value` broadcast to this shape `[B, H]`; to `[T, B, H]` if it has one axis more."""
+    array = as_array("reset_state", value)
+    if array.ndim == 0 and jnp.issubdtype(array.dtype, jnp.number):
+        array = as_floating("reset_state", array * jnp.ones(shape[-1:], dtype))
+    if array.ndim <= len(shape):
+        return _as_state("reset_state", array, shape, dtype)
+    if array.ndim == len(shape) + 1 and array.shape[0] != steps:
+        raise ValueError(
+            f"`reset_state` has shape {list(array.shape)}, one axis more than [B, H] = "
+            f"{list(shape)}, so that the first must be time, T = {steps}."
+        )
+    return _as_state("reset_state", array, (steps, *shape), dtype)
 
 
 def _as_state(name: str, value: ArrayLike, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
@@ -85,10 +122,7 @@ def check_flags(name: str, value: ArrayLike, steps: int, batch: tuple[int, ...])
     It broadcasts over batch axes of size 1, and over all that it lacks behind the first.
     """
     array = _as_flags(name, value, steps)
-    if array.dtype != jnp.bool_:
-        raise ValueError(
-            f"`{name}` must be bool, got {array.dtype.name}: pass `{name}.astype(bool)`."
-        )
+    check_is_bool(name, array)
     flags = _broadcast_flags(array, (steps, *batch))
     if flags is None:
         raise ValueError(
@@ -96,6 +130,18 @@ def check_flags(name: str, value: ArrayLike, steps: int, batch: tuple[int, ...])
             f"{[steps, *batch]}."
         )
     return flags
+
+
+def check_reset(value: ArrayLike, batch: tuple[int, ...]) -> Array:
+    """`reset` of one step as an array `[B]`, which broadcasts as in `check_flags`."""
+    array = as_array("reset", value)
+    check_is_bool("reset", array)
+    flags = _broadcast_flags(array[None], (1, *batch))
+    if flags is None:
+        raise ValueError(
+            f"`reset` has shape {list(array.shape)} but the batch axes of `x` are {list(batch)}."
+        )
+    return flags[0]
 
 
 def _broadcast_flags(array: Array, shape: tuple[int, ...]) -> Array | None:
@@ -109,6 +155,14 @@ def _broadcast_flags(array: Array, shape: tuple[int, ...]) -> Array | None:
     if any(got not in (want, 1) for got, want in zip(aligned, shape, strict=True)):
         return None
     return jnp.broadcast_to(array.reshape(aligned), shape)
+
+
+def check_is_bool(name: str, array: Array) -> None:
+    """Raises ValueError if flags have another dtype."""
+    if array.dtype != jnp.bool_:
+        raise ValueError(
+            f"`{name}` must be bool, got {array.dtype.name}: pass `{name}.astype(bool)`."
+        )
 
 
 def _as_flags(name: str, value: Any, steps: int) -> Array:
@@ -179,10 +233,15 @@ def leading_axes(
     return steps, batch
 
 
-def like_state(value: Any, state0: Any) -> Any:
-    """`value` broadcast to the shapes and dtypes of `state0`; raises ValueError if it cannot be."""
+def like_state(value: Any, state0: Any, steps: int) -> Any:
+    """`value` broadcast to the shapes and dtypes of `state0`; raises ValueError if it cannot be.
+
+    An array with one axis more than that of `state0` has one state for each step.
+    """
     value = as_arrays("reset_state", value)
     structure: Any = jax.tree.structure(state0)
+    if serves_every_state(value):
+        value = jax.tree.map(lambda _: value, state0)
     if jax.tree.structure(value) != structure:
         raise ValueError(
             f"`reset_state` must have the structure of `state0`, {structure}, got "
@@ -190,8 +249,10 @@ def like_state(value: Any, state0: Any) -> Any:
         )
 
     def broadcast(array: Array, like: Array) -> Array:
+        has_time = array.ndim == like.ndim + 1 and array.shape[0] == steps
+        shape = (steps, *like.shape) if has_time else like.shape
         try:
-            return jnp.broadcast_to(array, like.shape).astype(like.dtype)
+            return jnp.broadcast_to(array, shape).astype(like.dtype)
         except ValueError:
             raise ValueError(
                 f"`reset_state` holds an array of shape {list(array.shape)}, which does not "
@@ -201,17 +262,16 @@ def like_state(value: Any, state0: Any) -> Any:
     return jax.tree.map(broadcast, value, state0)
 
 
+def serves_every_state(reset_state: Any) -> bool:
+    """Whether this is a number, or one array `[H]`, for every layer, direction or part of a state.
+
+    Lists and tuples have the structure of the states.
+    """
+    return not isinstance(reset_state, list | tuple | Mapping) and np.ndim(reset_state) <= 1
+
+
 def check_stop_gradient_every(every: Any) -> int | None:
     """Raises ValueError unless `every` is a positive integer or None."""
     if every is None:
         return None
     return check_integer("stop_gradient_every", every)
-
-
-def check_direction(reverse: bool) -> None:
-    """Raises ValueError if `reset_state` was given in reverse."""
-    if reverse:
-        raise ValueError(
-            "`reset_state` is for a sequence in pieces that runs forward in time, and cannot be "
-            "used with `reverse=True`: there each row starts at its own last step, from `h0`."
-        )

@@ -173,11 +173,16 @@ def pull_back_through(run: Callable[..., Any], inputs: Inputs, reverse: bool):
     """The outputs of `run`, which has the arguments of `gru`, and the gradients."""
 
     def run_on(params, xs, h0):
-        time = {"lengths": inputs.lengths, "mask": inputs.mask, "resets": inputs.resets}
+        time = {"lengths": inputs.lengths, "mask": inputs.mask, **resets_to(h0, inputs.resets)}
         return run(params, xs, h0, **time, reverse=reverse)
 
     outputs, pull_back = jax.vjp(run_on, inputs.params, inputs.xs, inputs.h0)
     return outputs, pull_back((inputs.h_last_bar, inputs.hs_bar))
+
+
+def resets_to(h0: Any, resets: Any) -> dict[str, Any]:
+    """Resets that go back to the initial state; an `h0` that is None means zeros."""
+    return {} if resets is None else {"resets": resets, "reset_state": h0}
 
 
 def share_unless_mapped(

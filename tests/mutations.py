@@ -30,6 +30,7 @@ class Mutation(NamedTuple):
 
 
 CELL, SEQUENCE = "grujax/cell.py", "grujax/sequence.py"
+STEP_MASKS = "grujax/step_masks.py"
 IMPLEMENTATIONS = "grujax/implementations"
 CONTRACT = ("tests/grujax/test_contract.py",)
 
@@ -50,21 +51,21 @@ MUTATIONS = [
     ),
     Mutation(
         "lengths: one step too many",
-        SEQUENCE,
+        STEP_MASKS,
         "lengths.ndim) < lengths",
         "lengths.ndim) <= lengths",
         CONTRACT,
     ),
     Mutation(
         "resets: ignored",
-        SEQUENCE,
+        STEP_MASKS,
         "return StepMasks(valid, restart, kept)",
         "return StepMasks(valid, None, kept)",
         CONTRACT,
     ),
     Mutation(
         "reverse: the state restarts one step early",
-        SEQUENCE,
+        STEP_MASKS,
         "jnp.concatenate([boundary[1:], jnp.zeros_like(boundary[:1])])",
         "boundary",
         CONTRACT,
@@ -78,7 +79,7 @@ MUTATIONS = [
     ),
     Mutation(
         "mask: skipped steps run",
-        SEQUENCE,
+        STEP_MASKS,
         "return StepMasks(valid, restart, kept)",
         "return StepMasks(valid, restart, None)",
         ("tests/grujax/test_mask.py",),

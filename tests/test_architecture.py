@@ -23,11 +23,13 @@ LEVELS = [
     {"cell", "initializers"},
     {"implementations"},
     {"time_checks", "regularizers"},
+    {"step_masks"},
     {"sequence"},
     {"layers", "newton"},
     {"baselines", "attention"},
     {"convert", "analysis", "sweep"},
     {"flax_common", "serialization"},
+    {"flax_steps"},
     {"linen", "nnx"},
     {"__main__"},
     {"kernels"},
@@ -43,10 +45,12 @@ CORE = {
     "checks",
     "time_checks",
     "regularizers",
+    "step_masks",
     "sequence",
     "layers",
     "newton",
     "flax_common",
+    "flax_steps",
 }
 PUBLIC = {"initializers", "linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
 

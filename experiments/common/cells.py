@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 import grujax
 from grujax import baselines
 
-# (params, xs [T, B, I], state0, lengths=, resets=, reverse=) -> (state_last, states)
+# (params, xs [T, B, I], state0, lengths=, resets=, reset_state=, reverse=) -> (state_last, states)
 Run = Callable[..., tuple[Any, Any]]
 
 
@@ -61,16 +61,21 @@ def run_cell(
       params: the cell's parameters, for input size I and hidden size H.
       xs: [T, B, I].
       state0: the initial state, with the structure of the cell's `initial_state`; zeros if None.
-      lengths, resets, reverse: see `grujax.gru`.
+      lengths, resets, reverse: see `grujax.gru`; a reset goes back to zeros.
 
     Returns: (state_last, outputs [T, B, H]); outputs in the padding are zero.
     """
     cell = CELLS[name]
-    if state0 is None:
-        dtype = jnp.result_type(xs, *jax.tree.leaves(params))
-        state0 = cell.initial_state((*xs.shape[1:-1], params.hidden_size), dtype)
+    dtype = jnp.result_type(xs, *jax.tree.leaves(params))
+    zeros = cell.initial_state((*xs.shape[1:-1], params.hidden_size), dtype)
     state_last, states = cell.run(
-        params, xs, state0, lengths=lengths, resets=resets, reverse=reverse
+        params,
+        xs,
+        zeros if state0 is None else state0,
+        lengths=lengths,
+        resets=resets,
+        reset_state=zeros,
+        reverse=reverse,
     )
     return state_last, cell.output(states)
 

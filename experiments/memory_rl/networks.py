@@ -45,7 +45,7 @@ class GRUCore(nn.Module):
 
     def __call__(self, carry: Array, xs: Array, resets: Array) -> tuple[Array, Array]:
         """Runs the GRU, see the top of this file."""
-        return self.gru(xs, carry, resets=resets, reset_state=jnp.zeros(self.features, xs.dtype))
+        return self.gru(xs, carry, resets=resets)
 
     @nn.nowrap
     def initialize_carry(self, batch: int) -> Array:
@@ -68,8 +68,7 @@ class CellCore(nn.Module):
         """Runs the cell, see the top of this file."""
         cell = CELLS[self.cell]
         params = self.param("cell", cell.init, xs.shape[-1], self.features)
-        fresh = self.initialize_carry(xs.shape[1])
-        carry, states = cell.run(params, xs, carry, resets=resets, reset_state=fresh)
+        carry, states = cell.run(params, xs, carry, resets=resets, reset_state=0.0)
         return carry, cell.output(states)
 
     @nn.nowrap

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from grujax.analysis.numerics import stable_norm
 from grujax.jax_support.pytrees import ArrayTree, register
-from grujax.sequence import make_valid_mask
+from grujax.step_masks import make_valid_mask
 
 VANISHED = 1e-3  # relative to the gradient where the loss enters; 1 / VANISHED means exploded
 NEVER, UNKNOWN = -1, -2  # instead of a number of steps

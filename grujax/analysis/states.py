@@ -13,7 +13,8 @@ from grujax.checks import as_array, check_bool
 from grujax.jax_support.pytrees import register
 from grujax.layers import Layer, stacked_gru
 from grujax.params import GRUParams
-from grujax.sequence import gru, make_valid_mask
+from grujax.sequence import gru
+from grujax.step_masks import make_valid_mask
 from grujax.time_checks import check_lengths
 
 Cell = Callable[[Any, Array, Array], Array]  # (params, h [H], x [I]) -> [H]

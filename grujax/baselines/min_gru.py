@@ -36,7 +36,7 @@ from grujax.jax_support.promotion import match
 from grujax.jax_support.pytrees import register
 from grujax.meshes import row_sharding
 from grujax.params import Initializer, check_drawing, draw_gates
-from grujax.sequence import make_step_masks
+from grujax.step_masks import make_step_masks, split_reset_states
 from grujax.time_checks import as_states
 
 _AXES = {"w_x": (2, "I", "H"), "b": (2, "H")}
@@ -169,8 +169,8 @@ def min_gru(
         lengths: `[B]` integers, see `grujax.gru`.
         mask: `[T, B]` bool: where false, the step is skipped, see `grujax.gru`.
         resets: `[T, B]` bool, see `grujax.gru`.
-        reset_state: the state after a reset, broadcast against `[B, H]`; `h0` if None. See
-            `grujax.gru`.
+        reset_state: the state at resets, broadcast against `[B, H]`, or `[T, B, H]`; zeros if
+            None, but it must be given with an `h0` and `resets`. See `grujax.gru`.
         reverse: whether to run each row from its last valid step to step 0.
 
     Returns:
@@ -197,9 +197,14 @@ def min_gru(
     dtype = jnp.result_type(inputs, *jax.tree.leaves(params))
     shape = (*batch, params.hidden_size)
     rows = row_sharding(inputs, 1, len(batch))
-    states = as_states(h0, reset_state, shape, dtype, reverse)
-    state, after_reset = (rows.place(state, 0) for state in states)
+    state, after_reset = as_states(h0, reset_state, resets, steps, shape, dtype)
     masks = make_step_masks(steps, batch, lengths, mask, resets, reverse, rows)
+    after_reset, reset_states = split_reset_states(state, after_reset, masks, steps, reverse)
+    if reset_states is not None:
+        after_reset = rows.place(reset_states, 1)
+    else:
+        after_reset = rows.place(after_reset, 0)
+    state = rows.place(state, 0)
     if steps == 0:
         return state, jnp.zeros((0, *state.shape), dtype)
 

@@ -15,8 +15,8 @@
 All take both reset forms and every mask. Tracing depends on dtype and hidden size alone: these say
 which kernels the program may use. Which of them runs, or the scan, is decided where the program is
 lowered for a platform (`grujax.implementations.primitive.lowering`), so a program traced on one
-machine is the same as on any other. Sequences without steps or rows, and those of symbolic sizes,
-run by "plain".
+machine is the same as on any other. Sequences without steps or rows, those of symbolic sizes, and
+those with a `reset_state` for each step run by "plain".
 """
 
 from __future__ import annotations

@@ -57,8 +57,12 @@ def of_each(run: Callable[..., Any]) -> Callable[..., list[Any]]:
 
 
 def run(rules: Rules, recurrences: Sequence[RecurrenceArgs]) -> list[tuple[Array, Array]]:
-    """`(h_last [B, H], hs [T, B, H])` of each, for any number of batch axes and any T."""
-    if not has_steps(recurrences[0].xs):
+    """`(h_last [B, H], hs [T, B, H])` of each, for any number of batch axes and any T.
+
+    No implementation but the plain one knows `reset_states`.
+    """
+    has_reset_states = any(args.reset_states is not None for args in recurrences)
+    if has_reset_states or not has_steps(recurrences[0].xs):
         return [plain.run(args) for args in recurrences]
     arrays, recurrence = Recurrence.of(rules, flatten_batch(recurrences))
     outputs = iter(recurrence.bind(arrays))

@@ -34,21 +34,23 @@ def run(args: RecurrenceArgs) -> tuple[Array, Array]:
 def scan_masked(cell: Callable[[Any, Any, Any], Any], args: RecurrenceArgs) -> tuple[Any, Any]:
     """Any cell over time, `cell(params, state, x) -> state`, skipping steps that are not valid.
 
-    Here `args.params` is what the cell takes, `args.xs` any pytree of `[T, B, ...]`, and `args.h0`
-    and `args.reset_state` are pytrees of `[B, ...]`. Of the masks, `valid` and `restart` act.
+    Here `args.params` is what the cell takes, `args.xs` and `args.reset_states` are any pytrees of
+    `[T, B, ...]`, `args.h0` and `args.reset_state` of `[B, ...]`. Of the masks, `valid` and
+    `restart` act.
     """
 
     def step(state, inputs):
-        x, valid, restart = inputs
+        x, valid, restart, own_reset_state = inputs
         if restart is not None:
-            state = select(restart, args.reset_state, state)
+            after_reset = args.reset_state if own_reset_state is None else own_reset_state
+            state = select(restart, after_reset, state)
         new_state = cell(args.params, state, x)
         if valid is None:
             return new_state, new_state
         output = select(valid, new_state, jax.tree.map(jnp.zeros_like, new_state))
         return select(valid, new_state, state), output
 
-    inputs = (args.xs, args.masks.valid, args.masks.restart)
+    inputs = (args.xs, args.masks.valid, args.masks.restart, args.reset_states)
     return meshes.scan(step, args.h0, inputs, reverse=args.reverse)
 
 

@@ -83,6 +83,7 @@ class RecurrenceArgs:
     reset_state: Array  # [B, H]: the state at a restart
     masks: StepMasks = StepMasks()  # noqa: RUF009 (immutable)
     reverse: bool = field(default=False, metadata={"static": True})  # run from T − 1 down to 0
+    reset_states: Array | None = None  # [T, B, H]: in place of `reset_state`, one for each step
 
     def replace(self, **changes: Any) -> RecurrenceArgs:
         """A copy with other values of these fields."""
@@ -98,15 +99,16 @@ class RecurrenceArgs:
         return self.replace(**primals._asdict(), **changes)
 
     @property
-    def in_time(self) -> tuple[Array, Array | None, Array | None, Array | None]:
-        """The arrays with a leading time axis: `xs` and three of the masks."""
-        return self.xs, self.masks.valid, self.masks.restart, self.masks.kept
+    def in_time(self) -> tuple[Any, ...]:
+        """What has a leading time axis: `xs`, three of the masks, and `reset_states`."""
+        masks = self.masks
+        return self.xs, masks.valid, masks.restart, masks.kept, self.reset_states
 
-    def with_time(self, in_time: tuple[Any, Any, Any, Any]) -> RecurrenceArgs:
+    def with_time(self, in_time: tuple[Any, ...]) -> RecurrenceArgs:
         """A copy with other arrays `in_time`."""
-        xs, valid, restart, kept = in_time
+        xs, valid, restart, kept, reset_states = in_time
         masks = self.masks._replace(valid=valid, restart=restart, kept=kept)
-        return self.replace(xs=xs, masks=masks)
+        return self.replace(xs=xs, masks=masks, reset_states=reset_states)
 
     def map_time(self, f: Callable[..., Any], *others: RecurrenceArgs) -> RecurrenceArgs:
         """`f` applied to what has a time axis, as `jax.tree.map` over this and `others`."""

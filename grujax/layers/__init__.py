@@ -2,13 +2,12 @@
 
 from grujax.layers.bidirectional import bidirectional_gru
 from grujax.layers.merging import Merge, output_size
-from grujax.layers.stacked import Layer, check_directions, run_stack, stacked_gru
+from grujax.layers.stacked import Layer, run_stack, stacked_gru
 
 __all__ = [
     "Layer",
     "Merge",
     "bidirectional_gru",
-    "check_directions",
     "output_size",
     "run_stack",
     "stacked_gru",

@@ -17,7 +17,7 @@ from grujax.layers.merging import Merge, check_merged, merge_function
 from grujax.params import GRUParams, check_params
 from grujax.regularizers import drop_inputs
 from grujax.sequence import prepare_args
-from grujax.time_checks import check_stop_gradient_every
+from grujax.time_checks import check_stop_gradient_every, serves_every_state
 
 
 def bidirectional_gru(
@@ -28,6 +28,7 @@ def bidirectional_gru(
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
+    reset_state: Any = None,
     merge: Merge = "concat",
     zoneout: ArrayLike = 0.0,
     recurrent_dropout: ArrayLike = 0.0,
@@ -45,6 +46,7 @@ def bidirectional_gru(
         lengths: `[B]`, see `gru`. The backward direction starts at each row's own last step.
         mask: `[T, B]` bool: where false, both directions skip the step, see `gru`.
         resets: `[T, B]` bool, see `gru`. Neither direction crosses the boundary of a segment.
+        reset_state: `(forward, backward)`, each as in `gru`; a number or one `[H]` for both.
         merge: how to combine the `hs` of the directions: "concat" (forward first), "sum", "mean",
             "mul", or a function of both. It returns an array `[T, B, ...]` or a pytree of these,
             which are set to zero in the padding: `lambda *both: both` gives both `hs`.
@@ -79,7 +81,8 @@ def bidirectional_gru(
     forward, backward = check_pair("params", params)
     check_params(forward)
     check_params(backward)
-    h0_forward, h0_backward = (None, None) if h0 is None else check_pair("h0", h0)
+    states = (None, None) if h0 is None else check_pair("h0", h0)
+    reset_states = split_pair(reset_state)
     if merge in ("sum", "mean", "mul") and forward.hidden_size != backward.hidden_size:
         raise ValueError(
             f'`merge="{merge}"` needs directions of equal hidden size, got {forward.hidden_size} '
@@ -94,15 +97,16 @@ def bidirectional_gru(
         lengths=lengths,
         mask=mask,
         resets=resets,
-        reset_state=None,
         zoneout=zoneout,
         recurrent_dropout=recurrent_dropout,
     )
     one, other = (
         drop_inputs(args, key, input_dropout)
         for args in (
-            prepare(forward, xs, h0_forward, reverse=False, key=keys[0]),
-            prepare(backward, xs, h0_backward, reverse=True, key=keys[1]),
+            prepare(layer, xs, state, reset_state=after_reset, reverse=reverse, key=key_of_layer)
+            for layer, state, after_reset, reverse, key_of_layer in zip(
+                (forward, backward), states, reset_states, (False, True), keys, strict=True
+            )
         )
     )
     (last_forward, hs_forward), (last_backward, hs_backward) = meshes.run_own_rows(
@@ -112,7 +116,8 @@ def bidirectional_gru(
     if callable(merge):
         check_merged(hs, one.xs.shape[:-1])
         hs = jax.tree.map(partial(zero_invalid, one.masks.valid), hs)
-    return (last_forward, last_backward), hs
+    h_last: Any = (last_forward, last_backward)
+    return (list(h_last) if isinstance(h0, list) else h_last), hs
 
 
 def _share(one: RecurrenceArgs, other: RecurrenceArgs, key: Array | None) -> RecurrenceArgs:
@@ -123,6 +128,13 @@ def _share(one: RecurrenceArgs, other: RecurrenceArgs, key: Array | None) -> Rec
     if key is None:
         masks = masks._replace(kept=one.masks.kept)
     return other.replace(xs=one.xs, masks=masks)
+
+
+def split_pair(reset_state: Any) -> tuple:
+    """The `reset_state` of each direction: a number, or one array `[H]`, serves both."""
+    if reset_state is None or serves_every_state(reset_state):
+        return reset_state, reset_state
+    return check_pair("reset_state", reset_state)
 
 
 def check_pair(name: str, value) -> tuple:

@@ -25,6 +25,7 @@ from grujax.params import GRUParams
 from grujax.regularizers import dropout as drop
 from grujax.regularizers import is_off
 from grujax.sequence import gru
+from grujax.time_checks import serves_every_state
 
 # One layer of a stack: one direction, or (forward, backward).
 Layer = GRUParams | tuple[GRUParams, GRUParams]
@@ -38,7 +39,7 @@ def stacked_gru(
     lengths: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     resets: ArrayLike | None = None,
-    reset_state: Sequence[Any] | None = None,
+    reset_state: Any = None,
     dropout: ArrayLike = 0.0,
     residual: bool = False,
     zoneout: ArrayLike = 0.0,
@@ -49,7 +50,7 @@ def stacked_gru(
     return_all_layers: bool = False,
     stop_gradient_every: int | None = None,
     implementation: Implementation | None = None,
-) -> tuple[list, Any]:
+) -> tuple[list[Any] | tuple[Any, ...], Any]:
     """A stack of GRU layers, each of one or two directions.
 
     Args:
@@ -59,7 +60,7 @@ def stacked_gru(
         lengths: `[B]`, see `gru`.
         mask: `[T, B]` bool: where false, every layer skips the step, see `gru`.
         resets: `[T, B]` bool, see `gru`.
-        reset_state: a sequence as `h0`, see `gru`; for layers of one direction.
+        reset_state: a sequence as `h0`, or a number or one `[H]` for every layer, see `gru`.
         dropout: the rate at which the inputs of every layer but the first are dropped, drawn anew
             at every step. Acts only with a `key`; without one the stack is in evaluation mode. May
             be traced. A stack of one layer has nothing to drop, and warns.
@@ -75,9 +76,10 @@ def stacked_gru(
         implementation: see `gru`.
 
     Returns:
-        `(h_last, hs)`: a list with the `h_last` of each layer, a pair where it has two directions,
-        and the top layer's `hs`, or with `return_all_layers` a list with the `hs` of each layer, as
-        the layer above reads it before dropout: `[T, B, H]`, or what `merge` returns.
+        `(h_last, hs)`: a list with the `h_last` of each layer (a tuple if `h0` is one), a pair
+        where it has two directions, and the top layer's `hs`, or with `return_all_layers` a list
+        with the `hs` of each layer, as the layer above reads it before dropout: `[T, B, H]`, or
+        what `merge` returns.
 
     Raises:
         ValueError: as `gru`; and for no layers, a rate outside [0, 1), an `h0` of another length,
@@ -110,8 +112,8 @@ def stacked_gru(
         layer_key = None if key is None else jax.random.fold_in(key, len(layers) + index)
         if isinstance(layer, GRUParams):
             return gru(layer, inputs, state, reset_state=after_reset, key=layer_key, **shared)
-        check_directions(after_reset)
-        return bidirectional_gru(layer, inputs, state, merge=merge, key=layer_key, **shared)
+        options = {**shared, "reset_state": after_reset, "key": layer_key}
+        return bidirectional_gru(layer, inputs, state, merge=merge, **options)
 
     return run_stack(
         run_layer,
@@ -135,7 +137,7 @@ def run_stack(
     residual: bool,
     key: Array | None,
     return_all_layers: bool,
-) -> tuple[list, Any]:
+) -> tuple[list[Any] | tuple[Any, ...], Any]:
     """Runs one layer after the other, with what acts between them.
 
     Args:
@@ -160,10 +162,12 @@ def run_stack(
     if key is not None:
         check_key("key", key)
     _warn_of_idle_dropout(num_layers, dropout)
-    h0, reset_state = (
-        _check_states(name, value, num_layers)
-        for name, value in zip(("h0", "reset_state"), states, strict=True)
-    )
+    h0, reset_state = states
+    as_given = tuple if isinstance(h0, tuple) else list
+    h0 = _check_states("h0", h0, num_layers)
+    if reset_state is None or serves_every_state(reset_state):
+        reset_state = [reset_state] * num_layers
+    reset_state = _check_states("reset_state", reset_state, num_layers)
     h_last: list[Any] = []
     outputs: list[Any] = []
     for index in range(num_layers):
@@ -175,7 +179,7 @@ def run_stack(
             check_one_array(hs)
         h_last.append(last)
         outputs.append(_add_residual(index, below, hs) if residual and index > 0 else hs)
-    return h_last, outputs if return_all_layers else outputs[-1]
+    return as_given(h_last), outputs if return_all_layers else outputs[-1]
 
 
 def _warn_of_idle_dropout(num_layers: int, dropout: ArrayLike) -> None:
@@ -214,12 +218,3 @@ def _check_states(name: str, states: Any, num_layers: int) -> Sequence[Any]:
             f"{describe(states)}."
         )
     return states
-
-
-def check_directions(reset_state: Any) -> None:
-    """Raises ValueError if there is a `reset_state` for a layer of two directions."""
-    if reset_state is not None:
-        raise ValueError(
-            "`reset_state` is for layers of one direction: a backward direction starts at each "
-            "row's own last step, from `h0`."
-        )

@@ -6,6 +6,7 @@ import flax.linen as nn
 from jax import Array
 
 from grujax.flax_common import BidirectionalGRUCall
+from grujax.flax_steps import Steps
 from grujax.layers import Merge
 from grujax.linen.cell import CellFields
 from grujax.linen.layer import GRU, LayerBase
@@ -48,6 +49,11 @@ class BidirectionalGRU(LayerBase):
         self.backward_rnn = GRU(**fields)
 
     __call__ = BidirectionalGRUCall.__call__
+    step = Steps.step
+
+    @nn.nowrap
+    def _runs_backward(self) -> bool:
+        return True
 
     @nn.nowrap
     def gru_params(self, input_size: int) -> tuple[GRUParams, GRUParams]:

@@ -35,6 +35,7 @@ class CellFields(nn.Module):
     recurrent_kernel_init: Initializer = initializers.orthogonal()
     bias_init: Initializer = initializers.zeros
     update_bias_init: Initializer | None = None
+    carry_dtype: DTypeLike | None = None
 
     def __post_init__(self) -> None:
         """Checks the fields before Flax registers the module."""
@@ -64,6 +65,9 @@ class GRUCell(CellFields, nn.RNNCellBase):
         recurrent_kernel_init: initializes the recurrent weights `[H, H]` of each gate.
         bias_init: initializes the biases `[H]`.
         update_bias_init: initializes the update gate's bias; `bias_init` if None.
+        carry_dtype: the dtype of the carry that comes back, so that a float32 carry of a loop works
+            with a `dtype` of bfloat16; None is the dtype of the outputs. The step itself computes
+            in `dtype`.
         carry_init: initializes the carry, in `initialize_carry`.
 
     Example:
@@ -91,14 +95,14 @@ class GRUCell(CellFields, nn.RNNCellBase):
 
         Returns:
             `(h, h)`, the new state `[B, H]` as carry and as output, in `dtype`, or, if that is
-            None, in the promoted dtype of `inputs` and the parameters.
+            None, in the promoted dtype of `inputs` and the parameters; the carry in `carry_dtype`.
 
         Raises:
             ValueError: if a shape or dtype does not match.
         """
         inputs = as_inputs("inputs", inputs, "[B, I] or [I]")
         h = run_cell(self.dtype, self.gru_params(inputs.shape[-1]), carry, inputs)
-        return h, h
+        return h if self.carry_dtype is None else h.astype(self.carry_dtype), h
 
     @nn.compact
     def gru_params(self, input_size: int) -> GRUParams:
@@ -146,13 +150,13 @@ class GRUCell(CellFields, nn.RNNCellBase):
             input_shape: the shape of the inputs, `[B, I]`.
 
         Returns:
-            `[B, H]` in `dtype`, or in `param_dtype` if that is None.
+            `[B, H]` in the first of `carry_dtype`, `dtype` and `param_dtype` that is not None.
 
         Raises:
             ValueError: if `rng` is not a random key, or `input_shape` is not a shape.
         """
         shape = carry_shape(input_shape, self.features)
-        dtype = self.param_dtype if self.dtype is None else self.dtype
+        dtype = self.carry_dtype or self.dtype or self.param_dtype
         return draw_carry(self.carry_init, check_key("rng", rng), shape, dtype)
 
     @property

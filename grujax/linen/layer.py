@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 from jax import Array
 from jax.nn import initializers
 
-from grujax.flax_common import GRUCall
+from grujax.checks import check_key
+from grujax.flax_common import GRUCall, carry_shape
+from grujax.flax_steps import Steps, check_runs_forward, make_carry
 from grujax.implementations.types import Implementation
 from grujax.linen.cell import CellFields, GRUCell
 from grujax.params import GRUParams
@@ -24,6 +28,34 @@ class LayerBase(CellFields):
     stop_gradient_every: int | None = None
     implementation: Implementation | None = None
     time_major: bool = False
+
+    @nn.nowrap
+    def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> Any:
+        """Returns the state before the first step, for `step`: the learned one, or zeros.
+
+        Args:
+            rng: a JAX random key, which is not used; cells of Flax take one.
+            input_shape: the shape of the inputs of one step, `[B, I]`.
+
+        Returns:
+            `[B, H]`, in the first of `carry_dtype`, `dtype` and `param_dtype` that is not None; of
+            a stack a list of these.
+
+        Raises:
+            ValueError: if an argument is not what it must be, the layer runs backward in time, or
+                the state is learned and the module has no variables: call it by `apply` then.
+        """
+        check_runs_forward(self)
+        check_key("rng", rng)
+        shape = carry_shape(input_shape, self.features)
+        if self.learned_h0 and self.scope is None:
+            raise ValueError(
+                "The initial state is a parameter, and this module has no variables: call "
+                '`module.apply(variables, rng, input_shape, method="initialize_carry")`.'
+            )
+        return make_carry(
+            self._carried_h0(), shape, self.carry_dtype or self.dtype or self.param_dtype
+        )
 
     @nn.nowrap
     def _rates(self) -> tuple[float, ...]:
@@ -58,7 +90,7 @@ class GRU(LayerBase):
     False, pass `apply` an rng for the collection "dropout".
 
     Attributes:
-        features: H, the hidden size. This and the fields up to `update_bias_init` are those of
+        features: H, the hidden size. This and the fields up to `carry_dtype` are those of
             `GRUCell`.
         zoneout: the rate of zoneout, see `grujax.gru`.
         recurrent_dropout: the rate of recurrent dropout, see `grujax.gru`.
@@ -96,6 +128,15 @@ class GRU(LayerBase):
             self.h0 = self.param("h0", initializers.zeros, (self.features,), self.param_dtype)
 
     __call__ = GRUCall.__call__
+    step = Steps.step
+
+    @nn.nowrap
+    def _runs_backward(self) -> bool:
+        return self.reverse
+
+    @nn.nowrap
+    def _carried_h0(self) -> Array | None:
+        return self.h0 if self.learned_h0 else None
 
     @nn.nowrap
     def gru_params(self, input_size: int) -> GRUParams:

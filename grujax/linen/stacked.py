@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 
 from grujax.flax_common import StackedGRUCall
+from grujax.flax_steps import Steps
 from grujax.layers import Layer, Merge, output_size
 from grujax.linen.bidirectional import BidirectionalGRU
 from grujax.linen.layer import GRU, LayerBase
@@ -56,6 +57,17 @@ class StackedGRU(LayerBase):
         self.layers = [make(**fields) for _ in range(self.num_layers)]
 
     __call__ = StackedGRUCall.__call__
+    step = Steps.step
+
+    @nn.nowrap
+    def _runs_backward(self) -> bool:
+        return self.bidirectional
+
+    @nn.nowrap
+    def _carried_h0(self) -> list[Any]:
+        if self.learned_h0:
+            return [layer._carried_h0() for layer in self.layers]
+        return [None] * self.num_layers
 
     @nn.nowrap
     def gru_params(self, input_size: int) -> list[Layer]:

@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 
 from grujax.flax_common import CHECKS, BidirectionalGRUCall
+from grujax.flax_steps import Steps
 from grujax.layers import Merge
 from grujax.nnx.layer import GRU, LayerBase
 from grujax.nnx.options import Options, check_options, fork_dropout, select_inner_options
@@ -61,6 +62,10 @@ class BidirectionalGRU(LayerBase):
         self._set_options(options, fork_dropout(rngs, options))
 
     __call__ = BidirectionalGRUCall.__call__
+    step = Steps.step
+
+    def _runs_backward(self) -> bool:
+        return True
 
     def gru_params(self) -> tuple[GRUParams, GRUParams]:
         """Returns the functional parameters, (forward, backward); see `GRUCell.gru_params`."""

@@ -36,6 +36,9 @@ class GRUCell(nnx.RNNCellBase):
         recurrent_kernel_init: initializes the recurrent weights `[H, H]` of each gate.
         bias_init: initializes the biases `[H]`, including `b_hn`.
         update_bias_init: initializes the update gate's bias; `bias_init` if None.
+        carry_dtype: the dtype of the carry that comes back, so that a float32 carry of a loop works
+            with a `dtype` of bfloat16; None is the dtype of the outputs. The step itself computes
+            in `dtype`.
         rngs: the source of random keys for the parameters.
 
     Raises:
@@ -66,6 +69,7 @@ class GRUCell(nnx.RNNCellBase):
         recurrent_kernel_init: Initializer = initializers.orthogonal(),
         bias_init: Initializer = initializers.zeros,
         update_bias_init: Initializer | None = None,
+        carry_dtype: DTypeLike | None = None,
         rngs: nnx.Rngs,
     ):
         checked = check_arguments(
@@ -80,6 +84,7 @@ class GRUCell(nnx.RNNCellBase):
                 "recurrent_kernel_init": recurrent_kernel_init,
                 "bias_init": bias_init,
                 "update_bias_init": update_bias_init,
+                "carry_dtype": carry_dtype,
             }
         )
         check_rngs(rngs, "params")
@@ -89,6 +94,7 @@ class GRUCell(nnx.RNNCellBase):
         self.reset_after = checked["reset_after"]
         self.dtype = dtype
         self.param_dtype = param_dtype
+        self.carry_dtype = carry_dtype
         self.dense_i = nnx.Linear(
             in_features,
             3 * features,
@@ -120,13 +126,13 @@ class GRUCell(nnx.RNNCellBase):
 
         Returns:
             `(h, h)`, the new state `[B, H]` as carry and as output, in `dtype`, or, if that is
-            None, in the promoted dtype of `inputs` and the parameters.
+            None, in the promoted dtype of `inputs` and the parameters; the carry in `carry_dtype`.
 
         Raises:
             ValueError: if a shape or dtype does not match.
         """
         h = run_cell(self.dtype, read_params(self), carry, inputs)
-        return h, h
+        return h if self.carry_dtype is None else h.astype(self.carry_dtype), h
 
     def gru_params(self) -> GRUParams:
         """Returns the functional parameters, with `w_x [3, I, H]` and `w_h [3, H, H]`."""
@@ -146,14 +152,14 @@ class GRUCell(nnx.RNNCellBase):
             carry_init: initializes the state; None means zeros.
 
         Returns:
-            `[B, H]` in `dtype`, or in `param_dtype` if that is None.
+            `[B, H]` in the first of `carry_dtype`, `dtype` and `param_dtype` that is not None.
 
         Raises:
             ValueError: if there is a `carry_init` but no `rngs`, or an argument is not what it must
                 be.
         """
         shape = carry_shape(input_shape, self.features)
-        dtype = self.param_dtype if self.dtype is None else self.dtype
+        dtype = self.carry_dtype or self.dtype or self.param_dtype
         if rngs is not None and not isinstance(rngs, nnx.RngStream):
             check_rngs(rngs, *["carry"] * (carry_init is not None))
         if carry_init is None:

@@ -10,9 +10,10 @@ from jax import Array
 
 from grujax.checks import check_bool
 from grujax.flax_common import GRUCall, check_arguments
+from grujax.flax_steps import Steps, check_runs_forward, make_carry
 from grujax.nnx.cell import GRUCell, read_params
 from grujax.nnx.options import Options, check_options, fork_dropout, select_cell_options
-from grujax.params import GRUParams
+from grujax.params import GRUParams, Initializer
 from grujax.regularizers import is_off
 
 
@@ -22,6 +23,7 @@ class LayerBase(nnx.Module):
     def _set_options(self, options: Options, rngs: nnx.RngStream | None) -> None:
         """Stores checked options, and the source of the keys for random masks."""
         self.dtype = options.get("dtype")
+        self.carry_dtype = options.get("carry_dtype")
         self.zoneout = options.get("zoneout", 0.0)
         self.recurrent_dropout = options.get("recurrent_dropout", 0.0)
         self.input_dropout = options.get("input_dropout", 0.0)
@@ -30,6 +32,30 @@ class LayerBase(nnx.Module):
         self.implementation = options.get("implementation")
         self.time_major = options.get("time_major", False)
         self.rngs = nnx.data(rngs)
+
+    def initialize_carry(
+        self,
+        input_shape: tuple[int, ...],
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        carry_init: Initializer | None = None,
+    ) -> Any:
+        """Returns the state before the first step, for `step`: the learned one, or zeros.
+
+        Args:
+            input_shape: the shape of the inputs of one step, `[B, I]`.
+            rngs: the source of the random key for `carry_init`; its stream "carry" if several.
+            carry_init: initializes the state, in place of the learned one or zeros.
+
+        Returns:
+            `[B, H]`, in the first of `carry_dtype`, `dtype` and `param_dtype` that is not None; of
+            a stack a list of these.
+
+        Raises:
+            ValueError: as `GRUCell.initialize_carry`, and if the layer runs backward in time.
+        """
+        check_runs_forward(self)
+        layer: Any = self
+        return layer._carry(input_shape, rngs, carry_init)
 
     def _rates(self) -> dict[str, Any]:
         """The rates of what draws random masks in this module itself. They may change."""
@@ -111,6 +137,17 @@ class GRU(LayerBase):
         self._set_options(options, fork_dropout(rngs, options))
 
     __call__ = GRUCall.__call__
+    step = Steps.step
+
+    def _carry(self, *arguments: Any) -> Array:
+        carry = self.cell.initialize_carry(*arguments)
+        dtype = self.carry_dtype or self.dtype or self.cell.param_dtype
+        if self.h0 is None or arguments[2] is not None:
+            return carry.astype(dtype)
+        return make_carry(self.h0, carry.shape, dtype)
+
+    def _runs_backward(self) -> bool:
+        return self.reverse
 
     def gru_params(self) -> GRUParams:
         """Returns the functional parameters, see `GRUCell.gru_params`."""

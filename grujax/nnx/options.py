@@ -31,6 +31,7 @@ class CellOptions(TypedDict, total=False):
     recurrent_kernel_init: Initializer
     bias_init: Initializer
     update_bias_init: Initializer | None
+    carry_dtype: DTypeLike | None
 
 
 class LayerOptions(TypedDict, total=False):

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from flax import nnx
 
 from grujax.flax_common import StackedGRUCall, check_arguments
+from grujax.flax_steps import Steps
 from grujax.layers import Layer, Merge, output_size
 from grujax.nnx.bidirectional import BidirectionalGRU
 from grujax.nnx.layer import GRU, LayerBase
@@ -61,6 +62,7 @@ class StackedGRU(LayerBase):
     """
 
     dtype = _option_of_layers("dtype")
+    carry_dtype = _option_of_layers("carry_dtype")
     zoneout = _option_of_layers("zoneout")
     recurrent_dropout = _option_of_layers("recurrent_dropout")
     input_dropout = _option_of_layers("input_dropout")
@@ -115,6 +117,13 @@ class StackedGRU(LayerBase):
         self.rngs = nnx.data(stream)
 
     __call__ = StackedGRUCall.__call__
+    step = Steps.step
+
+    def _carry(self, *arguments: Any) -> list[Any]:
+        return [layer.initialize_carry(*arguments) for layer in self.layers]
+
+    def _runs_backward(self) -> bool:
+        return any(layer._runs_backward() for layer in self.layers)
 
     def gru_params(self) -> list[Layer]:
         """Returns the functional parameters, a list of layers; see `GRUCell.gru_params`."""

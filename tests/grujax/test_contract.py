@@ -169,7 +169,8 @@ def test_h_last_and_alignment_by_hand():
     )
     xs = jnp.array([1.0, 2.0, 4.0, 8.0, np.nan, np.nan])[:, None]
     resets = jnp.array([False, False, True, False, True, True])
-    options = {"h0": jnp.array([16 * tiny]), "lengths": jnp.array(4), "resets": resets}
+    h0 = jnp.array([16 * tiny])
+    options = {"h0": h0, "lengths": jnp.array(4), "resets": resets, "reset_state": h0}
     forward_last, forward = grujax.gru(params, xs, **options)
     reverse_last, backward = grujax.gru(params, xs, **options, reverse=True)
     # h' = h/2 + x/2, from 16 at each segment's start.
@@ -404,6 +405,7 @@ def models_and_loss(implementation: str, reset_after: bool, reverse: bool):
             inputs.h0,
             lengths=inputs.lengths,
             resets=inputs.resets,
+            reset_state=inputs.h0,
             reverse=reverse,
             implementation=implementation,
         )
@@ -479,6 +481,7 @@ def test_first_and_second_derivatives_equal_finite_differences(
             h0,
             lengths=inputs.lengths,
             resets=inputs.resets,
+            reset_state=h0,
             reverse=reverse,
             implementation=implementation,
         )
@@ -499,6 +502,7 @@ def gradient_of_gradient(inputs: Inputs, reverse: bool, implementation: str):
             lengths=inputs.lengths,
             mask=inputs.mask,
             resets=inputs.resets,
+            reset_state=h0,
             reverse=reverse,
             implementation=implementation,
         )
@@ -536,6 +540,7 @@ def test_forward_mode_and_reverse_mode_are_transposes(x64, reset_after, reverse,
             lengths=inputs.lengths,
             mask=inputs.mask,
             resets=inputs.resets,
+            reset_state=arguments[2],
             reverse=reverse,
             implementation=implementation,
         )
@@ -566,6 +571,7 @@ def test_works_without_jit_and_under_checkpoint(x64, implementation):
             inputs.h0,
             lengths=inputs.lengths,
             resets=inputs.resets,
+            reset_state=inputs.h0,
             reverse=True,
             implementation=implementation,
         )

@@ -1,6 +1,7 @@
 """Empty arguments, nested lists for arrays, and integers of every width: right, or refused."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +91,13 @@ def test_nested_lists_are_arrays(implementation):
     resets = np.zeros((T, B), bool)
     resets[3] = True
     want = grujax.gru(
-        PARAMS, XS, h0, lengths=jnp.array(lengths), resets=resets, implementation=implementation
+        PARAMS,
+        XS,
+        h0,
+        lengths=jnp.array(lengths),
+        resets=resets,
+        reset_state=h0,
+        implementation=implementation,
     )
     got = grujax.gru(
         PARAMS,
@@ -98,6 +105,7 @@ def test_nested_lists_are_arrays(implementation):
         h0.tolist(),
         lengths=lengths,
         resets=resets.tolist(),
+        reset_state=h0.tolist(),
         implementation=implementation,
     )
     jax.tree.map(np.testing.assert_array_equal, got, want)
@@ -121,12 +129,9 @@ def test_nested_lists_are_arrays_for_every_function():
     def cell(rate, state, x):
         return rate * state + x
 
-    got = grujax.scan_cell(
-        cell, 0.5, XS[..., 0], jnp.zeros(B), lengths=lengths, resets=resets.tolist()
-    )
-    want = grujax.scan_cell(
-        cell, 0.5, XS[..., 0], jnp.zeros(B), lengths=jnp.array(lengths), resets=resets
-    )
+    run = partial(grujax.scan_cell, cell, 0.5, XS[..., 0], reset_state=0.0)
+    got = run(jnp.zeros(B), lengths=lengths, resets=resets.tolist())
+    want = run(jnp.zeros(B), lengths=jnp.array(lengths), resets=resets)
     jax.tree.map(np.testing.assert_array_equal, got, want)
 
     params = attention.init_additive_attention(KEY, H, I, 4)

@@ -116,7 +116,8 @@ def layers(dtype):
         return jax.value_and_grad(loss, range(len(primals)))(*primals)
 
     def scan(cell, params, state):
-        return gradient(partial(grujax.scan_cell, cell, **shared), params, xs, state)
+        run = partial(grujax.scan_cell, cell, **shared, reset_state=state)
+        return gradient(run, params, xs, state)
 
     def attend():
         attended = attention.init_additive_attention(key, H, I, 3, dtype=dtype)
@@ -149,7 +150,7 @@ def layers(dtype):
             baselines.layer_norm_gru_cell, baselines.init_layer_norm_gru(key, I, H, **drawn), h0
         ),
         "min_gru": lambda: gradient(
-            partial(baselines.min_gru, **shared),
+            partial(baselines.min_gru, **shared, reset_state=0.0),
             baselines.init_min_gru(key, I, H, **drawn),
             xs,
             h0,

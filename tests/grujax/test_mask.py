@@ -134,6 +134,7 @@ def test_skipped_steps_hold_the_state_bit_for_bit(dtype, reset_after, reverse, i
             lengths=inputs.lengths,
             mask=mask,
             resets=inputs.resets,
+            reset_state=inputs.h0,
             reverse=reverse,
             zoneout=rate,
             recurrent_dropout=rate,
@@ -179,6 +180,7 @@ def test_tangents_equal_those_of_plain(x64, reset_after, reverse, implementation
                 lengths=inputs.lengths,
                 mask=inputs.mask,
                 resets=inputs.resets,
+                reset_state=primals[2],
                 reverse=reverse,
                 zoneout=0.3,
                 recurrent_dropout=0.3,
@@ -261,7 +263,7 @@ def test_min_gru_holds_the_state_bit_for_bit(reverse):
     inputs = inputs._replace(resets=resets)
     run = jax.jit(partial(baselines.min_gru, reverse=reverse))
     time = {"lengths": inputs.lengths, "mask": mask, "resets": resets}
-    h_last, hs = run(MIN_GRU, inputs.xs, inputs.h0, **time)
+    h_last, hs = run(MIN_GRU, inputs.xs, inputs.h0, **time, reset_state=inputs.h0)
     skipped = (np.arange(40)[:, None] < inputs.lengths) & ~mask
     before = states_before(inputs, np.asarray(hs), reverse)
     assert_equal(hs[skipped], before[skipped])

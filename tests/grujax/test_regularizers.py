@@ -77,6 +77,7 @@ def run_gru(inputs, *, reverse, implementation, **regularizers):
         lengths=inputs.lengths,
         mask=inputs.mask,
         resets=inputs.resets,
+        reset_state=inputs.h0,
         reverse=reverse,
         implementation=implementation,
         **regularizers,

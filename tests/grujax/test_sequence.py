@@ -1,5 +1,6 @@
 import importlib
 import re
+from functools import partial
 from typing import get_args
 
 import jax
@@ -39,7 +40,7 @@ def test_h0_broadcasts_against_the_batch_and_its_gradient_sums(shape):
     resets = draw.bools(4, 2, 3)
 
     def loss(h0):
-        h_last, hs = grujax.gru(INPUTS.params, xs, h0, resets=resets)
+        h_last, hs = grujax.gru(INPUTS.params, xs, h0, resets=resets, reset_state=h0)
         return jnp.sum(h_last) + jnp.sum(hs**2)
 
     full, sum_back = jax.vjp(lambda h0: jnp.broadcast_to(h0, (2, 3, H)), h0)
@@ -52,7 +53,8 @@ def test_h0_broadcasts_against_the_batch_and_its_gradient_sums(shape):
 def test_no_h0_means_zeros():
     zeros = np.zeros((B, H), "float32")
     got = grujax.gru(INPUTS.params, INPUTS.xs, resets=INPUTS.resets)
-    assert_equal(got, grujax.gru(INPUTS.params, INPUTS.xs, zeros, resets=INPUTS.resets))
+    options = {"resets": INPUTS.resets, "reset_state": zeros}
+    assert_equal(got, grujax.gru(INPUTS.params, INPUTS.xs, zeros, **options))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32"])
@@ -71,9 +73,10 @@ def test_lists_are_arrays():
         INPUTS.h0.tolist(),
         lengths=INPUTS.lengths.tolist(),
         resets=INPUTS.resets.tolist(),
+        reset_state=INPUTS.h0.tolist(),
     )
     want = grujax.gru(
-        INPUTS.params, INPUTS.xs, INPUTS.h0, lengths=INPUTS.lengths, resets=INPUTS.resets
+        *INPUTS[:3], lengths=INPUTS.lengths, resets=INPUTS.resets, reset_state=INPUTS.h0
     )
     assert_equal(got, want)
 
@@ -216,6 +219,7 @@ WALK = {
     "state0": jnp.array([16.0]),
     "lengths": jnp.array([4]),
     "resets": jnp.array([False, False, True, False, True, False])[:, None],
+    "reset_state": jnp.array([16.0]),
 }
 
 
@@ -234,7 +238,9 @@ def test_a_leaky_integrators_gradient_by_hand():
     """After a reset at step 2 nothing of the start is left but the new start, twice halved."""
 
     def last(state0, xs):
-        return grujax.scan_cell(leaky, **{**WALK, "state0": state0, "xs": xs})[0][0]
+        return grujax.scan_cell(
+            leaky, **{**WALK, "state0": state0, "reset_state": state0, "xs": xs}
+        )[0][0]
 
     state0_bar, xs_bar = jax.grad(last, argnums=(0, 1))(WALK["state0"], WALK["xs"])
     assert state0_bar.tolist() == [0.25]
@@ -245,7 +251,8 @@ def test_a_leaky_integrators_gradient_by_hand():
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_scan_cell_over_gru_cell_equals_gru(reset_after, reverse):
     inputs = inputs_of(BOTH, reset_after, "float32")
-    masks = {"lengths": inputs.lengths, "resets": inputs.resets, "reverse": reverse}
+    masks = {"lengths": inputs.lengths, "resets": inputs.resets, "reset_state": inputs.h0}
+    masks["reverse"] = reverse
     got = grujax.scan_cell(grujax.gru_cell, inputs.params, inputs.xs, inputs.h0, **masks)
     assert_close(got, grujax.gru(inputs.params, inputs.xs, inputs.h0, **masks), "float32")
 
@@ -263,7 +270,8 @@ def test_the_state_and_the_inputs_are_any_pytrees(reverse):
     draw = Draw("pytree", "float32")
     xs = (draw.normal(T, B, 2), draw.normal(T, B, 3))
     state0 = {"steps": np.int32([10, 20, 30]), "trace": draw.normal(B, 2, 3)}
-    masks = {"lengths": INPUTS.lengths, "resets": INPUTS.resets, "reverse": reverse}
+    masks = {"lengths": INPUTS.lengths, "resets": INPUTS.resets, "reset_state": state0}
+    masks["reverse"] = reverse
     last, states = grujax.scan_cell(cell, 0.5, xs, state0, **masks)
     for b, length in enumerate(INPUTS.lengths):
         start = jax.tree.map(lambda leaf, b=b: leaf[b], state0)
@@ -291,9 +299,8 @@ def test_the_padding_changes_nothing_for_any_cell(reverse):
     padding = (np.arange(T)[:, None] >= INPUTS.lengths)[..., None]
 
     def loss(w, xs, state0):
-        last, states = grujax.scan_cell(
-            cell, w, xs, state0, lengths=INPUTS.lengths, resets=INPUTS.resets, reverse=reverse
-        )
+        masks = {"lengths": INPUTS.lengths, "resets": INPUTS.resets, "reset_state": state0}
+        last, states = grujax.scan_cell(cell, w, xs, state0, **masks, reverse=reverse)
         return sum(jnp.sum(leaf**2) for leaf in (*last, *states))
 
     gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))
@@ -342,15 +349,15 @@ def test_flags_broadcast_over_further_batch_axes(name):
     every = np.broadcast_to(flags[..., None], (4, 3, 2))
     params = INPUTS.params
     want = grujax.gru(params, xs, **{name: every})
-    from_cell = grujax.scan_cell(grujax.gru_cell, params, xs, want[0], **{name: every})
+    run_cell = partial(grujax.scan_cell, grujax.gru_cell, params, xs, want[0], reset_state=0.0)
+    from_cell = run_cell(**{name: every})
     module = linen.GRU(features=params.hidden_size)
     batch_major, last = np.moveaxis(xs, 0, 2), np.moveaxis(every, 0, 2)
     variables = module.init(jax.random.key(0), batch_major)
     from_module = module.apply(variables, batch_major, **{name: last})
     for given in (flags, flags[..., None]):
         assert_equal(grujax.gru(params, xs, **{name: given}), want)
-        got = grujax.scan_cell(grujax.gru_cell, params, xs, want[0], **{name: given})
-        assert_equal(got, from_cell)
+        assert_equal(run_cell(**{name: given}), from_cell)
         got = module.apply(variables, batch_major, **{name: np.moveaxis(given, 0, -1)})
         assert_equal(got, from_module)
 

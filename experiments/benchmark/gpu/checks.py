@@ -115,15 +115,16 @@ def _gradient(check: Check, implementation: str) -> Any:
 
     def run(params: Any, xs: Any, h0: Any) -> Any:
         if check.kind == "models":
-            return jax.vmap(lambda p: grujax.gru(p, xs, h0, **options))(params)
+            return jax.vmap(lambda p: grujax.gru(p, xs, h0, reset_state=h0, **options))(params)
         one, other = (jax.tree.map(lambda leaf, i=i: leaf[i], params) for i in (0, 1))
         if check.kind == "both":
             states = h0, 2 * h0
-            lasts, hs = grujax.bidirectional_gru((one, other), xs, states, merge="sum", **options)
+            both = {**options, "reset_state": states, "merge": "sum"}
+            lasts, hs = grujax.bidirectional_gru((one, other), xs, states, **both)
             return lasts[0] + lasts[1], hs
         if check.kind == "layer":
             return _run_layer(one, xs, h0, **options)
-        return grujax.gru(one, xs, h0, **options)
+        return grujax.gru(one, xs, h0, reset_state=h0, **options)
 
     def loss(*arguments: Any) -> Any:
         h_last, hs = run(*arguments)
@@ -145,7 +146,7 @@ def _run_layer(params: grujax.GRUParams, xs: Any, h0: Any, **options: Any) -> An
         call_options["resets"] = call_options["resets"].T
     layer = linen.GRU(params.hidden_size, deterministic=True, **options)
     variables = {"params": {"cell": to_linen(params)["params"]}}
-    h_last, hs = layer.apply(variables, xs.swapaxes(0, 1), h0, **call_options)
+    h_last, hs = layer.apply(variables, xs.swapaxes(0, 1), h0, reset_state=h0, **call_options)
     return h_last, hs.swapaxes(0, 1)
 
 

@@ -28,6 +28,7 @@ def grujax_direction(params: GRUParams, implementation: str) -> Direction:
             h0,
             lengths=lengths,
             resets=resets,
+            reset_state=h0,
             reverse=reverse,
             implementation=implementation,
         )

@@ -29,7 +29,7 @@ def test_running_a_cell_is_scan_cell_over_its_step(name, reverse):
     )
     time = {"lengths": np.array([6, 0, 4]), "resets": draw.bools(T, B), "reverse": reverse}
     state_last, outputs = run_cell(name, params, xs, state0, **time)
-    want_last, states = grujax.scan_cell(cell.step, params, xs, state0, **time)
+    want_last, states = grujax.scan_cell(cell.step, params, xs, state0, **time, reset_state=0.0)
     assert outputs.shape == (T, B, H)
     assert_close((state_last, outputs), (want_last, cell.output(states)), "float32")
 

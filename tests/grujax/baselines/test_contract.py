@@ -28,6 +28,7 @@ from tests.helpers import (
     inputs_of,
     pull_back_through,
     replace_unread,
+    resets_to,
     share_unless_mapped,
 )
 from tests.reference import Inputs
@@ -59,7 +60,8 @@ def outputs_and_gradients(name: str, inputs: Inputs, reverse: bool):
 @partial(jax.jit, static_argnames=("name", "reverse"))
 def outputs_of(name: str, inputs: Inputs, reverse: bool):
     """Another compiled program, without gradients."""
-    masks = {"lengths": inputs.lengths, "mask": inputs.mask, "resets": inputs.resets}
+    masks = {"lengths": inputs.lengths, "mask": inputs.mask}
+    masks |= resets_to(inputs.h0, inputs.resets)
     return BASELINES[name].run(inputs.params, inputs.xs, inputs.h0, **masks, reverse=reverse)
 
 
@@ -209,7 +211,8 @@ def test_outputs_have_the_promoted_dtype_and_gradients_the_dtype_of_their_primal
     state0 = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), inputs.h0)
 
     def outputs_and_gradients_of(*primals):
-        run = partial(BASELINES[name].run, lengths=inputs.lengths, resets=inputs.resets)
+        masks = {"lengths": inputs.lengths, "resets": inputs.resets, "reset_state": primals[2]}
+        run = partial(BASELINES[name].run, **masks)
         outputs, pull_back = jax.vjp(run, *primals)
         return outputs, pull_back(outputs)
 
@@ -296,9 +299,8 @@ def test_gradients_of_first_and_second_order_equal_finite_differences(x64, name)
 
     @jax.jit
     def loss(params, xs, h0):
-        last, states = BASELINES[name].run(
-            params, xs, h0, lengths=inputs.lengths, resets=inputs.resets, reverse=True
-        )
+        masks = {"lengths": inputs.lengths, **resets_to(h0, inputs.resets)}
+        last, states = BASELINES[name].run(params, xs, h0, **masks, reverse=True)
         products = jax.tree.map(lambda a, b: jnp.sum(a * b), states, inputs.hs_bar)
         sines = jax.tree.map(lambda leaf: jnp.sum(jnp.sin(leaf)), last)
         return sum(jax.tree.leaves((products, sines)))

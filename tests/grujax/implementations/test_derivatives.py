@@ -51,9 +51,7 @@ def problem(name: str, implementation: str, reset_after: bool, reverse: bool):
     dtype = best_dtype(implementation)
     inputs = inputs_of(BOTH, reset_after, dtype)
     if options.pop("resets", False):
-        options["resets"] = inputs.resets
-        if not reverse:
-            options["reset_state"] = 0.5 * inputs.h0
+        options |= {"resets": inputs.resets, "reset_state": 0.5 * inputs.h0}
     draw = Draw("tangents", dtype)
     primals = inputs.params, inputs.xs, inputs.h0
     tangents = jax.tree.map(lambda leaf: draw.normal(*leaf.shape), primals)

@@ -240,8 +240,9 @@ def function_of(case: Case, options: dict[str, Any]) -> Function:
         given = h0 if case.has_h0 else None
         if case.has_two_directions:
             pair = params, jax.tree.map(lambda w: -0.5 * w, params)
-            return grujax.bidirectional_gru(pair, xs, (given, None), **options)
-        if case.has_resets and not case.reverse:
+            after_reset = {"reset_state": (0.5 * h0, 0.0)} if case.has_resets else {}
+            return grujax.bidirectional_gru(pair, xs, (given, None), **options, **after_reset)
+        if case.has_resets:
             options["reset_state"] = 0.5 * h0
         return grujax.gru(params, xs, given, reverse=case.reverse, **options)
 

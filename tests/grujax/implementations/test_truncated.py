@@ -17,6 +17,7 @@ from tests.helpers import (
     best_dtype,
     form_and_direction,
     inputs_of,
+    resets_to,
 )
 from tests.reference import reference_gradients, reference_outputs
 
@@ -56,6 +57,7 @@ def test_gradients_stop_between_segments(x64, every, reset_after, reverse, imple
             lengths=np.int32(CASE.lengths),
             mask=inputs.mask,
             resets=inputs.resets,
+            reset_state=inputs.h0,
             reverse=reverse,
             stop_gradient_every=every,
             implementation=implementation,
@@ -71,7 +73,8 @@ def test_outputs_do_not_change_and_long_segments_change_nothing(reset_after, rev
     inputs = inputs_of(CASE, reset_after, "float32")
     run = jax.jit(grujax.gru, static_argnames=("reverse", "stop_gradient_every"))
     arguments = inputs[:3]
-    options = {"lengths": inputs.lengths, "resets": inputs.resets, "reverse": reverse}
+    options = {"lengths": inputs.lengths, **resets_to(inputs.h0, inputs.resets)}
+    options["reverse"] = reverse
     whole = run(*arguments, **options)
     assert_close(run(*arguments, stop_gradient_every=4, **options), whole, "float32")
     for every in (11, 12, np.int64(100)):
@@ -123,7 +126,8 @@ def test_a_sequence_in_pieces_equals_the_whole_sequence(x64, reset_after, implem
     options = {"implementation": implementation}
 
     def whole(inputs):
-        return grujax.gru(*inputs[:3], lengths=inputs.lengths, resets=inputs.resets, **options)
+        time = {"lengths": inputs.lengths, **resets_to(inputs.h0, inputs.resets)}
+        return grujax.gru(*inputs[:3], **time, **options)
 
     def pieces(inputs):
         h, outputs = inputs.h0, []
@@ -152,7 +156,7 @@ def test_a_stack_in_pieces_equals_the_whole_stack():
     layers = [draw.params(4, 5), draw.params(5, 6)]
     xs, resets = draw.normal(9, 3, 4), draw.bools(9, 3)
     initial = [draw.normal(5), draw.normal(6)]
-    want = grujax.stacked_gru(layers, xs, initial, resets=resets)
+    want = grujax.stacked_gru(layers, xs, initial, resets=resets, reset_state=initial)
     h, first = grujax.stacked_gru(layers, xs[:4], initial, resets=resets[:4], reset_state=initial)
     h, second = grujax.stacked_gru(layers, xs[4:], h, resets=resets[4:], reset_state=initial)
     assert_close((h, jnp.concatenate([first, second])), want, "float32")
@@ -166,8 +170,8 @@ def test_any_cell_in_pieces_equals_the_whole():
     draw = Draw("any cell", "float32")
     xs, resets = draw.normal(9, 3), draw.bools(9, 3)
     initial = jnp.ones(3), jnp.zeros(3)
-    want = grujax.scan_cell(cell, 0.5, xs, initial, resets=resets)
     options = {"reset_state": (1.0, 0)}  # broadcast, and cast
+    want = grujax.scan_cell(cell, 0.5, xs, initial, resets=resets, **options)
     h, first = grujax.scan_cell(cell, 0.5, xs[:4], initial, resets=resets[:4], **options)
     h, second = grujax.scan_cell(cell, 0.5, xs[4:], h, resets=resets[4:], **options)
     pieces = h, jax.tree.map(lambda *parts: jnp.concatenate(parts), first, second)

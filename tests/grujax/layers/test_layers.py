@@ -27,8 +27,9 @@ SQUARE_XS = DRAW.normal(T, B, H)
 
 
 def both_directions_by_hand():
-    forward = grujax.gru(PAIR[0], INPUTS.xs, H0_PAIR[0], **MASKS)
-    backward = grujax.gru(PAIR[1], INPUTS.xs, H0_PAIR[1], **MASKS, reverse=True)
+    forward = grujax.gru(PAIR[0], INPUTS.xs, H0_PAIR[0], **MASKS, reset_state=H0_PAIR[0])
+    options = {**MASKS, "reset_state": H0_PAIR[1], "reverse": True}
+    backward = grujax.gru(PAIR[1], INPUTS.xs, H0_PAIR[1], **options)
     return forward, backward
 
 
@@ -45,7 +46,8 @@ def both_directions_by_hand():
 )
 def test_bidirectional_merges_two_directions(merge, merged):
     (last_forward, forward), (last_backward, backward) = both_directions_by_hand()
-    got = grujax.bidirectional_gru(PAIR, INPUTS.xs, H0_PAIR, **MASKS, merge=merge)
+    options = {**MASKS, "reset_state": H0_PAIR, "merge": merge}
+    got = grujax.bidirectional_gru(PAIR, INPUTS.xs, H0_PAIR, **options)
     want = (last_forward, last_backward), merged(np.asarray(forward), np.asarray(backward))
     assert_close(got, want, "float32")
     assert not np.any(got[1][PADDING])
@@ -63,9 +65,9 @@ def test_a_merge_function_may_change_the_width_and_its_padding_is_zero():
 
 def test_a_merge_function_may_return_a_pytree_whose_padding_is_zero():
     (_, forward), (_, backward) = both_directions_by_hand()
-    for lengths in ({}, MASKS):
+    for masks in ({}, {**MASKS, "reset_state": H0_PAIR}):
         _, hs = grujax.bidirectional_gru(
-            PAIR, INPUTS.xs, H0_PAIR, **lengths, merge=lambda f, b: {"f": f, "b": b + 1}
+            PAIR, INPUTS.xs, H0_PAIR, **masks, merge=lambda f, b: {"f": f, "b": b + 1}
         )
         assert {name: leaf.shape for name, leaf in hs.items()} == {"f": (T, B, H), "b": (T, B, H)}
     want = {"f": forward, "b": np.where(PADDING[..., None], 0, backward + 1)}
@@ -109,13 +111,16 @@ def test_directions_of_two_widths_concatenate():
 def test_either_half_of_a_bidirectional_h0_may_be_none(h0):
     zeros = np.zeros((B, H), "float32")
     full = [zeros, zeros] if h0 is None else [zeros if item is None else item for item in h0]
-    got = grujax.bidirectional_gru(PAIR, INPUTS.xs, h0, **MASKS)
-    assert_equal(got, grujax.bidirectional_gru(PAIR, INPUTS.xs, tuple(full), **MASKS))
+    full = type(h0 or ())(full)
+    got = grujax.bidirectional_gru(PAIR, INPUTS.xs, h0, **MASKS, reset_state=h0)
+    want = grujax.bidirectional_gru(PAIR, INPUTS.xs, full, **MASKS, reset_state=full)
+    assert_equal(got, want)
 
 
 def test_the_padding_changes_no_gradient_of_a_bidirectional_gru():
     def loss(params, xs):
-        return jnp.sum(grujax.bidirectional_gru(params, xs, H0_PAIR, **MASKS, merge="mul")[1] ** 2)
+        options = {**MASKS, "reset_state": H0_PAIR, "merge": "mul"}
+        return jnp.sum(grujax.bidirectional_gru(params, xs, H0_PAIR, **options)[1] ** 2)
 
     gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))
     dirty = np.where(PADDING[..., None], np.nan, INPUTS.xs)
@@ -203,18 +208,19 @@ def test_a_stacks_h0_has_the_structure_of_its_h_last():
     h_last, _ = grujax.stacked_gru(STACK, INPUTS.xs, **MASKS)
     assert isinstance(h_last, list)
     assert [isinstance(last, tuple) for last in h_last] == [False, True, True]
-    again, _ = grujax.stacked_gru(STACK, INPUTS.xs, h_last, **MASKS)
+    again, _ = grujax.stacked_gru(STACK, INPUTS.xs, h_last, **MASKS, reset_state=h_last)
     assert jax.tree.map(jnp.shape, again) == jax.tree.map(jnp.shape, h_last)
     partly = [h_last[0], None, (None, h_last[2][1])]
-    grujax.stacked_gru(STACK, INPUTS.xs, partly, **MASKS)
+    grujax.stacked_gru(STACK, INPUTS.xs, partly, **MASKS, reset_state=0.0)
 
 
 def test_a_stacks_learned_h0_broadcasts_and_resets_go_back_to_it():
     h0 = [DRAW.normal(H) for _ in SQUARE]
     full = [np.broadcast_to(h, (B, H)) for h in h0]
     resets = np.ones((T, B), bool)  # every step starts from h0
-    got = grujax.stacked_gru(SQUARE, SQUARE_XS, h0, resets=resets)
-    assert_close(got, grujax.stacked_gru(SQUARE, SQUARE_XS, full, resets=resets), "float32")
+    got = grujax.stacked_gru(SQUARE, SQUARE_XS, h0, resets=resets, reset_state=h0)
+    want = grujax.stacked_gru(SQUARE, SQUARE_XS, full, resets=resets, reset_state=full)
+    assert_close(got, want, "float32")
     steps = [grujax.stacked_gru(SQUARE, x[None], h0)[1][0] for x in SQUARE_XS]
     assert_close(got[1], np.stack(steps), "float32")
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from grujax import flax_common, linen
-from tests.grujax.flax_arguments import (
+from tests.grujax.flax.arguments import (
+    BAD_CALLS,
     BAD_FIELDS,
     MODULES,
     XS,
@@ -17,7 +18,6 @@ from tests.grujax.flax_arguments import (
     H,
     I,
     T,
-    bad_calls,
     call_of,
     empty_calls,
     lists_of,
@@ -67,7 +67,7 @@ def with_variables(name: str):
 @one_name_each
 def test_a_call_refuses_what_it_cannot_take(name):
     module, variables = with_variables(name)
-    for argument, values in bad_calls(name).items():
+    for argument, values in BAD_CALLS.items():
         for bad in values:
             with pytest.raises(ValueError, match=f"`{argument}`"):
                 module.apply(variables, **{"xs": XS, argument: bad})

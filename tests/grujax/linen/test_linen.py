@@ -97,8 +97,9 @@ def test_gru_equals_the_batch_major_function(reset_after, reverse):
     variables = random_variables(module, XS)
     params = module.apply(variables, I, method="gru_params")
     assert params.reset_after is reset_after
-    last, hs = grujax.gru(params, XS.swapaxes(0, 1), h0, **MASKS, reverse=reverse)
-    got = module.apply(variables, XS, h0, lengths=LENGTHS, resets=RESETS)
+    options = {**MASKS, "reset_state": h0, "reverse": reverse}
+    last, hs = grujax.gru(params, XS.swapaxes(0, 1), h0, **options)
+    got = module.apply(variables, XS, h0, lengths=LENGTHS, resets=RESETS, reset_state=h0)
     assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
 
 
@@ -108,8 +109,9 @@ def test_bidirectional_equals_the_batch_major_function(merge):
     variables = random_variables(module, XS)
     params = module.apply(variables, I, method="gru_params")
     h0 = (DRAW.normal(H), DRAW.normal(B, H))
-    last, hs = grujax.bidirectional_gru(params, XS.swapaxes(0, 1), h0, **MASKS, merge=merge)
-    got = module.apply(variables, XS, h0, lengths=LENGTHS, resets=RESETS)
+    options = {**MASKS, "reset_state": h0, "merge": merge}
+    last, hs = grujax.bidirectional_gru(params, XS.swapaxes(0, 1), h0, **options)
+    got = module.apply(variables, XS, h0, lengths=LENGTHS, resets=RESETS, reset_state=h0)
     assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
 
 
@@ -313,8 +315,9 @@ def test_a_learned_h0_is_a_parameter_and_the_default_initial_state():
         h0[layer][direction] = jax.random.normal(jax.random.key(seed), (H,))
         variables["params"][layer][direction]["h0"] = h0[layer][direction]
     states = [tuple(layer.values()) for layer in h0.values()]
-    got = module.apply(variables, XS, lengths=LENGTHS, resets=RESETS)
-    want = without.apply(variables, XS, states, lengths=LENGTHS, resets=RESETS)
+    options = {"lengths": LENGTHS, "resets": RESETS}
+    got = module.apply(variables, XS, **options)
+    want = without.apply(variables, XS, states, **options, reset_state=states)
     assert_equal(got, want)
     given = [(None, jnp.zeros(H)), None]  # a given state replaces the learned one
     want = without.apply(variables, XS, [(states[0][0], jnp.zeros(H)), states[1]])
@@ -333,9 +336,10 @@ def test_truncation_and_reset_state_reach_the_function():
     assert not np.any(jax.grad(partial(loss, module))(XS)[:, :4])
     assert np.all(jax.grad(partial(loss, linen.GRU(H)))(XS)[:, :4])
     initial = jnp.ones(H)
-    want = module.apply(variables, XS, initial, resets=RESETS)
-    h, first = module.apply(variables, XS[:, :4], initial, resets=RESETS[:, :4])
-    h, second = module.apply(variables, XS[:, 4:], h, resets=RESETS[:, 4:], reset_state=initial)
+    run = partial(module.apply, variables, reset_state=initial)
+    want = run(XS, initial, resets=RESETS)
+    h, first = run(XS[:, :4], initial, resets=RESETS[:, :4])
+    h, second = run(XS[:, 4:], h, resets=RESETS[:, 4:])
     assert_close((h, jnp.concatenate([first, second], axis=1)), want, "float32")
 
 

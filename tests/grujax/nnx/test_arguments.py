@@ -9,7 +9,8 @@ import pytest
 from flax import nnx as flax_nnx
 
 from grujax import nnx
-from tests.grujax.flax_arguments import (
+from tests.grujax.flax.arguments import (
+    BAD_CALLS,
     BAD_FIELDS,
     MODULES,
     XS,
@@ -17,7 +18,6 @@ from tests.grujax.flax_arguments import (
     H,
     I,
     T,
-    bad_calls,
     call_of,
     empty_calls,
     lists_of,
@@ -115,7 +115,7 @@ def test_numbers_of_numpy_become_those_of_python():
 @one_name_each
 def test_a_call_refuses_what_it_cannot_take(name):
     module = getattr(nnx, name)(I, H, rngs=rngs())
-    for argument, values in bad_calls(name).items():
+    for argument, values in BAD_CALLS.items():
         for bad in values:
             with pytest.raises(ValueError, match=f"`{argument}`"):
                 module(**{"xs": XS, argument: bad})

@@ -1,5 +1,7 @@
 """The NNX modules: parameter trees of Flax, and agreement with the functional core."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,8 +108,9 @@ def test_gru_equals_the_batch_major_function(reset_after, reverse):
     h0 = DRAW.normal(H)
     params = module.gru_params()
     assert params.reset_after is reset_after
-    last, hs = grujax.gru(params, XS.swapaxes(0, 1), h0, **MASKS, reverse=reverse)
-    got = module(XS, h0, lengths=LENGTHS, resets=RESETS)
+    options = {**MASKS, "reset_state": h0, "reverse": reverse}
+    last, hs = grujax.gru(params, XS.swapaxes(0, 1), h0, **options)
+    got = module(XS, h0, lengths=LENGTHS, resets=RESETS, reset_state=h0)
     assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
 
 
@@ -115,10 +118,9 @@ def test_gru_equals_the_batch_major_function(reset_after, reverse):
 def test_bidirectional_equals_the_batch_major_function(merge):
     module = randomize(nnx.BidirectionalGRU(I, H, merge=merge, rngs=rngs()))
     h0 = (DRAW.normal(H), DRAW.normal(B, H))
-    last, hs = grujax.bidirectional_gru(
-        module.gru_params(), XS.swapaxes(0, 1), h0, **MASKS, merge=merge
-    )
-    got = module(XS, h0, lengths=LENGTHS, resets=RESETS)
+    options = {**MASKS, "reset_state": h0, "merge": merge}
+    last, hs = grujax.bidirectional_gru(module.gru_params(), XS.swapaxes(0, 1), h0, **options)
+    got = module(XS, h0, lengths=LENGTHS, resets=RESETS, reset_state=h0)
     assert_close(got, (last, hs.swapaxes(0, 1)), "float32")
 
 
@@ -282,9 +284,8 @@ def test_a_learned_h0_is_a_parameter_and_the_default_initial_state():
     layers, states = module.gru_params(), module.learned_h0()
     assert all(np.all(leaf != 0) for leaf in jax.tree.leaves(states))
     last, hs = module(XS, lengths=LENGTHS, resets=RESETS)
-    want = grujax.stacked_gru(
-        layers, XS.swapaxes(0, 1), states, lengths=LENGTHS, resets=RESETS.swapaxes(0, 1)
-    )
+    options = {**MASKS, "reset_state": states}
+    want = grujax.stacked_gru(layers, XS.swapaxes(0, 1), states, **options)
     assert_equal((last, hs.swapaxes(0, 1)), want)
     given = [(None, jnp.zeros(H)), None]  # a given state replaces the learned one
     want = grujax.stacked_gru(layers, XS.swapaxes(0, 1), [(states[0][0], jnp.zeros(H)), states[1]])
@@ -297,9 +298,10 @@ def test_truncation_and_reset_state_reach_the_function():
     assert not np.any(gradient[:, :4])
     assert np.all(gradient[:, 4:])
     initial = jnp.ones(H)
-    want = module(XS, initial, resets=RESETS)
-    h, first = module(XS[:, :4], initial, resets=RESETS[:, :4])
-    h, second = module(XS[:, 4:], h, resets=RESETS[:, 4:], reset_state=initial)
+    run = partial(module, reset_state=initial)
+    want = run(XS, initial, resets=RESETS)
+    h, first = run(XS[:, :4], initial, resets=RESETS[:, :4])
+    h, second = run(XS[:, 4:], h, resets=RESETS[:, 4:])
     assert_close((h, jnp.concatenate([first, second], axis=1)), want, "float32")
 
 

@@ -70,15 +70,15 @@ def results(run, arguments):
 
 
 def one(implementation, options, params, xs, h0):
-    return grujax.gru(params, xs, h0, implementation=implementation, **options)
+    return grujax.gru(params, xs, h0, reset_state=h0, implementation=implementation, **options)
 
 
 def both(implementation, options, params, xs, h0):
     """Two directions with different weights and states."""
     other = jax.tree.map(lambda leaf: -0.9 * leaf, params)
-    last, hs = grujax.bidirectional_gru(
-        (params, other), xs, (h0, 0.5 * h0), implementation=implementation, **options
-    )
+    states = h0, 0.5 * h0
+    options = {**options, "reset_state": states, "implementation": implementation}
+    last, hs = grujax.bidirectional_gru((params, other), xs, states, **options)
     return jnp.concatenate(last, axis=-1), hs
 
 

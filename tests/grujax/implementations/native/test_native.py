@@ -218,6 +218,7 @@ def draw_data(program: Program, seed: str) -> Draws:
         options["lengths"] = draw.rng.integers(0, steps + 1, batch)
     if "resets" in program.has:
         options["resets"] = draw.bools(steps, batch, rate=0.2)
+        options["reset_state"] = options["h0"]
     if "reset_state" in program.has:
         options["reset_state"] = draw.normal(batch, hidden)
     if "key" in program.has:
@@ -231,7 +232,7 @@ def random_program(index: int) -> Program:
     inputs, hidden = int(rng.integers(1, 50)), int(rng.integers(1, 70))
     static: dict[str, Any] = {"reverse": bool(rng.integers(2))}
     has = [name for name in ("lengths", "resets", "key") if rng.integers(2)]
-    if "resets" in has and not static["reverse"] and rng.integers(2):
+    if "resets" in has and rng.integers(2):
         has.append("reset_state")
     if rng.integers(2):
         static["zoneout"] = 0.3

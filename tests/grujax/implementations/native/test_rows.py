@@ -64,6 +64,7 @@ def pull_back(layer: Layer, reverse: bool, implementation: str | None = "native"
 
     def run(params, xs, h0):
         options: Any = {**layer.masks, "reverse": reverse, "implementation": implementation}
+        options["reset_state"] = h0
         return grujax.gru(params, xs, h0, **options)
 
     (last, hs), back = jax.vjp(run, layer.params, layer.xs, layer.h0)

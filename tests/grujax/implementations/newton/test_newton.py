@@ -28,6 +28,7 @@ from tests.helpers import (
     assert_equal,
     inputs_of,
     outputs_and_gradients,
+    resets_to,
 )
 
 both_forms = pytest.mark.parametrize("reset_after", [True, False], ids=["after", "before"])
@@ -254,7 +255,7 @@ def test_no_mask_makes_it_fall_back(size, reset_after, reverse, fallbacks):
     regularizers = {"zoneout": 0.2, "recurrent_dropout": 0.2, "key": jax.random.key(0)}
 
     def run_on(params, xs, h0, implementation):
-        masks = {"lengths": inputs.lengths, "resets": resets, "reverse": reverse}
+        masks = {"lengths": inputs.lengths, **resets_to(h0, resets), "reverse": reverse}
         return grujax.gru(params, xs, h0, **masks, **regularizers, implementation=implementation)
 
     @partial(jax.jit, static_argnames="implementation")

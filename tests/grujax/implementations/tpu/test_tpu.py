@@ -22,7 +22,7 @@ from grujax.implementations.structure import Rules
 from grujax.implementations.tpu import tiles as tpu_tiles
 from grujax.implementations.types import RecurrenceArgs, StepMasks
 from grujax.meshes import row_sharding
-from grujax.sequence import make_step_masks
+from grujax.step_masks import make_step_masks
 from tests.helpers import ROOT, Draw, assert_close, assert_equal, equations_of
 
 MASKS = ("lengths", "mask", "resets", "zoneout mask", "zoneout rate", "dropout mask")

@@ -52,8 +52,7 @@ def make(view: Any, name: str, **options: Any) -> Callable[..., Any]:
 
 def time_arguments(name: str) -> dict[str, Any]:
     arguments = {"h0": STATES[name], "lengths": LENGTHS, "mask": MASK, "resets": RESETS}
-    if name != "BidirectionalGRU":
-        arguments["reset_state"] = jax.tree.map(jnp.zeros_like, STATES[name])
+    arguments["reset_state"] = jax.tree.map(jnp.zeros_like, STATES[name])
     return arguments
 
 
@@ -222,12 +221,13 @@ def test_dropout_between_the_layers_of_one_layer_warns(view):
 
 @both_views
 def test_a_cell_refuses_batch_axes_that_differ(view):
-    h, x = jnp.zeros((1, H)), jnp.asarray(XS[:, 0])
+    h, x = jnp.ones((1, H)), jnp.asarray(XS[:, 0])
     if view is nnx:
         cell = nnx.GRUCell(I, H, rngs=flax_nnx.Rngs(0))
     else:
         module = linen.GRUCell(H)
         cell = partial(module.apply, module.init(jax.random.key(0), h[0], x))
-    assert_equal(cell(h[0], x), cell(jnp.zeros((B, H)), x))
+    for one in (h, h[0]):  # serves all rows
+        assert_close(cell(one, x), cell(jnp.ones((B, H)), x), "float32")
     with pytest.raises(ValueError, match=r"`carry` and `inputs` must have equal batch axes, or no"):
-        cell(h, x)
+        cell(jnp.ones((B + 1, H)), x)

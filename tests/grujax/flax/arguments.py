@@ -45,6 +45,7 @@ BAD_FIELDS: dict[str, tuple] = {
     "carry_init": (*FUNCTIONS, None),
     "update_bias_init": FUNCTIONS,
     "dtype": DTYPES,
+    "carry_dtype": DTYPES,
     "param_dtype": (*DTYPES, None),
     "deterministic": _without_none(BOOLS),
     "stop_gradient_every": _without_none(INTEGERS),
@@ -54,21 +55,16 @@ BAD_FIELDS: dict[str, tuple] = {
 
 ARRAYS = ("x", 1.5, True, {}, object(), np.array(["a"]), [[1.0], [1.0, 2.0]], jnp.sum, [[None]])
 
-_BAD_CALLS: dict[str, tuple] = {
+# Values that an argument of the call of a module refuses, by its name.
+BAD_CALLS: dict[str, tuple] = {
     "xs": (*ARRAYS, None, [], XS > 0, XS.astype(complex), XS[0, 0], jax.random.key(0)),
     "h0": (*ARRAYS, [], XS, np.ones((B, H), int), np.ones((B + 1, H), "float32")),
     "lengths": (*ARRAYS, [], [1.0, 2.0, 3.0], [1, 2], [1, 2, 7], [-1, 2, 3], RESETS),
     "resets": (*ARRAYS, [], RESETS.T, RESETS.astype(int), RESETS[0]),
     "mask": (*ARRAYS, [], RESETS.T, RESETS.astype(int), RESETS[0]),
-    "reset_state": (*ARRAYS, [], XS, np.ones((B, H), int)),
+    "reset_state": (*ARRAYS[:1], *ARRAYS[2:], [], XS, np.ones((B, H), int)),
     "deterministic": (*OBJECTS, 0, 1, 1.5, "no", np.ones(2, bool)),
 }
-
-
-def bad_calls(name: str) -> dict[str, tuple]:
-    """Values that an argument of the call of this module refuses, by its name."""
-    has_state = name != "BidirectionalGRU"
-    return {key: _BAD_CALLS[key] for key in _BAD_CALLS if has_state or key != "reset_state"}
 
 
 def call_of(name: str) -> dict[str, Any]:
@@ -76,8 +72,7 @@ def call_of(name: str) -> dict[str, Any]:
     arguments = {"xs": XS, "lengths": np.array([4, 0, 6]), "resets": RESETS, "mask": ~RESETS}
     states = {"GRU": STATES[0], "BidirectionalGRU": STATES, "StackedGRU": [STATES[0]]}
     arguments["h0"] = states[name]
-    if name != "BidirectionalGRU":
-        arguments["reset_state"] = states[name]
+    arguments["reset_state"] = states[name]
     return arguments
 
 
