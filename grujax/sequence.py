@@ -118,8 +118,8 @@ def gru(
             - `"scan"`: pure JAX with a hand-derived gradient; faster, and takes less memory.
             - `"native"`: a C++ kernel for CPUs in float32 and bfloat16. Linux's wheels have it;
               elsewhere `python -m grujax build`, or its first use by name, compiles it.
-            - `"cuda"`: a kernel for NVIDIA GPUs of compute capability 9.0 and later, in float32 up
-              to H = 256 and in bfloat16 up to H = 512.
+            - `"cuda"`: a kernel for NVIDIA GPUs, in float32 and bfloat16 up to H = 128 on compute
+              capability 7.5 and later; from 9.0 on up to H = 256, in bfloat16 512.
             - `"tpu"`: a kernel for TPUs. It has never run on one, so None does not pick it.
             - `"newton"`: all steps at once, iterated until they agree; see `newton_report`. For
               very long sequences of few units on accelerators; always slower on a CPU.

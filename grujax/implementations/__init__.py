@@ -7,6 +7,7 @@
                                                    bfloat16   any                `native.is_faster`
     "cuda"           NVIDIA GPU from capability    float32    ≤ 256            yes
                      9.0 on, with NVRTC            bfloat16   ≤ 512            yes
+                     from 7.5 on                   these      ≤ 128            yes
     "tpu"            TPU                           float32    ≤ 2048           no: it has never
                                                    bfloat16   ≤ 2816             run on one
     "newton"         everything                    all        any              no: see

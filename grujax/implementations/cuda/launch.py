@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from grujax.implementations.cuda import nvrtc
+from grujax.implementations.cuda import nvrtc, ptx_call
 from grujax.implementations.cuda.layouts import Layout
 from grujax.implementations.primitive.model_batch import ModelBatch
 from grujax.implementations.types import StepMasks
@@ -26,6 +26,7 @@ class Operand(NamedTuple):
 class Launch(NamedTuple):
     """One pass over T steps of a batch, and how it is compiled."""
 
+    architecture: str  # what NVRTC compiles for
     layout: Layout
     models: ModelBatch
     steps: int
@@ -106,23 +107,15 @@ def call(
     operands: Sequence[Array],
     results: Sequence[jax.ShapeDtypeStruct],
 ) -> Sequence[Array]:
-    """One launch inside XLA's program.
-
-    No public interface of JAX takes PTX, so this uses a custom call of XLA's own. The self-test in
-    `grujax.implementations.cuda.support` checks it before its first use.
-    """
-    return jax.ffi.ffi_call("__gpu$xla.gpu.ptx", results)(
-        *operands,
-        name=launch.name,
-        kernel_type="ptx",
-        kernel_data=nvrtc.compile_to_ptx(definitions),
-        grid_x=np.int32(launch.clusters * launch.layout.cluster),
-        grid_y=np.int32(1),
-        grid_z=np.int32(1),
-        block_x=np.int32(launch.layout.threads),
-        block_y=np.int32(1),
-        block_z=np.int32(1),
-        shared_mem_bytes=np.int32(launch.shared_bytes),
+    """One launch inside XLA's program."""
+    return ptx_call.call(
+        launch.name,
+        nvrtc.compile_to_ptx(launch.architecture, definitions),
+        launch.clusters * launch.layout.cluster,
+        launch.layout.threads,
+        launch.shared_bytes,
+        operands,
+        results,
     )
 
 

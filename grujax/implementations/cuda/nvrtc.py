@@ -26,9 +26,6 @@ from grujax.implementations.library_cache import (
     read_sources,
 )
 
-# The first architecture with thread block clusters; later ones run its PTX.
-ARCHITECTURE = "compute_90"
-CAPABILITY = (9, 0)
 # The PTX version that the kernel needs. NVRTC writes its own, which older drivers refuse.
 _PTX_VERSION = "8.1"
 
@@ -43,13 +40,13 @@ def is_installed() -> bool:
     return _has_plugin() and _find_library() is not None
 
 
-def compile_to_ptx(definitions: Mapping[str, int]) -> str:
-    """The kernel's PTX for these `-D` definitions, from the cache if possible.
+def compile_to_ptx(architecture: str, definitions: Mapping[str, int]) -> str:
+    """The kernel's PTX for `compute_XX` and these `-D` definitions, from the cache if possible.
 
     Raises:
         KernelError: if NVRTC is not installed or fails.
     """
-    options = [f"--gpu-architecture={ARCHITECTURE}", "-std=c++17"]
+    options = [f"--gpu-architecture={architecture}", "-std=c++17"]
     options += [f"-D{name}={value}" for name, value in sorted(definitions.items())]
     return _compile(tuple(options))
 

@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grujax.implementations.cuda.devices import Device
 from grujax.implementations.cuda.launch import Launch, Operand
 from grujax.implementations.cuda.layouts import choose_layout
 from grujax.implementations.cuda.products import (
@@ -46,6 +47,7 @@ from grujax.implementations.types import (
 
 
 def forward(
+    device: Device,
     batch: ModelBatch,
     is_batched: Any,  # (args,)
     args: RecurrenceArgs,
@@ -53,11 +55,11 @@ def forward(
     keep_gates: bool,
     batch_major: bool = False,
 ) -> Outputs:
-    """As `scan.forward_pass`, for each model of the batch."""
+    """As `scan.forward_pass`, for each model of the batch, on a device."""
     (of_args,) = is_batched
     units, dtype = args.h0.shape[-1], args.h0.dtype
     reset_after = args.params.reset_after
-    launch = _make_launch(batch, args, batch_major)._replace(keep_gates=keep_gates)
+    launch = _make_launch(device, batch, args, batch_major)._replace(keep_gates=keep_gates)
     if batch_major:
         args = args.map_time(swap_time_and_batch, of_args)
     args = pad_units(args, launch.layout.units)
@@ -84,6 +86,7 @@ def forward(
 
 
 def backward(
+    device: Device,
     batch: ModelBatch,
     is_batched: Any,  # (residuals, d_last, d_hs)
     residuals: Residuals,
@@ -92,11 +95,11 @@ def backward(
     *,
     batch_major: bool = False,
 ) -> Primals:
-    """As `scan.backward_pass`, for each model of the batch."""
+    """As `scan.backward_pass`, for each model of the batch, on a device."""
     of_residuals, of_d_last, of_d_hs = is_batched
     of_args, of_gates = of_residuals.args, of_residuals.gates
     units = residuals.args.h0.shape[-1]
-    launch = _make_launch(batch, residuals.args, batch_major)._replace(is_backward=True)
+    launch = _make_launch(device, batch, residuals.args, batch_major)._replace(is_backward=True)
     if batch_major:
         residuals = _swap_residuals(residuals, of_residuals)
         d_hs = swap_time_and_batch(d_hs, of_d_hs)
@@ -141,12 +144,16 @@ def backward(
     return jax.tree.map(lambda d, of: d.astype(of.dtype), gradient, args.primals)
 
 
-def _make_launch(batch: ModelBatch, args: RecurrenceArgs, batch_major: bool) -> Launch:
+def _make_launch(
+    device: Device, batch: ModelBatch, args: RecurrenceArgs, batch_major: bool
+) -> Launch:
     steps, rows, _ = args.xs.shape[-3:]
     dtype = args.h0.dtype
-    layout = choose_layout(dtype, args.h0.shape[-1], rows, batch.number)
+    layout = choose_layout(device, dtype, args.h0.shape[-1], rows, batch.number)
     reset_after = args.params.reset_after
-    return Launch(layout, batch, steps, rows, dtype.name, reset_after, batch_major)
+    return Launch(
+        device.architecture, layout, batch, steps, rows, dtype.name, reset_after, batch_major
+    )
 
 
 def _run_backward(

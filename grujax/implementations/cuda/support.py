@@ -9,15 +9,17 @@ Models under `vmap`, and both directions of a bidirectional layer, are one launc
 its own clusters of blocks. Under `vmap` over data alone, the mapped axis is one more batch axis.
 
 Limits. GPUs of compute capability 9.0 and later (Hopper), float32 with H ≤ 256 and bfloat16 with
-H ≤ 512. Products in float32 are exact to float32: no TF32. With `reset_after=False` a step has two
-products one after the other, and two barriers. Memory: the gates, where they are saved between the
-passes, 4·T·B·H numbers in float32, or 3; while a pass runs, the projected inputs and two gradients
-of the gates, or one, 3·T·B·H numbers each. The kernel reads time-major and batch-major arrays in
-place, so arrays of the Flax modules are not transposed.
+H ≤ 512; from 7.5 on (Turing, Ampere, Ada), which have no clusters, both with H ≤ 128. Products in
+float32 are exact to float32: no TF32. With `reset_after=False` a step has two products one after
+the other, and two barriers. Memory: the gates, where they are saved between the passes, 4·T·B·H
+numbers in float32, or 3; while a pass runs, the projected inputs and two gradients of the gates, or
+one, 3·T·B·H numbers each. The kernel reads time-major and batch-major arrays in place, so arrays of
+the Flax modules are not transposed.
 
 NVRTC, which `jax[cuda13]` brings, compiles the kernel. XLA runs it by a custom call for PTX that is
-not a public interface. So the kernel is checked against the scan before its first use in a process;
-where it fails, one warning says so and the scan runs. `GRUJAX_CUDA=0` turns the kernel off.
+not a public interface (`grujax.implementations.cuda.ptx_call`). So the kernel is checked against
+the scan before its first use in a process; where it fails, one warning says so and the scan runs.
+`GRUJAX_CUDA=0` turns the kernel off.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ from jax import Array
 
 from grujax.implementations import scan
 from grujax.implementations.cuda import nvrtc
-from grujax.implementations.cuda.layouts import MOST_HIDDEN
+from grujax.implementations.cuda.devices import OLDEST, Device, capability_of, local_gpus, target
+from grujax.implementations.cuda.layouts import MOST_HIDDEN, most_hidden
+from grujax.implementations.cuda.ptx_call import TRIED_WITH
 from grujax.implementations.cuda.rules import backward, forward
 from grujax.implementations.library_cache import KernelError
 from grujax.implementations.primitive.model_batch import ModelBatch
@@ -44,9 +48,12 @@ SUPPORTS = "computes in " + " and ".join(
     f"{dtype} with H ≤ {units}" for dtype, units in MOST_HIDDEN.items()
 )
 # The cases of the self-test, (dtype, H, reset_after), and the largest error, relative to the
-# largest entry: one block, and clusters of blocks with either kind of product.
+# largest entry: one block, and clusters of blocks with either kind of product. What a device does
+# not hold is not tested there.
 _SELF_TESTS = {
     ("float32", 40, True): 1e-4,
+    ("float32", 100, False): 1e-4,
+    ("bfloat16", 100, True): 4e-2,
     ("float32", 200, False): 1e-4,
     ("bfloat16", 200, True): 4e-2,
 }
@@ -55,10 +62,10 @@ _log = logging.getLogger("grujax")
 
 def require() -> None:
     """Raises ValueError if no GPU of this process can run the kernel."""
-    devices = _devices()
-    reason = _why_not(devices) if devices else "This process has no NVIDIA GPU."
+    gpus = local_gpus()
+    reason = _why_not(gpus) if gpus else "This process has no NVIDIA GPU."
     if reason:
-        capability = ".".join(map(str, nvrtc.CAPABILITY))
+        capability = ".".join(map(str, OLDEST))
         raise ValueError(
             '`implementation="cuda"` cannot run; "scan" and "plain" can. It needs a GPU of compute '
             f"capability {capability} or later, and NVRTC. {reason}"
@@ -72,7 +79,7 @@ def passes_self_test() -> bool:
     Without a GPU in this process the program is for another machine, and only the installation is
     checked.
     """
-    reason = _why_not(_devices())
+    reason = _why_not(local_gpus())
     if reason is None:
         return True
     level = logging.WARNING if "self-test" in reason else logging.INFO
@@ -80,32 +87,39 @@ def passes_self_test() -> bool:
     return False
 
 
-def _devices() -> list[Any]:
-    try:
-        return jax.local_devices(backend="cuda")
-    except RuntimeError:
-        return []
+def why_too_large(device: Device, dtype: Any, units: int) -> str:
+    """Says that a device does not hold these units; "" if it does."""
+    most = most_hidden(device, dtype)
+    if units <= most:
+        return ""
+    capability = ".".join(map(str, device.capability))
+    return f" of compute capability {capability}, which holds H ≤ {most}, got H = {units}"
 
 
-def _why_not(devices: list[Any]) -> str | None:
+def _why_not(gpus: list[Any]) -> str | None:
     if not nvrtc.is_installed():
         return "NVRTC or JAX's CUDA plugin is not installed, or GRUJAX_CUDA is 0."
-    for device in devices:
-        capability = tuple(int(number) for number in device.compute_capability.split("."))
-        if capability < nvrtc.CAPABILITY:
-            return f"{device.device_kind} has compute capability {device.compute_capability}."
-    return _self_test() if devices else None
+    for gpu in gpus:
+        if capability_of(gpu) < OLDEST:
+            return f"{gpu.device_kind} has compute capability {gpu.compute_capability}."
+    return _self_test() if gpus else None
 
 
 @functools.cache
 def _self_test() -> str | None:
     """Compares both passes with the scan on the first GPU; returns what is wrong, or None."""
     for (dtype, units, reset_after), tolerance in _SELF_TESTS.items():
+        if why_too_large(target(), dtype, units):
+            continue
         try:
             with jax.ensure_compile_time_eval(), jax.default_matmul_precision("highest"):
                 error = _error(dtype, units, reset_after)
         except (KernelError, RuntimeError) as failure:
-            return f"its self-test fails to run: {failure}"
+            versions = ", ".join(TRIED_WITH)
+            return (
+                f"its self-test fails to run, with JAX {jax.__version__} (tried with JAX "
+                f"{versions}): {failure}"
+            )
         if not error <= tolerance:
             return (
                 f"its self-test has an error of {error:.1e} in {dtype} with H = {units}, "
@@ -117,7 +131,7 @@ def _self_test() -> str | None:
 def _error(dtype: str, units: int, reset_after: bool) -> float:
     """The largest error of both passes, relative to the largest entry of each result."""
     args = _example(dtype, units, reset_after)
-    batch = ModelBatch(1, (True,))
+    device, batch = target(), ModelBatch(1, (True,))
 
     def run_scan(args: RecurrenceArgs) -> Any:
         h_last, hs, gates = scan.forward_pass(args, True)
@@ -125,15 +139,15 @@ def _error(dtype: str, units: int, reset_after: bool) -> float:
 
     def run_kernel(args: RecurrenceArgs) -> Any:
         is_batched: Any = jax.tree.map(lambda _: False, (args,))
-        outputs = forward(batch, is_batched, args, keep_gates=True)
+        outputs = forward(device, batch, is_batched, args, keep_gates=True)
         h_last, hs, gates = jax.tree.map(lambda of_models: of_models[0], outputs)
         arguments = Residuals(args, hs, gates), h_last, hs
         is_batched = jax.tree.map(lambda _: False, arguments)
-        gradient = backward(batch, is_batched, *arguments)
+        gradient = backward(device, batch, is_batched, *arguments)
         return h_last, hs, jax.tree.map(lambda of_models: of_models[0], gradient)
 
     def run(function: Any) -> list[np.ndarray]:
-        placed = jax.device_put(args, _devices()[0])
+        placed = jax.device_put(args, local_gpus()[0])
         results = jax.tree.leaves(_compile_fast(function, placed)(placed))
         return [np.asarray(leaf.astype(np.float32)) for leaf in results]
 

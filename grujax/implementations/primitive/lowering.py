@@ -54,16 +54,20 @@ def _lower_cuda(primitive: Primitive, context: Any, *operands: Any, **static: An
     """For an NVIDIA GPU."""
     if not _may_run("cuda", context, static) or not cuda.passes_self_test():
         return _lower_scan(primitive, context, *operands, **static)
+    h0 = args_of(primitive, static["structure"], context.avals_in).h0
+    device = cuda.target()
+    place = cuda.why_too_large(device, h0.dtype, h0.shape[-1])
+    if place:
+        return _lower_scan(primitive, context, *operands, place=place, **static)
 
     def run(*leaves: Array) -> list[Array]:
         is_batched = jax.tree.unflatten(static["structure"], static["is_batched"])
         arguments = jax.tree.unflatten(static["structure"], leaves)
         options = {"batch_major": static["options"].batch_major}
+        run_pass: Any = cuda.backward
         if primitive is forward_p:
-            options["keep_gates"] = static["keep_gates"]
-            results: Any = cuda.forward(static["batch"], is_batched, *arguments, **options)
-        else:
-            results = cuda.backward(static["batch"], is_batched, *arguments, **options)
+            run_pass = partial(cuda.forward, keep_gates=static["keep_gates"])
+        results = run_pass(device, static["batch"], is_batched, *arguments, **options)
         return jax.tree.leaves(results)
 
     return mlir.lower_fun(run, multiple_results=True)(context, *operands)

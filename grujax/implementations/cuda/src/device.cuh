@@ -1,11 +1,33 @@
 // Device intrinsics: indices, barriers, shuffles, remote stores, tensor cores. The tests replace
-// them to emulate the kernel on the host.
+// those below `EMULATED` to emulate the kernel on the host.
 #pragma once
+
+// The bits of a number as bfloat16, rounded to nearest even.
+__device__ __forceinline__ unsigned bfloat16_bits(float number) {
+  const unsigned bits = __float_as_uint(number);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;  // NaN
+  return (bits + 0x7fffu + ((bits >> 16) & 1)) >> 16;
+}
+
+// Packs two numbers into one word of bfloat16. Turing has no instruction for it.
+__device__ __forceinline__ unsigned to_bfloat16(float lower, float upper) {
+#if __CUDA_ARCH__ >= 800
+  unsigned word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(upper), "f"(lower));
+  return word;
+#else
+  return bfloat16_bits(lower) | bfloat16_bits(upper) << 16;
+#endif
+}
 
 #ifndef EMULATED
 using Index = unsigned long long;
+#if CLUSTER == 1  // runs on GPUs without clusters too
+#define GLOBAL extern "C" __global__ void __launch_bounds__(THREADS, 1)
+#else
 #define GLOBAL extern "C" __global__ void __cluster_dims__(CLUSTER, 1, 1) \
     __launch_bounds__(THREADS, 1)
+#endif
 
 __device__ __forceinline__ unsigned shared_address(const void* pointer) {
   return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
@@ -15,9 +37,13 @@ __device__ __forceinline__ int thread_index() { return threadIdx.x; }
 __device__ __forceinline__ int cluster_index() { return blockIdx.x / CLUSTER; }
 
 __device__ __forceinline__ int block_in_cluster() {
+#if CLUSTER == 1
+  return 0;
+#else
   unsigned rank;
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
+#endif
 }
 
 __device__ __forceinline__ char* shared_memory() {
@@ -67,13 +93,6 @@ __device__ __forceinline__ float sigmoid(float x) {
   float result;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(1.0f + __expf(-x)));
   return result;
-}
-
-// Packs two numbers into one word, rounding to nearest even.
-__device__ __forceinline__ unsigned to_bfloat16(float lower, float upper) {
-  unsigned word;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(upper), "f"(lower));
-  return word;
 }
 
 // Loads tiles of 8 × 8 bfloat16: two for 8 rows, four for 16. Each lane points to a row of a tile.

@@ -1,18 +1,11 @@
 """The CUDA kernel without a GPU: emulated on the host, compiled for one, and refused."""
 
-import glob
-import logging
-import os
-import subprocess
-import sys
 from functools import partial
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import export
 from jax.interpreters import mlir
 
 import grujax
@@ -20,8 +13,8 @@ from grujax.implementations import cuda
 from grujax.implementations.cuda import launch as cuda_launch
 from grujax.implementations.cuda import layouts as cuda_layouts
 from grujax.implementations.cuda import nvrtc, support
+from grujax.implementations.cuda.devices import H100, Device
 from grujax.implementations.layout import batch_major
-from grujax.implementations.library_cache import KernelError
 from grujax.implementations.primitive import lowering
 from grujax.implementations.primitive.model_batch import ModelBatch
 from grujax.implementations.primitive.primitives import backward_p, forward_p
@@ -33,6 +26,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ co
 needs_nvrtc = pytest.mark.skipif(nvrtc._find_library() is None, reason="there is no NVRTC")
 
 PRIMITIVES = (forward_p, backward_p)
+REAL_LAYOUTS = cuda_layouts.LAYOUTS
 
 
 @pytest.fixture
@@ -45,7 +39,11 @@ def emulated(monkeypatch):
     for primitive in PRIMITIVES:
         lower = partial(lowering._lower_cuda, primitive)
         mlir.register_lowering(primitive, lower, platform="cpu")
-    yield partial(monkeypatch.setattr, cuda_layouts, "MULTIPROCESSORS")
+
+    def set_multiprocessors(number):
+        monkeypatch.setattr(cuda, "target", lambda: H100._replace(multiprocessors=number))
+
+    yield set_multiprocessors
     for primitive in PRIMITIVES:
         lower = partial(lowering._lower_native, primitive)
         mlir.register_lowering(primitive, lower, platform="cpu")
@@ -154,81 +152,42 @@ def test_the_emulated_kernel_agrees_with_plain(emulated, case):
 
 @needs_compiler
 @pytest.mark.slow
+@pytest.mark.parametrize("units", [30, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_emulated_gpu_without_clusters_agrees_with_plain(emulated, monkeypatch, dtype, units):
+    """With as many threads as on the device."""
+    monkeypatch.setattr(cuda_layouts, "LAYOUTS", REAL_LAYOUTS)
+    monkeypatch.setattr(cuda, "target", lambda: Device((7, 5), 1))
+    draw = Draw("no clusters", dtype)
+    params = jax.tree.map(lambda leaf: 0.5 * leaf, draw.params(3, units))
+    arguments = params, draw.normal(4, 3, 3), draw.normal(3, units)
+    got = results(partial(one, "cuda", EVERYTHING), arguments)
+    assert_close(got, results(partial(one, "plain", EVERYTHING), arguments), dtype)
+
+
+@needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_gates_that_were_not_saved_are_recomputed(emulated, reset_after):
     args = support._example("float32", 20, reset_after)
     batch = ModelBatch(1, (False,))
     is_batched = jax.tree.map(lambda _: False, (args,))
-    outputs = cuda.forward(batch, is_batched, args, keep_gates=True)
+    outputs = cuda.forward(H100, batch, is_batched, args, keep_gates=True)
     h_last, hs, gates = jax.tree.map(lambda of_models: of_models[0], outputs)
 
     def gradient(gates):
         arguments = Residuals(args, hs, gates), h_last, hs
         is_batched = jax.tree.map(lambda _: False, arguments)
-        return cuda.backward(batch, is_batched, *arguments)
+        return cuda.backward(H100, batch, is_batched, *arguments)
 
     assert_close(gradient(None), gradient(gates), "float32")
-
-
-def test_without_a_device_it_raises_by_name():
-    params = grujax.init_gru(jax.random.key(0), 2, 3)
-    with pytest.raises(ValueError, match="has no NVIDIA GPU"):
-        grujax.gru(params, jnp.ones((4, 2)), implementation="cuda")
-
-
-@pytest.mark.parametrize(("units", "dtype"), [(300, "float32"), (600, "bfloat16"), (8, "float16")])
-def test_unsupported_sizes_and_dtypes_raise(monkeypatch, units, dtype):
-    monkeypatch.setattr(cuda, "require", lambda: None)
-    shapes = [(3, 2, units), (3, units, units), (3, units), (units,)]
-    params = grujax.GRUParams(*(jnp.zeros(shape, dtype) for shape in shapes))
-    with pytest.raises(ValueError, match=rf"H ≤ 256.*got {dtype}, H = {units}"):
-        grujax.gru(params, jnp.ones((4, 2), dtype), implementation="cuda")
-
-
-@pytest.fixture
-def fresh(monkeypatch):
-    """A process in which everything is installed and no answer is cached."""
-    asked = cuda.passes_self_test, support._self_test
-    for function in asked:
-        function.cache_clear()
-    monkeypatch.setattr(nvrtc, "is_installed", lambda: True)
-    yield
-    for function in asked:
-        function.cache_clear()
-
-
-def test_an_older_gpu_runs_the_scan_and_logs_once(fresh, monkeypatch, caplog):
-    device = SimpleNamespace(compute_capability="8.0", device_kind="NVIDIA A100")
-    monkeypatch.setattr(support, "_devices", lambda: [device])
-    with caplog.at_level(logging.INFO, "grujax"):
-        assert [cuda.passes_self_test() for _ in range(2)] == [False, False]
-    assert [record.getMessage() for record in caplog.records] == [
-        "grujax runs its scan instead of the CUDA kernel: NVIDIA A100 has compute capability 8.0."
-    ]
-    with pytest.raises(ValueError, match="A100 has compute capability 8"):
-        cuda.require()
-
-
-@pytest.mark.parametrize("failure", ["wrong", "raises"])
-def test_a_kernel_that_fails_its_self_test_is_not_used(fresh, monkeypatch, caplog, failure):
-    device = SimpleNamespace(compute_capability="9.0", device_kind="NVIDIA H100")
-    monkeypatch.setattr(support, "_devices", lambda: [device])
-
-    def error(dtype, units, reset_after):
-        if failure == "raises":
-            raise KernelError("NVRTC does not compile gru.cu")
-        return float("nan")
-
-    monkeypatch.setattr(support, "_error", error)
-    with caplog.at_level(logging.INFO, "grujax"):
-        assert not cuda.passes_self_test()
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 @needs_compiler
 @pytest.mark.slow
 def test_the_self_test_passes_and_fails(fresh, emulated, monkeypatch):
-    monkeypatch.setattr(support, "_devices", lambda: jax.devices("cpu"))
+    monkeypatch.setattr(support, "local_gpus", lambda: jax.devices("cpu"))
+    monkeypatch.setattr(support, "capability_of", lambda gpu: H100.capability)
     monkeypatch.setattr(support, "_SELF_TESTS", {("float32", 20, True): 1e-5})
     assert support._self_test() is None
     support._self_test.cache_clear()
@@ -238,80 +197,3 @@ def test_the_self_test_passes_and_fails(fresh, emulated, monkeypatch):
 
     monkeypatch.setattr(cuda_launch, "call", without_carrying)
     assert "error of" in support._self_test()
-
-
-# --- compiled for a GPU that is not there ---------------------------------------------------------
-
-
-def lowered_for_a_gpu(function, *arguments):
-    return jax.jit(function).trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
-
-
-@needs_nvrtc
-def test_a_pass_is_one_launch(fresh, monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(nvrtc, "_compile", nvrtc._compile.__wrapped__)
-    monkeypatch.setattr(cuda, "require", lambda: None)
-    params, xs = grujax.init_gru(jax.random.key(0), 2, 30), jnp.ones((4, 3, 2))
-
-    def loss(params, xs):
-        return grujax.gru(params, xs, lengths=jnp.array([4, 0, 2]), implementation="cuda")[1].sum()
-
-    def pair(params):
-        return grujax.bidirectional_gru((params, params), xs)[1]
-
-    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
-    call = "__gpu$xla.gpu.ptx"
-    assert lowered_for_a_gpu(jax.grad(loss), params, xs).count(call) == 2
-    assert lowered_for_a_gpu(jax.vmap(loss, (0, None)), stacked, xs).count(call) == 1
-    assert lowered_for_a_gpu(jax.vmap(pair), stacked).count(call) == 1
-    files = list((tmp_path / "grujax" / "kernels").glob("*.ptx"))
-    assert files
-    assert all(".version 8.1" in file.read_text() for file in files)
-
-    exported = export.export(jax.jit(loss), platforms=["cuda"])(params, xs)
-    assert call not in exported.mlir_module()
-
-
-@needs_nvrtc
-@pytest.mark.slow
-@pytest.mark.parametrize("backward", [0, 1])
-@pytest.mark.parametrize("reset_after", [1, 0])
-@pytest.mark.parametrize(
-    ("dtype", "layout"),
-    [(dtype, layout) for dtype, layouts in cuda_layouts.LAYOUTS.items() for layout in layouts],
-    ids=lambda value: str(getattr(value, "units", value)),
-)
-def test_weights_stay_in_registers(tmp_path, dtype, layout, reset_after, backward):
-    """At most 192 of 255 registers are weights. What spills is a few numbers; with the tensor
-    cores, weights on their way into registers, before the first step; and in the widest layout
-    some of what the steps need, more of it with two products."""
-    ptxas = find_ptxas()
-    rows = layout._replace(rows=cuda_layouts.MOST_ROWS if layout.cluster > 1 else 2)
-    definitions = {
-        **rows.definitions(),
-        "BACKWARD": backward,
-        "RESET_AFTER": reset_after,
-        "BFLOAT16": int(dtype == "bfloat16"),
-        "BATCH_MAJOR": 1,
-        "KEEP_GATES": 1 - backward,
-        "HAS_RESTART": 1,
-        "HAS_DROPOUT_MASK": 0,
-        "HAS_ZONEOUT_RATE": 0,
-        "HAS_VALID": 1,
-        "KEPT_UNITS": layout.units * (1 - backward),
-    }
-    (tmp_path / "gru.ptx").write_text(nvrtc.compile_to_ptx(definitions))
-    command = [ptxas, "-arch=sm_90", "-v", "gru.ptx", "-o", os.devnull]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    spilled = int(run.stderr.split("bytes spill stores")[0].split()[-1])
-    words = 16 if not layout.is_tensor else 96 if layout.units == 256 else 208 * (2 - reset_after)
-    assert spilled <= 4 * words
-
-
-def find_ptxas():
-    folders = [os.path.join(path, "nvidia", "c*", "bin", "ptxas") for path in sys.path]
-    found = [path for folder in folders for path in glob.glob(folder)]
-    if not found:
-        pytest.skip("there is no ptxas")
-    return found[0]
