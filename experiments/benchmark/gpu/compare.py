@@ -24,7 +24,7 @@ from tqdm import tqdm
 import grujax
 from experiments.benchmark import newton
 from experiments.benchmark.gpu.checks import run_checks
-from experiments.benchmark.gpu.programs import Shape, compile_programs, make_calls
+from experiments.benchmark.gpu.programs import Shape, compile_programs, holds, make_calls
 from experiments.benchmark.gpu.report import DTYPES, Point, format_points, summarize, write_csv
 from experiments.benchmark.gpu.timing import (
     copy_rate,
@@ -39,7 +39,6 @@ from experiments.common.outputs import write_text
 
 BATCHES = (1, 16, 64, 256)
 UNITS = (64, 128, 256, 512)
-MAX_UNITS = {"float32": 256, "bfloat16": 512}  # of the kernel
 LONG_SEQUENCE = (100_000, 32)  # steps and units for Newton's method
 
 
@@ -83,7 +82,7 @@ def _measure(table: Path, rates: dict[str, float], bandwidth: float) -> list[Poi
         Shape(dtype, batch, units)
         for dtype in DTYPES
         for units in UNITS
-        if units <= MAX_UNITS[dtype]
+        if holds(dtype, units)
         for batch in BATCHES
     ]
     programs = compile_programs(shapes)

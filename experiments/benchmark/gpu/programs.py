@@ -29,6 +29,17 @@ class Shape(NamedTuple):
     units: int
 
 
+def holds(dtype: str, units: int) -> bool:
+    """Whether the kernel runs with this many units on this device."""
+    params = grujax.init_gru(jax.random.key(0), 1, units)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    try:
+        jax.jit(partial(grujax.gru, implementation="cuda")).lower(params, jnp.ones((1, 1), dtype))
+    except ValueError:
+        return False
+    return True
+
+
 def compile_programs(shapes: Sequence[Shape]) -> dict[tuple[Shape, str, str], Any]:
     """Compiles all JAX programs, several at a time, by (shape, mode, name)."""
     keys = [(shape, mode, name) for shape in shapes for mode in MODES for name in JAX_PROGRAMS]
