@@ -53,7 +53,7 @@ def run_checks() -> str:
         A table of the errors, relative to the largest entry.
 
     Raises:
-        ValueError: if the kernel cannot run here, or an error is too large.
+        ValueError: if an error is too large.
     """
     rows = []
     checks = [check for check in CHECKS if holds(check.dtype, check.units)]

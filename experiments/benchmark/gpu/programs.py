@@ -30,11 +30,12 @@ class Shape(NamedTuple):
 
 
 def holds(dtype: str, units: int) -> bool:
-    """Whether the kernel runs with this many units on this device."""
+    """Whether the kernel runs with this many units on the GPUs of this process."""
     params = grujax.init_gru(jax.random.key(0), 1, units)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+    run = jax.jit(partial(grujax.gru, implementation="cuda"))
     try:
-        jax.jit(partial(grujax.gru, implementation="cuda")).lower(params, jnp.ones((1, 1), dtype))
+        run.trace(params, jnp.ones((1, 1), dtype)).lower(lowering_platforms=("cuda",))
     except ValueError:
         return False
     return True

@@ -61,6 +61,7 @@ def _compile(options: tuple[str, ...]) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         ptx = _compile_sources(library, sources, options)
+        ptx = re.sub(r"\.version \d+\.\d+", f".version {_PTX_VERSION}", ptx, count=1)
     with suppress(OSError):  # without a cache, the next process compiles for a second
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
@@ -70,8 +71,9 @@ def _compile(options: tuple[str, ...]) -> str:
 
 
 def _compile_sources(
-    library: ctypes.CDLL, sources: Mapping[str, str], options: tuple[str, ...]
+    library: ctypes.CDLL, sources: Mapping[str, str], options: tuple[str, ...], result: str = "PTX"
 ) -> str:
+    """NVRTC's PTX, or its `ProgramLog`."""
     program = ctypes.c_void_p()
 
     def text(name: str) -> str:
@@ -93,7 +95,7 @@ def _compile_sources(
     try:
         if library.nvrtcCompileProgram(program, len(options), _strings(options)) != 0:
             raise KernelError(f"NVRTC fails to compile {_MAIN}:\n{text('ProgramLog')}")
-        return re.sub(r"\.version \d+\.\d+", f".version {_PTX_VERSION}", text("PTX"), count=1)
+        return text(result)
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
 

@@ -1,5 +1,6 @@
-"""The CUDA kernel, compiled for GPUs that are not there: launches, registers and spills."""
+"""The CUDA kernel, compiled for GPUs that are not there: launches, and what registers hold."""
 
+import re
 from functools import partial
 from itertools import product
 
@@ -13,7 +14,7 @@ from grujax.implementations import cuda
 from grujax.implementations.cuda import nvrtc, ptx_call
 from grujax.implementations.cuda.devices import Device
 from grujax.implementations.cuda.layouts import LAYOUTS
-from tests.fixtures.nvrtc_report import usage
+from grujax.implementations.library_cache import read_sources
 
 needs_nvrtc = pytest.mark.skipif(nvrtc._find_library() is None, reason="there is no NVRTC")
 
@@ -83,15 +84,26 @@ def definitions_of(layout, dtype, backward, reset_after, **options):
     } | options
 
 
+def spilled_bytes(architecture, definitions):
+    """What a thread of the machine code for `sm_XX` writes because registers do not hold it."""
+    options = [f"--gpu-architecture={architecture}", "-std=c++17", "--ptxas-options=-v"]
+    options += [f"-D{name}={value}" for name, value in definitions.items()]
+    sources = read_sources(nvrtc._SOURCE, ".cu", ".cuh")
+    log = nvrtc._compile_sources(nvrtc._load_library(), sources, tuple(options), "ProgramLog")
+    (spilled,) = re.findall(r"(\d+) bytes spill stores", log)
+    return int(spilled)
+
+
 def in_every_tier(architectures, layouts):
-    """All layouts of one block on all architectures, of which one is in the first tier."""
-    for dtype, architecture in product(layouts, architectures):
+    """All layouts of one block on all architectures, of which one is in the first tier; the widest
+    with either reset form."""
+    for dtype, architecture, reset_after in product(layouts, architectures, (1, 0)):
         for layout in layouts[dtype]:
             is_first = (dtype, architecture, layout.units) == ("float32", "sm_75", 32)
             marks = () if is_first else pytest.mark.slow
-            if layout.cluster == 1:
-                label = f"{dtype}-{architecture}-{layout.units}"
-                yield pytest.param(architecture, dtype, layout, marks=marks, id=label)
+            if layout.cluster == 1 and (reset_after or layout.units == 128):
+                label = f"{dtype}-{architecture}-{layout.units}-{reset_after}"
+                yield pytest.param(architecture, dtype, layout, reset_after, marks=marks, id=label)
 
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100")
@@ -99,15 +111,16 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100")
 
 @needs_nvrtc
 @pytest.mark.parametrize(
-    ("architecture", "dtype", "layout"), list(in_every_tier(ARCHITECTURES, LAYOUTS))
+    ("architecture", "dtype", "layout", "reset_after"),
+    list(in_every_tier(ARCHITECTURES, LAYOUTS)),
 )
 @pytest.mark.parametrize("backward", [0, 1])
-def test_one_block_spills_nothing(architecture, dtype, layout, backward):
-    """Everything stays in registers, with as many rows as a block can have; but four numbers on
-    Blackwell."""
+def test_one_block_keeps_all_in_registers(architecture, dtype, layout, reset_after, backward):
+    """With as many rows as a block can have. From Hopper on, a few numbers spill at H = 128."""
     layout = layout._replace(rows=layout.most_rows)
-    found = usage(architecture, definitions_of(layout, dtype, backward, reset_after=1))
-    assert found.spilled_bytes <= (16 if architecture == "sm_100" else 0), found
+    spilled = spilled_bytes(architecture, definitions_of(layout, dtype, backward, reset_after))
+    may_spill = architecture in ("sm_90", "sm_100") and layout.units == 128
+    assert spilled <= (32 if may_spill else 0)
 
 
 @needs_nvrtc
@@ -127,6 +140,6 @@ def test_weights_stay_in_registers(dtype, layout, reset_after, backward):
     options = {"BATCH_MAJOR": 1, "HAS_RESTART": 1, "HAS_VALID": 1}
     options["KEPT_UNITS"] = layout.units * (1 - backward)
     definitions = definitions_of(rows, dtype, backward, reset_after, **options)
-    spilled = usage("sm_90", definitions).spilled_bytes
+    spilled = spilled_bytes("sm_90", definitions)
     words = 16 if not layout.is_tensor else 96 if layout.units == 256 else 208 * (2 - reset_after)
     assert spilled <= 4 * words

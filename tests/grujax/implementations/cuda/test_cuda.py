@@ -1,4 +1,4 @@
-"""The CUDA kernel without a GPU: emulated on the host, compiled for one, and refused."""
+"""The CUDA kernel, emulated on the host."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ import grujax
 from grujax.implementations import cuda
 from grujax.implementations.cuda import launch as cuda_launch
 from grujax.implementations.cuda import layouts as cuda_layouts
-from grujax.implementations.cuda import nvrtc, support
+from grujax.implementations.cuda import support
 from grujax.implementations.cuda.devices import H100, Device
 from grujax.implementations.layout import batch_major
 from grujax.implementations.primitive import lowering
@@ -23,7 +23,6 @@ from tests.fixtures.cuda_emulator import SMALL_LAYOUTS, emulated_call
 from tests.helpers import COMPILER, Draw, assert_close
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
-needs_nvrtc = pytest.mark.skipif(nvrtc._find_library() is None, reason="there is no NVRTC")
 
 PRIMITIVES = (forward_p, backward_p)
 REAL_LAYOUTS = cuda_layouts.LAYOUTS
