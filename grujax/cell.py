@@ -42,6 +42,7 @@ class CellParams(Protocol):
 
 
 Params = TypeVar("Params", bound=CellParams)
+Split = Callable[[Array], Sequence[Array]]  # the arrays of the gates, of a stack of them
 
 
 @register
@@ -78,8 +79,32 @@ def gru_cell(params: GRUParams, h: Array, x: Array) -> Array:
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
+    return _run_step(params, h, x, tuple)
+
+
+def gru_cell_of_stack(params: GRUParams, h: Array, x: Array) -> Array:
+    """`gru_cell` for parameters that the caller has just stacked, of one array for each gate.
+
+    The gradient of such a stack then is a stack of gradients. XLA removes both, also in a loop that
+    sums gradients over steps. The gradient of an indexed stack would be a sum of three stacks.
+
+    Args:
+        params: as `gru_cell`.
+        h: as `gru_cell`.
+        x: as `gru_cell`.
+
+    Returns:
+        What `gru_cell` returns, bit for bit.
+
+    Raises:
+        ValueError: as `gru_cell`.
+    """
+    return _run_step(params, h, x, jnp.unstack)
+
+
+def _run_step(params: GRUParams, h: Array, x: Array, split: Split) -> Array:
     params, h, x = promote(params, h, x)
-    gates = _gates(params, h, x)
+    gates = _gates(params, h, x, split)
     return update_state(gates.update, gates.candidate, h)
 
 
@@ -107,14 +132,16 @@ def gru_gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
-    return _gates(*promote(params, h, x))
+    return _gates(*promote(params, h, x), tuple)
 
 
-def _gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
+def _gates(params: GRUParams, h: Array, x: Array, split: Split) -> GRUGates:
+    matrices = split(params.w_h)
+
     def multiply(states: Array, begin: int, end: int) -> list[Array]:
-        return [matmul(states.astype(h.dtype), w) for w in params.w_h[begin:end]]
+        return [matmul(states.astype(h.dtype), w) for w in matrices[begin:end]]
 
-    projected = project_inputs(params, x)
+    projected = project_inputs(params, x, split)
     return evaluate_gates(projected, h, params.b_hn, multiply, params.reset_after)[0]
 
 
@@ -148,11 +175,12 @@ def evaluate_gates(
     return GRUGates(reset, update, jnp.tanh(add_bias(x_n + rh_n, b_hn))), None
 
 
-def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
+def project_inputs(
+    params: GRUParams, xs: Array, split: Split = tuple
+) -> tuple[Array, Array, Array]:
     """The inputs' part of the gates r, z and n, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`."""
-    x_r, x_z, x_n = (
-        add_bias(matmul(xs, w), b) for w, b in zip(params.w_x, params.b_x, strict=True)
-    )
+    of_gates = zip(split(params.w_x), split(params.b_x), strict=True)
+    x_r, x_z, x_n = (add_bias(matmul(xs, w), b) for w, b in of_gates)
     return x_r, x_z, x_n
 
 

@@ -322,7 +322,13 @@ def _time_first(name: str, flags: ArrayLike | None, inputs: Array, time: int) ->
     return jnp.moveaxis(array, -1, 0)
 
 
-def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any) -> Array:
+def run_cell(
+    dtype: DTypeLike | None,
+    params: GRUParams,
+    carry: Any,
+    inputs: Any,
+    step: Callable[[GRUParams, Array, Array], Array] = gru_cell,
+) -> Array:
     """Runs one step of a cell, whose arguments have Flax's names.
 
     Args:
@@ -330,6 +336,7 @@ def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any
         params: the parameters of the cell.
         carry: `[B, H]`.
         inputs: `[B, I]`.
+        step: `gru_cell` or `gru_cell_of_stack`.
 
     Returns:
         The state after the step, `[B, H]`.
@@ -341,7 +348,7 @@ def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any
     carry = as_features("carry", carry, params.hidden_size, "hidden size")
     check_batch_axes({"carry": carry, "inputs": inputs})
     params, inputs = cast_floating(dtype, params, inputs)
-    return gru_cell(params, carry, inputs)
+    return step(params, carry, inputs)
 
 
 def as_inputs(name: str, value: Any, axes: str) -> Array:

@@ -13,6 +13,7 @@ from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
 from grujax import meshes
+from grujax.cell import gru_cell_of_stack
 from grujax.checks import check_integer, check_key
 from grujax.flax_common import (
     as_inputs,
@@ -101,7 +102,8 @@ class GRUCell(CellFields, nn.RNNCellBase):
             ValueError: if a shape or dtype does not match.
         """
         inputs = as_inputs("inputs", inputs, "[B, I] or [I]")
-        h = run_cell(self.dtype, self.gru_params(inputs.shape[-1]), carry, inputs)
+        params = self.gru_params(inputs.shape[-1])
+        h = run_cell(self.dtype, params, carry, inputs, gru_cell_of_stack)
         return h if self.carry_dtype is None else h.astype(self.carry_dtype), h
 
     @nn.compact

@@ -5,6 +5,7 @@ import pytest
 from jax.test_util import check_grads
 
 import grujax
+from grujax.cell import gru_cell_of_stack
 from tests.helpers import Draw, assert_close, assert_equal
 from tests.reference import textbook_step, textbook_weights
 
@@ -109,6 +110,19 @@ def test_matmuls_accumulate_in_float32():
 def test_gradients_equal_finite_differences(x64, reset_after):
     step = step_of(reset_after, batch=(2,))
     check_grads(grujax.gru_cell, step, order=2, modes=["fwd", "rev"], eps=1e-5)
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_a_step_of_stacked_parameters_is_the_same_step(reset_after):
+    operands = step_of(reset_after, "float32")
+
+    def gradient(step):
+        return jax.jit(jax.grad(lambda *operands: jnp.sum(step(*operands) ** 2), (0, 1, 2)))
+
+    step = jax.jit(grujax.gru_cell)
+    assert_equal(jax.jit(gru_cell_of_stack)(*operands), step(*operands))
+    got = gradient(gru_cell_of_stack)(*operands)
+    assert_close(got, gradient(grujax.gru_cell)(*operands), "float32")
 
 
 def test_an_operand_without_batch_axes_serves_all_rows():

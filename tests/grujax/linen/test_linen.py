@@ -42,6 +42,24 @@ def test_cell_parameters_from_flax_give_equal_outputs():
     assert_close(ours.apply(variables, h, x), theirs.apply(variables, h, x), "float32")
 
 
+@pytest.mark.parametrize("over_time", [False, True], ids=["a step", "a scan"])
+def test_the_gradient_of_the_cell_compiles_to_no_more_than_that_of_flax(over_time):
+    def instructions(cell):
+        axes = {"variable_broadcast": "params", "split_rngs": {"params": False}}
+        module = (nn.scan(cell, in_axes=1, out_axes=1, **axes) if over_time else cell)(H)
+        h, xs = np.zeros((B, H), np.float32), XS if over_time else XS[:, 0]
+        variables = random_variables(module, h, xs)
+
+        def loss(variables, xs):
+            return jnp.sum(module.apply(variables, h, xs)[1] ** 2)
+
+        text = jax.jit(jax.grad(loss, (0, 1))).lower(variables, xs).compile().as_text()
+        kinds = "fusion", "dot", "pad", "slice", "concatenate"
+        return np.array([text.count(f" {kind}(") for kind in kinds])
+
+    assert (instructions(linen.GRUCell) <= instructions(nn.GRUCell)).all()
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_rnn_parameters_from_flax_give_equal_outputs(reverse):
     theirs = nn.RNN(nn.GRUCell(H), return_carry=True, reverse=reverse, keep_order=True)
