@@ -21,7 +21,18 @@ from grujax.params import GRUParams, init_gru
 from grujax.sequence import gru, scan_cell
 
 if TYPE_CHECKING:
-    from grujax import analysis, attention, baselines, convert, initializers, linen, nnx, sweep
+    from grujax import (
+        analysis,
+        attention,
+        baselines,
+        convert,
+        initializers,
+        linen,
+        nnx,
+        rollouts,
+        sweep,
+        testing,
+    )
 
 __version__ = "0.2.0"
 
@@ -34,7 +45,9 @@ _SUBMODULES = (
     "initializers",
     "linen",
     "nnx",
+    "rollouts",
     "sweep",
+    "testing",
 )
 
 __all__ = [
@@ -54,9 +67,11 @@ __all__ = [
     "linen",
     "newton_report",
     "nnx",
+    "rollouts",
     "scan_cell",
     "stacked_gru",
     "sweep",
+    "testing",
 ]
 
 

@@ -26,8 +26,8 @@ LEVELS = [
     {"step_masks"},
     {"sequence"},
     {"layers", "newton"},
-    {"baselines", "attention"},
-    {"convert", "analysis", "sweep"},
+    {"baselines", "attention", "rollouts"},
+    {"convert", "analysis", "sweep", "testing"},
     {"flax_common", "serialization"},
     {"flax_steps"},
     {"linen", "nnx"},
@@ -52,7 +52,18 @@ CORE = {
     "flax_common",
     "flax_steps",
 }
-PUBLIC = {"initializers", "linen", "nnx", "baselines", "attention", "convert", "analysis", "sweep"}
+PUBLIC = {
+    "initializers",
+    "linen",
+    "nnx",
+    "baselines",
+    "attention",
+    "rollouts",
+    "convert",
+    "analysis",
+    "sweep",
+    "testing",
+}
 
 
 def is_type_checking(node: ast.AST) -> bool:

@@ -249,7 +249,9 @@ CALLS: dict[str, dict[str, Any]] = {
         "attention_size": 5,
     },
     "attention.project_keys": {"params": ATTENTION, "keys": XS},
+    "baselines.block_gru": {"params": baselines.init_block_gru(**SIZES, blocks=2), "xs": XS},
     "baselines.count_parameters": {"params": PARAMS},
+    "baselines.init_block_gru": {**SIZES, "blocks": 2},
     "baselines.init_layer_norm_gru": SIZES,
     "baselines.init_lstm": SIZES,
     "baselines.init_min_gru": SIZES,
@@ -292,6 +294,9 @@ CALLS: dict[str, dict[str, Any]] = {
     "convert.to_torch": {"layers": [PARAMS]},
     "initializers.chrono": {"t_max": 10.0},
     "initializers.identity": {},
+    "rollouts.join_sequences": {"xs": XS, "steps": T},
+    "rollouts.resets_from_dones": {"dones": jnp.zeros((T, B), bool), "first": jnp.ones(B, bool)},
+    "rollouts.split_sequences": {"xs": XS, "length": T},
     "sweep.choice": {"values": [1, 2]},
     "sweep.grid": {"rate": [0.1, 0.2]},
     "sweep.integer": {"lo": 1, "hi": 3},
@@ -322,6 +327,15 @@ CALLS: dict[str, dict[str, Any]] = {
     "sweep.trial_key": {"key": KEY, "index": 0},
     "sweep.truncation": {},
     "sweep.uniform": {"lo": 0.1, "hi": 1.0},
+    "testing.check_replay": {
+        "step": lambda x, state, reset: (x, x + jnp.where(reset[:, None], 0, state)),
+        "replay": lambda rollout: (
+            rollout.xs + jnp.where(rollout.resets[..., None], 0, rollout.states)
+        ),
+        "initial_state": jnp.zeros((4, I)),
+        "x": jnp.zeros((4, I)),
+        "steps": 4,
+    },
 }
 
 
