@@ -151,7 +151,8 @@ def block_gru(
         lengths: `[B]` integers, see `grujax.gru`.
         mask: `[T, B]` bool, see `grujax.gru`.
         resets: `[T, B]` bool, see `grujax.gru`.
-        reset_state: the state at resets, broadcast against `[B, H]`, see `grujax.gru`.
+        reset_state: the state at resets, broadcast against `[B, H]`; required with both
+            `h0` and `resets`, see `grujax.gru`.
         reverse: whether to run each row from its last valid step to step 0.
         stop_gradient_every: truncated backpropagation through time, see `grujax.gru`.
         implementation: see `grujax.gru`.

@@ -153,7 +153,7 @@ def flags(first: np.ndarray) -> list[Part]:
         start = first if first.shape == ends.shape[1:] else np.zeros_like(ends[0])
         return np.concatenate([start[None], ends[:-1]])
 
-    def with_end(value: Callable[[Rollout], np.ndarray]) -> Callable[[Rollout], np.ndarray]:
+    def with_end(value: Callable[[Rollout], Any]) -> Callable[[Rollout], np.ndarray]:
         return lambda laid: np.concatenate([laid.dones[:-1], value(laid)[None]])
 
     early = "the resets come one step early: `dones[t]` is after step t, `resets[t]` before it"
@@ -208,7 +208,7 @@ def candidates(
     """Every replay with this number of faults, by layout."""
     rollout, initial_state = as_numpy(rollout), as_numpy(initial_state)
     start_parts = starts(initial_state, after_step)
-    flag_parts = [*flags(rollout.resets[0]), TO_START]
+    flag_parts = [*flags(np.asarray(rollout.resets[0])), TO_START]
     for layout in layouts(*rollout.resets.shape):
         if bool(layout.fault) <= number:
             laid = Rollout(*(layout.make(field) for field in rollout))

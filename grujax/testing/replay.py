@@ -87,16 +87,14 @@ def check_replay(
         check_number("tolerance", tolerance, "(0, 1)")
 
     draw = jax.jit(partial(draw_rollout, step, steps=steps))
-    rollout = draw(initial_state, x, key=key)
-    run = jax.jit(partial(run_steps, step))
-    _, _, want = run(rollout.first_state, rollout.xs, rollout.resets)
+    rollout, want = draw(initial_state, x, key=key)
     compare = Comparison(want, tolerance)
     _check_step(step, rollout, initial_state, compare)
     got = compare.check_shapes(replay(rollout))
     if compare.agree(got, want):
         return
     fault = _name_fault(step, rollout, initial_state, compare, got)
-    fault = fault or _leak(run, replay, initial_state, rollout, compare, got)
+    fault = fault or _leak(step, replay, rollout, compare, got)
     fault = fault or (
         "this is none of the faults that the check knows. Compare the states at that step, in that "
         "row, by hand"
@@ -155,20 +153,20 @@ class Comparison:
 def _check_step(step: Step, rollout: Rollout, initial_state: Any, compare: Comparison) -> None:
     """Acting itself: its resets work, and its outputs depend on the state."""
     x = jax.tree.map(lambda leaf: leaf[0], rollout.xs)
-    act = jax.jit(lambda *arguments: step(*arguments))
-    state, yes = rollout.first_state, jnp.ones_like(rollout.resets[0])
-    outputs = [
-        jax.tree.map(lambda leaf: leaf[None], act(x, *arguments)[1])
-        for arguments in ((initial_state, ~yes), (state, ~yes), (state, yes))
-    ]
-    fresh, kept, reset = outputs
+    act = jax.jit(lambda *arguments: step(*arguments))  # a new function: `step` may have changed
+    used, reset = rollout.first_state, jnp.ones_like(rollout.resets[0])
+    fresh, kept, after_reset = (
+        jax.tree.map(lambda leaf: leaf[None], act(x, state, flags)[1])
+        for state, flags in ((initial_state, ~reset), (used, ~reset), (used, reset))
+    )
     if compare.errors(fresh, kept).max() <= 2:
         raise ValueError(
             "The outputs of `step` hardly depend on its state, so no fault would show: let `step` "
             "and `replay` return the state, or draw weights of the output layer that are larger."
         )
-    if not compare.agree(reset, fresh):
-        reason = "it ignores `reset`" if compare.agree(reset, kept) else "it goes elsewhere"
+    if not compare.agree(after_reset, fresh):
+        ignored = compare.agree(after_reset, kept)
+        reason = "it ignores `reset`" if ignored else "it goes to another state"
         raise AssertionError(
             "`step` does not reset the state to `initial_state` before it reads x: "
             f"{reason}. With a function of grujax, set `reset_state` to the initial state: while "
@@ -182,13 +180,14 @@ def _name_fault(
     """The fewest faults that reproduce the outputs of the replay; "" if none do."""
     rows = rollout.resets.shape[1]
     one_row = jax.tree.map(lambda leaf: leaf[:1], initial_state)
-    run = jax.jit(partial(_run_in_groups, step, rows), static_argnames="to_start")
+    run = jax.jit(partial(_run_in_groups, step, rows))
 
     def after_step(start: Any, xs: Any, resets: Array) -> Any:
-        return run(start, jax.tree.map(lambda leaf: leaf[:1], xs), resets[:1])[0]
+        states, _ = run(start, xs, resets, False)
+        return jax.tree.map(lambda leaf: leaf[1], states)
 
     def error(candidate: Candidate) -> float:
-        _, ys = run(candidate.start, candidate.xs, candidate.resets, to_start=candidate.to_start)
+        _, ys = run(candidate.start, candidate.xs, candidate.resets, candidate.to_start)
         return float(compare.errors(candidate.undo(as_numpy(ys)), got).max())
 
     for number in (1, 2):
@@ -202,44 +201,34 @@ def _name_fault(
 
 
 def _run_in_groups(
-    step: Step, rows: int, start: Any, xs: Any, resets: Array, to_start: bool = False
+    step: Step, rows: int, start: Any, xs: Any, resets: Array, to_start: Array
 ) -> tuple[Any, Any]:
-    """Last state and outputs of any number of rows, by a `step` for this number of them."""
+    """States and outputs of any number of rows, by a `step` for this number of them."""
     columns = resets.shape[1]
-    if columns == rows:
-        last, _, ys = run_steps(step, start, xs, resets, start if to_start else None)
-        return last, ys
     groups = -(-columns // rows)
-    index = jnp.arange(groups * rows) % columns
+    index = jnp.arange(groups * rows).reshape(groups, rows) % columns
 
-    def group(axis: int) -> Callable[[Any], Any]:
-        return lambda tree: jax.tree.map(
-            lambda leaf: jnp.take(leaf, index, axis).reshape(
-                *leaf.shape[:axis], groups, rows, *leaf.shape[axis + 1 :]
-            ),
-            tree,
-        )
+    def run(index: Array) -> tuple[Any, Any]:
+        rows_of = partial(jax.tree.map, lambda leaf: jnp.take(leaf, index, axis=1))
+        first = jax.tree.map(lambda leaf: jnp.take(leaf, index, axis=0), start)
+        _, states, ys = run_steps(step, first, rows_of(xs), rows_of(resets), to_start)
+        return states, ys
 
-    def run(start: Any, xs: Any, resets: Array) -> tuple[Any, Any]:
-        last, _, ys = run_steps(step, start, xs, resets, start if to_start else None)
-        return last, ys
+    def join(leaf: Array) -> Array:
+        return leaf.reshape(leaf.shape[0], -1, *leaf.shape[3:])[:, :columns]
 
-    out_axes = (0, 1)
-    last, ys = jax.vmap(run, (0, 1, 1), out_axes)(group(0)(start), group(1)(xs), group(1)(resets))
-    last = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:columns], last)
-    ys = jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[0], -1, *leaf.shape[3:]), ys)
-    return last, jax.tree.map(lambda leaf: leaf[:, :columns], ys)
+    return jax.tree.map(join, jax.vmap(run, out_axes=1)(index))
 
 
 def _leak(
-    run: Callable[..., Any],
+    step: Step,
     replay: Callable[[Rollout], Any],
-    initial_state: Any,
     rollout: Rollout,
     compare: Comparison,
     got: Any,
 ) -> str:
     """What the replay reads and acting does not: other rows, or later steps; "" if neither."""
+    run = jax.jit(partial(run_steps, step))
 
     def replay_with(changed: Array) -> Any:
         """The replay of another rollout, whose inputs differ where `changed [T, B]` is true."""
@@ -272,10 +261,12 @@ def _as_rows(name: str, value: Any, rows: int | None = None) -> Any:
     """A pytree of arrays `[B, ...]`; raises ValueError unless B is `rows`, or at least 4."""
     tree = as_arrays(name, value)
     leaves = array_leaves(name, tree)
+    expected = f"{rows} rows, as `initial_state` has"
+    if rows is None:
+        expected = f"the same number of rows, and at least {MINIMUM}"
+        rows = max([MINIMUM, *(leaf.shape[0] for leaf in leaves if leaf.ndim)])
     for leaf in leaves:
-        expected = f"{rows} rows, as `initial_state` has" if rows else f"at least {MINIMUM} rows"
-        sizes = {leaf.shape[:1] for leaf in leaves}
-        if len(sizes) > 1 or not leaf.ndim or (leaf.shape[0] != (rows or max(leaf.shape[0], 4))):
+        if leaf.shape[:1] != (rows,):
             raise ValueError(
                 f"`{name}` must hold arrays [B, ...] with {expected}, got one of shape "
                 f"{list(leaf.shape)}."

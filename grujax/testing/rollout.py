@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from grujax.jax_support.pytrees import register
 from grujax.rollouts import resets_from_dones
@@ -47,24 +48,22 @@ class Rollout(NamedTuple):
 
 
 def run_steps(
-    step: Step, state: Any, xs: Any, resets: Array, reset_state: Any = None
+    step: Step, start: Any, xs: Any, resets: Array, to_start: ArrayLike = False
 ) -> tuple[Any, Any, Any]:
     """Runs `step` over time: `(last state, states before the steps [T, ...], outputs [T, ...])`.
 
-    With a `reset_state`, resets go back to it instead of where `step` resets to.
+    If `to_start` is true, resets go back to `start` instead of where `step` resets to.
     """
 
     def body(state: Any, inputs: tuple[Any, Array]) -> tuple[Any, tuple[Any, Any]]:
         x, reset = inputs
-        before = state
-        if reset_state is not None:
-            state, reset = select_rows(reset, reset_state, state), jnp.zeros_like(reset)
-        after, y = step(x, state, reset)
-        after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, before)
-        return after, (before, y)
+        seen = select_rows(reset & to_start, start, state)
+        after, y = step(x, seen, reset & ~jnp.asarray(to_start))
+        after = jax.tree.map(lambda new, old: new.astype(old.dtype), after, state)
+        return after, (state, y)
 
-    last, (before, ys) = jax.lax.scan(body, state, (xs, resets))
-    return last, before, ys
+    last, (states, ys) = jax.lax.scan(body, start, (xs, resets))
+    return last, states, ys
 
 
 def select_rows(rows: Array, chosen: Any, others: Any) -> Any:
@@ -76,8 +75,10 @@ def select_rows(rows: Array, chosen: Any, others: Any) -> Any:
     return jax.tree.map(select, chosen, others)
 
 
-def draw_rollout(step: Step, initial_state: Any, x: Any, *, steps: int, key: Array) -> Rollout:
-    """A rollout in which every fault shows; there are at least four rows and steps."""
+def draw_rollout(
+    step: Step, initial_state: Any, x: Any, *, steps: int, key: Array
+) -> tuple[Rollout, Any]:
+    """A rollout in which every fault shows, and the outputs; at least four rows and steps."""
     key_x, key_end, key_kind = jax.random.split(key, 3)
     rows = jax.tree.leaves(initial_state)[0].shape[0]
     xs = draw_inputs(key_x, x, WARM_UP + steps)
@@ -90,13 +91,10 @@ def draw_rollout(step: Step, initial_state: Any, x: Any, *, steps: int, key: Arr
     terminations, truncations = ends & is_termination, ends & ~is_termination
     first = (jnp.arange(rows) % 2).astype(bool)
     resets = resets_from_dones(ends, first)
-    early, late = (
-        jax.tree.map(lambda leaf, part=part: leaf[part], xs)
-        for part in (slice(WARM_UP), slice(WARM_UP, None))
-    )
-    state, _, _ = run_steps(step, initial_state, early, jnp.zeros((WARM_UP, rows), bool))
-    _, states, _ = run_steps(step, state, late, resets)
-    return Rollout(late, resets, terminations, truncations, states)
+    all_resets = jnp.concatenate([jnp.zeros((WARM_UP, rows), bool), resets])
+    _, states, ys = run_steps(step, initial_state, xs, all_resets)
+    xs, states, ys = jax.tree.map(lambda leaf: leaf[WARM_UP:], (xs, states, ys))
+    return Rollout(xs, resets, terminations, truncations, states), ys
 
 
 def draw_inputs(key: Array, x: Any, steps: int) -> Any:
