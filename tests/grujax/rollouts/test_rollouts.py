@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grujax
@@ -43,12 +43,13 @@ def test_no_steps_and_no_batch():
     assert resets_from_dones(np.zeros(3, bool), True).tolist() == [True, False, False]
 
 
+@settings(max_examples=10)
 @given(length=sizes, parts=sizes, batch=sizes)
 def test_sequences_are_contiguous_and_join_again(length, parts, batch):
     steps = length * parts
     xs = {
-        "x": np.arange(steps * batch * 2).reshape(steps, batch, 2),
-        "done": np.ones((steps, batch)),
+        "x": np.arange(steps * batch * 2, dtype="int32").reshape(steps, batch, 2),
+        "done": np.ones((steps, batch), bool),
     }
     cut = split_sequences(xs, length)
     assert cut["x"].shape == (length, parts * batch, 2)
