@@ -6,6 +6,7 @@
     python -m experiments.benchmark --quick --busy 4 --libraries     with four competing processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
+    python -m experiments.benchmark --rl        recurrent PPO instead, compared with Flax
     python -m experiments.benchmark --gpu       an NVIDIA GPU instead, with cuDNN, 3 minutes
 
 Each point is a setting (T steps, batch B, input size I, hidden size H) in two modes: the forward
@@ -43,7 +44,7 @@ import numpy as np
 from tqdm import tqdm
 
 import grujax
-from experiments.benchmark import sweeps, vmap
+from experiments.benchmark import rl, sweeps, vmap
 from experiments.benchmark.cells import report_cells
 from experiments.benchmark.gpu import report_gpu
 from experiments.benchmark.grid import BASE, full_grid, quick_grid
@@ -83,6 +84,7 @@ class Settings:
     fresh: bool = False  # measure everything again
     cells: bool = False  # the GRU, LSTM, RNN and others (`experiments.common.cells`) at BASE
     sweep: bool = False  # many models (`experiments.benchmark.sweeps` and `.vmap`)
+    rl: bool = False  # recurrent PPO (`experiments.benchmark.rl`)
     busy: int = 0  # the number of competing processes that use all cores
     gpu: bool = False  # the CUDA kernel (`experiments.benchmark.gpu`)
 
@@ -179,6 +181,10 @@ def main(settings: Settings) -> None:
         print(describe_machine(["flax"]))
         print(vmap.report_vmap(4 * settings.seconds, vmap.CONTESTANTS[first:]))
         return print(sweeps.report_sweeps(5, contestants=sweeps.CONTESTANTS[first:]))
+    if settings.rl:
+        print(describe_machine(["flax"]))
+        shapes = rl.QUICK_SHAPES if settings.quick else rl.SHAPES
+        return print(rl.report_rl(4 * settings.seconds, shapes))
     compare_libraries(settings)
 
 

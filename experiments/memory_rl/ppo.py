@@ -89,6 +89,15 @@ class Batch(NamedTuple):
     targets: Array  # [T, B]
 
 
+class Phases(NamedTuple):
+    """The parts of a training, as functions of its state."""
+
+    init: Callable[[Array], training.TrainState]  # key -> state
+    collect: Callable[[training.TrainState, Array], tuple[Worker, Batch]]  # state, key: a rollout
+    # state, batch, key: all passes -> (parameters, optimizer state), losses [passes, minibatches]
+    learn: Callable[..., tuple[tuple[Any, optax.OptState], Array]]
+
+
 def make_network(settings: Settings, environment: Environment, core: Core | None) -> ActorCritic:
     """Builds the network; `core` replaces that of `settings.cell`."""
     if core is None:
@@ -192,14 +201,14 @@ def estimate_advantages(
     return jax.lax.scan(back, jnp.zeros_like(deltas[0]), (deltas, goes_on), reverse=True)[1]
 
 
-def ppo_training(
+def ppo_phases(
     settings: Settings,
     environment: Environment | None = None,
     core: Core | None = None,
     learning_rate: float | Array | None = None,
     entropy_cost: float | Array | None = None,
-) -> training.Training:
-    """Builds the training of one agent.
+) -> Phases:
+    """Builds the parts of the training of one agent.
 
     Args:
       settings: see `Settings`; `learning_rate` and `entropy_cost` replace theirs and may be traced.
@@ -250,24 +259,24 @@ def ppo_training(
         entropy = actions.entropy(policy, num_actions)
         return settings.value_cost * 0.5 * errors.mean() - gain - entropy_cost * entropy
 
-    def learn(carry, batch: Batch):
+    def learn_minibatch(carry, batch: Batch):
         params, optimizer_state = carry
         value, gradient = jax.value_and_grad(loss)(params, batch)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
         return (optax.apply_updates(params, updates), optimizer_state), value
 
-    def update(state: training.TrainState, _) -> tuple[training.TrainState, tuple[Array, ...]]:
-        key, act_key, order_key = jax.random.split(state.key, 3)
+    def collect(state: training.TrainState, key: Array) -> tuple[Worker, Batch]:
         worker, rollout = jax.lax.scan(
             lambda worker, key: act(environment, network, state.params, worker, key),
             state.carried,
-            jax.random.split(act_key, settings.steps),
+            jax.random.split(key, settings.steps),
         )
         following = next_values(network, state.params, worker, rollout)
         advantages = estimate_advantages(rollout, following, settings.discount, settings.gae_lambda)
         rollout = rollout._replace(carries=(), final_observations=())
-        batch = Batch(state.carried.carry, rollout, advantages, advantages + rollout.values)
+        return worker, Batch(state.carried.carry, rollout, advantages, advantages + rollout.values)
 
+    def learn(state: training.TrainState, batch: Batch, key: Array):
         def one_pass(carry, key: Array):
             order = jax.random.permutation(key, settings.num_envs)
             groups = order.reshape(settings.minibatches, -1)
@@ -275,15 +284,32 @@ def ppo_training(
             def learn_group(carry, rows: Array):
                 by_time = jax.tree.map(lambda x: x[:, rows], batch._replace(carry=()))
                 of_rows = jax.tree.map(lambda x: x[rows], batch.carry)
-                return learn(carry, by_time._replace(carry=of_rows))
+                return learn_minibatch(carry, by_time._replace(carry=of_rows))
 
             return jax.lax.scan(learn_group, carry, groups)
 
-        (params, optimizer_state), losses = jax.lax.scan(
-            one_pass,
-            (state.params, state.optimizer_state),
-            jax.random.split(order_key, settings.passes),
+        return jax.lax.scan(
+            one_pass, (state.params, state.optimizer_state), jax.random.split(key, settings.passes)
         )
+
+    return Phases(init, collect, learn)
+
+
+def ppo_training(
+    settings: Settings,
+    environment: Environment | None = None,
+    core: Core | None = None,
+    learning_rate: float | Array | None = None,
+    entropy_cost: float | Array | None = None,
+) -> training.Training:
+    """Builds the training of one agent. Arguments and errors are those of `ppo_phases`."""
+    phases = ppo_phases(settings, environment, core, learning_rate, entropy_cost)
+
+    def update(state: training.TrainState, _) -> tuple[training.TrainState, tuple[Array, ...]]:
+        key, act_key, order_key = jax.random.split(state.key, 3)
+        worker, batch = phases.collect(state, act_key)
+        (params, optimizer_state), losses = phases.learn(state, batch, order_key)
+        rollout = batch.rollout
         done = rollout.terminated | rollout.truncated
         state = state._replace(
             params=params, optimizer_state=optimizer_state, key=key, carried=worker
@@ -299,7 +325,7 @@ def ppo_training(
         return training.end_epoch(state, mean_return), metrics
 
     epochs = settings.updates // settings.updates_per_epoch
-    return training.Training(init, epoch, epochs, patience=epochs)
+    return training.Training(phases.init, epoch, epochs, patience=epochs)
 
 
 def make_train(
