@@ -29,7 +29,6 @@ LEVELS = [
     {"baselines", "attention", "rollouts"},
     {"convert", "analysis", "sweep", "testing"},
     {"flax_common", "serialization"},
-    {"flax_steps"},
     {"linen", "nnx"},
     {"__main__"},
     {"kernels"},
@@ -50,7 +49,6 @@ CORE = {
     "layers",
     "newton",
     "flax_common",
-    "flax_steps",
 }
 PUBLIC = {
     "initializers",

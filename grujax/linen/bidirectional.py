@@ -5,8 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 from jax import Array
 
-from grujax.flax_common import BidirectionalGRUCall
-from grujax.flax_steps import Steps
+from grujax.flax_common import BidirectionalGRUCall, Steps
 from grujax.layers import Merge
 from grujax.linen.cell import CellFields
 from grujax.linen.layer import GRU, LayerBase

@@ -9,8 +9,7 @@ from jax import Array
 from jax.nn import initializers
 
 from grujax.checks import check_key
-from grujax.flax_common import GRUCall, carry_shape
-from grujax.flax_steps import Steps, check_runs_forward, make_carry
+from grujax.flax_common import GRUCall, Steps, carry_shape, check_runs_forward, make_carry
 from grujax.implementations.types import Implementation
 from grujax.linen.cell import CellFields, GRUCell
 from grujax.params import GRUParams

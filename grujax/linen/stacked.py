@@ -6,8 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from grujax.flax_common import StackedGRUCall
-from grujax.flax_steps import Steps
+from grujax.flax_common import StackedGRUCall, Steps
 from grujax.layers import Layer, Merge, output_size
 from grujax.linen.bidirectional import BidirectionalGRU
 from grujax.linen.layer import GRU, LayerBase

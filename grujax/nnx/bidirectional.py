@@ -7,8 +7,7 @@ from typing import Unpack
 from flax import nnx
 from jax import Array
 
-from grujax.flax_common import CHECKS, BidirectionalGRUCall
-from grujax.flax_steps import Steps
+from grujax.flax_common import CHECKS, BidirectionalGRUCall, Steps
 from grujax.layers import Merge
 from grujax.nnx.layer import GRU, LayerBase
 from grujax.nnx.options import Options, check_options, fork_dropout, select_inner_options

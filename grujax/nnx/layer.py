@@ -9,8 +9,7 @@ from flax import nnx
 from jax import Array
 
 from grujax.checks import check_bool
-from grujax.flax_common import GRUCall, check_arguments
-from grujax.flax_steps import Steps, check_runs_forward, make_carry
+from grujax.flax_common import GRUCall, Steps, check_arguments, check_runs_forward, make_carry
 from grujax.nnx.cell import GRUCell, read_params
 from grujax.nnx.options import Options, check_options, fork_dropout, select_cell_options
 from grujax.params import GRUParams, Initializer

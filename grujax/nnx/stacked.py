@@ -6,8 +6,7 @@ from typing import Any, Unpack
 
 from flax import nnx
 
-from grujax.flax_common import StackedGRUCall, check_arguments
-from grujax.flax_steps import Steps
+from grujax.flax_common import StackedGRUCall, Steps, check_arguments
 from grujax.layers import Layer, Merge, output_size
 from grujax.nnx.bidirectional import BidirectionalGRU
 from grujax.nnx.layer import GRU, LayerBase

@@ -1,7 +1,7 @@
 """Single steps of the Flax layers, for acting and for generation.
 
 `GRU.step` and `StackedGRU.step` of both APIs are `Steps.step`, a sequence of length 1. So a step
-gives what the whole sequence gives. This file does not import Flax.
+gives what the whole sequence gives.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.flax_common import as_inputs
+from grujax.flax_common.checks import as_inputs
 from grujax.time_checks import check_reset
 
 
