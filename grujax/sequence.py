@@ -266,8 +266,9 @@ def scan_cell(
     masks = make_step_masks(steps, batch, lengths, mask, resets, reverse, rows)
     check_reset_state("state0", reset_state, resets)
     after_reset = state0
-    if resets is not None and reset_state is not given_state:
-        after_reset = like_state(reset_state, state0, steps)
+    if reset_state is not None and reset_state is not given_state:
+        given = like_state(reset_state, state0, steps)
+        after_reset = state0 if resets is None else given
     after_reset, reset_states = split_reset_states(state0, after_reset, masks, steps, reverse)
     if masks.reads is not None:
         xs = select(masks.reads, xs, jax.tree.map(jnp.zeros_like, xs))

@@ -451,6 +451,13 @@ ALLOWED = {
     # Any pytree of numbers is an input or a state; the cell refuses what it cannot use.
     ("grujax.scan_cell", "state0"): {"3", "True", "[]"},
     ("grujax.scan_cell", "reset_state"): {"3", "True"},
+    # One number for every state.
+    ("grujax.bidirectional_gru", "reset_state"): {"3"},
+    ("grujax.stacked_gru", "reset_state"): {"3"},
+    ("grujax.linen.BidirectionalGRU.__call__", "reset_state"): {"3"},
+    ("grujax.linen.StackedGRU.__call__", "reset_state"): {"3"},
+    ("grujax.nnx.BidirectionalGRU.__call__", "reset_state"): {"3"},
+    ("grujax.nnx.StackedGRU.__call__", "reset_state"): {"3"},
     ("grujax.analysis.cell_gradient_flow", "xs"): {"complex"},
     # Any number of axes.
     ("grujax.analysis.kaplan_yorke_dimension", "exponents"): {"another shape"},
