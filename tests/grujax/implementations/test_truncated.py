@@ -183,12 +183,8 @@ def test_reset_states_that_do_not_match_raise():
     params, xs = inputs.params, inputs.xs
     with pytest.raises(ValueError, match=r"`reset_state` has shape \[4\] but `params`"):
         grujax.gru(params, xs, reset_state=jnp.zeros(4))
-    with pytest.raises(ValueError, match="`reset_state` is for a sequence in pieces"):
-        grujax.gru(params, xs, reset_state=jnp.zeros(5), reverse=True)
-    with pytest.raises(ValueError, match="`reset_state` is for layers of one direction"):
-        grujax.stacked_gru([(params, params)], xs, reset_state=[jnp.zeros(5)])
     with pytest.raises(ValueError, match="`reset_state` must have the structure of the stack's"):
-        grujax.stacked_gru([params], xs, reset_state=jnp.zeros(5))
+        grujax.stacked_gru([params], xs, reset_state=[jnp.zeros(5)] * 2)
     with pytest.raises(ValueError, match=r"`reset_state` must have the structure of `state0`"):
         grujax.scan_cell(lambda p, h, x: h, None, xs, jnp.zeros(3), reset_state=(0.0, 0.0))
     with pytest.raises(ValueError, match=r"does not broadcast against \[3\] in `state0`"):

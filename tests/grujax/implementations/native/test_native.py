@@ -109,7 +109,7 @@ def pair_of(reset_after=True, hidden=(5, 5)):
 
 def pair_loss(params, xs, h0, implementation, options):
     run = partial(grujax.bidirectional_gru, implementation=implementation, **options)
-    (last_forward, last_backward), hs = run(params, xs, h0)
+    (last_forward, last_backward), hs = run(params, xs, h0, reset_state=h0)
     return jnp.sum(last_forward**2) + jnp.sum(jnp.sin(last_backward)) + jnp.sum(hs**3)
 
 
