@@ -7,6 +7,7 @@ from grujax.flax_common.calls import (
     BidirectionalGRUCall,
     GRUCall,
     StackedGRUCall,
+    cast_carry,
     run_cell,
 )
 from grujax.flax_common.checks import (
@@ -26,6 +27,7 @@ __all__ = [
     "Steps",
     "as_inputs",
     "carry_shape",
+    "cast_carry",
     "check_arguments",
     "check_runs_forward",
     "draw_carry",

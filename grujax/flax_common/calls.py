@@ -222,9 +222,9 @@ def run_layer(
             implementation=module.implementation,
             reset_state=reset_state,
         )
-    if module.carry_dtype is not None:
-        h_last = jax.tree.map(lambda h: h.astype(module.carry_dtype), h_last)
-    return h_last, jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, time), hs)
+    return cast_carry(module.carry_dtype, h_last), jax.tree.map(
+        lambda leaf: jnp.moveaxis(leaf, 0, time), hs
+    )
 
 
 def _prepare_reset_state(reset_state: Any, learned_h0: Any, inputs: Array, time: int) -> Any:
@@ -311,6 +311,13 @@ def fill_in_learned(h0: Any, learned_h0: Any) -> Any:
         as_given = tuple if isinstance(h0, tuple) else list
         return as_given(fill_in_learned(*both) for both in zip(h0, learned_h0, strict=True))
     return h0
+
+
+def cast_carry(carry_dtype: DTypeLike | None, h_last: Any) -> Any:
+    """The states that a module returns, in `carry_dtype`; unchanged if it is None."""
+    if carry_dtype is None:
+        return h_last
+    return jax.tree.map(lambda h: h.astype(carry_dtype), h_last)
 
 
 def cast_floating(dtype: DTypeLike | None, params: Any, inputs: Array) -> tuple[Any, Array]:

@@ -18,6 +18,7 @@ from grujax.checks import check_integer, check_key
 from grujax.flax_common import (
     as_inputs,
     carry_shape,
+    cast_carry,
     check_arguments,
     draw_carry,
     run_cell,
@@ -104,7 +105,7 @@ class GRUCell(CellFields, nn.RNNCellBase):
         inputs = as_inputs("inputs", inputs, "[B, I] or [I]")
         params = self.gru_params(inputs.shape[-1])
         h = run_cell(self.dtype, params, carry, inputs, gru_cell_of_stack)
-        return h if self.carry_dtype is None else h.astype(self.carry_dtype), h
+        return cast_carry(self.carry_dtype, h), h
 
     @nn.compact
     def gru_params(self, input_size: int) -> GRUParams:

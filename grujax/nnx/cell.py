@@ -14,7 +14,13 @@ from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
 from grujax.checks import check_callable
-from grujax.flax_common import carry_shape, check_arguments, draw_carry, run_cell
+from grujax.flax_common import (
+    carry_shape,
+    cast_carry,
+    check_arguments,
+    draw_carry,
+    run_cell,
+)
 from grujax.meshes import gather
 from grujax.nnx.options import check_rngs
 from grujax.params import GRUParams, Initializer, check_same_partitioning, draw, draw_gates
@@ -132,7 +138,7 @@ class GRUCell(nnx.RNNCellBase):
             ValueError: if a shape or dtype does not match.
         """
         h = run_cell(self.dtype, read_params(self), carry, inputs)
-        return h if self.carry_dtype is None else h.astype(self.carry_dtype), h
+        return cast_carry(self.carry_dtype, h), h
 
     def gru_params(self) -> GRUParams:
         """Returns the functional parameters, with `w_x [3, I, H]` and `w_h [3, H, H]`."""

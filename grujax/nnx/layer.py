@@ -140,10 +140,9 @@ class GRU(LayerBase):
 
     def _carry(self, *arguments: Any) -> Array:
         carry = self.cell.initialize_carry(*arguments)
-        dtype = self.carry_dtype or self.dtype or self.cell.param_dtype
         if self.h0 is None or arguments[2] is not None:
-            return carry.astype(dtype)
-        return make_carry(self.h0, carry.shape, dtype)
+            return carry
+        return make_carry(self.h0, carry.shape, carry.dtype)
 
     def _runs_backward(self) -> bool:
         return self.reverse
