@@ -1,6 +1,8 @@
 """The user's files: each is looked at before it is read, and refused in one sentence."""
 
+import codecs
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 from experiments.common.command import InputError
 
 LIMIT = 10**9  # bytes of a file, and of the numbers that it holds
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")  # not tab, line and page ends
 
 
 def check_file(path: Path, limit: int = LIMIT) -> None:
@@ -35,7 +38,10 @@ def check_file(path: Path, limit: int = LIMIT) -> None:
 
 
 def read_text(path: Path, limit: int = LIMIT) -> str:
-    """Reads a text file in UTF-8, with or without a byte order mark.
+    """Reads a text file as editors and spreadsheets write it.
+
+    It is in UTF-8, with or without a byte order mark, or in UTF-16 with one. Other files are read
+    as Windows-1252, which contains Latin-1, with a note on standard error.
 
     Args:
       path: the file.
@@ -43,20 +49,40 @@ def read_text(path: Path, limit: int = LIMIT) -> str:
 
     Raises:
       FileNotFoundError: it does not exist.
-      InputError: it is no text file in UTF-8, or as `check_file`.
+      InputError: it is no text file in these encodings, or as `check_file`.
     """
     check_file(path, limit)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from None
-    if b"\0" in content:
-        at = content.index(b"\0")
-        raise InputError(f"{path} is not a text file in UTF-8: byte {at} is NUL.")
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-16" if is_utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _undecodable(str(path), error) from None
+        text = "" if is_utf_16 else _decode_windows(content)
+        if not text:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise _undecodable(f"{path}, line {line},", error) from None
+        print(f"note: {path} is not in UTF-8; it is read as Windows-1252.", file=sys.stderr)
+    if found := _CONTROL.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        raise InputError(
+            f"{path}, line {line}, is not text: it has the control character {found[0]!r}."
+        )
+    return text
+
+
+def _decode_windows(content: bytes) -> str:
+    """Decodes Windows-1252; "" if the bytes are not that, or rather damaged UTF-8."""
+    parts = content.decode("utf-8", "surrogateescape")
+    invalid = sum("\udc80" <= character <= "\udcff" for character in parts)
+    if 2 * invalid <= sum(character > "\x7f" for character in parts):
+        return ""
+    try:
+        return content.decode("cp1252")
+    except UnicodeDecodeError:
+        return ""
 
 
 def read_standard_input() -> str:

@@ -106,7 +106,7 @@ def test_what_is_no_file_or_no_text(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no file"):
         tables.read_series(tmp_path / "none.csv", "a", None)
     (tmp_path / "image.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="is not a text file in UTF-8"):
+    with pytest.raises(InputError, match="is not a text file in UTF-16"):
         tables.read_series(tmp_path / "image.csv", "a", None)
 
 

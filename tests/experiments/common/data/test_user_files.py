@@ -10,24 +10,31 @@ from experiments.common.data import user_files
 from experiments.common.data.user_files import check_file, read_standard_input, read_text
 
 
-def test_a_text_is_read_with_or_without_a_byte_order_mark(tmp_path):
-    for content in (b"\xef\xbb\xbfgr\xc3\xbcn", b"gr\xc3\xbcn"):
-        (tmp_path / "a").write_bytes(content)
-        assert read_text(tmp_path / "a") == "grün"
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
+def test_a_text_is_read_in_the_encodings_of_editors_and_spreadsheets(tmp_path, capsys, encoding):
+    text = "grün\r\ncafé\n" + ("5 €" if encoding == "cp1252" else "")
+    (tmp_path / "a").write_bytes(text.encode(encoding))
+    assert read_text(tmp_path / "a") == text
+    note = "a is not in UTF-8; it is read as Windows-1252." in capsys.readouterr().err
+    assert note == (encoding in ("latin-1", "cp1252"))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"gr\xfcn", "invalid start byte at byte 2"),
-        ("grün".encode("utf-16"), "byte 3 is NUL"),
-        (b"a\0b", "byte 1 is NUL"),
-        (b"\xc3", "unexpected end of data at byte 0"),
+        (
+            b"one\ngr\xc3\xbcn caf\xc3\xa9 \xfc",
+            "line 2, is not a text file in UTF-8: invalid start b",
+        ),
+        (b"a\n\n\x81", "line 3, is not a text file in UTF-8: invalid start byte at byte 3"),
+        ("grün".encode("utf-16")[:-1], "line 1, is not a text file in UTF-16"),
+        (b"a\n\0b", r"line 2, is not text: it has the control character '\\x00'"),
+        (b"\x89PNG\r\n\x1a\n\0\0", r"line 2, is not text: it has the control character '\\x1a'"),
     ],
 )
-def test_what_is_no_text_is_refused_by_its_first_such_byte(tmp_path, content, message):
+def test_what_is_no_text_is_refused_by_its_first_such_line(tmp_path, content, message):
     (tmp_path / "a").write_bytes(content)
-    with pytest.raises(InputError, match=f"a is not a text file in UTF-8: {message}"):
+    with pytest.raises(InputError, match=f"a, {message}"):
         read_text(tmp_path / "a")
 
 
