@@ -20,6 +20,7 @@ from experiments.forecasting.problem import Problem
 from experiments.forecasting.quantiles import (
     LEVELS,
     conformal_margin,
+    coverage,
     ordered_quantiles,
     pinball_loss,
     widen,
@@ -89,15 +90,36 @@ def calibrate_quantiles(problem: Problem, outputs: np.ndarray) -> np.ndarray:
     The outer interval is widened or narrowed until it holds its share of the validation targets,
     as forecast by the networks that did not train on them, see `conformal_margin`.
     """
+    rows = problem.split.validation
+    margin = conformal_margin(_unseen_quantiles(problem, outputs), problem.targets[rows])
+    return widen(_in_units(problem, outputs.mean(1), np.arange(len(outputs))), margin)
 
-    def in_units(outputs: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-        return problem.linear[rows, :, None] + problem.scale()[:, None] * outputs
 
+def validation_coverage(problem: Problem, outputs: np.ndarray) -> np.ndarray:
+    """How often the outer interval held a validation target, [K].
+
+    Each part is forecast by networks, and calibrated by other parts, that have not seen it.
+    """
+    rows = problem.split.validation
+    quantiles, targets = _unseen_quantiles(problem, outputs), problem.targets[rows]
+    for part in np.unique(problem.parts[rows]):
+        own = problem.parts[rows] == part
+        if not own.all():
+            margin = conformal_margin(quantiles[~own], targets[~own])
+            quantiles[own] = widen(quantiles[own], margin)
+    return coverage(quantiles, targets)
+
+
+def _unseen_quantiles(problem: Problem, outputs: np.ndarray) -> np.ndarray:
+    """The validation origins' quantiles [R, K, Q] by the networks that did not train on them."""
     rows = problem.split.validation
     left_out = left_out_parts(outputs.shape[1], problem.parts.max())
     unseen = mean_over_unseen(outputs[rows], problem.parts[rows], left_out)
-    margin = conformal_margin(in_units(unseen, rows), problem.targets[rows])
-    return widen(in_units(outputs.mean(1), slice(None)), margin)
+    return _in_units(problem, np.asarray(unseen), rows)
+
+
+def _in_units(problem: Problem, outputs: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return problem.linear[rows, :, None] + problem.scale()[:, None] * outputs
 
 
 def constant_quantiles(problem: Problem) -> np.ndarray:

@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 LEVELS = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
 COVERAGE = 0.8  # of the interval between the outer two
+TOLERANCE = 0.1  # a coverage that is lower by more than this is reported
 
 
 def pinball_loss(quantiles: ArrayLike, targets: ArrayLike) -> Array:

@@ -22,7 +22,7 @@ from experiments.forecasting.comparison import (
 )
 from experiments.forecasting.plots import Fan
 from experiments.forecasting.problem import Problem
-from experiments.forecasting.quantiles import LEVELS, median
+from experiments.forecasting.quantiles import COVERAGE, LEVELS, TOLERANCE, median
 from experiments.forecasting.scores import describe_reduction, error_reduction
 
 PAST = 21  # steps shown before a fan
@@ -93,6 +93,25 @@ def describe_direction(problem: Problem, quantiles: np.ndarray) -> str:
         f"always up {rises.mean():.1%}. Reduction of the errors of always up, in %: "
         f"{describe_reduction(reduction).rstrip(' *')}, {edge}."
     )
+
+
+def warn_of_coverage(names: Sequence[str], shares: np.ndarray) -> None:
+    """Warns of targets whose outer interval held too little of the validation data.
+
+    Args:
+      names: of the K targets.
+      shares: [K], see `validation_coverage`.
+    """
+    missed = [
+        f"{name} ({share:.0%})"
+        for name, share in zip(names, shares, strict=True)
+        if share < COVERAGE - TOLERANCE
+    ]
+    if missed:
+        print(
+            f"\nwarning: the {COVERAGE:.0%} intervals are too narrow for {', '.join(missed)}: on "
+            "validation data they held the truth only so often. Expect more outside them."
+        )
 
 
 def origins_on(problem: Problem, date: str) -> np.ndarray:

@@ -41,6 +41,7 @@ from jax import Array
 from experiments.common import training
 from experiments.common.command import run_command
 from experiments.common.data import tables
+from experiments.common.data.cells import Decimal, Notation
 from experiments.common.report.plots import plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
@@ -55,14 +56,17 @@ from experiments.forecasting.model import (
     make_examples,
     mean_over_unseen,
     pinball_mean,
+    validation_coverage,
 )
 from experiments.forecasting.problem import Problem
 from experiments.forecasting.report import (
     describe_forecasts,
+    describe_quantiles,
     origins_on,
     report_stocks,
     report_table,
     report_weather,
+    warn_of_coverage,
 )
 
 COMMAND = "python -m experiments.forecasting"
@@ -184,13 +188,18 @@ def train_seeds(settings: Settings, problem: Problem, out: Path, label: str) -> 
 
 
 def forecast(settings: Settings, problem: Problem, params: Any) -> np.ndarray:
-    """The quantiles [seeds, N, K, Q] from every origin, averaged over each ensemble."""
+    """The quantiles [seeds, N, K, Q] from every origin, averaged over each ensemble.
+
+    Warns of targets whose intervals missed their coverage on validation data.
+    """
     run = jax.jit(partial(ensemble_quantiles, make_model(settings, problem)))
     inputs = jnp.asarray(problem.inputs)
-    forecasts = []
+    forecasts, shares = [], []
     for seed in range(settings.seeds):
-        outputs = run(jax.tree.map(itemgetter(seed), params), inputs)
-        forecasts.append(calibrate_quantiles(problem, np.asarray(outputs)))
+        outputs = np.asarray(run(jax.tree.map(itemgetter(seed), params), inputs))
+        forecasts.append(calibrate_quantiles(problem, outputs))
+        shares.append(validation_coverage(problem, outputs))
+    warn_of_coverage(problem.names, np.mean(shares, 0))
     return np.stack(forecasts)
 
 
@@ -214,17 +223,25 @@ def predict(data: str, date: str, out: Path) -> str:
 
 def forecast_table(command: "Command", settings: Settings) -> None:
     """Forecasts a column of the user's table, after measuring how accurate that is."""
-    series = tables.read_series(command.csv, command.target, command.time)
+    notation = Notation(command.decimal, command.date_format)
+    columns = (command.target, command.time, command.covariates, notation)
+    series = tables.read_series(command.csv, *columns)
     problem, notes = user_table.make_problem(
         series, command.target, command.horizon, settings.window
     )
     print("\n".join(notes))
-    request = (command.csv.read_bytes(), command.target, command.time, command.horizon, settings)
+    request = (command.csv.read_bytes(), columns, command.horizon, settings)
     digest = hashlib.sha256(repr(request).encode()).hexdigest()[:8]
     out = command.out / f"{command.csv.stem}-{digest}"
+    name = command.predict or "end"
+    row = user_table.origin_at(problem, name, command.date_format)
+    times = user_table.times_after(series, problem.origins[row], command.horizon)
+    if command.predict is not None:
+        params, _, _ = load_model(out / MODEL, f"the same command without --predict {name}")
+        quantiles = forecast(settings, problem, params).mean(0)[row]
+        return print(f"{command.target}, as quantiles:\n{describe_quantiles(times, quantiles)}")
     params = train_seeds(settings, problem, out, command.csv.stem)
-    quantiles = forecast(settings, problem, params)
-    report_table(problem, quantiles, user_table.times_after(series, command.horizon), out)
+    report_table(problem, forecast(settings, problem, params), times, out)
     print(f"\nforecast.csv, results.json, plots and the model are in {out}.")
 
 
@@ -236,10 +253,13 @@ class Command:
     quick: bool = False  # fewer networks and epochs
     out: Path = Path("runs/forecasting")  # the folder for all output; each training has a subfolder
     predict: str | None = None  # a date, or `end`: forecast from there with the saved networks
-    csv: Path | None = None  # your own table to forecast instead
+    csv: Path | None = None  # your own table, to train on and forecast instead
     target: str | None = None  # the column to forecast
     horizon: int = 7  # the number of rows to forecast
     time: str | None = None  # the column of times; None: the first with dates, if any
+    covariates: tuple[str, ...] = ()  # other columns of numbers that the forecast may read
+    date_format: str | None = None  # such as %d.%m.%Y; None: as the cells show
+    decimal: Decimal | None = None  # the decimal mark; None: as the cells show
 
 
 def main(command: Command) -> None:

@@ -1,11 +1,13 @@
 """The problem of any column of a user's table: forecast its next H values from the last W."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.common.command import InputError
+from experiments.common.data.cells import parse_times
 from experiments.common.data.splits import Split
 from experiments.common.data.tables import Series
 from experiments.forecasting.problem import Problem
@@ -27,7 +29,8 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
 
     Short gaps are filled by linear interpolation. A forecast starts only at an observed value, so
     that no interpolation leaks a future value into its inputs. Windows with a longer gap are left
-    out, and a missing value is never a target.
+    out, and a missing value is never a target. Covariates are read up to the origin; a missing one
+    has the last value before it.
 
     Args:
       series: see `read_series`.
@@ -39,7 +42,7 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
 
     Raises:
       InputError: the horizon is below 1, or the series is too short, constant, or has a long gap at
-        its end.
+        its end, or a covariate is constant.
     """
     if horizon < 1:
         raise InputError(f"`--horizon` is {horizon}; it must be 1 or more.")
@@ -55,26 +58,32 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
     gaps = steps - int(np.isfinite(series.values).sum())
     if gaps:
         left_out = steps - window + 1 - len(origins)
+        filled = int(np.isfinite(values).sum()) - (steps - gaps)
         notes.append(
-            f"{gaps} of {steps} values are missing: gaps of at most {MAX_GAP} are interpolated, "
-            f"and {left_out} starting points in or after gaps are left out."
+            f"{gaps} of {steps} values are missing: {filled} in gaps of at most {MAX_GAP} steps "
+            f"are filled by linear interpolation, the other {gaps - filled} are not filled, and "
+            f"{left_out} starting points in or after gaps are left out."
         )
+    others, other_notes = _covariates(series, origins[split.train])
+    notes += other_notes
     future = np.concatenate([series.values, np.full(horizon, np.nan)])
     targets = np.stack([future[origins + step] for step in range(1, horizon + 1)], 1)
     last = values[origins]
     changes = lags[usable] - last[:, None]
     unit = np.sqrt(np.mean(changes[split.train] ** 2)) or 1.0
     waves = calendar(series.times)
+    rows = origins[:, None] + np.arange(1 - window, 1)  # [N, W]
     linear = last[:, None] + _best_ridge(
-        np.column_stack([changes[:, :-1] / unit, waves[origins]]),
+        np.column_stack(
+            [changes[:, :-1] / unit, waves[origins], others[rows].reshape(len(rows), -1)]
+        ),
         targets - last[:, None],
         split,
         parts,
     )
-    rows = origins[:, None] + np.arange(1 - window, 1)  # [N, W]
     observed = np.isfinite(series.values)[rows]
     inputs = np.stack([np.clip(changes / unit, -10, 10), observed], -1)
-    inputs = np.concatenate([inputs, waves[rows]], -1).astype(np.float32)
+    inputs = np.concatenate([inputs, waves[rows], others[rows]], -1).astype(np.float32)
     persistence = np.repeat(last[:, None], horizon, 1)
     names = [str(step) for step in range(1, horizon + 1)]
     times = series.times[origins]
@@ -106,17 +115,76 @@ def calendar(times: np.ndarray) -> np.ndarray:
     return np.concatenate(waves, 1)
 
 
-def times_after(series: Series, horizon: int) -> Sequence[str]:
-    """The names of the H steps after the last known value."""
-    last = int(np.flatnonzero(np.isfinite(series.values))[-1])
+def origin_at(problem: Problem, text: str, date_format: str | None) -> int:
+    """The row of the origin that `--predict` names: "end", a time, a day, or a row of the table.
+
+    Raises:
+      InputError: it names no time, or no forecast starts there.
+    """
+    times = problem.origins
+    if text == "end":
+        return len(times) - 1
+    is_dated = np.issubdtype(times.dtype, np.datetime64)
+    try:
+        if is_dated:
+            moment = np.asarray(parse_times([text], date_format).values)[0]
+            wanted = (times == moment) | (times.astype("datetime64[D]") == moment)
+        else:
+            wanted = times == int(text)
+    except ValueError:
+        kind = "a date" if is_dated else "the number of a row"
+        raise InputError(f"`--predict` is {text!r}; it must be {kind}, or `end`.") from None
+    rows = np.flatnonzero(wanted)
+    if not len(rows):
+        period = f"{_name(times[0])} to {_name(times[-1])}"
+        raise InputError(
+            f"No forecast starts at {text}; they start at values without a long gap before them, "
+            f"from {period}."
+        )
+    return int(rows[-1])
+
+
+def times_after(series: Series, origin: Any, horizon: int) -> Sequence[str]:
+    """The names of the H steps after a time of the series, or after the number of a row."""
     steps = range(1, horizon + 1)
     if not np.issubdtype(series.times.dtype, np.datetime64):
-        return [f"row {series.times[last] + step}" for step in steps]
+        return [f"row {origin + step}" for step in steps]
     if series.frequency is None:
-        return [f"{series.times[last]!s:.10} + {step}" for step in steps]
-    ahead = pd.date_range(series.times[last], periods=horizon + 1, freq=series.frequency)[1:]
+        return [f"{_name(origin)} + {step}" for step in steps]
+    ahead = pd.date_range(origin, periods=horizon + 1, freq=series.frequency)[1:]
     whole_days = (ahead == ahead.normalize()).all()
     return [str(time.date() if whole_days else time) for time in ahead]
+
+
+def _name(time: Any) -> str:
+    """A time without a midnight, or the number of a row."""
+    if isinstance(time, np.datetime64):
+        return str(pd.Timestamp(time)).removesuffix(" 00:00:00")
+    return f"row {time}"
+
+
+def _covariates(series: Series, train: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The covariates [L, C], standardized before the test, and a note for each that has gaps.
+
+    Raises:
+      InputError: one is constant there.
+    """
+    columns, notes = [np.zeros((len(series.times), 0))], []
+    for name, values in series.covariates.items():
+        known = values[: train.max() + 1]
+        known = known[np.isfinite(known)]
+        if len(known) == 0 or np.ptp(known) == 0:
+            content = f"{known[0]:g} in every row" if len(known) else "no number"
+            raise InputError(f"Column {name!r} holds {content} before the test: it tells nothing.")
+        scaled = (pd.Series(values).ffill() - known.mean()) / known.std()
+        columns.append(scaled.fillna(0).clip(-10, 10).to_numpy()[:, None])
+        missing = int(np.isnan(values).sum())
+        if missing:
+            notes.append(
+                f"Column {name!r}: {missing} of {len(values)} values are missing; each has the "
+                "last one before it, or the mean if there is none."
+            )
+    return np.concatenate(columns, 1), notes
 
 
 def _newest(series: Series, name: str) -> tuple[Series, list[str]]:
@@ -132,7 +200,11 @@ def _newest(series: Series, name: str) -> tuple[Series, list[str]]:
     if stop - first > MAX_STEPS:
         first = stop - MAX_STEPS
         notes.append(f"The newest {MAX_STEPS:,} steps are used.")
-    return series._replace(values=series.values[first:stop], times=series.times[first:stop]), notes
+    others = {name: values[first:stop] for name, values in series.covariates.items()}
+    kept = series._replace(
+        values=series.values[first:stop], times=series.times[first:stop], covariates=others
+    )
+    return kept, notes
 
 
 def _fill_short_gaps(values: np.ndarray) -> np.ndarray:

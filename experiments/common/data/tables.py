@@ -1,11 +1,13 @@
-"""A column of a user's table as a time series with equal steps and marked gaps.
+"""Columns of a user's table as time series with equal steps and marked gaps.
 
-The file has a header row; commas, semicolons or tabs separate its cells. Error messages name the
-column and the row, counted as in a spreadsheet: the header is row 1.
+The file has a header row; commas, semicolons or tabs separate its cells. `cells` says how numbers
+and dates may be written. Error messages name the column and the row, counted as in a spreadsheet:
+the header is row 1.
 """
 
 import csv
 import io
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -16,51 +18,123 @@ import numpy as np
 import pandas as pd
 
 from experiments.common.command import InputError
+from experiments.common.data.cells import (
+    AS_SHOWN,
+    CellError,
+    Column,
+    Notation,
+    is_number,
+    parse_numbers,
+    parse_times,
+)
 from experiments.common.data.user_files import read_text
 
-MISSING = {"", "-", "na", "n/a", "nan", "nat", "null", "none"}
 LIMIT = 250_000_000  # bytes of a file; its cells take several times as many in memory
 NAMED, SHOWN = 20, 60  # the columns, and the characters of a cell, that a message shows at most
 MAX_MISSING_ROWS = 0.1  # with more missing, the steps count as unequal
 
 
 class Series(NamedTuple):
-    """One column of a table over L equal steps of time."""
+    """Columns of a table over L equal steps of time."""
 
-    values: np.ndarray  # float [L]; NaN where a cell or a whole row is missing
+    values: np.ndarray  # float [L], the target; NaN where a cell or a whole row is missing
     times: np.ndarray  # datetime64[ns] [L], or the rows' numbers, int [L]
     frequency: pd.offsets.BaseOffset | pd.Timedelta | None  # one step; None: time is the row number
     notes: list[str]  # one sentence per change made to the table
+    covariates: dict[str, np.ndarray]  # other columns by name, each float [L], NaN where missing
 
 
-def read_series(path: Path, target: str | None, time: str | None) -> Series:
-    """Reads one column.
+class _Table(NamedTuple):
+    """The cells of a file, without blank rows at the end."""
+
+    path: Path
+    separator: str
+    header: list[str]
+    numbers: np.ndarray  # int [L], of the rows
+    rows: list[list[str]]  # [L], each with a cell for each column
+
+    def check(self, flag: str, name: str | None) -> str:
+        """Returns the name if there is such a column. Raises InputError."""
+        if name is None or name not in self.header:
+            given = "is missing" if name is None else f"is {name!r}"
+            columns = _list_columns(self.header)
+            raise InputError(f"`{flag}` {given}; {self.path} has the columns {columns}.")
+        return name
+
+    def cells(self, name: str) -> list[str]:
+        """The cells of a column."""
+        place = self.header.index(name)
+        return [row[place] for row in self.rows]
+
+    def numbers_of(self, name: str, notation: Notation) -> Column:
+        """A column as numbers. Raises InputError."""
+        cells = self.cells(name)
+        try:
+            return parse_numbers(cells, notation.decimal, self.separator != ",")
+        except CellError as error:
+            raise self._error(name, cells, error) from None
+
+    def times_of(self, name: str, notation: Notation, chosen: bool) -> Column | None:
+        """A column as times; None if it has none and the user has not chosen it."""
+        cells = self.cells(name)
+        if not chosen and (not cells or is_number(cells[0])):
+            return None
+        try:
+            return parse_times(cells, notation.dates)
+        except CellError as error:
+            if not chosen and error.share > 0.5:
+                return None
+            raise self._error(name, cells, error) from None
+
+    def _error(self, name: str, cells: list[str], error: CellError) -> InputError:
+        place = f"holds {_quote(cells[error.index])} in row {self.numbers[error.index]}"
+        return InputError(f"Column {_quote(name)} of {self.path} {place}, which is {error}.")
+
+
+def read_series(
+    path: Path,
+    target: str | None,
+    time: str | None,
+    covariates: Sequence[str] = (),
+    notation: Notation = AS_SHOWN,
+) -> Series:
+    """Reads a column that is to be forecast, and others that may help.
 
     Args:
       path: the file.
       target: the column's name.
       time: the name of the time column; None: the first column of dates, or else the row numbers.
+      covariates: the names of the other columns.
+      notation: how the cells are written.
 
     Raises:
       FileNotFoundError: the file does not exist.
-      InputError: the column is not a time series; the message names column and row.
+      InputError: a column is no time series, or named twice; the message names column and row.
     """
-    header, rows = _read_cells(path)
-    columns = _list_columns(header)
-    for flag, name in (("target", target), ("time", time)):
-        if (name is None and flag == "target") or (name is not None and name not in header):
-            given = "is missing" if name is None else f"is {name!r}"
-            raise InputError(f"`--{flag}` {given}; {path} has the columns {columns}.")
-    assert target is not None
-    numbers = np.array([number for number, _ in rows])
-    values = _numbers(path, target, numbers, [cells[header.index(target)] for _, cells in rows])
-    candidates = [time] if time else [name for name in header if name != target]
-    for name in candidates:
-        cells = [cells[header.index(name)] for _, cells in rows]
-        times = _times(path, name, numbers, cells, chosen=bool(time))
-        if times is not None:
-            return _on_a_grid(path, name, numbers, times, values)
-    return Series(values, numbers, None, ["There is no time column: each row is one step."])
+    table = _read_table(path)
+    target = table.check("--target", target)
+    time = table.check("--time", time) if time is not None else None
+    names = [target, *(table.check("--covariates", name) for name in covariates)]
+    if len({time, *names}) <= len(names):
+        raise InputError("`--target`, `--time` and `--covariates` must name different columns.")
+    columns = [table.numbers_of(name, notation) for name in names]
+    noted = zip(names, columns, strict=True)
+    notes = [f"Column {name!r}: {column.note}." for name, column in noted if column.note]
+    values = np.stack([np.asarray(column.values) for column in columns], 1)
+    for name in [time] if time else [name for name in table.header if name not in names]:
+        times = table.times_of(name, notation, chosen=bool(time))
+        if times is None:
+            continue
+        notes += [f"Column {name!r}: {times.note}."] * bool(times.note)
+        index = pd.DatetimeIndex(times.values)
+        values, moments, step, changes = _on_a_grid(path, name, table.numbers, index, values)
+        notes += changes
+        break
+    else:
+        moments, step = table.numbers, None
+        notes.append("There is no time column: each row is one step.")
+    others = dict(zip(names[1:], values.T[1:], strict=True))
+    return Series(values[:, 0], moments, step, notes, others)
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
@@ -70,25 +144,25 @@ def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
       FileNotFoundError: the file does not exist.
       InputError: a column or a cell is missing, or is not a number; the message says where.
     """
-    header, rows = _read_cells(path)
-    missing = [name for name in columns if name not in header]
+    table = _read_table(path)
+    missing = [name for name in columns if name not in table.header]
     if missing:
-        has = _list_columns(header)
+        has = _list_columns(table.header)
         raise InputError(f"{path} has no column {missing[0]!r}; it has the columns {has}.")
-    numbers = np.array([number for number, _ in rows])
     read = []
     for name in columns:
-        values = _numbers(path, name, numbers, [cells[header.index(name)] for _, cells in rows])
+        values = np.asarray(table.numbers_of(name, AS_SHOWN).values)
         if np.isnan(values).any():
-            row = numbers[np.isnan(values)][0]
+            row = table.numbers[np.isnan(values)][0]
             raise InputError(f"Column {name!r} of {path} holds no number in row {row}.")
         read.append(values)
     return np.stack(read, 1)
 
 
-def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and each row's number with its cells, without trailing blank rows."""
-    header, *rows = _split_cells(path, read_text(path, LIMIT)) or [[]]
+def _read_table(path: Path) -> _Table:
+    text = read_text(path, LIMIT)
+    separator = _find_separator(text)
+    header, *rows = _split_cells(path, text, separator) or [[]]
     if not any(header):
         raise InputError(f"{path} has no header: row 1 must name the columns.")
     twice = [name for name, count in Counter(header).items() if count > 1]
@@ -96,7 +170,7 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise InputError(f"{path} has the column {_quote(twice[0])} more than once in row 1.")
     while rows and not any(rows[-1]):
         rows.pop()
-    numbered = []
+    numbers, kept = [], []
     for number, row in enumerate(rows, start=2):
         if not any(row) and len(header) > 1:
             continue
@@ -105,14 +179,19 @@ def _read_cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             raise InputError(
                 f"Row {number} of {path} has {len(cells)} cells, but the header has {len(header)}."
             )
-        numbered.append((number, cells))
-    return header, numbered
+        numbers.append(number)
+        kept.append(cells)
+    return _Table(path, separator, header, np.array(numbers, int), kept)
 
 
-def _split_cells(path: Path, text: str) -> list[list[str]]:
+def _find_separator(text: str) -> str:
+    """The most frequent separator in row 1, outside quotes; a semicolon or a tab if two tie."""
+    first = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
+    return max(";\t,", key=first.count)
+
+
+def _split_cells(path: Path, text: str, separator: str) -> list[list[str]]:
     """The cells of each row."""
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
     rows: list[list[str]] = []
     try:
         rows.extend(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
@@ -136,53 +215,13 @@ def _quote(text: str) -> str:
     return repr(_shorten(text))
 
 
-def _numbers(path: Path, column: str, numbers: np.ndarray, cells: list[str]) -> np.ndarray:
-    values = np.full(len(cells), np.nan)
-    for i, cell in enumerate(cells):
-        if cell.lower() in MISSING:
-            continue
-        try:
-            values[i] = float(cell)
-        except ValueError:
-            values[i] = np.inf
-        if not np.isfinite(values[i]):
-            raise InputError(
-                f"Column {column!r} of {path} holds {_quote(cell)} in row {numbers[i]}, "
-                "which is not a number."
-            )
-    return values
-
-
-def _times(
-    path: Path, column: str, numbers: np.ndarray, cells: list[str], chosen: bool
-) -> pd.DatetimeIndex | None:
-    """Parses dates; None if they are not dates and the user has not chosen the column."""
-    if not chosen and (not cells or _is_number(cells[0])):
-        return None
-    times = pd.to_datetime(pd.Series(cells, dtype=str), errors="coerce", utc=True)
-    if times.isna().any():
-        if not chosen and times.isna().mean() > 0.5:
-            return None
-        i = int(np.flatnonzero(times.isna())[0])
-        raise InputError(
-            f"Column {column!r} of {path} holds {_quote(cells[i])} in row {numbers[i]}, which is "
-            "not a time in the format of the rows before it."
-        )
-    return pd.DatetimeIndex(times).tz_localize(None)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
 def _on_a_grid(
     path: Path, column: str, numbers: np.ndarray, times: pd.DatetimeIndex, values: np.ndarray
-) -> Series:
-    """Sorts by time, and inserts NaN for missing rows."""
+) -> tuple[np.ndarray, np.ndarray, pd.offsets.BaseOffset | pd.Timedelta | None, list[str]]:
+    """Sorts values [L, C] by time, and inserts NaN for missing rows.
+
+    Returns: the values, their times, the step, and a note for each change.
+    """
     notes = []
     if not times.is_monotonic_increasing:
         order = times.argsort()
@@ -193,18 +232,17 @@ def _on_a_grid(
         raise InputError(f"Column {column!r} of {path} repeats a time in row {row}.")
     complete = _frequency(times)
     if complete is not None:
-        return Series(values, times.to_numpy(), complete, notes)
+        return values, times.to_numpy(), complete, notes
     steps = times.to_series().diff().dropna()
     step = steps.mode().iloc[0] if len(steps) else pd.Timedelta(days=1)
     places = (times - times[0]) / step
     length = int(places[-1]) + 1 if len(times) else 0
     if len(times) < (1 - MAX_MISSING_ROWS) * length or not (places == places.astype(int)).all():
         notes.append(f"The steps of {column!r} have unequal lengths: each row counts as one step.")
-        return Series(values, times.to_numpy(), None, notes)
+        return values, times.to_numpy(), None, notes
     grid = pd.date_range(times[0], periods=length, freq=step)
     notes.append(f"Rows are missing for {length - len(times)} of the {length} steps.")
-    full = pd.Series(values, times).reindex(grid).to_numpy()
-    return Series(full, grid.to_numpy(), step, notes)
+    return pd.DataFrame(values, times).reindex(grid).to_numpy(), grid.to_numpy(), step, notes
 
 
 def _frequency(times: pd.DatetimeIndex) -> pd.offsets.BaseOffset | None:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.common.data.splits import Split
 from experiments.forecasting import weather
 from experiments.forecasting.model import (
     Forecaster,
@@ -13,7 +14,9 @@ from experiments.forecasting.model import (
     left_out_parts,
     mean_over_unseen,
     pinball_mean,
+    validation_coverage,
 )
+from experiments.forecasting.problem import Problem
 from experiments.forecasting.quantiles import coverage, pinball_loss
 from tests.fixtures.quantiles import normal_quantiles
 
@@ -34,6 +37,26 @@ def test_an_untrained_network_returns_the_linear_forecast(forecast_archives):
     assert np.all(np.diff(quantiles, axis=-1) >= 0)
     held = coverage(quantiles[problem.split.validation], problem.targets[problem.split.validation])
     np.testing.assert_allclose(held, 0.8, atol=0.02)
+
+
+def test_validation_coverage_is_that_of_unseen_parts():
+    """Errors are four times as large in part 2: intervals calibrated by the others miss it."""
+    rng = np.random.default_rng(0)
+    parts = np.repeat([1, 2, 3, 0], [400, 400, 400, 1])
+    targets = rng.normal(size=(1201, 1)) * np.where(parts == 2, 4.0, 1.0)[:, None]
+    rows = np.flatnonzero(parts)
+    zeros = np.zeros((1201, 1))
+    split = Split(rows, rows, np.array([1200]))
+    problem = Problem(
+        ["x"], np.zeros((1201, 1, 1)), targets, zeros, {}, np.arange(1201), parts, split, parts
+    )
+    outputs = normal_quantiles(1201, 3, 1)
+    [share] = validation_coverage(problem, outputs)
+    calibrated = calibrate_quantiles(problem, outputs)
+    assert coverage(calibrated[rows], targets[rows]) == pytest.approx(0.8, abs=0.01)
+    assert share < 0.75
+    even = problem._replace(targets=rng.normal(size=(1201, 1)))
+    assert validation_coverage(even, outputs) == pytest.approx(0.8, abs=0.03)
 
 
 def test_networks_leave_out_parts_in_turn():

@@ -12,6 +12,7 @@ import pytest
 from experiments.common.command import InputError
 from experiments.forecasting import train as forecasting
 from experiments.forecasting import weather
+from experiments.forecasting.report import warn_of_coverage
 
 TINY = forecasting.Settings(window=5, hidden_size=4, members=6, seeds=2, epochs=2, batch_size=64)
 
@@ -87,14 +88,23 @@ def test_stocks(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_table(tmp_path, capsys):
+    """A spreadsheet's table: semicolons, dates with points, decimal commas, a row missing."""
     dates = pd.date_range("2020-01-01", periods=150)
-    level = 10 + np.sin(np.arange(150)) + np.random.default_rng(0).normal(0, 0.2, 150)
-    table = pd.DataFrame({"day": dates, "level": level}).drop(index=40)
+    rng = np.random.default_rng(0)
+    level = 10 + np.sin(np.arange(150)) + rng.normal(0, 0.2, 150)
+    table = pd.DataFrame({"day": dates, "level": level, "wind": rng.normal(size=150)})
     path = tmp_path / "tides.csv"
-    table.to_csv(path, index=False)
-    run(tmp_path, csv=path, target="level", horizon=3)
+    table.drop(index=40).to_csv(path, index=False, sep=";", decimal=",", date_format="%d.%m.%Y")
+    own = {"csv": path, "target": "level", "horizon": 3, "covariates": ("wind",)}
+    with pytest.raises(FileNotFoundError, match="Train it first: the same command without --pred"):
+        run(tmp_path, predict="end", **own)
+    capsys.readouterr()
+    run(tmp_path, **own)
     printed = capsys.readouterr().out
-    assert printed.startswith("Rows are missing for 1 of the 150 steps.\n1 of 150 values")
+    assert (
+        "\nRows are missing for 1 of the 150 steps.\n1 of 150 values are missing: 1 in" in printed
+    )
+    assert printed.startswith("Column 'level': ")
     [out] = tmp_path.glob("tides-*")
     forecast = pd.read_csv(out / "forecast.csv")
     assert forecast["time"].tolist() == ["2020-05-30", "2020-05-31", "2020-06-01"]
@@ -106,12 +116,32 @@ def test_a_table(tmp_path, capsys):
     for plot in ("forecasts", "errors", "calibration"):
         assert is_png(out / f"{plot}.png")
 
-    run(tmp_path, csv=path, target="level", horizon=3)  # nothing is trained again
+    run(tmp_path, **own)  # nothing is trained again
     captured = capsys.readouterr()
     assert captured.out == printed
     assert "already trained" in captured.err
+
+    # The saved networks forecast from the end, and from another day.
+    for predict, first in (("end", "2020-05-30"), ("09.05.2020", "2020-05-10")):
+        run(tmp_path, predict=predict, **own)
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        shown = captured.out.split("level, as quantiles:\n")[1].splitlines()
+        assert [row.split()[0] for row in shown[1:]] == [
+            str(day.date()) for day in pd.date_range(first, periods=3)
+        ]
+        if predict == "end":
+            assert "\n".join(shown) in printed
     with pytest.raises(InputError, match=r"`--target` is 'depth'; .* has the columns day, level"):
         run(tmp_path, csv=path, target="depth")
+
+
+def test_intervals_that_miss_their_coverage_are_named(capsys):
+    warn_of_coverage(["1", "2", "3"], np.array([0.81, 0.69, 0.5]))
+    printed = capsys.readouterr().out
+    assert "warning: the 80% intervals are too narrow for 2 (69%), 3 (50%): on val" in printed
+    warn_of_coverage(["1", "2"], np.array([0.71, 0.95]))
+    assert capsys.readouterr().out == ""
 
 
 def test_predict_without_a_model_names_the_command(tmp_path):
