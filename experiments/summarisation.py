@@ -1,6 +1,6 @@
 """The former name of `experiments.summarization`, still usable as a command."""
 
-from experiments.summarization.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.summarization.settings", "experiments.summarization.train")

@@ -1,5 +1,6 @@
 """What the tests share: the implementations, one table of cases, tolerances."""
 
+import json
 import shutil
 import zlib
 from collections.abc import Callable
@@ -248,3 +249,8 @@ def equations_of(jaxpr):
 def chunk_times(folder: Path) -> dict[str, int]:
     """When each saved chunk of a sweep below `folder` was written, in nanoseconds, by its path."""
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("chunk-*.npz")}
+
+
+def read_results(path: Path) -> Any:
+    """The results in a results.json."""
+    return json.loads(path.read_text(encoding="utf-8"))["results"]

@@ -1,4 +1,4 @@
-from experiments.analysis_benchmark.compare import main
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    main()
+    run("experiments.analysis_benchmark.settings", "experiments.analysis_benchmark.compare")

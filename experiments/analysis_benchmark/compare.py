@@ -15,63 +15,75 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from experiments.analysis_benchmark.settings import Command
+from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from grujax import GRUParams, analysis, init_gru
 
-STEPS, EXPONENTS = 10_000, 10
-STARTS, HIDDEN = 1024, 128
 
-
-def chaotic_gru(gain: float) -> GRUParams:
-    """A GRU with HIDDEN units, recurrent weights of deviation gain / √H, and random biases."""
+def chaotic_gru(gain: float, hidden_size: int) -> GRUParams:
+    """A GRU with H units, recurrent weights of deviation gain / √H, and random biases."""
     normal = jax.nn.initializers.normal
     return init_gru(
         jax.random.key(0),
         3,
-        HIDDEN,
-        recurrent_kernel_init=normal(gain / HIDDEN**0.5),
+        hidden_size,
+        recurrent_kernel_init=normal(gain / hidden_size**0.5),
         bias_init=normal(0.3),
     )
 
 
-def compute_exponents(qr_interval: int) -> Array:
-    """The largest exponents `[EXPONENTS]` of a random GRU with 256 units, driven by noise."""
-    xs = jax.random.normal(jax.random.key(1), (STEPS, 16))
+def compute_exponents(command: Command, qr_interval: int) -> Array:
+    """The largest exponents `[E]` of a random GRU with 256 units, driven by noise."""
+    xs = jax.random.normal(jax.random.key(1), (command.steps, 16))
     params = init_gru(jax.random.key(0), 16, 256)
 
     @jax.jit
     def run(params: GRUParams, xs: Array) -> Array:
         return analysis.lyapunov_exponents(
-            params, xs, num_exponents=EXPONENTS, warmup=STEPS // 20, qr_interval=qr_interval
+            params,
+            xs,
+            num_exponents=command.exponents,
+            warmup=command.steps // 20,
+            qr_interval=qr_interval,
         )
 
     return run(params, xs)
 
 
-def find_fixed_points(gain: float) -> analysis.FixedPoints:
-    """The fixed points found from STARTS initial states drawn uniformly from [−1, 1]^H."""
-    starts = jax.random.uniform(jax.random.key(1), (STARTS, HIDDEN), minval=-1)
-    return jax.jit(analysis.find_fixed_points)(chaotic_gru(gain), jnp.zeros(3), starts)
+def find_fixed_points(command: Command, gain: float) -> analysis.FixedPoints:
+    """The fixed points found from initial states drawn uniformly from [−1, 1]^H."""
+    size = command.starts, command.hidden_size
+    starts = jax.random.uniform(jax.random.key(1), size, minval=-1)
+    gru = chaotic_gru(gain, command.hidden_size)
+    return jax.jit(analysis.find_fixed_points)(gru, jnp.zeros(3), starts)
 
 
-def time_call(run: Callable[..., Any], argument: Any) -> tuple[Any, str]:
-    """Returns the result of `run(argument)` and its time, such as "1.2 s"."""
+def time_call(run: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """Returns the result of `run(*arguments)` and its time in seconds."""
     start = time.perf_counter()
-    result = jax.block_until_ready(run(argument))
-    return result, f"{time.perf_counter() - start:.1f} s"
+    result = jax.block_until_ready(run(*arguments))
+    return result, time.perf_counter() - start
 
 
-def main() -> None:
-    """Measures all rows and prints a table."""
-    rows = []
+def main(command: Command) -> None:
+    """Measures all rows, prints a table, and writes results.json."""
+    rows, results = [], []
     for qr_interval in (1, 4):
-        result, seconds = time_call(compute_exponents, qr_interval)
-        name = f"{EXPONENTS} exponents, H = 256, T = {STEPS}, QR every {qr_interval}"
-        rows.append([name, seconds, f"λ₁ = {result[0]:.4f}"])
+        found, seconds = time_call(compute_exponents, command, qr_interval)
+        name = (
+            f"{command.exponents} exponents, H = 256, T = {command.steps}, QR every {qr_interval}"
+        )
+        rows.append([name, f"{seconds:.1f} s", f"λ₁ = {found[0]:.4f}"])
+        results.append({"QR every": qr_interval, "exponents": found.tolist(), "seconds": seconds})
     for gain in (1.0, 2.0, 3.0):
-        found, seconds = time_call(find_fixed_points, gain)
+        found, seconds = time_call(find_fixed_points, command, gain)
         kinds = [analysis.Stability(kind).name.lower() for kind in found.stability.tolist()]
-        counts = [f"{kinds.count(kind)} {kind}" for kind in ("stable", "saddle", "slow")]
-        name = f"fixed points, H = {HIDDEN}, {STARTS} starts, gain {gain:g}"
-        rows.append([name, seconds, ", ".join(counts)])
+        counts = {kind: kinds.count(kind) for kind in ("stable", "saddle", "slow")}
+        name = f"fixed points, H = {command.hidden_size}, {command.starts} starts, gain {gain:g}"
+        rows.append(
+            [name, f"{seconds:.1f} s", ", ".join(f"{n} {kind}" for kind, n in counts.items())]
+        )
+        results.append({"gain": gain, "fixed points": counts, "seconds": seconds})
     print(format_table(["", "time", "result"], rows))
+    write_results(command.out / "results.json", results)

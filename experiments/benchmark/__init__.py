@@ -5,8 +5,3 @@
 (`cells.py`), sweeps (`sweeps.py`, `vmap.py`), reinforcement learning (`rl.py`) and GPU programs
 (`gpu/`); `newton.py` compares Newton's method with sequential implementations.
 """
-
-from experiments.benchmark import newton
-from experiments.benchmark.compare import Settings, main
-
-__all__ = ["Settings", "main", "newton"]

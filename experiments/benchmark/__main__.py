@@ -1,4 +1,4 @@
-from experiments.benchmark.compare import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.benchmark.settings", "experiments.benchmark.compare")

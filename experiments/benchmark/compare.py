@@ -15,7 +15,7 @@ initial state. At each point all libraries use the same weights (`experiments.be
 are compiled one after another. Then they take turns, so that drift of the machine affects all of
 them alike (`experiments.common.report.timing`). torch runs eagerly with autograd, on as many
 threads as XLA. Peers without lengths or resets are skipped there, and grujax without the mask is
-measured as well. `experiments.benchmark.grid` lists the settings.
+measured as well. `experiments.benchmark.grid` lists the command.
 
 How to read it: times are medians, "±" is half the interquartile range. "ratio" is the fastest
 peer's time divided by grujax's: above 1, grujax is faster. "roofline" is the least time in which
@@ -26,16 +26,15 @@ a stream through memory. A training step takes three such passes: forward, the g
 and inputs, the gradients of the weights. Both rates are measured in the same turns. Temporaries are
 taken from XLA's memory analysis.
 
-Results go to runs/benchmark: quick.csv or full.csv (one row per point, library and mode), the
-report as text, two plots, and the ratios of the second one as CSV; cells.md has the tables of
-cells. docs/project/ratios.png and ratios.csv are copies of full_ratios.png and full_ratios.csv. An
-interrupted run resumes where it stopped. After a change of the code or the machine, use --fresh to
-measure everything anew.
+Results go to runs/benchmark, with --quick to runs/benchmark/quick: libraries.csv (one row per
+point, library and mode), the report as text, two plots, and the ratios of the second one as CSV;
+cells.md has the tables of cells. docs/project/ratios.png and ratios.csv are copies of
+libraries_ratios.png and libraries_ratios.csv. An interrupted run resumes where it stopped. After a
+change of the code or the machine, use --fresh to measure everything anew.
 """
 
 import platform
 import sys
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -56,7 +55,6 @@ from experiments.benchmark.measurements import (
     write_csv,
 )
 from experiments.benchmark.peers import (
-    LIBRARIES,
     MODES,
     Setting,
     compile_program,
@@ -65,28 +63,12 @@ from experiments.benchmark.peers import (
 )
 from experiments.benchmark.plots import plot_ratios, plot_times
 from experiments.benchmark.report import collect_points, format_ratios, format_report
-from experiments.common.command import run_command
+from experiments.benchmark.settings import Command
+from experiments.common.monitoring import shows_progress
 from experiments.common.outputs import write_text
+from experiments.common.provenance import processor
 from experiments.common.report.timing import busy_processes
 from experiments.common.training.devices import available_cores
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to measure."""
-
-    quick: bool = False  # 12 points instead of the full grid
-    libraries: tuple[str, ...] = tuple(LIBRARIES)  # the peers; those not installed are skipped
-    # grujax implementations, built if necessary; the first one is compared with the peers
-    implementations: tuple[str, ...] = ("native", "scan")
-    seconds: float = 2.0  # of timing per point; at most 1 with --quick
-    out: Path = Path("runs/benchmark")
-    fresh: bool = False  # measure everything again
-    cells: bool = False  # the GRU, LSTM, RNN and others (`experiments.common.cells`) at BASE
-    sweep: bool = False  # many models (`experiments.benchmark.sweeps` and `.vmap`)
-    rl: bool = False  # recurrent PPO (`experiments.benchmark.rl`)
-    busy: int = 0  # the number of competing processes that use all cores
-    gpu: bool = False  # the CUDA kernel (`experiments.benchmark.gpu`)
 
 
 def describe_machine(peers: list[str]) -> str:
@@ -94,11 +76,8 @@ def describe_machine(peers: list[str]) -> str:
     packages = {"haiku": "dm-haiku"}
     names = ["jax", *dict.fromkeys(packages.get(name, name.split(".")[0]) for name in peers)]
     versions = ", ".join(f"{name} {version(name)}" for name in names)
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), model)
-    return f"{model}, {available_cores()} cores; Python {platform.python_version()}, {versions}"
+    cores = f"{available_cores()} cores"
+    return f"{processor()}, {cores}; Python {platform.python_version()}, {versions}"
 
 
 def can_run_here(implementation: str) -> bool:
@@ -112,11 +91,11 @@ def can_run_here(implementation: str) -> bool:
     return True
 
 
-def find_columns(settings: Settings) -> tuple[list[str], list[str]]:
+def find_columns(command: Command) -> tuple[list[str], list[str]]:
     """The implementations of grujax, and the peers, that can run here; prints which are skipped."""
-    implementations = [f"grujax {name}" for name in settings.implementations if can_run_here(name)]
+    implementations = [f"grujax {name}" for name in command.implementations if can_run_here(name)]
     peers = []
-    for name in settings.libraries:
+    for name in command.libraries:
         reason = why_missing(name)
         if reason:
             print(f"{name} is skipped: {reason}.", file=sys.stderr)
@@ -130,34 +109,34 @@ def find_columns(settings: Settings) -> tuple[list[str], list[str]]:
 
 
 def measure_grid(
-    grid: list[Setting], columns: list[str], settings: Settings, table: Path
+    grid: list[Setting], columns: list[str], command: Command, table: Path
 ) -> list[Measurement]:
     """Measures the points that are not yet in the CSV file `table`, which is updated after each."""
-    measurements = [] if settings.fresh else read_csv(table)
+    measurements = [] if command.fresh else read_csv(table)
     for name in columns:  # keep work that a library does once per process out of its compile time
         for mode in MODES:
             compile_program(name, make_problem(Setting(2, 1, 1, 2)), mode)
-    for setting in tqdm(grid, desc="benchmark", unit="point"):
+    for setting in tqdm(grid, desc="benchmark", unit="point", disable=not shows_progress()):
         done = {m.library for m in measurements if m.setting == setting}
         if done >= contestants(setting, columns).keys():
             continue
-        seconds = min(settings.seconds, 1) if settings.quick else settings.seconds
-        with busy_processes(settings.busy):
+        seconds = command.seconds
+        with busy_processes(command.busy):
             new = measure(setting, columns, seconds)
         measurements = [m for m in measurements if m.setting != setting] + new
         write_csv(table, measurements)
     return [m for m in measurements if m.setting in grid]
 
 
-def compare_libraries(settings: Settings) -> None:
+def compare_libraries(command: Command) -> None:
     """Measures the grid; writes and prints the report."""
-    implementations, peers = find_columns(settings)
+    implementations, peers = find_columns(command)
     columns = [*implementations, *peers]
-    settings.out.mkdir(parents=True, exist_ok=True)
-    stem = settings.out / (("quick" if settings.quick else "full") + "-busy" * (settings.busy > 0))
+    command.out.mkdir(parents=True, exist_ok=True)
+    stem = command.out / ("libraries" + "-busy" * (command.busy > 0))
     table = stem.with_suffix(".csv")
-    grid = quick_grid() if settings.quick else full_grid()
-    points = collect_points(measure_grid(grid, columns, settings, table), columns[0])
+    grid = quick_grid() if command.quick else full_grid()
+    points = collect_points(measure_grid(grid, columns, command, table), columns[0])
     report = f"{describe_machine(peers)}\n\n{format_report(points, columns)}\n"
     write_text(stem.with_suffix(".txt"), report)
     plot_times(Path(f"{stem}_times.png"), points, BASE)
@@ -167,27 +146,22 @@ def compare_libraries(settings: Settings) -> None:
     print(f"{report}\nWritten: {table}, {', '.join(written)}")
 
 
-def main(settings: Settings) -> None:
-    """Runs the comparison that the settings select."""
-    if settings.gpu:
-        return print(report_gpu(settings.out))
+def main(command: Command) -> None:
+    """Runs the comparison that the flags select."""
+    if command.gpu:
+        return print(report_gpu(command.out))
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_compilation_cache", False)  # to measure compile times
-    if settings.cells:
+    if command.cells:
         print(describe_machine([]))
-        return report_cells(BASE, 4 * settings.seconds, settings.out / "cells.md")
-    if settings.sweep:
+        return report_cells(BASE, 4 * command.seconds, command.out / "cells.md")
+    if command.sweep:
         first = 0 if can_run_here("native") else 1
         print(describe_machine(["flax"]))
-        print(vmap.report_vmap(4 * settings.seconds, vmap.CONTESTANTS[first:]))
+        print(vmap.report_vmap(4 * command.seconds, vmap.CONTESTANTS[first:]))
         return print(sweeps.report_sweeps(5, contestants=sweeps.CONTESTANTS[first:]))
-    if settings.rl:
+    if command.rl:
         print(describe_machine(["flax"]))
-        shapes = rl.QUICK_SHAPES if settings.quick else rl.SHAPES
-        return print(rl.report_rl(4 * settings.seconds, shapes))
-    compare_libraries(settings)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Settings, __doc__)
+        shapes = rl.QUICK_SHAPES if command.quick else rl.SHAPES
+        return print(rl.report_rl(4 * command.seconds, shapes))
+    compare_libraries(command)

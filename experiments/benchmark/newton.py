@@ -28,7 +28,7 @@ class Row(NamedTuple):
     steps: int
     size: int
     milliseconds: dict[str, float]  # by implementation or method
-    iterations: dict[str, str]  # by method
+    iterations: dict[str, int | None]  # by method; None: it fell back to the scan
 
 
 def make_programs(
@@ -60,7 +60,7 @@ def measure(steps: int, size: int, sequential: Sequence[str]) -> Row:
     for name in programs.keys() & set(METHODS):
         report = programs[name]()
         assert isinstance(report, grujax.NewtonReport)
-        iterations[name] = "fell back" if report.fell_back else str(int(report.iterations))
+        iterations[name] = None if report.fell_back else int(report.iterations)
     times = time_interleaved(programs, SECONDS, min_rounds=3)
     milliseconds = {name: 1e3 * float(np.median(seconds)) for name, seconds in times.items()}
     return Row(steps, size, milliseconds, iterations)
@@ -73,7 +73,10 @@ def format_rows(rows: list[Row]) -> str:
         if name not in row.milliseconds:
             return "–"
         text = f"{row.milliseconds[name]:.3g}"
-        return f"{text} ({row.iterations[name]})" if name in row.iterations else text
+        if name not in row.iterations:
+            return text
+        count = row.iterations[name]
+        return f"{text} ({'fell back' if count is None else count})"
 
     names = [*dict.fromkeys(name for row in rows for name in _sequential(row)), *METHODS]
     lines = [[f"T {row.steps} H {row.size}", *(cell(row, name) for name in names)] for row in rows]

@@ -1,30 +1,18 @@
-"""How trainings are watched: the flags of `run_command` for progress and loggers."""
+"""How trainings are watched: whether progress is shown, and which loggers record them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from experiments.common.flags import CommonFlags, MonitorFlags
 from grujax.sweep import Logger
 from grujax.sweep.loggers import choose_loggers
 
-
-@dataclass(frozen=True)
-class Monitoring:
-    """Where trainings are recorded, and whether their progress is shown."""
-
-    log: tuple[
-        Literal["csv", "json", "mlflow", "tensorboard", "wandb"], ...
-    ] = ()  # loggers that record it
-    quiet: bool = False  # show no progress
-
-
-_used = [(Monitoring(), "grujax")]  # flags and projects, the innermost last
+_used = [(CommonFlags(), "grujax")]  # flags and projects, the innermost last
 
 
 @contextmanager
-def use_monitoring(flags: Monitoring, project: str) -> Iterator[None]:
+def use_monitoring(flags: CommonFlags, project: str) -> Iterator[None]:
     """Inside, trainings are watched like this; `project` names them in W&B and MLflow."""
     _used.append((flags, project))
     try:
@@ -45,4 +33,5 @@ def make_loggers(folder: Path) -> list[Logger]:
       ImportError: the package of one is not installed.
     """
     flags, project = _used[-1]
-    return choose_loggers(flags.log, folder, project)
+    names = flags.log if isinstance(flags, MonitorFlags) else ()
+    return choose_loggers(names, folder, project)

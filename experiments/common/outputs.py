@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.durable import describe, naming, write_durably
+from experiments.common.provenance import current_config, describe_run
 
 _noted: list[list[OSError]] = []  # per `raise_late`, the innermost one last
 
@@ -49,8 +50,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     A file with this content is left as it is, so that a report can be repeated on a read-only disk.
     """
     with reporting(path):
-        if not path.is_file() or path.read_bytes() != content:
-            write_durably(path, content)
+        _write_if_changed(path, content)
+
+
+def _write_if_changed(path: Path, content: bytes) -> None:
+    if not path.is_file() or path.read_bytes() != content:
+        write_durably(path, content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -59,8 +64,33 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_results(path: Path, results: Any) -> None:
-    """Writes the results of a report as JSON, see `write_bytes`."""
-    write_text(path, json.dumps(results, indent=2) + "\n")
+    """Writes the results of a report as JSON, see `write_bytes`, and config.toml beside it.
+
+    The file has "results" and "run": how they were made, see `experiments.common.provenance`. If it
+    has the same results of the same settings already, it is left as it is, with the time and the
+    machine that made them.
+
+    Args:
+      path: the file.
+      results: JSON values; numbers are numbers, not text.
+    """
+    made = json.loads(json.dumps({"results": results, "run": describe_run()}))
+    config = current_config()
+    with reporting(path):
+        if not _has_results(path, made):
+            write_durably(path, (json.dumps(made, indent=2) + "\n").encode())
+        if config is not None:
+            _write_if_changed(path.with_name("config.toml"), config.encode())
+
+
+def _has_results(path: Path, made: dict[str, Any]) -> bool:
+    """Whether a file has these results, of a run with these settings."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        pairs = [(x["results"], x["run"].get("settings")) for x in (found, made)]
+        return json.dumps(pairs[0]) == json.dumps(pairs[1])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def write_figure(path: Path, figure: Any, **options: Any) -> None:

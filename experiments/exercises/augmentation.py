@@ -7,7 +7,6 @@ with s², except for gravity, which dominates: the acceleration is therefore lef
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,17 +14,7 @@ from jax import Array
 from jax.scipy.spatial.transform import Rotation
 
 from experiments.common.data.interpolation import interpolate
-
-
-class Augmentation(NamedTuple):
-    """How windows are changed for training."""
-
-    angle: float = 0.0  # deviation of the sensor's rotation about each axis, in radians
-    speed: float = 0.0  # range of the logarithm of the speed: 0.2 means exp(±0.2)
-    gain: float = 0.0  # deviation of the logarithm of each signal's gain
-    noise: float = 0.0  # deviation of the noise, in each channel's unit
-    mirrored: float = 0.0  # the share of windows mirrored to the other arm
-
+from experiments.exercises.settings import Augmentation
 
 UNCHANGED = Augmentation()
 

@@ -21,7 +21,7 @@ last epoch are used.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,14 @@ import optax
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
 from experiments.common.outputs import reporting
+from experiments.common.provenance import command_line
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
-from experiments.exercises.augmentation import Augmentation, draw_windows
+from experiments.exercises.augmentation import draw_windows
 from experiments.exercises.model import ExerciseClassifier, log_probabilities
 from experiments.exercises.report import write_report
+from experiments.exercises.settings import CANDIDATES, Augmentation, Command, Settings
 from experiments.exercises.wrist_sensor import (
     CHANNELS,
     EXERCISES,
@@ -58,37 +59,6 @@ CLASSES = len(EXERCISES)
 NUM_FOLDS = 5  # of two subjects each
 NUM_SEEN = 100  # training windows that show the progress
 MINUTES = {False: 5, True: 2}  # for the whole command, without and with --quick
-
-WEAK = Augmentation(angle=0.2, speed=0.2, gain=0.1, noise=0.05, mirrored=0.5)
-STRONG = Augmentation(angle=0.35, speed=0.3, gain=0.15, noise=0.1, mirrored=0.5)
-CANDIDATES = {
-    "weak": WEAK,
-    "weak, not mirrored": WEAK._replace(mirrored=0.0),
-    "strong": STRONG,
-    "stronger": Augmentation(angle=0.5, speed=0.3, gain=0.2, noise=0.2, mirrored=0.5),
-}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of the networks and their training."""
-
-    stride: int = 4  # samples per step
-    hidden_size: int = 64  # per direction
-    num_layers: int = 1
-    dropout: float = 0.4
-    smoothing: float = 0.1  # of the labels
-    augmentation: Augmentation = STRONG
-    seeds: int = 3  # networks per split; all networks are trained side by side
-    batch_size: int = 64
-    updates: int = 64  # per epoch
-    epochs: int = 16
-    learning_rate: float = 3e-3  # the peak; one epoch of warm-up before, a cosine after
-    weight_decay: float = 0.05
-    max_gradient_norm: float = 1.0
-
-
-QUICK = Settings(seeds=1, epochs=6)
 
 
 def make_classifier(settings: Settings) -> ExerciseClassifier:
@@ -188,7 +158,7 @@ def train_networks(
     """
     plan = make_training(settings, splits, settings.learning_rate)
     record = {"settings": asdict(settings)}
-    params = loop.run(plan, jax.random.key(0), out, record, label).params
+    params = loop.run(plan, jax.random.key(settings.seed), out, record, label).params
     log_probs = log_probabilities(make_classifier(settings), params, jnp.asarray(signals))
     return params, np.asarray(log_probs).reshape(-1, settings.seeds, *log_probs.shape[1:])
 
@@ -228,7 +198,8 @@ def experiment(settings: Settings, out: Path) -> None:
     form = {"fmt": "%.5f", "delimiter": ",", "header": ",".join(CHANNELS), "comments": ""}
     with reporting(out / EXAMPLE):
         np.savetxt(out / EXAMPLE, example, **form)
-    print(f"\nPlots and models are in {out}. Try: {COMMAND} --predict {out / EXAMPLE}")
+    line = command_line(COMMAND, "--predict", str(out / EXAMPLE))
+    print(f"\nPlots and models are in {out}. Try: {line}")
 
 
 def predict(out: Path, file: Path) -> str:
@@ -246,28 +217,11 @@ def predict(out: Path, file: Path) -> str:
     return f"{EXERCISES[log_probs.mean(0).argmax()]}\nwindows, one per second: {named}"
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains the networks and compares them with random forests, or uses the trained ones."""
-
-    quick: bool = False  # one network per fold, fewer epochs
-    choose: bool = False  # compare augmentations by inner folds instead
-    out: Path = Path("runs/exercises")  # the folder for all output
-    predict: Path | None = None  # a table with the columns ax ... wz, or a .npy [L, 6], at 50 Hz
-
-
 def main(command: Command) -> None:
     """Trains, compares augmentations, or predicts, as the command says."""
-    out = command.out / "quick" if command.quick else command.out
-    settings = QUICK if command.quick else Settings()
     if command.predict is not None:
-        return print(predict(out, command.predict))
+        return print(predict(command.out, command.predict))
     print(f"Training, then the report: about {MINUTES[command.quick]} minutes of an idle CPU core.")
     if command.choose:
-        return compare_augmentations(settings, out / "choice")
-    experiment(settings, out)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)
+        return compare_augmentations(command.settings, command.out / "choice")
+    experiment(command.settings, command.out)

@@ -1,4 +1,4 @@
-from experiments.export.export import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.export.settings", "experiments.export.export")

@@ -17,7 +17,6 @@ programs were using the cores.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +25,18 @@ import numpy as np
 import onnxruntime
 from flax import linen as nn
 
-from experiments import sentiment
-from experiments.common.command import run_command
 from experiments.common.data import text
 from experiments.common.durable import DamagedFileError
 from experiments.common.outputs import write_results
+from experiments.common.provenance import command_line
 from experiments.common.report import format_table, timing
 from experiments.common.training.models import load_model
 from experiments.export.onnx_classifier import build_classifier
 from experiments.export.onnx_file import read_onnx, write_onnx
-from experiments.sentiment import describe_prediction, vader
+from experiments.export.settings import Command
+from experiments.sentiment import train as sentiment
+from experiments.sentiment import vader
+from experiments.sentiment.report import describe_prediction
 
 COMMAND = "python -m experiments.export"
 MODEL = "classifier.onnx"
@@ -162,16 +163,6 @@ def ask(path: Path, sentence: str) -> str:
     return describe_prediction(classes, probabilities[0], tokens, attention[0, : len(tokens)])
 
 
-@dataclass(frozen=True)
-class Command:
-    """Writes the trained classifier as an ONNX file and compares it with JAX, or uses the file."""
-
-    model: Path = Path("runs/sentiment/lexicon-fold0-seed0") / sentiment.MODEL  # to export
-    seconds: float = 30.0  # of timing per batch size
-    out: Path = Path("runs/export")  # the output directory
-    predict: str | None = None  # a text for the exported file to classify
-
-
 def main(command: Command) -> None:
     """Runs the command."""
     path = command.out / MODEL
@@ -185,9 +176,4 @@ def main(command: Command) -> None:
     results = compare(trained, start_session(path), command.seconds)
     write_results(command.out / "results.json", results)
     print(f"\n{describe(results)}")
-    print(f'Try: {COMMAND} --predict "{sentiment.EXAMPLES[0]}"')
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__)
+    print(f"Try: {command_line(COMMAND, '--predict', sentiment.EXAMPLES[0])}")

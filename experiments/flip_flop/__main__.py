@@ -1,4 +1,4 @@
-from experiments.flip_flop.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.flip_flop.settings", "experiments.flip_flop.train")

@@ -21,7 +21,7 @@ https://doi.org/10.1162/NECO_a_00409.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
+from experiments.common.command import InputError
 from experiments.common.outputs import write_results
+from experiments.common.provenance import command_line
 from experiments.common.report import format_table, plots
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
@@ -39,24 +40,11 @@ from experiments.common.training.models import load_model, save_model
 from experiments.flip_flop.data import BITS, Sequences, draw_sequences
 from experiments.flip_flop.model import FlipFlop
 from experiments.flip_flop.report import HEADER, analyze, describe, draw
+from experiments.flip_flop.settings import Command, Settings
 
 COMMAND = "python -m experiments.flip_flop"
 MODEL = "model.msgpack"
 SECONDS = 10  # per seed, training and analysis, on 2 CPU cores
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What determines a trained network."""
-
-    hidden_size: int = 32
-    steps: int = 64  # of a training sequence
-    pulse_rate: float = 0.1  # probability of a pulse per bit and step
-    num_examples: int = 2048
-    batch_size: int = 64
-    epochs: int = 30
-    learning_rate: float = 1e-2  # peak, after one epoch of warm-up; then cosine decay
-    max_gradient_norm: float = 1.0
 
 
 def draw_training_data(settings: Settings) -> Sequences:
@@ -117,7 +105,8 @@ def experiment(settings: Settings, seeds: int, out: Path) -> None:
     write_results(out / "results.json", rows)
     records = {path.parent.name: read_records(path) for path in sorted(out.glob("*/metrics.jsonl"))}
     plots.plot_learning_curves(out / "learning_curves.png", records, "validation_score")
-    print(f"\nPlots and models are in {out}. Try: {COMMAND} --predict '+-+ ... .+.'")
+    line = command_line(COMMAND, "--predict", "+-+ ... .+.")
+    print(f"\nPlots and models are in {out}. Try: {line}")
 
 
 def predict(out: Path, pulses: str) -> str:
@@ -125,34 +114,17 @@ def predict(out: Path, pulses: str) -> str:
     params, record, _ = load_model(out / "seed0" / MODEL, COMMAND)
     steps = pulses.split()
     if not steps or any(len(step) != BITS or set(step) - set("+-.") for step in steps):
-        raise SystemExit(f"error: expected words of {BITS} letters from '+', '-', '.': {pulses!r}")
+        raise InputError(
+            f"--predict must be words of {BITS} letters from '+', '-', '.', got {pulses!r}."
+        )
     values = [[{"+": 1.0, "-": -1.0, ".": 0.0}[sign] for sign in step] for step in steps]
     outputs: Any = FlipFlop(record["settings"]["hidden_size"]).apply(params, jnp.array([values]))
     signs = ["".join("+" if value > 0 else "-" for value in step) for step in outputs[0][0]]
     return f"pulses  {' '.join(steps)}\nmemory  {' '.join(signs)}"
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains networks on the flip-flop and finds their fixed points, or runs a trained one."""
-
-    seeds: int = 5  # number of networks
-    quick: bool = False  # one small network, trained briefly
-    out: Path = Path("runs/flip_flop")  # output folder
-    predict: str | None = None  # pulses such as "+-+ ... .+." to feed to the saved network instead
-
-
 def main(command: Command) -> None:
     """Runs the command."""
     if command.predict is not None:
-        print(predict(command.out, command.predict))
-        return
-    settings = Settings()
-    if command.quick:
-        settings = replace(settings, hidden_size=24, num_examples=1024, epochs=20)
-    experiment(settings, 1 if command.quick else command.seeds, command.out)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)
+        return print(predict(command.out, command.predict))
+    experiment(command.settings, command.seeds, command.out)

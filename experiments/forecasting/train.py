@@ -26,11 +26,11 @@ HAR regresses on averages over a day, a week and a month (Corsi 2009, doi:10.109
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,9 +39,8 @@ import optax
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
 from experiments.common.data import tables
-from experiments.common.data.cells import Decimal, Notation
+from experiments.common.data.cells import Notation
 from experiments.common.report.plots import plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
@@ -68,27 +67,11 @@ from experiments.forecasting.report import (
     report_weather,
     warn_of_coverage,
 )
+from experiments.forecasting.settings import Command, Settings
 
 COMMAND = "python -m experiments.forecasting"
 MINUTES = 2  # for both studies, on 2 CPU cores
 MODEL = "model.msgpack"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of the networks and their training."""
-
-    window: int = 14  # T, the steps that a network reads
-    hidden_size: int = 8
-    dropout: float = 0.3
-    members: int = 12  # networks in an ensemble, whose forecasts are averaged
-    seeds: int = 3  # ensembles
-    batch_size: int = 32
-    epochs: int = 24  # the most
-    patience: int = 12  # stop after so many epochs without a better validation score
-    learning_rate: float = 3e-3  # the peak; one epoch of warm-up before, a cosine after
-    weight_decay: float = 30.0  # strong, because there are only 1,000 days
-    max_gradient_norm: float = 1.0
 
 
 def make_model(settings: Settings, problem: Problem) -> Forecaster:
@@ -99,22 +82,14 @@ def make_model(settings: Settings, problem: Problem) -> Forecaster:
 class Study(NamedTuple):
     """One of the two built-in data sets."""
 
-    settings: Settings
     make_problem: Callable[[int], Problem]  # takes the window T
     report: Callable[[Problem, np.ndarray, Path], None]  # takes the quantiles and a folder
 
 
-STOCKS = Settings(
-    window=22, hidden_size=16, dropout=0.5, members=8, batch_size=128, epochs=8, weight_decay=1.0
-)
 STUDIES = {
-    "weather": Study(Settings(), weather.make_problem, report_weather),
-    "stocks": Study(STOCKS, stocks.make_problem, report_stocks),
+    "weather": Study(weather.make_problem, report_weather),
+    "stocks": Study(stocks.make_problem, report_stocks),
 }
-TABLE = Settings(
-    window=28, hidden_size=16, members=10, seeds=1, learning_rate=1e-3, weight_decay=1.0
-)
-QUICK = {"seeds": 1, "members": 6, "epochs": 4}
 
 
 def make_training(
@@ -221,8 +196,9 @@ def predict(data: str, date: str, out: Path) -> str:
     return describe_forecasts(problem, rows, quantiles)
 
 
-def forecast_table(command: "Command", settings: Settings) -> None:
+def forecast_table(command: Command) -> None:
     """Forecasts a column of the user's table, after measuring how accurate that is."""
+    settings = command.settings
     notation = Notation(command.decimal, command.date_format)
     columns = (command.target, command.time, command.covariates, notation)
     series = tables.read_series(command.csv, *columns)
@@ -245,39 +221,16 @@ def forecast_table(command: "Command", settings: Settings) -> None:
     print(f"\nforecast.csv, results.json, plots and the model are in {out}.")
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains networks and compares their forecasts, or forecasts with trained ones."""
-
-    data: Literal["weather", "stocks"] | None = None  # the study; None: both
-    quick: bool = False  # fewer networks and epochs
-    out: Path = Path("runs/forecasting")  # the folder for all output; each training has a subfolder
-    predict: str | None = None  # a date, or `end`: forecast from there with the saved networks
-    csv: Path | None = None  # your own table, to train on and forecast instead
-    target: str | None = None  # the column to forecast
-    horizon: int = 7  # the number of rows to forecast
-    time: str | None = None  # the column of times; None: the first with dates, if any
-    covariates: tuple[str, ...] = ()  # other columns of numbers that the forecast may read
-    date_format: str | None = None  # such as %d.%m.%Y; None: as the cells show
-    decimal: Decimal | None = None  # the decimal mark; None: as the cells show
-
-
 def main(command: Command) -> None:
     """Trains or forecasts, as the command says."""
-    changes = QUICK if command.quick else {}
     if command.csv is not None:
-        return forecast_table(command, replace(TABLE, **changes))
+        return forecast_table(command)
     if command.predict is None:
         length = f"about {MINUTES} minutes by default" if not command.quick else "about a minute"
         print(f"Training: {length}, on 2 idle CPU cores.")
     for data in [command.data] if command.data else list(STUDIES):
-        out = command.out / (f"{data}-quick" if command.quick else data)
+        out = command.out / data
         if command.predict is None:
-            experiment(data, replace(STUDIES[data].settings, **changes), out)
+            experiment(data, command.study_settings(data), out)
         else:
             print(predict(data, command.predict, out))
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)

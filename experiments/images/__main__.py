@@ -1,4 +1,4 @@
-from experiments.images.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.images.settings", "experiments.images.train")

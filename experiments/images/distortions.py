@@ -9,26 +9,12 @@ Reference: Simard et al., 2003, "Best practices for convolutional neural network
 document analysis", https://doi.org/10.1109/ICDAR.2003.1227801
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from experiments.images.settings import Distortion
 from experiments.vision.affine import rotation, transform_image
-
-
-class Distortion(NamedTuple):
-    """The largest distortion in either direction; zeros leave an image unchanged."""
-
-    shift: float = 0.0  # pixels, both down and right
-    angle: float = 0.0  # degrees
-    stretch: float = 0.0  # of height and width, as a fraction
-    slant: float = 0.0  # pixels right per pixel down
-
-
-SLIGHT = Distortion(shift=1.0, angle=10.0, stretch=0.1, slant=0.1)
-STRONG = Distortion(shift=2.0, angle=15.0, stretch=0.15, slant=0.2)
 
 
 def distort(key: Array, images: Array, limits: Distortion) -> Array:

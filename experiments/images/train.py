@@ -17,7 +17,7 @@ multiplies it by 1 − h², which is below 1 after the first ink. Gated cells ke
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,15 +29,15 @@ import optax
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
 from experiments.images.baselines import logistic_regression, support_vector_machine
-from experiments.images.distortions import SLIGHT, STRONG, Distortion, distort
+from experiments.images.distortions import distort
 from experiments.images.networks import ConvNet, ReNet, RowReader, from_module
 from experiments.images.report import CellResult, accuracy, draw_learning_curves, write_report
 from experiments.images.sequences import Network, cell_network, gradient_flow
+from experiments.images.settings import LARGER, Command, Distortion, Settings
 from experiments.images.user_image import read_image, to_mnist, to_text
 from experiments.vision.digits import Digits, Splits, read_digits, split_three_ways
 
@@ -45,49 +45,6 @@ COMMAND = "python -m experiments.images"
 MODEL = "model.msgpack"
 MINUTES = {False: 14, True: 2}  # of the whole command on an idle core, without and with --quick
 PARAMETERS = 8000  # approximate size of a cell's layers
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What determines a trained network."""
-
-    network: str  # a cell, or "bidirectional", "ReNet" or "CNN"
-    reading: str = "rows"  # how images become sequences for a cell, see `images.sequences`
-    hidden_size: int = 64  # per direction, or channels of the CNN; not used for cells
-    num_layers: int = 2  # of the bidirectional GRU
-    patch: int = 4  # side of ReNet's patches in pixels
-    dropout: float = 0.3  # not used for cells
-    distortion: Distortion = STRONG  # of training images, newly drawn for each batch
-    batch_size: int = 64
-    epochs: int = 24
-    learning_rate: float = 3e-3  # peak, after one epoch of warm-up; then cosine decay
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-
-
-LARGER = {  # networks that see whole images
-    "bidirectional GRU by rows": Settings("bidirectional"),
-    "ReNet": Settings("ReNet", hidden_size=32),
-    "CNN": Settings("CNN", hidden_size=8),
-}
-# The best of a few on validation data.
-RATES = {"gru": 1e-2, "lstm": 1e-2, "min_gru": 1e-2, "rnn": 1e-3}
-EPOCHS = {"rows": 16, "14x14": 24, "permuted": 5, "pixels": 4}
-QUICK_EPOCHS = {"rows": 3, "14x14": 3}
-QUICK_CELLS = ("gru", "rnn")
-CELL = Settings("gru", distortion=SLIGHT, batch_size=32)
-
-
-def cell_settings(quick: bool) -> dict[str, dict[str, Settings]]:
-    """The settings of each cell, by reading."""
-    return {
-        reading: {
-            cell: replace(CELL, network=cell, reading=reading, epochs=count, learning_rate=rate)
-            for cell, rate in RATES.items()
-            if not quick or cell in QUICK_CELLS
-        }
-        for reading, count in (QUICK_EPOCHS if quick else EPOCHS).items()
-    }
 
 
 def make_network(settings: Settings) -> Network:
@@ -172,7 +129,7 @@ def train_cell(settings: Settings, data: Splits, directory: Path) -> CellResult:
     return CellResult(correct, *profiles, read_records(directory / loop.METRICS))
 
 
-def experiment(command: "Command") -> None:
+def experiment(command: Command) -> None:
     """Trains all networks and compares them on the test set."""
     data = split_three_ways(read_digits())
     print(f"Training takes about {MINUTES[command.quick]} minutes on an idle CPU core.")
@@ -184,10 +141,9 @@ def experiment(command: "Command") -> None:
         ],
     }
     probabilities, records = {}, {}
-    for name, settings in LARGER.items():
-        settings = replace(settings, epochs=4) if command.quick else settings
+    for name, settings in command.larger().items():
         plan = image_training(settings, data, settings.learning_rate)
-        for seed in range(1 if command.quick else command.seeds):
+        for seed in range(command.seeds):
             directory = command.out / f"{settings.network}-seed{seed}"
             params, probabilities[name] = train_and_test(plan, settings, data.test, seed, directory)
             save_model(directory / MODEL, params, {"settings": asdict(settings)}, [])
@@ -199,7 +155,7 @@ def experiment(command: "Command") -> None:
             cell: train_cell(settings, data, command.out / f"{reading}-{cell}")
             for cell, settings in row.items()
         }
-        for reading, row in cell_settings(command.quick).items()
+        for reading, row in command.cells().items()
     }
     best = (data.test, probabilities[next(iter(LARGER))])
     write_report(accuracies, cell_results, PARAMETERS, best, command.out)
@@ -223,25 +179,8 @@ def predict(out: Path, file: Path) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains networks to read digits and compares them, or classifies an image with them."""
-
-    seeds: int = 3  # trainings per network that sees whole images
-    quick: bool = False  # two cells, two readings, fewer epochs
-    out: Path = Path("runs/images")  # output folder
-    predict: Path | None = None  # image or .npy file of one digit to classify instead of training
-
-
 def main(command: Command) -> None:
     """Runs the command."""
-    if command.quick:
-        command = replace(command, out=command.out / "quick")
     if command.predict is None:
         return experiment(command)
     print(predict(command.out, command.predict))
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)

@@ -1,4 +1,4 @@
-from experiments.interpret.interpret import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.interpret.settings", "experiments.interpret.interpret")

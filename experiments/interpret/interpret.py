@@ -16,26 +16,13 @@ They answer different questions, so they can disagree. A word's entry in VADER's
 its token. VADER's scores of the whole sentence, which the model also reads, are shown separately.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 
-from experiments import sentiment
-from experiments.common.command import run_command
 from experiments.common.outputs import write_text
 from experiments.interpret.explanation import explain, load
 from experiments.interpret.html_report import format_report
+from experiments.interpret.settings import Command
 from experiments.sentiment import vader
-
-
-@dataclass(frozen=True)
-class Command:
-    """Explains the prediction of the trained sentiment model for a text."""
-
-    text: str = sentiment.EXAMPLES[1]  # the text to explain
-    model: Path = Path("runs/sentiment")  # the output directory of experiments.sentiment
-    out: Path = Path("runs/interpret")  # the directory for the report
 
 
 def main(command: Command) -> None:
@@ -49,8 +36,3 @@ def main(command: Command) -> None:
     contributions = (f"{explanation.tokens[t]} {explanation.gradients[t]:+.2f}" for t in strongest)
     print("because of:  " + "  ".join(contributions))
     print(f"The full explanation is in {path}.")
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__)

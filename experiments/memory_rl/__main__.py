@@ -1,4 +1,4 @@
-from experiments.memory_rl.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.memory_rl.settings", "experiments.memory_rl.train")

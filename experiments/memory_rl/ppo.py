@@ -15,7 +15,6 @@ Schulman et al. 2016, generalized advantages, https://arxiv.org/abs/1506.02438; 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -27,31 +26,7 @@ from experiments.common import training
 from experiments.memory_rl import actions
 from experiments.memory_rl.environments import Environment, make_environment
 from experiments.memory_rl.networks import ActorCritic, Core, make_core
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What determines a trained agent."""
-
-    environment: str = "memory_chain"  # see `environments`
-    memory_length: int = 64  # of the memory chain
-    cell: str = "gru"  # gru, rnn, lstm, layer_norm_gru, min_gru, none or frames
-    frames: int = 4  # that "frames" sees
-    hidden_size: int = 64
-    chrono: bool = True  # the GRU's update gates start with memories up to a rollout's length
-    num_envs: int = 32  # B
-    steps: int = 130  # T, of a rollout
-    updates: int = 80  # rollouts
-    updates_per_epoch: int = 10  # between two records and checkpoints
-    passes: int = 4  # over each rollout
-    minibatches: int = 4
-    learning_rate: float = 1e-3  # falls linearly to 0
-    discount: float = 0.99
-    gae_lambda: float = 0.95
-    clip: float = 0.2
-    entropy_cost: float = 0.01
-    value_cost: float = 0.5
-    max_gradient_norm: float = 0.5
+from experiments.memory_rl.settings import Settings
 
 
 class Worker(NamedTuple):

@@ -22,24 +22,26 @@ Writes returns.png, results.json, the table and for each core a run with its che
 agents of all seeds to runs/memory_rl/ENVIRONMENT, and resumes there if interrupted.
 """
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import jax
 import numpy as np
 from flax.serialization import from_state_dict, to_state_dict
 
-from experiments.common.command import InputError, run_command
+from experiments.common.command import InputError
 from experiments.common.outputs import write_results, write_text
+from experiments.common.provenance import command_line
 from experiments.common.report import format_table
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
 from experiments.memory_rl.environments import Environment, make_environment
 from experiments.memory_rl.play import play
-from experiments.memory_rl.ppo import Settings, evaluate, ppo_training
+from experiments.memory_rl.ppo import evaluate, ppo_training
 from experiments.memory_rl.report import Result, make_table, plot_lengths, plot_returns
 from experiments.memory_rl.seeds import side_by_side
+from experiments.memory_rl.settings import Command, Settings
 from grujax.baselines import count_parameters
 
 COMMAND = "python -m experiments.memory_rl"
@@ -128,32 +130,9 @@ def play_saved(settings: Settings, out: Path, seed: int) -> str:
     return play(settings, environment, from_state_dict(like, first), seed)
 
 
-@dataclass(frozen=True)
-class Command(Settings):
-    """Trains agents with and without memory, or plays an episode with a trained one."""
-
-    seeds: int = 5
-    lengths: tuple[int, ...] = ()  # memory lengths to compare, of the memory chain
-    quick: bool = False  # a memory chain of 8 steps, one seed
-    play: bool = False  # print an episode of the trained agent of --cell instead
-    play_seed: int = 0  # of that episode
-    out: Path = Path("runs/memory_rl")
-
-    def settings(self) -> Settings:
-        """The settings of an agent."""
-        names = [field.name for field in fields(Settings)]
-        return Settings(**{name: getattr(self, name) for name in names})
-
-
 def main(command: Command) -> None:
     """Runs the command."""
-    settings, seeds, out = command.settings(), command.seeds, command.out
-    if command.quick:
-        settings = replace(settings, memory_length=8, steps=36, updates=60, num_envs=16)
-        seeds, out = 1, out / "quick"
-    out = out / settings.environment
-    if command.lengths and settings.environment != "memory_chain":
-        raise InputError("--lengths are those of the memory chain.")
+    settings, out = command.settings, command.out / command.settings.environment
     try:
         ppo_training(settings)
     except (ValueError, ImportError) as error:
@@ -161,12 +140,7 @@ def main(command: Command) -> None:
     if command.play:
         print(play_saved(settings, out, command.play_seed))
     elif command.lengths:
-        compare_lengths(settings, command.lengths, seeds, out)
+        compare_lengths(settings, command.lengths, command.seeds, out)
     else:
-        compare_cores(settings, seeds, out)
-        print(f"\nAgents and returns.png are in {out}. Try: {COMMAND} --play")
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)
+        compare_cores(settings, command.seeds, out)
+        print(f"\nAgents and returns.png are in {out}. Try: {command_line(COMMAND, '--play')}")

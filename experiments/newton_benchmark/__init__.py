@@ -1,5 +1,1 @@
 """Times Newton's method, which solves for all steps at once, against the scan and the kernel."""
-
-from experiments.newton_benchmark.compare import main
-
-__all__ = ["main"]

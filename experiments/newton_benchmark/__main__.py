@@ -1,4 +1,4 @@
-from experiments.newton_benchmark.compare import main
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    main()
+    run("experiments.newton_benchmark.settings", "experiments.newton_benchmark.compare")

@@ -12,14 +12,17 @@ import jax
 from tqdm import tqdm
 
 from experiments.benchmark import newton
+from experiments.common.monitoring import shows_progress
+from experiments.common.outputs import write_results
+from experiments.newton_benchmark.settings import Command
 
-STEPS, SIZES = (1_000, 10_000, 100_000), (4, 8, 16, 32)
 
-
-def main() -> None:
-    """Measures all shapes and prints a table."""
+def main(command: Command) -> None:
+    """Measures all shapes, prints a table, and writes results.json."""
     sequential = ("scan", "cuda" if jax.default_backend() == "gpu" else "native")
-    shapes = [(steps, size) for steps in STEPS for size in SIZES]
-    rows = [newton.measure(*shape, sequential) for shape in tqdm(shapes, desc="shapes")]
+    shapes = [(steps, size) for steps in command.steps for size in command.sizes]
+    progress = tqdm(shapes, desc="shapes", disable=not shows_progress())
+    rows = [newton.measure(*shape, sequential) for shape in progress]
     print(newton.format_rows(rows))
     print(newton.describe_crossover(rows))
+    write_results(command.out / "results.json", [row._asdict() for row in rows])

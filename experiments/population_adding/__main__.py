@@ -1,4 +1,4 @@
-from experiments.population_adding.population import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.population_adding.settings", "experiments.population_adding.population")

@@ -16,7 +16,6 @@ At T = 400, the errors of the random sweep are 0.00014, 0.00025 and 0.00030, tho
 Writes population.png and table.txt to runs/population_adding, and resumes there if interrupted.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -25,33 +24,18 @@ import numpy as np
 from jax import Array
 
 import grujax
-from experiments.common.command import run_command
 from experiments.common.monitoring import make_loggers, shows_progress
-from experiments.common.outputs import write_text
+from experiments.common.outputs import write_results, write_text
 from experiments.common.report import format_table
 from experiments.common.training.devices import use_a_device_per_core
 from experiments.memory import adding
 from experiments.population_adding.plots import plot_populations
+from experiments.population_adding.settings import Command, Settings
 from grujax import sweep
 from grujax.initializers import chrono
 
 RATES, NORMS = (1e-4, 3e-2), (0.1, 10.0)  # ranges of the initial values, log-uniform
 HELD_OUT, NEW = 256, 2048  # sequences: for selection, new in each round; for the reported error
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Sizes and lengths of the trainings."""
-
-    steps: int = 400  # T
-    members: int = 12
-    rounds: int = 20
-    updates: int = 40  # optimizer steps per round
-    seeds: int = 3
-    hidden_size: int = 24
-    batch_size: int = 16
-    quick: bool = False  # T = 50, one seed, 20 rounds of 20 updates
-    out: Path = Path("runs/population_adding")
 
 
 def make_training(settings: Settings):
@@ -91,14 +75,16 @@ def stay(key: Array, scores: Array) -> Array:
 METHODS = {"random": stay, "population": sweep.truncation(0.25)}
 
 
-def search(settings: Settings, training, seed: int, method: str) -> sweep.PopulationResult:
+def search(
+    settings: Settings, training, seed: int, method: str, out: Path
+) -> sweep.PopulationResult:
     """Runs one of METHODS with one seed, which determines the initial members and the data."""
     key = jax.random.key(seed)
     initial = {
         "learning_rate": sweep.log_uniform(*RATES),
         "gradient_norm": sweep.log_uniform(*NORMS),
     }
-    directory = settings.out / f"{method}_{seed}"
+    directory = out / f"{method}_{seed}"
     result = sweep.population(
         *training,
         sweep.sample(key, settings.members, **initial),
@@ -136,27 +122,25 @@ def table_row(
     return [str(seed), *numbers, f"{fixed:.4f}", f"{rates[0]:.4f} to {rates[-1]:.4f}"]
 
 
-def main(settings: Settings) -> None:
+def main(command: Command) -> None:
     """Runs both methods with each seed, and writes the table and the figure."""
     use_a_device_per_core()
-    if settings.quick:
-        settings = Settings(50, 8, 20, 20, 1, 16, out=settings.out / "quick")
+    settings, out = command.settings, command.out
     total = settings.members * settings.rounds * settings.updates
     print(f"{settings.seeds} seeds, two searches each of {total:,} updates, T = {settings.steps}.")
-    training, results, rows, better = make_training(settings), [], [], 0
+    training, results, found, rows, better = make_training(settings), [], [], [], 0
     for seed in range(settings.seeds):
-        results.append({method: search(settings, training, seed, method) for method in METHODS})
+        results.append(
+            {method: search(settings, training, seed, method, out) for method in METHODS}
+        )
         errors = [error_of_best(training[2], result) for result in results[-1].values()]
+        found.append(dict(zip(METHODS, errors, strict=True)))
         rows.append(table_row(seed, results[-1], errors))
         better += errors[1] < errors[0]
     table = format_table(["seed", *METHODS, "learning rate", "the population's"], rows)
     table += f"\n\nThe population is better with {better} of {settings.seeds} seeds."
     print(f"\nError of the best member (always answering 1: 0.16667):\n{table}")
-    write_text(settings.out / "table.txt", table + "\n")
-    plot_populations(settings.out / "population.png", results, settings.updates, RATES)
-    print(f"\npopulation.png and table.txt are in {settings.out}.")
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Settings, __doc__, monitors=True)
+    write_results(out / "results.json", {"error of the best member": found})
+    write_text(out / "table.txt", table + "\n")
+    plot_populations(out / "population.png", results, settings.updates, RATES)
+    print(f"\nresults.json, population.png and table.txt are in {out}.")

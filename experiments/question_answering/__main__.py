@@ -1,4 +1,4 @@
-from experiments.question_answering.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.question_answering.settings", "experiments.question_answering.train")

@@ -23,7 +23,7 @@ https://arxiv.org/abs/1506.07285); the fusion layer and the attention features f
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,13 +32,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
+from experiments.common.command import InputError
 from experiments.common.data.text import build_vocabulary
 from experiments.common.outputs import write_results
+from experiments.common.provenance import command_line
 from experiments.common.report import format_table, plots
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
@@ -50,28 +50,13 @@ from experiments.question_answering.evaluation import (
 )
 from experiments.question_answering.plots import plot_episodes
 from experiments.question_answering.reading import Reader, encode, tokens
+from experiments.question_answering.settings import STORY, Command, Settings
 from experiments.question_answering.stories import ANSWERS, TASKS, Question, draw_questions
 
 COMMAND = "python -m experiments.question_answering"
 MODEL = "model.msgpack"
 MINUTES = 16  # of the default settings on 2 busy CPU cores
-STORY = "John went to the kitchen. John took the milk. John moved to the garden."
 QUESTION = "Where is the milk?"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a training."""
-
-    hidden_size: int = 64  # of word vectors, sentence vectors and memory
-    passes: int = 3  # of attention over the story
-    num_examples: int = 15_000  # training questions per task
-    batch_size: int = 64
-    epochs: int = 12
-    learning_rate: float = 4e-3  # the peak: one epoch of warm-up, then a cosine
-    weight_decay: float = 1e-4
-    max_gradient_norm: float = 1.0
-    dropout: float = 0.1  # of the sentence vectors and of the last memory
 
 
 def make_reader(settings: Settings, words: list[str]) -> Reader:
@@ -144,7 +129,7 @@ def experiment(settings: Settings, num_test: int, out: Path) -> None:
     record = {"settings": asdict(settings)}
     data = Data(words, train, validation)
     plan = reader_training(settings, data, settings.learning_rate)
-    state = loop.run(plan, jax.random.key(0), out / "network", record, "network")
+    state = loop.run(plan, jax.random.key(settings.seed), out / "network", record, "network")
     save_model(out / MODEL, state.best_params, record, words)
 
     given, attention = ask(settings, words, state.best_params, test)
@@ -163,9 +148,8 @@ def experiment(settings: Settings, num_test: int, out: Path) -> None:
     print(f"\n{format_table(['correct answers', *columns], rows)}")
     write_results(out / "results.json", scores)
     report_plots(test, given, attention, out)
-    print(
-        f'\nPlots and the model are in {out}. Try: {COMMAND} --ask "{QUESTION}" --story "{STORY}"'
-    )
+    line = command_line(COMMAND, "--ask", QUESTION, "--story", STORY)
+    print(f"\nPlots and the model are in {out}. Try: {line}")
 
 
 def report_plots(test: Sequence[Question], given: Sequence[str], attention: np.ndarray, out: Path):
@@ -196,11 +180,11 @@ def predict(out: Path, story: str, question: str) -> str:
     params, record, words = load_model(out / MODEL, COMMAND)
     sentences = tuple(part.strip() for part in story.split(".") if part.strip())
     if not sentences or not tokens(question):
-        raise SystemExit("error: `--ask` needs a question, and `--story` at least one sentence.")
+        raise InputError("--ask needs a question, and --story at least one sentence.")
     unknown = {word for text in (*sentences, question) for word in tokens(text)} - set(words)
     if unknown:
-        raise SystemExit(
-            f"error: the network does not know {', '.join(sorted(unknown))}. "
+        raise InputError(
+            f"The network does not know {', '.join(sorted(unknown))}. "
             f"It knows {', '.join(sorted(words))}."
         )
     asked = Question("", sentences, f"{question.strip(' ?')} ?", "", ())
@@ -214,29 +198,8 @@ def predict(out: Path, story: str, question: str) -> str:
     return "\n".join([given, f"{'attention in each pass':{width}}  {passes}", *lines])
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains the network and compares it with baselines, or asks a trained one."""
-
-    settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
-    num_test: int = 1000  # test and validation questions per task
-    quick: bool = False  # fewer questions and epochs: too few to learn the tasks
-    out: Path = Path("runs/question_answering")  # the output directory
-    ask: str | None = None  # a question for the saved network, without training
-    story: str = STORY  # the sentences about which to ask, each ended by a period
-
-
 def main(command: Command) -> None:
     """Runs the command."""
     if command.ask is not None:
-        print(predict(command.out, command.story, command.ask))
-        return
-    settings = command.settings
-    if command.quick:
-        settings = replace(settings, num_examples=5000, epochs=5)
-    experiment(settings, command.num_test, command.out)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)
+        return print(predict(command.out, command.story, command.ask))
+    experiment(command.settings, command.num_test, command.out)

@@ -1,4 +1,4 @@
-from experiments.sentiment.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.sentiment.settings", "experiments.sentiment.train")

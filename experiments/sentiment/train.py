@@ -14,7 +14,7 @@ logistic regression 63.6 / 62.6 and 69.3 / 68.2. A single rater agrees with the 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +24,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
 from experiments.common.data import text
 from experiments.common.data.splits import Split
+from experiments.common.provenance import command_line
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import validation_metrics
@@ -44,35 +43,13 @@ from experiments.sentiment.report import (
     plot_attention,
     write_report,
 )
+from experiments.sentiment.settings import NUM_FOLDS, Command, Settings
 from grujax.linen import StackedGRU
 
 COMMAND = "python -m experiments.sentiment"
 MODEL = "model.msgpack"
-NUM_FOLDS = 5
 MINUTES = 1.5  # of training per model on 2 CPU cores
 EXAMPLES = ("the battery died after two days", "not bad at all, I would buy it again")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a training."""
-
-    embedding_size: int = 48  # of words, and of their prefixes and suffixes, which are added
-    hidden_size: int = 64  # of the GRU, in each direction
-    num_layers: int = 1  # of bidirectional GRUs
-    max_tokens: int = 40  # longer sentences, 3% of them, are truncated
-    subword_buckets: int = 16384  # of the hashed prefixes and suffixes
-    batch_size: int = 64
-    epochs: int = 6  # at most
-    patience: int = 3  # epochs without a better validation score
-    learning_rate: float = 2e-3  # the peak: one epoch of warm-up, then a cosine
-    weight_decay: float = 0.02
-    max_gradient_norm: float = 1.0
-    dropout: float = 0.5  # of embeddings, GRU outputs and the pooled vector
-    token_dropout: float = 0.25  # fraction of words read as unknown; half as many tokens are zeroed
-    label_width: float = 0.35  # sd, in rating units, of the noise that softens the labels
-    rating_weight: float = 0.3  # weight of the squared error of the predicted mean rating
-    film_weight: float = 0.3  # the same on 10,605 rated film snippets; 0 leaves them out
 
 
 def encode(texts: Iterable[str], vocabulary: list[str], lexicon: bool, settings: Settings):
@@ -224,7 +201,7 @@ def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
     plot_attention(
         out / "attention.png", [predict(out, sentence) for sentence in EXAMPLES], vader.CLASSES
     )
-    print(f'Try: {COMMAND} --predict "{EXAMPLES[0]}"')
+    print(f"Try: {command_line(COMMAND, '--predict', EXAMPLES[0])}")
 
 
 def predict(out: Path, sentence: str) -> tuple[np.ndarray, list[str], np.ndarray]:
@@ -238,24 +215,8 @@ def predict(out: Path, sentence: str) -> tuple[np.ndarray, list[str], np.ndarray
     return np.asarray(nn.softmax(logits)[0]), tokens, np.asarray(attention)[0, : len(tokens)]
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains and compares the classifiers, or applies a trained one."""
-
-    settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
-    folds: int = 1  # of the five folds
-    seeds: int = 1  # trainings per fold and kind of input
-    out: Path = Path("runs/sentiment")  # the output directory
-    predict: str | None = None  # a text to classify with the saved model, without training
-
-
 def main(command: Command) -> None:
     """Runs the command."""
     if command.predict is None:
         return experiment(command.settings, command.folds, command.seeds, command.out)
     print(describe_prediction(vader.CLASSES, *predict(command.out, command.predict)))
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)

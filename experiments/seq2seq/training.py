@@ -45,6 +45,8 @@ class Settings(SizeSettings, training.TrainingSettings, Protocol):
     @property
     def num_pairs(self) -> int | None: ...
     @property
+    def seed(self) -> int: ...
+    @property
     def widths(self) -> Sequence[buckets.Width]: ...
 
 
@@ -142,7 +144,7 @@ def train_and_save(
         settings, make_batches(corpus, tokenizer, settings), settings.learning_rate
     )
     record = {"settings": asdict(settings)} | record
-    state = loop.run(plan, jax.random.key(0), out, record, out.name)
+    state = loop.run(plan, jax.random.key(settings.seed), out, record, out.name)
     save_model(out / MODEL, state.best_params, record, [])
     records = {out.name: read_records(out / loop.METRICS)}
     plots.plot_learning_curves(out / "learning_curves.png", records, "validation_accuracy")

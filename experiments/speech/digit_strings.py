@@ -15,21 +15,12 @@ import numpy as np
 from jax import Array
 
 from experiments.common.data.interpolation import interpolate
+from experiments.speech.distortion import Distortion
 from experiments.speech.spoken_digits import COEFFICIENTS, Utterances, frame_mask
 
 FADE = 3  # frames of a cross-fade
 LONGEST_PAUSE = 8  # frames; uniform from 0
 PAUSE_NOISE = 0.15  # standard deviation of the noise in a pause
-
-
-class Distortion(NamedTuple):
-    """How utterances are changed for training, in units of each coefficient's deviation."""
-
-    speed: float = 0.0  # range of the logarithm of the speed: 0.15 means exp(±0.15)
-    loudness: float = 0.0  # deviation of an utterance's offset of the first coefficient
-    color: float = 0.0  # deviation of its offsets of the other coefficients
-    noise: float = 0.0  # largest deviation of the noise; each string draws its own from 0 to this
-    masked: float = 0.0  # longest mask, in frames; two stretches of each string become zero
 
 
 UNCHANGED = Distortion()

@@ -1,4 +1,4 @@
-from experiments.speech_recognition.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.speech_recognition.settings", "experiments.speech_recognition.train")

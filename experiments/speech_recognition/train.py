@@ -21,7 +21,7 @@ machine 98.8%.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,18 +31,18 @@ import numpy as np
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
 from experiments.common.outputs import reporting
+from experiments.common.provenance import command_line
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.speech import ctc
 from experiments.speech.digit_strings import (
     DigitStrings,
-    Distortion,
     Pool,
     draw_strings,
     make_pool,
 )
+from experiments.speech.distortion import Distortion
 from experiments.speech.recognizer import Recognizer, stream_digits
 from experiments.speech.scores import edit_distances
 from experiments.speech.spoken_digits import (
@@ -54,6 +54,7 @@ from experiments.speech.spoken_digits import (
     read_corpus,
 )
 from experiments.speech_recognition.report import recognize_strings, to_digits, write_report
+from experiments.speech_recognition.settings import Command, Settings
 
 COMMAND = "python -m experiments.speech_recognition"
 MODEL, EXAMPLE = "model.msgpack", "example.npy"
@@ -62,33 +63,6 @@ WIDTH = 288  # the most frames of a validation or test string
 NUM_VALIDATION = 400  # strings
 BEAMS = 8
 MINUTES = {False: 5.5, True: 2.2}  # for the whole command, without and with --quick
-DISTORTION = Distortion(speed=0.2, loudness=0.5, color=0.3, noise=0.8, masked=8.0)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of one recognizer and its training."""
-
-    bidirectional: bool = True  # False: it can recognize a stream
-    hidden_size: int = 128  # per direction
-    num_layers: int = 2
-    stride: int = 2  # frames per step
-    dropout: float = 0.4  # between layers and after the last
-    distortion: Distortion = DISTORTION
-    width: int = 144  # frames of a training string: up to 7 digits, as many as fit
-    num_strings: int = 1600  # per epoch; each epoch draws new ones
-    batch_size: int = 32
-    epochs: int = 24
-    learning_rate: float = 3e-3  # the peak; one epoch of warm-up before, a cosine after
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-
-
-SETTINGS = {
-    "bidirectional": Settings(),
-    "streaming": Settings(bidirectional=False, hidden_size=192, num_layers=3),
-}
-QUICK = {name: replace(settings, epochs=4) for name, settings in SETTINGS.items()}
 
 
 class Data(NamedTuple):
@@ -168,17 +142,17 @@ def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics
     return training.as_function(make_training, settings, data)
 
 
-def experiment(command: "Command") -> None:
+def experiment(command: Command) -> None:
     """Trains both networks and compares them on the test set."""
     minutes = MINUTES[command.quick]
     print(f"Training two networks, then the report: about {minutes} minutes of an idle CPU core.")
     corpus = read_corpus()
     data = prepare(corpus)
     networks = {}
-    for name, settings in (QUICK if command.quick else SETTINGS).items():
+    for name, settings in command.trainings().items():
         plan = make_training(settings, data, settings.learning_rate)
         record = {"settings": asdict(settings)}
-        state = loop.run(plan, jax.random.key(0), command.out / name, record, name)
+        state = loop.run(plan, jax.random.key(settings.seed), command.out / name, record, name)
         record["scale"] = [column.tolist() for column in corpus.standardizer]
         words = [str(digit) for digit in range(CLASSES)]
         save_model(command.out / name / MODEL, state.best_params, record, words)
@@ -190,7 +164,8 @@ def experiment(command: "Command") -> None:
     example = command.out / EXAMPLE
     with reporting(example):
         np.save(example, corpus.standardizer.restore(strings.frames[0, : strings.lengths[0]]))
-    print(f"\nPlots and models are in {command.out}. Try: {COMMAND} --predict {example}")
+    line = command_line(COMMAND, "--predict", str(example))
+    print(f"\nPlots and models are in {command.out}. Try: {line}")
 
 
 def load_recognizer(directory: Path) -> tuple[Recognizer, Any, Standardizer]:
@@ -217,25 +192,8 @@ def predict(out: Path, file: Path) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains two recognizers and compares them, or uses the trained ones."""
-
-    num_test: int = 2000  # the number of test strings
-    quick: bool = False  # fewer epochs
-    out: Path = Path("runs/speech_recognition")  # the folder for all output
-    predict: Path | None = None  # a .npy file of MFCCs [T, 13] to recognize, instead of training
-
-
 def main(command: Command) -> None:
     """Trains or predicts, as the command says."""
-    if command.quick:
-        command = replace(command, out=command.out / "quick")
     if command.predict is not None:
         return print(predict(command.out, command.predict))
     experiment(command)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)

@@ -1,4 +1,4 @@
-from experiments.speech_synthesis.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.speech_synthesis.settings", "experiments.speech_synthesis.train")

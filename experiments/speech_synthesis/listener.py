@@ -5,7 +5,6 @@ voices that it did not learn from. Its input is the cepstra of audio, with noise
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +27,7 @@ from experiments.speech.spoken_digits import (
 from experiments.speech_synthesis.audio import cepstra
 from experiments.speech_synthesis.data import Speak, pad_digits, spell
 from experiments.speech_synthesis.espeak import Voice
+from experiments.speech_synthesis.settings import ListenerSettings
 
 ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
 VARIANTS = {  # of espeak-ng, except those that whisper or sound robotic
@@ -37,25 +37,6 @@ VARIANTS = {  # of espeak-ng, except those that whisper or sound robotic
 }
 PAD_MULTIPLE = 128  # frames: few different lengths to compile
 SPEEDS, PITCHES = (130, 220), (25, 75)  # words per minute; 0 to 99
-
-
-@dataclass(frozen=True)
-class ListenerSettings:
-    """The settings of the listener and its training."""
-
-    num_strings: int = 1200
-    num_validation: int = 200
-    most: int = 6  # digits of a string, which has at least 1
-    hidden_size: int = 96  # per direction
-    num_layers: int = 2
-    stride: int = 3  # frames per step
-    dropout: float = 0.3
-    noise: float = 0.4  # its deviation in training, in units of each coefficient's
-    batch_size: int = 32
-    epochs: int = 10
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
 
 
 class SpokenStrings(NamedTuple):

@@ -17,7 +17,7 @@ the training joined 2.17 dB (all recognized, but 31% too long); the nearest trai
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ import optax
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
+from experiments.common.provenance import command_line
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
@@ -45,49 +45,22 @@ from experiments.speech_synthesis.data import (
     spell,
 )
 from experiments.speech_synthesis.listener import (
-    ListenerSettings,
     listener_training,
     load_listener,
     prepare_listener,
 )
 from experiments.speech_synthesis.model import Step, Synthesizer, guided_attention
 from experiments.speech_synthesis.report import Baselines, write_report
+from experiments.speech_synthesis.settings import Command, ListenerSettings, Settings
 from experiments.speech_synthesis.text_to_speech import TextToSpeech
 
 COMMAND = "python -m experiments.speech_synthesis"
 MODEL, WAV = "model.msgpack", "spoken.wav"
 SYNTHESIZER, LISTENER = "synthesiser", "listener"  # folders, spelled as in version 0.1
 VOICE = espeak.Voice("en-us", speed=175, pitch=50)
-NUM_QUICK = 40  # the most test strings with --quick
 MOST = 6  # digits of a training string
 LONGEST = len(spell((3,) * MOST))  # letters
 MINUTES = {False: 7, True: 2}  # for the whole command, without and with --quick
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of the synthesizer and its training."""
-
-    num_strings: int = 1600  # of at least 2 digits, in addition to the single digits
-    num_validation: int = 100
-    reduction: int = 4  # frames per step
-    embedding_size: int = 64
-    encoder_size: int = 96  # per direction
-    hidden_size: int = 192  # of both GRUs of the decoder
-    attention_size: int = 64
-    prenet_size: int = 128
-    prenet_dropout: float = 0.5
-    diagonal: float = 0.15  # width of the diagonal where attention is free, as a share of the text
-    attention_weight: float = 2.0  # the weight of the cost of attention off the diagonal
-    stop_weight: float = 5.0  # the weight of the last step in the stop loss
-    batch_size: int = 16
-    epochs: int = 40
-    learning_rate: float = 3e-3  # the peak; one epoch of warm-up before, a cosine after
-    weight_decay: float = 1e-4
-    max_gradient_norm: float = 1.0
-
-
-QUICK = Settings(num_strings=800, epochs=12), ListenerSettings(num_strings=800, epochs=8)
 
 
 class Data(NamedTuple):
@@ -196,11 +169,11 @@ def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics
     return training.as_function(make_training, settings, data)
 
 
-def experiment(command: "Command") -> None:
+def experiment(command: Command) -> None:
     """Trains the synthesizer and the listener, and compares ways to speak the test strings."""
     minutes = MINUTES[command.quick]
     print(f"Training two networks, then the report: about {minutes} minutes of an idle CPU core.")
-    settings, listener_settings = QUICK if command.quick else (Settings(), ListenerSettings())
+    settings, listener_settings = command.settings, command.listener
     data = prepare(settings, command.num_test)
     plan = make_training(settings, data, settings.learning_rate)
     train_and_save(plan, settings, data.standardizer, command.out / SYNTHESIZER, "synthesizer")
@@ -211,9 +184,8 @@ def experiment(command: "Command") -> None:
     listener = load_listener(command.out / LISTENER / MODEL, COMMAND)
     records = read_records(command.out / SYNTHESIZER / loop.METRICS)
     write_report(synthesizer, listener, data.baselines, say, data.test, records, command.out)
-    flag = " --quick" if command.quick else ""
-    text = spell(data.test[0])
-    print(f'Plots and models are in {command.out}. Try: {COMMAND}{flag} --predict "{text}"')
+    line = command_line(COMMAND, "--predict", spell(data.test[0]))
+    print(f"Plots and models are in {command.out}. Try: {line}")
 
 
 def train_and_save(
@@ -225,7 +197,7 @@ def train_and_save(
 ) -> None:
     """Trains one network, and saves it with the standardizer of its frames."""
     record = {"settings": asdict(settings), "voice": VOICE}
-    state = loop.run(plan, jax.random.key(0), out, record, label)
+    state = loop.run(plan, jax.random.key(settings.seed), out, record, label)
     record["scale"] = [column.tolist() for column in standardizer]
     save_model(out / MODEL, state.best_params, record, list(ALPHABET))
 
@@ -249,26 +221,8 @@ def predict(out: Path, text: str) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains a synthesizer and compares it, or lets the trained one speak."""
-
-    num_test: int = 200  # the number of test strings
-    quick: bool = False  # fewer strings and epochs, to check that everything works
-    out: Path = Path("runs/speech_synthesis")  # the folder for all output
-    predict: str | None = None  # digits in words to speak, instead of training
-
-
 def main(command: Command) -> None:
     """Trains or speaks, as the command says."""
-    if command.quick:
-        out, num_test = command.out / "quick", min(command.num_test, NUM_QUICK)
-        command = replace(command, out=out, num_test=num_test)
     if command.predict is not None:
         return print(predict(command.out, command.predict))
     experiment(command)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)

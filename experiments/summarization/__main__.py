@@ -1,4 +1,4 @@
-from experiments.summarization.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.summarization.settings", "experiments.summarization.train")

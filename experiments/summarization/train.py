@@ -19,18 +19,16 @@ best 8 consecutive words, an oracle that knows the synopsis, reach 49.7 / 42.7.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 from jax import Array
 from tokenizers import Tokenizer
 
 from experiments.common import training
-from experiments.common.command import run_command
+from experiments.common.command import InputError
 from experiments.common.data.user_files import read_standard_input
+from experiments.common.provenance import command_line
 from experiments.common.report import plots
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
@@ -47,39 +45,13 @@ from experiments.summarization.scores import (
     new_word_rate,
     score_summaries,
 )
+from experiments.summarization.settings import OUT, Command, Settings
 
 COMMAND = "python -m experiments.summarization"
-OUT, FORMER_OUT = Path("runs/summarization"), Path("runs/summarisation")
+FORMER_OUT = Path("runs/summarisation")
 BEAMS, LENGTH_PENALTY, NO_REPEAT = 5, 2.0, 3  # see `beam_search`; chosen on validation data
 BATCH = 64  # descriptions summarized together
 MINUTES = (20, 2)  # of the whole command, and with --quick
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a training."""
-
-    copy: bool = True  # copy words, in addition to writing them
-    num_pairs: int | None = None  # number of random training pairs; None: all
-    vocabulary_size: int = 6000  # subwords of descriptions and synopses together
-    embedding_size: int = 160
-    hidden_size: int = 192  # of the decoder, and of each direction of the encoder
-    attention_size: int = 64
-    dropout: float = 0.2
-    # In subwords, to which batches of (descriptions, synopses) are padded. Longer descriptions lose
-    # their middle: the last `tail` subwords are kept.
-    widths: tuple[tuple[int, int], ...] = ((48, 16), (64, 12), (64, 16), (64, 24))
-    tail: int = 16
-    batch_size: int = 32
-    epochs: int = 4
-    learning_rate: float = 3e-3  # the peak: one epoch of warm-up, then a cosine
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-
-
-QUICK = replace(
-    Settings(), num_pairs=3000, vocabulary_size=1500, embedding_size=96, hidden_size=96, epochs=3
-)
 
 
 def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> Data:
@@ -153,7 +125,7 @@ def experiment(settings: Settings, minutes: int, out: Path) -> None:
     print(describe_speed(summarizer, test[: 8 * BATCH], BATCH))
     examples = np.random.default_rng(1).choice(len(test), 3, replace=False)
     plot_examples(out / "attention.png", summarizer, [(test[i], outputs[i]) for i in examples])
-    print(f'Try: {COMMAND} --summarize "{test[examples[0]]}"')
+    print(f"Try: {command_line(COMMAND, '--summarize', test[examples[0]])}")
 
 
 def plot_examples(path: Path, summarizer: Translator, pairs: Sequence[tuple[str, str]]) -> None:
@@ -175,19 +147,8 @@ def plot_examples(path: Path, summarizer: Translator, pairs: Sequence[tuple[str,
 def summarize(summarizer: Translator, text: str) -> str:
     """The summary of one text."""
     if not text.split():
-        raise SystemExit("error: `--summarize` needs a text, or - and a text on standard input.")
+        raise InputError("--summarize needs a text, or - and a text on standard input.")
     return summarizer([" ".join(text.split())], batch_size=1)[0]
-
-
-@dataclass(frozen=True)
-class Command:
-    """Trains a summarizer and compares it with baselines, or applies a trained one."""
-
-    copy: bool = True  # copy words, in addition to writing them
-    quick: bool = False  # train a small model on a small subset, to try it out
-    out: Path = OUT  # the output directory; each training has a folder in it
-    # a text to summarize with the saved model, or - to read standard input, without training
-    summarize: Annotated[str | None, tyro.conf.arg(aliases=["--summarise"])] = None
 
 
 def find_output(out: Path) -> Path:
@@ -200,16 +161,10 @@ def find_output(out: Path) -> Path:
 
 def main(command: Command) -> None:
     """Runs the command."""
-    name = "copying" if command.copy else "writing"
-    out = find_output(command.out) / (f"{name}-quick" if command.quick else name)
+    name = "copying" if command.settings.copy else "writing"
+    out = find_output(command.out) / name
     if command.summarize is not None:
         text = read_standard_input() if command.summarize == "-" else command.summarize
         print(summarize(load_summarizer(out), text))
         return
-    settings = replace(QUICK if command.quick else Settings(), copy=command.copy)
-    experiment(settings, MINUTES[command.quick], out)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)
+    experiment(command.settings, MINUTES[command.quick], out)

@@ -1,4 +1,4 @@
-from experiments.sweep_adding.sweep import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.sweep_adding.settings", "experiments.sweep_adding.sweep")

@@ -7,7 +7,6 @@ random key.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +18,9 @@ from experiments.common.monitoring import make_loggers, shows_progress
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from experiments.memory import adding
+from experiments.sweep_adding.settings import Comparison
 from grujax import sweep
 from grujax.initializers import chrono
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How long each search and each training is."""
-
-    trials: int = 48
-    batch: int = 4
-    seeds: int = 5
-    steps: int = 50  # T
-    updates: int = 400  # optimizer steps per training
-    hidden_size: int = 24
-    batch_size: int = 16
-    rounds: int = 3  # of the comparison of speed, interleaved
-
-
-QUICK = {"trials": 16, "seeds": 2, "steps": 20, "updates": 60, "rounds": 1}
 
 SPACE = {
     "learning_rate": sweep.log_uniform(1e-4, 1.0),
@@ -160,10 +143,8 @@ def _measure(way: Callable[[int], None], number: int) -> dict[str, float]:
     return {"trials per minute": 60 * number / seconds, "CPU seconds per trial": processor / number}
 
 
-def main(quick: bool, out: Path) -> None:
+def main(settings: Comparison, out: Path) -> None:
     """Compares the two methods, then the ways to run a search, and prints both tables."""
-    settings = replace(Comparison(), **QUICK) if quick else Comparison()
-    out = out / "search" / ("quick" if quick else "full")
     train = make_train(settings)
     errors = compare_results(settings, train, out)
     best = {method: np.fmin.reduce(rows, axis=1) for method, rows in errors.items()}

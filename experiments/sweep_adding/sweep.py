@@ -22,7 +22,6 @@ Writes success.png, table.csv, sweep.npz and one overview per cell to runs/sweep
 finished chunk of trainings is saved there, and the same command resumes if interrupted.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -33,33 +32,18 @@ from jax.nn import initializers
 
 import grujax
 from experiments.common.cells import CELLS, run_cell
-from experiments.common.command import run_command
-from experiments.common.outputs import reporting, write_figure, write_text
+from experiments.common.outputs import reporting, write_figure, write_results, write_text
 from experiments.common.report import format_table
 from experiments.memory import adding, shared_sweep
 from experiments.sweep_adding import search
 from experiments.sweep_adding.plots import plot_success
+from experiments.sweep_adding.settings import Command, Settings
 from grujax import baselines, sweep
 from grujax.initializers import chrono, identity
 
 CELL_NAMES = ("rnn", "lstm", "gru")
 INITIALIZATIONS = ("standard", "long")
 MINUTES = 20  # for the default settings on 2 idle CPU cores; 38 core minutes
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The swept values, and the settings of each training."""
-
-    steps: tuple[int, ...] = (100, 200, 500, 1000)  # T
-    learning_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
-    seeds: int = 2
-    hidden_size: int = 24
-    batch_size: int = 16
-    updates: int = 1500  # optimizer steps per training
-    quick: bool = False  # T = 20 and 50, one seed, 600 updates
-    search: bool = False  # compare Optuna with random search instead
-    out: Path = Path("runs/sweep_adding")
 
 
 def init_cell(cell: str, initialization: str, steps: int, hidden_size: int, key: Array):
@@ -116,16 +100,12 @@ def success_rates(result: sweep.SweepResult) -> dict[str, dict[int, float]]:
     return rates
 
 
-def main(settings: Settings) -> None:
+def main(command: Command) -> None:
     """Sweeps all cells, and reports how many trainings solved the problem."""
-    if settings.search:
-        search.main(settings.quick, settings.out)
-        return
-    out = settings.out
-    length = f"about {MINUTES} minutes by default" if not settings.quick else "about a minute"
-    if settings.quick:
-        settings = Settings((20, 50), settings.learning_rates, seeds=1, updates=600)
-        out = out / "quick"
+    if command.search:
+        return search.main(command.comparison, command.out / "search")
+    settings, out = command.settings, command.out
+    length = f"about {MINUTES} minutes by default" if not command.quick else "about a minute"
     trials = sweep.grid(
         cell=CELL_NAMES,
         steps=settings.steps,
@@ -155,6 +135,7 @@ def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float
     write_text(out / "table.csv", result.table().to_csv(lineterminator="\n"))
     with reporting(out / "sweep.npz"):
         result.save(out / "sweep.npz")
+    write_results(out / "results.json", {"solved": rates})
     plot_success(out / "success.png", rates)
     for cell in CELL_NAMES:
         chosen = result.trials["cell"] == cell
@@ -172,9 +153,6 @@ def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float
         index = valid[np.argmin(errors[valid])]
         best = {name: x[index].item() for name, x in part.trials.items()}
         print(f"{cell}: best at T = {longest}: error {errors[index]:.4f} with {best}")
-    print(f"\nsuccess.png, table.csv, sweep.npz and an overview of each cell are in {out}.")
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Settings, __doc__, sweeps=True)
+    print(
+        f"\nresults.json, table.csv, sweep.npz, success.png and a plot of each cell are in {out}."
+    )

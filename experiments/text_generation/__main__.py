@@ -1,4 +1,4 @@
-from experiments.text_generation.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.text_generation.settings", "experiments.text_generation.train")

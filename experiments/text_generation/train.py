@@ -17,10 +17,10 @@ the best n (9 and 8): 1.554 / 2.164; xz after the training books 1.805 / 2.475.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,9 @@ import numpy as np
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
+from experiments.common.command import InputError
 from experiments.common.outputs import write_results
+from experiments.common.provenance import command_line
 from experiments.common.report import format_table
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
@@ -39,6 +40,7 @@ from experiments.text_generation.model import CharacterModel, from_arrays, model
 from experiments.text_generation.plots import Curve, plot_curves
 from experiments.text_generation.prose import CORPORA, Corpus, read_corpus
 from experiments.text_generation.sampling import SamplingOptions, print_stream, sample_text
+from experiments.text_generation.settings import SAMPLED, Command, Settings
 from experiments.text_generation.streaming import cut_streams, make_streaming_training
 
 COMMAND = "python -m experiments.text_generation"
@@ -49,34 +51,6 @@ ORDERS = range(5, 10)  # of the n-grams
 PROMPTS = {"bible": "In the beginning", "shakespeare": "ROMEO."}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a training."""
-
-    cell: str = "gru"
-    parameters: int = 150_000  # approximately, including the readout
-    num_characters: int | None = None  # of the training books to read; None: all
-    batch_size: int = 16  # streams
-    steps: int = 64  # characters per segment; gradients flow within it
-    passes: int = 1  # over the training books
-    parts: int = 8  # evaluations per pass
-    learning_rate: float = 4e-3  # the peak: one part of warm-up, then a cosine
-    max_gradient_norm: float = 1.0
-
-
-# The learning rates are the better of 4e-3 and 8e-3 by the validation bits of a whole training on
-# the Bible; for the RNN, of 1e-3 and 4e-3 on less text.
-TRAININGS = {
-    "rnn": Settings("rnn"),
-    "lstm": Settings("lstm", learning_rate=8e-3),
-    "gru": Settings("gru"),
-    "gru-large": Settings("gru", parameters=500_000, passes=2),
-}
-SAMPLED = "gru-large"
-QUICK = {
-    key: replace(settings, num_characters=400_000, parameters=settings.parameters // 5, parts=4)
-    for key, settings in TRAININGS.items()
-}
 ROWS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU", "gru-large": "GRU, larger and longer"}
 
 
@@ -141,7 +115,7 @@ def train_and_test(settings: Settings, corpus: Corpus, out: Path) -> tuple[dict[
     plan = language_training(settings, data, settings.learning_rate)
     record = {"settings": asdict(settings), "model": model._asdict()}
     label = f"{out.parent.name}, {ROWS[out.name]}"
-    params = loop.run(plan, jax.random.key(0), out, record, label).best_params
+    params = loop.run(plan, jax.random.key(settings.seed), out, record, label).best_params
     save_model(out / MODEL, to_arrays(params), record, list(corpus.alphabet))
 
     records = read_records(out / loop.METRICS)
@@ -188,60 +162,37 @@ def run_corpus(
     return rows, curves
 
 
-def experiment(command: "Command", out: Path) -> None:
+def experiment(command: Command) -> None:
     """Trains on each corpus, and compares."""
     names = [command.corpus] if command.corpus else list(CORPORA)
     print(f"Training: about {MINUTES[command.quick]} minutes of one CPU core for both corpora.")
-    trainings = QUICK if command.quick else TRAININGS
+    trainings, out = command.trainings(), command.out
     curves, floors = {}, {}
     for name in names:
         rows, curves[name] = run_corpus(name, trainings, out)
         bits = [f["validation bits"] for row, f in rows.items() if "n =" in row]
         floors[name] = {f"n-grams, n = {ORDERS[0]}": bits[0], "n-grams, best n": min(bits)}
     plot_curves(out / "learning_curves.png", curves, floors)
-    example = f'--corpus {names[0]} --sample "{PROMPTS[names[0]]}"'
-    print(f"\nPlot and models are in {out}. Try: {COMMAND} {example}")
+    selected = [] if command.corpus else ["--corpus", names[0]]
+    line = command_line(COMMAND, *selected, "--sample", PROMPTS[names[0]])
+    print(f"\nPlot and models are in {out}. Try: {line}")
 
 
-def sample(command: "Command", out: Path) -> None:
+def sample(command: Command) -> None:
     """Prints the prompt and its continuation by the saved model."""
-    directory = out / (command.corpus or "bible") / SAMPLED
+    directory = command.out / (command.corpus or "bible") / SAMPLED
     arrays, record, alphabet = load_model(directory / MODEL, COMMAND)
     model = CharacterModel(**record["model"])
     options = SamplingOptions(command.temperature, command.top_p, command.seed)
     prompt = command.sample or ""
     try:
-        if command.length < 0:
-            raise ValueError(f"`--length` is {command.length}: expected 0 or more.")
         params = from_arrays(model, arrays)
         sampled = sample_text(model, params, "".join(alphabet), prompt, options)
     except ValueError as error:
-        raise SystemExit(f"error: {error}") from None
+        raise InputError(str(error)) from None
     print_stream(chain(prompt, islice(sampled, command.length)))
-
-
-@dataclass(frozen=True)
-class Command:
-    """Trains and compares the models, or generates text with a trained one."""
-
-    corpus: Literal["bible", "shakespeare"] | None = None  # None: both; --sample: the Bible
-    quick: bool = False  # train small models on a small subset, to try it out
-    out: Path = Path(
-        "runs/text_generation"
-    )  # the output directory; each training has a folder in it
-    sample: str | None = None  # a prompt for the saved model to continue, without training
-    temperature: float = 0.7  # of the sampling: lower is more predictable, higher more random
-    top_p: float = 0.95  # sample from the most likely characters with this total probability
-    length: int = 500  # characters
-    seed: int = 0  # of the sampling
 
 
 def main(command: Command) -> None:
     """Runs the command."""
-    out = command.out / "quick" if command.quick else command.out
-    experiment(command, out) if command.sample is None else sample(command, out)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)
+    experiment(command) if command.sample is None else sample(command)

@@ -1,4 +1,4 @@
-from experiments.training_benchmark.compare import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.training_benchmark.settings", "experiments.training_benchmark.compare")

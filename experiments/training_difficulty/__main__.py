@@ -1,4 +1,4 @@
-from experiments.training_difficulty.compare import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.training_difficulty.settings", "experiments.training_difficulty.compare")

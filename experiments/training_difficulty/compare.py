@@ -27,8 +27,7 @@ runs/training_difficulty. Finished chunks of trainings are kept there: after an 
 same command resumes.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from experiments.common.command import run_command
-from experiments.common.outputs import reporting, write_text
+from experiments.common.outputs import reporting, write_results, write_text
 from experiments.memory import shared_sweep
 from experiments.memory.tricks import TRICKS, Trick, is_applicable
 from experiments.training_difficulty import plots, training
@@ -47,39 +45,12 @@ from experiments.training_difficulty.report import (
     print_report,
     task_title,
 )
+from experiments.training_difficulty.settings import Command, Settings
 from experiments.training_difficulty.tasks import TASKS, make_task
 from grujax import sweep
 
 CELL_NAMES = ("rnn", "lstm", "gru")
 MINUTES = 16  # of the default settings on 2 idle CPU cores
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Tasks, sizes and the recipe of all trainings."""
-
-    adding: tuple[int, ...] = (100, 200)  # lengths T of the adding problem
-    copy: tuple[int, ...] = (5, 20)  # delays of copy memory
-    pixels: tuple[int, ...] = (784,)  # numbers of pixels T: 784, 196 or 49
-    adding_cap: int = 1500  # maximum optimizer steps on the adding problem
-    copy_cap: int = 2000  # the same on copy memory
-    pixels_cap: int = 400  # the same on pixels
-    every: int = 50  # optimizer steps between evaluations on held-out sequences
-    seeds: int = 3  # trainings per task, length, cell and trick
-    parameters: int = 3000  # approximate size of a recurrent layer; layer norm adds a few
-    batch_size: int = 16  # sequences per optimizer step
-    learning_rate: float = 3e-3  # of Adam
-    quick: bool = False  # only the adding problem at T = 30, two seeds
-    out: Path = Path("runs/training_difficulty")  # output folder
-
-    def lengths(self, task: str) -> tuple[int, ...]:
-        """The lengths of a task, ascending."""
-        return {"adding": self.adding, "copy": self.copy, "pixels": self.pixels}[task]
-
-    def cap(self, task: str) -> int:
-        """The maximum number of optimizer steps on a task."""
-        caps = {"adding": self.adding_cap, "copy": self.copy_cap, "pixels": self.pixels_cap}
-        return caps[task]
 
 
 def make_trials(settings: Settings) -> dict[str, np.ndarray]:
@@ -126,9 +97,22 @@ def make_train(settings: Settings) -> Callable[..., dict[str, Array]]:
     return train
 
 
-def write_results(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]]) -> None:
+def summarize(
+    index: Mapping[tuple[str, int, str, str], np.ndarray], metrics: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """What the trainings of each task, length, cell and trick reached, as JSON values."""
+    names = ("task", "length", "cell", "trick")
+    return [
+        dict(zip(names, key, strict=True))
+        | {name: metrics[name][trials].tolist() for name in ("error", "solved", "updates")}
+        for key, trials in index.items()
+    ]
+
+
+def write_report(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]]) -> None:
     """Writes table.csv, sweep.npz and the figures."""
     index, metrics = index_trials(result), result.metrics
+    write_results(out / "results.json", summarize(index, metrics))
     write_text(out / "table.csv", result.table().to_csv(lineterminator="\n"))
     with reporting(out / "sweep.npz"):
         result.save(out / "sweep.npz")
@@ -143,16 +127,13 @@ def write_results(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[i
         }
         path, title = out / f"gradient_flow_{task}.png", task_title(task, max(lengths))
         plots.plot_flows(path, title, CELL_NAMES, flows)
-    print(f"\nFigures, table.csv and sweep.npz are in {out}.")
+    print(f"\nresults.json, figures, table.csv and sweep.npz are in {out}.")
 
 
-def main(settings: Settings) -> None:
+def main(command: Command) -> None:
     """Runs all trainings, or those that are missing, and reports."""
-    out = settings.out
-    minutes = f"about {MINUTES} minutes by default"
-    if settings.quick:
-        settings = Settings((30,), (), (), 1000, seeds=2)
-        minutes, out = "1 to 2 minutes", out / "quick"
+    settings, out = command.settings, command.out
+    minutes = "1 to 2 minutes" if command.quick else f"about {MINUTES} minutes by default"
     trials = make_trials(settings)
     print(f"{len(trials['seed'])} trainings: {minutes}, on 2 idle CPU cores.")
     result = shared_sweep.run(
@@ -164,9 +145,4 @@ def main(settings: Settings) -> None:
     )
     tasks = {task: settings.lengths(task) for task in TASKS if settings.lengths(task)}
     print_report(result, tasks, {task: settings.cap(task) for task in TASKS}, CELL_NAMES)
-    write_results(out, result, tasks)
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Settings, __doc__, sweeps=True)
+    write_report(out, result, tasks)

@@ -1,4 +1,4 @@
-from experiments.translation.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.translation.settings", "experiments.translation.train")

@@ -16,16 +16,14 @@ are correct.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jax import Array
 from tokenizers import Tokenizer
 
 from experiments.common import training
-from experiments.common.command import run_command
+from experiments.common.provenance import command_line
 from experiments.common.report import plots
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
@@ -38,47 +36,12 @@ from experiments.seq2seq.translation_scores import (
     translation_memory,
     word_dictionary,
 )
+from experiments.translation.settings import Command, Settings
 
 COMMAND = "python -m experiments.translation"
 BEAMS = 5
 BATCH = 64  # sentences translated together
 MINUTES = {"ddtp": (20, 2), "dates": (2, 1.5)}  # of the whole command, and with --quick
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a training."""
-
-    num_pairs: int | None = None  # number of random training pairs; None: all
-    vocabulary_size: int = 4000  # subwords of both languages together
-    embedding_size: int = 160
-    hidden_size: int = 192  # of the decoder, and of each direction of the encoder
-    attention_size: int = 64
-    dropout: float = 0.1
-    label_smoothing: float = 0.1
-    widths: tuple[int, ...] = (12, 16, 24, 40)  # in subwords, to which batches are padded
-    batch_size: int = 32
-    epochs: int = 5
-    learning_rate: float = 3e-3  # the peak: one epoch of warm-up, then a cosine
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-
-
-DATES = Settings(
-    vocabulary_size=500,
-    embedding_size=64,
-    hidden_size=96,
-    attention_size=48,
-    label_smoothing=0.05,
-    widths=(16, 24, 32),
-    epochs=3,
-    learning_rate=4e-3,
-)
-SETTINGS = {"ddtp": Settings(), "dates": DATES}
-QUICK = {
-    "ddtp": replace(Settings(), num_pairs=3000, vocabulary_size=1000, hidden_size=96, epochs=4),
-    "dates": replace(DATES, num_pairs=8000),
-}
 
 
 def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> Data:
@@ -112,9 +75,9 @@ def load_translator(out: Path) -> Translator:
     return Translator(seq2seq.make_model(settings), params, tokenizer, settings.widths, BEAMS)
 
 
-def experiment(command: "Command", out: Path) -> None:
+def experiment(command: Command, out: Path) -> None:
     """Trains, translates the test set, and compares with the baselines."""
-    settings = (QUICK if command.quick else SETTINGS)[command.data]
+    settings = command.settings
     print(f"Training: about {MINUTES[command.data][command.quick]} minutes on 2 idle CPU cores.")
     corpus = date_corpus() if command.data == "dates" else debian_corpus(command.target)
     print(corpus.origin())
@@ -146,29 +109,13 @@ def experiment(command: "Command", out: Path) -> None:
     examples = np.random.default_rng(1).choice(len(test), 3, replace=False)
     maps = [translator.attention_map(test[i], outputs[i]) for i in examples]
     plots.plot_alignment(out / "attention.png", maps)
-    print(f'Try: {COMMAND} --data {command.data} --translate "{test[examples[0]]}"')
-
-
-@dataclass(frozen=True)
-class Command:
-    """Trains a translator and compares it with baselines, or applies a trained one."""
-
-    data: Literal["ddtp", "dates"] = "ddtp"  # Debian's package descriptions, or dates
-    target: Literal["it", "fr", "de"] = "it"  # the target language of ddtp
-    quick: bool = False  # train a small model on a small subset, to try it out
-    out: Path = Path("runs/translation")  # the output directory; each training has a folder in it
-    translate: str | None = None  # a text to translate with the saved model, without training
+    print(f"Try: {command_line(COMMAND, '--translate', test[examples[0]])}")
 
 
 def main(command: Command) -> None:
     """Runs the command."""
     name = command.data if command.data == "dates" else f"{command.data}-{command.target}"
-    out = command.out / (f"{name}-quick" if command.quick else name)
+    out = command.out / name
     if command.translate is None:
         return experiment(command, out)
     print(load_translator(out)([command.translate], batch_size=1)[0])
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)

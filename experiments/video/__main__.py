@@ -1,4 +1,4 @@
-from experiments.video.train import cli
+from experiments.common.command import run
 
 if __name__ == "__main__":
-    cli()
+    run("experiments.video.settings", "experiments.video.train")

@@ -17,7 +17,7 @@ that of the last noisy frame, moved on (20.0); the mean of all frames seen, move
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ import optax
 from jax import Array
 
 from experiments.common import training
-from experiments.common.command import run_command
 from experiments.common.outputs import reporting
+from experiments.common.provenance import command_line
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.video.data import (
@@ -45,6 +45,7 @@ from experiments.video.data import (
 from experiments.video.model import VideoNetwork, init_network, predict_frames
 from experiments.video.plots import plot_frames
 from experiments.video.report import run_network, write_report
+from experiments.video.settings import Command, Settings
 from experiments.vision.digits import Digits, Splits
 
 COMMAND = "python -m experiments.video"
@@ -53,32 +54,6 @@ SEEN, NEXT = 10, 5  # frames that the networks see, and frames after them to pre
 NOISE = 0.1  # standard deviation; ink is 1
 NUM_VALIDATION = 200  # clips
 MINUTES = {False: 8, True: 2}  # of the whole command, without and with --quick
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What determines a trained network."""
-
-    reader: str = "gru"  # how frames are combined, see `VideoNetwork`
-    hidden_size: int = 128
-    features: int = 64  # of a frame's content, and of its position
-    dropout: float = 0.2
-    frame_weight: float = 0.3  # of the squared error of predicted frames in the loss
-    imagined: int = 2  # frames that training predicts from its own predictions
-    num_clips: int = 1600  # per epoch, newly drawn in each
-    batch_size: int = 32
-    epochs: int = 32
-    learning_rate: float = 3e-3  # peak, after one epoch of warm-up; then cosine decay
-    weight_decay: float = 0.01
-    max_gradient_norm: float = 1.0
-
-
-SETTINGS = {
-    "gru": Settings(),
-    "mean": Settings("mean", epochs=12),
-    "last": Settings("last", num_clips=6400, batch_size=128, epochs=16),
-}
-QUICK = {name: replace(settings, epochs=3) for name, settings in SETTINGS.items()}
 
 
 def make_network(settings: Settings) -> VideoNetwork:
@@ -157,16 +132,16 @@ def make_train(settings: Settings, splits: Splits) -> Callable[..., training.Met
     return training.as_function(video_training, settings, splits)
 
 
-def experiment(command: "Command") -> None:
+def experiment(command: Command) -> None:
     """Trains one network per reader, and compares them on the test digits."""
     minutes = MINUTES[command.quick]
     print(f"Training and testing three networks: about {minutes} minutes on an idle CPU core.")
     splits = read_splits()
     networks = {}
-    for name, settings in (QUICK if command.quick else SETTINGS).items():
+    for name, settings in command.trainings().items():
         plan = video_training(settings, splits, settings.learning_rate)
         record = {"settings": asdict(settings)}
-        state = loop.run(plan, jax.random.key(0), command.out / name, record, name)
+        state = loop.run(plan, jax.random.key(settings.seed), command.out / name, record, name)
         # The baselines cannot know all labels, so their best epoch is chance: use the last.
         params = state.best_params if name == "gru" else state.params
         networks[name] = (make_network(settings), params)
@@ -176,7 +151,8 @@ def experiment(command: "Command") -> None:
     example = command.out / EXAMPLE
     with reporting(example):
         np.save(example, np.asarray(clips.frames[0, :SEEN]))
-    print(f"\nPlots and models are in {command.out}. Try: {COMMAND} --predict {example}")
+    line = command_line(COMMAND, "--predict", str(example))
+    print(f"\nPlots and models are in {command.out}. Try: {line}")
 
 
 def predict(out: Path, file: Path) -> str:
@@ -197,25 +173,8 @@ def predict(out: Path, file: Path) -> str:
     return "\n".join([*lines, f"next {NEXT} frames: {out / 'expected.npy'} and expected.png"])
 
 
-@dataclass(frozen=True)
-class Command:
-    """Trains the networks and compares them, or classifies a video with the GRU."""
-
-    num_test: int = 1000  # number of test clips
-    quick: bool = False  # fewer epochs
-    out: Path = Path("runs/video")  # output folder
-    predict: Path | None = None  # .npy file of frames [T, 32, 32] to classify instead of training
-
-
 def main(command: Command) -> None:
     """Runs the command."""
-    if command.quick:
-        command = replace(command, out=command.out / "quick")
     if command.predict is None:
         return experiment(command)
     print(predict(command.out, command.predict))
-
-
-def cli() -> None:
-    """Runs the command line."""
-    run_command(main, Command, __doc__, trains=True)

@@ -9,14 +9,13 @@ import sys
 
 import pytest
 
-from experiments.common.training.processes import Processes
-from experiments.common.training.scale import Scale
+from experiments.common.parsing import parse
 from tests.helpers import ROOT
 
 PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md", *(ROOT / "docs").rglob("*.md"))
 COMMANDS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py"))
-HAVE_NO_FLAGS = {"analysis_benchmark", "newton_benchmark"}
-HAVE_NO_QUICK_RUN = {*HAVE_NO_FLAGS, "sentiment", "training_benchmark"}  # but are short
+# They have no quick run, but are short.
+HAVE_NO_QUICK_RUN = {"analysis_benchmark", "newton_benchmark", "sentiment", "training_benchmark"}
 NEED_A_MODEL = {"export", "interpret"}  # that of `experiments.sentiment`
 LIMIT = 1200  # seconds of a quick run
 
@@ -38,27 +37,10 @@ def documented_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("line", documented_commands())
-def test_a_documented_command_is_parsed(line, monkeypatch):
+def test_a_documented_command_is_parsed(line):
     name, *flags = shlex.split(line)
-    is_package = (ROOT / "experiments" / name).is_dir()
-    module = importlib.import_module(f"experiments.{name}" + ".__main__" * is_package)
-    if name in HAVE_NO_FLAGS:
-        assert not flags
-        return
-    script = sys.modules[module.cli.__module__]
-    parsed = []
-    main = script.main
-
-    def note(command):
-        parsed.append(command)
-
-    note.__module__ = main.__module__
-    monkeypatch.setattr(script, "main", note)
-    monkeypatch.setattr(sys, "argv", [name, *flags])
-    for flags_of_processes in (Processes, Scale):
-        monkeypatch.setattr(flags_of_processes, "prepare", lambda self: None)
-    module.cli()
-    assert len(parsed) == 1
+    module = importlib.import_module(f"experiments.{name}.settings")
+    assert isinstance(parse(module.Command, name, None, flags), module.Command)
 
 
 @pytest.mark.long

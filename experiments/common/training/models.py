@@ -10,6 +10,7 @@ from flax.serialization import msgpack_restore, msgpack_serialize
 
 from experiments.common.durable import DamagedFileError, naming, seal, unseal
 from experiments.common.outputs import write_bytes
+from experiments.common.provenance import command_line
 
 
 def save_model(path: Path, params: Any, settings: dict[str, Any], words: list[str]) -> None:
@@ -41,7 +42,9 @@ def load_model(path: Path, command: str) -> tuple[Any, dict[str, Any], list[str]
       OSError: it cannot be read.
     """
     if not path.exists():
-        raise FileNotFoundError(f"There is no trained model {path}. Train it first: {command}")
+        raise FileNotFoundError(
+            f"There is no trained model {path}. Train it first: {command_line(command)}"
+        )
     with naming(path):
         content = path.read_bytes()
     content = unseal(content, path)
@@ -54,5 +57,5 @@ def load_model(path: Path, command: str) -> tuple[Any, dict[str, Any], list[str]
     except Exception as error:  # msgpack and Flax raise many kinds
         raise DamagedFileError(
             f"{path} is damaged, or no trained model ({type(error).__name__}). Train it again: "
-            f"{command}"
+            f"{command_line(command)}"
         ) from error

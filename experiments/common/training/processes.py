@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from experiments.common.flags import ProcessFlags
 from experiments.common.training.devices import use_a_device_per_core
 from experiments.common.training.rendezvous import (
     GRACE_SECONDS,
@@ -49,14 +50,8 @@ _watch: Watch | None = None  # of the other processes
 
 
 @dataclass(frozen=True)
-class Processes:
+class Processes(ProcessFlags):
     """Which of several processes this one is."""
-
-    distributed: bool = False  # run as one of several processes; SLURM or Kubernetes number them
-    coordinator: str | None = None  # HOST:PORT of process 0, unless SLURM or Kubernetes set it
-    processes: int | None = None  # their number, unless SLURM or Kubernetes set it
-    process: int | None = None  # the index of this one, from 0
-    timeout: int = 120  # seconds to wait until all processes have started
 
     def prepare(self) -> None:
         """Sets up JAX for a sweep: one device per core. Call it before using JAX; see `join`."""

@@ -9,13 +9,14 @@ are equal up to rounding.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from experiments.common.flags import ScaleFlags
 from experiments.common.training.processes import Processes, ScaleError
 
 PyTree = Any
@@ -23,12 +24,8 @@ ROWS = "rows"  # the mesh's axis
 
 
 @dataclass(frozen=True)
-class Scale(Processes):
+class Scale(Processes, ScaleFlags):
     """The devices of a training, its pieces per batch, and its precision."""
-
-    devices: int = 1  # per process; the rows of a batch are split over all of them
-    accumulate: int = 1  # pieces per batch, whose gradients are added: less memory
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the computations; parameters: float32
 
     def prepare(self) -> None:
         """Sets up JAX; call it before using JAX. Raises ScaleError for invalid flags."""

@@ -49,7 +49,7 @@ def test_the_tables_are_at_equal_hidden_size_and_at_equal_parameters():
 @pytest.mark.slow
 def test_the_command_prints_and_writes_the_tables(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "BASE", TINY)
-    benchmark.main(benchmark.Settings(cells=True, seconds=0, out=tmp_path))
+    benchmark.main(benchmark.Command(cells=True, seconds=0, out=tmp_path))
     tables = (tmp_path / "cells.md").read_text(encoding="utf-8")
     assert tables in capsys.readouterr().out
     for table in tables.split("\n\n")[:2]:

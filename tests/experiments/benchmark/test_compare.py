@@ -19,24 +19,24 @@ def tiny_grid(monkeypatch):
     """Two small points, and no time spent on measuring the machine."""
     monkeypatch.setattr(timing, "MATMUL_SIZE", 8)
     monkeypatch.setattr(timing, "STREAM_FLOATS", 8)
-    monkeypatch.setattr(benchmark, "quick_grid", lambda: [TINY, replace(TINY, kind="lengths")])
+    monkeypatch.setattr(benchmark, "libraries_grid", lambda: [TINY, replace(TINY, kind="lengths")])
     monkeypatch.setattr(benchmark, "BASE", TINY)
 
 
 def test_a_run_writes_everything_and_resumes(tiny_grid, tmp_path, capsys, monkeypatch):
-    settings = benchmark.Settings(
+    settings = benchmark.Command(
         quick=True, libraries=("flax.linen",), implementations=("scan",), seconds=0, out=tmp_path
     )
     benchmark.main(settings)
-    for name in ("quick.csv", "quick.txt", "quick_times.png", "quick_ratios.png"):
+    for name in ("libraries.csv", "libraries.txt", "libraries_times.png", "libraries_ratios.png"):
         assert (tmp_path / name).stat().st_size > 0
-    header, row = (tmp_path / "quick_ratios.csv").read_text(encoding="utf-8").splitlines()
+    header, row = (tmp_path / "libraries_ratios.csv").read_text(encoding="utf-8").splitlines()
     assert header == "T,B,I,H,forward,training"
     assert row.startswith("5,2,3,4,")  # with lengths is off the grid
-    report = (tmp_path / "quick.txt").read_text(encoding="utf-8")
+    report = (tmp_path / "libraries.txt").read_text(encoding="utf-8")
     assert f"jax {jax.__version__}" in report
     assert report in capsys.readouterr().out
-    with (tmp_path / "quick.csv").open(newline="", encoding="utf-8") as file:
+    with (tmp_path / "libraries.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert len(table) == 2 * (2 + 3)  # in both modes; where there are lengths, grujax without too
     for line in table:
@@ -46,17 +46,17 @@ def test_a_run_writes_everything_and_resumes(tiny_grid, tmp_path, capsys, monkey
         assert float(line["compile_s"]) > 0
         assert float(line["temporaries_mb"]) >= 0
 
-    everything, measured = read_csv(tmp_path / "quick.csv"), []
+    everything, measured = read_csv(tmp_path / "libraries.csv"), []
 
     def measure(setting, *_):
         measured.append(setting)
         return [m for m in everything if m.setting == setting]
 
     monkeypatch.setattr(benchmark, "measure", measure)
-    write_csv(tmp_path / "quick.csv", [m for m in everything if m.setting != TINY])
+    write_csv(tmp_path / "libraries.csv", [m for m in everything if m.setting != TINY])
     benchmark.main(settings)
     assert measured == [TINY]
-    assert len(read_csv(tmp_path / "quick.csv")) == len(everything)
+    assert len(read_csv(tmp_path / "libraries.csv")) == len(everything)
     benchmark.main(replace(settings, fresh=True))
     assert measured == [TINY, *benchmark.quick_grid()]
 
@@ -64,7 +64,7 @@ def test_a_run_writes_everything_and_resumes(tiny_grid, tmp_path, capsys, monkey
 def test_a_missing_library_is_skipped_with_a_line(tiny_grid, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(LIBRARIES, "absent", LIBRARIES["torch"]._replace(module="no_such_module"))
     monkeypatch.setenv("GRUJAX_NATIVE", "0")
-    benchmark.main(benchmark.Settings(quick=True, libraries=("absent",), seconds=0, out=tmp_path))
+    benchmark.main(benchmark.Command(quick=True, libraries=("absent",), seconds=0, out=tmp_path))
     errors = capsys.readouterr().err
     assert "absent is skipped: not installed" in errors
     assert "grujax native is skipped: `implementation=" in errors

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmark import compare, rl
-from experiments.memory_rl import ActorCritic
+from experiments.memory_rl.networks import ActorCritic
 from tests.helpers import assert_close
 
 TINY = rl.make_settings(environments=8, steps=20, hidden_size=5)
@@ -52,7 +52,7 @@ def test_the_table_has_every_phase_and_ratios(monkeypatch, capsys):
     monkeypatch.setattr(rl, "compile_programs", lambda *_: rl.Programs(*[lambda: None] * 3))
     times = {"grujax": np.array([9.0, 2.0]), "flax.linen": np.array([3.0, 8.0])}
     monkeypatch.setattr(rl, "time_interleaved", lambda *_: times)
-    compare.main(compare.Settings(rl=True, quick=True))
+    compare.main(compare.Command(rl=True, quick=True))
     lines = capsys.readouterr().out.splitlines()[1:]
     assert len(lines) == 1 + 3 * len(rl.QUICK_SHAPES)
     assert lines[1].startswith("16 environments, T128 H128, acting")

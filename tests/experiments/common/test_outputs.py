@@ -4,10 +4,12 @@ import errno
 import os
 from pathlib import Path
 
+import jax
 import pytest
 
 from experiments.common import outputs
 from experiments.common.outputs import raise_late, reporting, write_results
+from tests.helpers import read_results
 
 
 def full(*arguments, **options):
@@ -16,7 +18,10 @@ def full(*arguments, **options):
 
 def test_results_are_written_with_their_folder(tmp_path):
     write_results(tmp_path / "out" / "results.json", {"accuracy": 0.5})
-    assert (tmp_path / "out" / "results.json").read_text() == '{\n  "accuracy": 0.5\n}\n'
+    found = read_results(tmp_path / "out" / "results.json")
+    assert found["results"] == {"accuracy": 0.5}
+    assert found["run"]["versions"]["jax"] == jax.__version__
+    assert found["run"]["machine"]["cores"] >= 1
 
 
 def test_a_full_disk_is_told_at_once_and_fails_at_the_end(tmp_path, monkeypatch, capsys):

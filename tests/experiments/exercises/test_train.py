@@ -1,6 +1,6 @@
 """The exercise experiment, end to end on synthetic recordings."""
 
-import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.exercises import train as exercises
 from experiments.exercises import wrist_sensor
+from tests.helpers import read_results
 
 TINY = exercises.Settings(hidden_size=8, seeds=2, batch_size=32, updates=16, epochs=3, stride=10)
 
@@ -24,11 +25,11 @@ def quick_to_compile(compile_quickly):
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, wrist):
-    monkeypatch.setattr(exercises, "QUICK", TINY)
+    monkeypatch.setattr("experiments.exercises.settings.QUICK", TINY)
 
 
 def run(out, **changes) -> None:
-    exercises.main(exercises.Command(**{"quick": True, "out": out, **changes}))
+    exercises.main(replace(exercises.Command(quick=True, out=out).presets(), **changes))
 
 
 @pytest.mark.slow
@@ -36,8 +37,8 @@ def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, s
     monkeypatch.setattr("experiments.exercises.baselines.TREES", 20)
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
-    out = tmp_path / "alone" / "quick"
-    results = json.loads((out / "results.json").read_text())
+    out = tmp_path / "alone"
+    results = read_results(out / "results.json")
     names = [
         "features + random forest",
         "the same, mirrored recordings too",
@@ -57,9 +58,7 @@ def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, s
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
     assert "resuming after epoch 1" in capsys.readouterr().err
-    metrics = [
-        tmp_path / name / "quick" / "networks" / loop.METRICS for name in ("alone", "stopped")
-    ]
+    metrics = [tmp_path / name / "networks" / loop.METRICS for name in ("alone", "stopped")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 3
 

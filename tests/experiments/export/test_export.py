@@ -1,6 +1,5 @@
 """The export of the sentiment classifier, end to end, on a small archive."""
 
-import json
 import subprocess
 import sys
 from contextlib import suppress
@@ -18,7 +17,7 @@ from experiments.export import export
 from experiments.export.onnx_file import read_onnx, write_onnx
 from experiments.sentiment import train as sentiment
 from experiments.sentiment import vader
-from tests.helpers import ROOT, TOLERANCE, Draw
+from tests.helpers import ROOT, TOLERANCE, Draw, read_results
 
 SETTINGS = sentiment.Settings(
     embedding_size=6, hidden_size=5, max_tokens=9, subword_buckets=64, batch_size=16, epochs=2
@@ -59,7 +58,7 @@ def test_the_file_predicts_what_the_model_predicts(archive, tmp_path, capsys, le
     settings = replace(SETTINGS, num_layers=num_layers)
     save_untrained(command(tmp_path).model, settings, lexicon)
     export.main(command(tmp_path))
-    assert_agreement(json.loads((tmp_path / "out" / "results.json").read_text()))
+    assert_agreement(read_results(tmp_path / "out" / "results.json"))
     printed = capsys.readouterr().out
     for line in (
         "test sentences",
@@ -112,7 +111,7 @@ def test_a_trained_model_is_exported_and_used(archive, tmp_path, capsys):
     sentiment.train_and_test(tmp_path, SETTINGS, sentences, split, which)
     trained = tmp_path / "lexicon-fold0-seed0" / sentiment.MODEL
     export.main(command(tmp_path, model=trained))
-    assert_agreement(json.loads((tmp_path / "out" / "results.json").read_text()))
+    assert_agreement(read_results(tmp_path / "out" / "results.json"))
 
     capsys.readouterr()
     export.main(command(tmp_path, predict="i love my great phone"))

@@ -1,19 +1,19 @@
 """The flip-flop experiment, end to end on its small network."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments.common.command import InputError
 from experiments.flip_flop import train as flip_flop
+from tests.helpers import read_results
 
 
 @pytest.mark.slow
 def test_experiment_and_predict(tmp_path, capsys):
-    flip_flop.main(flip_flop.Command(quick=True, out=tmp_path))
+    flip_flop.main(flip_flop.Command(quick=True, out=tmp_path).presets())
     printed = capsys.readouterr().out
-    untrained, trained = json.loads((tmp_path / "results.json").read_text())
+    untrained, trained = read_results(tmp_path / "results.json")
     assert all(len(row) == len(flip_flop.HEADER) for row in (untrained, trained))
     assert trained[2:4] == ["8", "8"]  # eight stable fixed points, one for each memory
     assert float(trained[1].rstrip("%")) > 99
@@ -26,7 +26,7 @@ def test_experiment_and_predict(tmp_path, capsys):
     flip_flop.main(flip_flop.Command(out=tmp_path, predict="+-+ ... .+. ... -.."))
     answer = capsys.readouterr().out.splitlines()
     assert answer[1].split() == ["memory", "+-+", "+-+", "+++", "+++", "-++"]
-    with pytest.raises(SystemExit, match="expected words of 3 letters"):
+    with pytest.raises(InputError, match="must be words of 3 letters"):
         flip_flop.main(flip_flop.Command(out=tmp_path, predict="+- ..."))
 
 

@@ -1,6 +1,5 @@
 """The forecasting experiment, end to end on synthetic weather, prices and tables."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -10,22 +9,22 @@ import pandas as pd
 import pytest
 
 from experiments.common.command import InputError
+from experiments.forecasting import settings, weather
 from experiments.forecasting import train as forecasting
-from experiments.forecasting import weather
 from experiments.forecasting.report import warn_of_coverage
+from tests.helpers import read_results
 
 TINY = forecasting.Settings(window=5, hidden_size=4, members=6, seeds=2, epochs=2, batch_size=64)
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, forecast_archives):
-    studies = {name: study._replace(settings=TINY) for name, study in forecasting.STUDIES.items()}
-    monkeypatch.setattr(forecasting, "STUDIES", studies)
-    monkeypatch.setattr(forecasting, "TABLE", replace(TINY, seeds=1))
+    monkeypatch.setattr(settings, "STUDY_SETTINGS", {"weather": TINY, "stocks": TINY})
+    monkeypatch.setattr(settings, "TABLE", replace(TINY, seeds=1))
 
 
 def run(out, **changes) -> None:
-    forecasting.main(forecasting.Command(**{"out": out, **changes}))
+    forecasting.main(forecasting.Command(**{"out": out, **changes}).presets())
 
 
 def is_png(path) -> bool:
@@ -37,7 +36,7 @@ def test_weather_and_a_resumed_run(tmp_path, capsys, stop_after):
     run(tmp_path / "alone", data="weather")
     printed = capsys.readouterr().out
     out = tmp_path / "alone" / "weather"
-    results = json.loads((out / "results.json").read_text())
+    results = read_results(out / "results.json")
     assert next(iter(results["totals"])) == "persistence"
     assert list(results["totals"])[-2:] == ["GRU", "GRU, the worst seed"]
     assert all(f"\n{name} " in printed for name in results["totals"])
@@ -51,7 +50,7 @@ def test_weather_and_a_resumed_run(tmp_path, capsys, stop_after):
     stop_after(1, lambda: run(tmp_path / "stopped", data="weather"))
     run(tmp_path / "stopped", data="weather")
     assert "resuming after epoch 1" in capsys.readouterr().err
-    again = json.loads((tmp_path / "stopped" / "weather" / "results.json").read_text())
+    again = read_results(tmp_path / "stopped" / "weather" / "results.json")
     assert again == results
 
     # The saved networks forecast.
@@ -73,7 +72,7 @@ def test_stocks(tmp_path, capsys):
     run(tmp_path, data="stocks")
     printed = capsys.readouterr().out
     out = tmp_path / "stocks"
-    results = json.loads((out / "results.json").read_text())
+    results = read_results(out / "results.json")
     assert {"EWMA", "HAR", "HAR + EWMA", "GRU"} < set(results["totals"])
     assert "Direction of the next day, the negative control: GRU right" in printed
     assert "no edge, as expected" in printed
@@ -110,7 +109,7 @@ def test_a_table(tmp_path, capsys):
     assert forecast["time"].tolist() == ["2020-05-30", "2020-05-31", "2020-06-01"]
     assert np.all(np.diff(forecast.iloc[:, 1:].to_numpy()) >= 0)
     assert f"\n2020-05-30  {forecast['10%'][0]:.4g} " in printed
-    results = json.loads((out / "results.json").read_text())
+    results = read_results(out / "results.json")
     assert list(results["totals"]) == ["persistence", "ridge", "GRU", "GRU, the worst seed"]
     assert results["totals"]["ridge"][0] < results["totals"]["persistence"][0]
     for plot in ("forecasts", "errors", "calibration"):

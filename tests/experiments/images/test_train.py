@@ -1,6 +1,5 @@
 """The images experiment, end to end on synthetic digits."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -11,9 +10,11 @@ import pytest
 from experiments.common.command import InputError
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
+from experiments.images import settings
 from experiments.images import train as images
 from experiments.images.distortions import Distortion
 from experiments.vision.digits import Digits, split_three_ways
+from tests.helpers import read_results
 
 
 def make_digits(each: int = 20) -> Digits:
@@ -32,26 +33,27 @@ def make_digits(each: int = 20) -> Digits:
 def tiny(monkeypatch):
     monkeypatch.setattr(images, "read_digits", make_digits)
     monkeypatch.setattr(images, "PARAMETERS", 60)
-    monkeypatch.setattr(images, "RATES", {"gru": 1e-2, "rnn": 1e-3})
-    monkeypatch.setattr(images, "QUICK_EPOCHS", {"rows": 2})
+    monkeypatch.setattr(settings, "RATES", {"gru": 1e-2, "rnn": 1e-3})
+    monkeypatch.setattr(settings, "QUICK_EPOCHS", {"rows": 2})
     small = {"hidden_size": 4, "num_layers": 1, "patch": 7, "batch_size": 24}
     larger = {
         name: replace(images.LARGER[name], **small)
         for name in ("bidirectional GRU by rows", "ReNet")
     }
-    monkeypatch.setattr(images, "LARGER", larger)
+    for module in (images, settings):
+        monkeypatch.setattr(module, "LARGER", larger)
 
 
 def run(out, **changes) -> None:
-    images.main(images.Command(**{"quick": True, "out": out, **changes}))
+    images.main(replace(images.Command(quick=True, out=out).presets(), **changes))
 
 
 @pytest.mark.slow
 def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after):
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
-    out = tmp_path / "alone" / "quick"
-    results = json.loads((out / "results.json").read_text())
+    out = tmp_path / "alone"
+    results = read_results(out / "results.json")
     names = ["logistic regression", "support vector machine", *images.LARGER]
     assert list(results["classifiers"]) == names
     assert results["classifiers"]["support vector machine"] == [1.0]
@@ -64,21 +66,21 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
 
     # Interrupted after an epoch and resumed: the same numbers.
     larger = images.LARGER
-    monkeypatch.setattr(images, "LARGER", dict(list(larger.items())[:1]))
-    monkeypatch.setattr(images, "RATES", {})
+    monkeypatch.setattr(settings, "LARGER", dict(list(larger.items())[:1]))
+    monkeypatch.setattr(settings, "RATES", {})
     monkeypatch.setattr(images, "write_report", lambda *_: None)
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
     assert "resuming after epoch 1" in capsys.readouterr().err
     metrics = [
-        tmp_path / name / "quick" / "bidirectional-seed0" / loop.METRICS
-        for name in ("alone", "stopped")
+        tmp_path / name / "bidirectional-seed0" / loop.METRICS for name in ("alone", "stopped")
     ]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 4
 
     # The saved networks classify the user's image.
-    monkeypatch.setattr(images, "LARGER", larger)
+    for module in (images, settings):
+        monkeypatch.setattr(module, "LARGER", larger)
     mine = np.full((90, 50), 200)
     mine[20:70, 20:28] = 30
     np.save(tmp_path / "mine.npy", mine)
@@ -99,7 +101,7 @@ def test_predict_explains_errors(tmp_path):
 
 def test_trainings_are_fair():
     """The cells of a reading differ only in cell and learning rate."""
-    for row in images.cell_settings(quick=False).values():
+    for row in images.Command().cells().values():
         rest = {replace(settings, network="", learning_rate=0.0) for settings in row.values()}
         assert len(rest) == 1
 

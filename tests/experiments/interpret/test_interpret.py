@@ -137,7 +137,8 @@ def check_page(page: str, explanation: Explanation) -> None:
 
 
 def test_the_command_writes_the_page(run_directory, explanation, tmp_path, capsys):
-    interpret.main(interpret.Command(SENTENCE, run_directory, tmp_path / "new"))
+    command = interpret.Command(text=SENTENCE, model=run_directory, out=tmp_path / "new")
+    interpret.main(command)
     check_page((tmp_path / "new" / "report.html").read_text(), explanation)
     printed = capsys.readouterr().out
     assert printed.splitlines()[0].split()[0] in ("negative", "neutral", "positive")

@@ -1,7 +1,5 @@
 """The command, end to end on tiny agents."""
 
-from dataclasses import fields
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +11,8 @@ from experiments.memory_rl import ppo
 from experiments.memory_rl.play import held_until
 from experiments.memory_rl.report import Result, describe, interval, make_table
 from experiments.memory_rl.seeds import side_by_side
-from experiments.memory_rl.train import Command, main
+from experiments.memory_rl.settings import Command, Settings
+from experiments.memory_rl.train import main
 
 SIZES = {
     "memory_length": 2,
@@ -29,7 +28,7 @@ SIZES = {
 
 @pytest.mark.slow
 def test_the_command_trains_resumes_and_plays(tmp_path, capsys):
-    command = Command(**SIZES, seeds=2, out=tmp_path)
+    command = Command(Settings(**SIZES), seeds=2, out=tmp_path)
     main(command)
     printed = capsys.readouterr().out
     for name in ("gru", "no memory", "last 4 observations", "random actions", "optimum"):
@@ -51,22 +50,19 @@ def test_the_command_trains_resumes_and_plays(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_lengths_are_compared(tmp_path, capsys):
-    main(Command(**SIZES, seeds=1, lengths=(1, 2), out=tmp_path))
+    main(Command(Settings(**SIZES), seeds=1, lengths=(1, 2), out=tmp_path))
     assert "\nReturn by the length of the memory:\n" in capsys.readouterr().out
     assert (tmp_path / "memory_chain" / "lengths.png").exists()
 
 
 def test_what_cannot_be_trained_is_one_line(tmp_path):
-    with pytest.raises(InputError, match="must be one of memory_chain"):
-        main(Command(environment="chess", out=tmp_path))
-    with pytest.raises(InputError, match="those of the memory chain"):
-        main(Command(environment="cartpole", lengths=(4,), out=tmp_path))
+    with pytest.raises(InputError, match="must be a multiple of `minibatches`"):
+        main(Command(Settings(num_envs=5), out=tmp_path))
 
 
 @pytest.mark.slow
 def test_seeds_side_by_side_are_those_alone():
-    names = {field.name for field in fields(ppo.Settings)}
-    settings = ppo.Settings(**{name: x for name, x in SIZES.items() if name in names})
+    settings = ppo.Settings(**SIZES)
     plan = ppo.ppo_training(settings)
     both, metrics = jax.jit(lambda key: training.train(side_by_side(plan, 2), key))(
         jax.random.key(0)

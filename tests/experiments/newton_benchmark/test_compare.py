@@ -5,7 +5,7 @@ import pytest
 from experiments.benchmark import newton
 from experiments.benchmark.newton import Row, describe_crossover, format_rows, measure
 from experiments.newton_benchmark import compare as newton_benchmark
-from tests.helpers import COMPILER
+from tests.helpers import COMPILER, read_results
 
 
 @pytest.fixture
@@ -23,15 +23,14 @@ def test_a_row_for_each_shape(small):
 
 @pytest.mark.slow
 @pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
-def test_the_command_prints_the_table_and_the_crossover(small, monkeypatch, capsys):
-    monkeypatch.setattr(newton_benchmark, "STEPS", (20,))
-    monkeypatch.setattr(newton_benchmark, "SIZES", (2, 3))
-    newton_benchmark.main()
+def test_the_command_prints_the_table_and_the_crossover(small, tmp_path, capsys):
+    newton_benchmark.main(newton_benchmark.Command(steps=(20,), sizes=(2, 3), out=tmp_path))
     header, *rows, crossover = capsys.readouterr().out.splitlines()
     assert "native" in header
     assert len(rows) == 2
     assert crossover.startswith("Newton's method is the fastest at")
     assert "of 2 shapes" in crossover
+    assert [row["size"] for row in read_results(tmp_path / "results.json")] == [2, 3]
 
 
 def test_the_crossover_names_the_best_and_the_worst_shape():

@@ -13,39 +13,41 @@ from experiments.population_adding import population as population_adding
 TINY = {"steps": 4, "members": 4, "rounds": 3, "updates": 2, "hidden_size": 3, "batch_size": 2}
 
 
-def run_experiment(settings) -> str:
+def run_experiment(command) -> str:
     """Returns what the experiment prints."""
     printed = StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr(jax.config, "update", lambda *_: None)  # JAX has started already
-        population_adding.main(settings)
+        population_adding.main(command)
     return printed.getvalue()
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """Settings with one seed, and what the experiment printed with them."""
+    """A command with one seed, and what the experiment printed with them."""
     out = tmp_path_factory.mktemp("population")
-    settings = population_adding.Settings(**TINY, seeds=1, out=out)
-    return settings, run_experiment(settings)
+    settings = population_adding.Settings(**TINY, seeds=1)
+    command = population_adding.Command(settings, out=out)
+    return command, run_experiment(command)
 
 
 def test_the_experiment_reports_both_methods(finished):
-    settings, printed = finished
+    command, printed = finished
     assert "1 seeds, two searches each of 24 updates, T = 4" in printed
-    assert "of 1 seeds" in (settings.out / "table.txt").read_text()
-    assert (settings.out / "population.png").stat().st_size > 0
+    assert "of 1 seeds" in (command.out / "table.txt").read_text()
+    assert (command.out / "population.png").stat().st_size > 0
 
 
 @pytest.mark.slow
 def test_the_experiment_resumes(tmp_path):
-    settings = population_adding.Settings(**TINY, seeds=2, out=tmp_path)
-    printed = run_experiment(settings)
+    settings = population_adding.Settings(**TINY, seeds=2)
+    command = population_adding.Command(settings, out=tmp_path)
+    printed = run_experiment(command)
     assert "2 seeds, two searches each of 24 updates, T = 4" in printed
     assert "of 2 seeds" in (tmp_path / "table.txt").read_text()
     newest = tmp_path / "population_1" / "round-000003.npz"
     newest.unlink()  # it runs again, to the same numbers
-    assert run_experiment(settings) == printed
+    assert run_experiment(command) == printed
     assert newest.exists()
 
 

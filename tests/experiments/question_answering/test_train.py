@@ -1,11 +1,11 @@
 """The question-answering experiment, end to end on a few stories."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from experiments.common.command import InputError
 from experiments.common.training import loop
 from experiments.question_answering import train as qa
 from experiments.question_answering.evaluation import (
@@ -14,6 +14,7 @@ from experiments.question_answering.evaluation import (
     baselines,
 )
 from experiments.question_answering.stories import TASKS, Question
+from tests.helpers import read_results
 
 SETTINGS = qa.Settings(hidden_size=8, num_examples=32, epochs=2, batch_size=32)
 
@@ -23,7 +24,7 @@ def test_the_whole_experiment(tmp_path, capsys):
     command = qa.Command(SETTINGS, num_test=8, out=tmp_path)
     qa.main(command)
     printed = capsys.readouterr().out
-    scores = json.loads((tmp_path / "results.json").read_text())
+    scores = read_results(tmp_path / "results.json")
     assert list(scores)[:3] == ["most frequent answer", "bag of words", "episodic attention"]
     assert all(list(row) == list(TASKS) for row in scores.values())
     assert all(f"\n{task} " in printed for task in TASKS)
@@ -35,16 +36,16 @@ def test_the_whole_experiment(tmp_path, capsys):
     qa.main(command)
     assert "already trained (2 epochs" in capsys.readouterr().err
     assert (tmp_path / "network" / loop.METRICS).read_bytes() == metrics
-    assert json.loads((tmp_path / "results.json").read_text()) == scores
+    assert read_results(tmp_path / "results.json") == scores
 
     # The saved network answers.
     qa.main(qa.Command(out=tmp_path, ask="Where is the milk?"))
     answer = capsys.readouterr().out.splitlines()
     assert answer[1].split()[-3:] == ["1.", "2.", "3."]
     assert [line.split("  ")[0].strip() for line in answer[2:]] == qa.STORY.rstrip(".").split(". ")
-    with pytest.raises(SystemExit, match="does not know zebra"):
+    with pytest.raises(InputError, match="does not know zebra"):
         qa.main(qa.Command(out=tmp_path, ask="Where is the zebra?"))
-    with pytest.raises(SystemExit, match="at least one sentence"):
+    with pytest.raises(InputError, match="at least one sentence"):
         qa.main(qa.Command(out=tmp_path, ask="Where is the milk?", story=" . "))
 
     # Other settings do not mix with these.

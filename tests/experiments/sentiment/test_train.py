@@ -1,6 +1,5 @@
 """The sentiment experiment, end to end on a small made-up archive."""
 
-import json
 import os
 import signal
 import subprocess
@@ -22,7 +21,7 @@ from experiments.sentiment import train as sentiment
 from experiments.sentiment import vader
 from experiments.sentiment.baselines import vader_rule
 from grujax import sweep
-from tests.helpers import ROOT
+from tests.helpers import ROOT, read_results
 
 SETTINGS = sentiment.Settings(
     embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=64, batch_size=16, epochs=3
@@ -37,7 +36,7 @@ def test_the_whole_experiment(archive, tmp_path, capsys):
     sentiment.main(command(tmp_path))
     printed = capsys.readouterr().out
     assert printed.startswith("Training 2 models: about ")
-    rows = json.loads((tmp_path / "results.json").read_text())
+    rows = read_results(tmp_path / "results.json")
     assert list(rows) == [
         "majority class",
         "VADER's rule",
@@ -71,7 +70,7 @@ def test_the_whole_experiment(archive, tmp_path, capsys):
 def test_two_seeds_are_averaged_and_trained_only_once(archive, tmp_path, capsys):
     sentiment.main(command(tmp_path, seeds=2))
     assert capsys.readouterr().out.startswith("Training 4 models: about ")
-    rows = json.loads((tmp_path / "results.json").read_text())
+    rows = read_results(tmp_path / "results.json")
     assert list(rows)[4:] == [
         "GRU, words alone",
         "GRU, words alone, 2 seeds averaged",
@@ -82,7 +81,7 @@ def test_two_seeds_are_averaged_and_trained_only_once(archive, tmp_path, capsys)
     sentiment.main(command(tmp_path, seeds=2))
     assert capsys.readouterr().err.count("already trained (3 epochs") == 4
     assert before == {path: path.read_bytes() for path in tmp_path.glob("*/*.jsonl")}
-    assert json.loads((tmp_path / "results.json").read_text()) == rows
+    assert read_results(tmp_path / "results.json") == rows
 
 
 def test_predict_without_a_model_names_the_command(tmp_path):
@@ -125,7 +124,7 @@ def test_kill_9_and_resume_gives_bit_identical_metrics(archive, tmp_path):
     for name in ("words-fold0-seed0", "lexicon-fold0-seed0"):
         expected = (alone / name / loop.METRICS).read_bytes()
         assert (killed / name / loop.METRICS).read_bytes() == expected
-    results = [json.loads((out / "results.json").read_text()) for out in (killed, alone)]
+    results = [read_results(out / "results.json") for out in (killed, alone)]
     assert results[0] == results[1]
 
 

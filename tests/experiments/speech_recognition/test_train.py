@@ -1,6 +1,5 @@
 """The speech recognition experiment, end to end on a small archive."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -13,6 +12,7 @@ from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.speech.spoken_digits import read_corpus
 from experiments.speech_recognition import train as speech_recognition
+from tests.helpers import read_results
 
 TINY = speech_recognition.Settings(
     hidden_size=12, num_layers=1, width=100, num_strings=32, batch_size=16, epochs=2
@@ -22,8 +22,8 @@ NETWORKS = ["bidirectional", "streaming"]
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, spoken):
-    monkeypatch.setitem(speech_recognition.QUICK, "bidirectional", TINY)
-    monkeypatch.setitem(speech_recognition.QUICK, "streaming", replace(TINY, bidirectional=False))
+    quick = {"bidirectional": TINY, "streaming": replace(TINY, bidirectional=False)}
+    monkeypatch.setattr("experiments.speech_recognition.settings.QUICK", quick)
     monkeypatch.setattr(speech_recognition, "NUM_VALIDATION", 12)
     monkeypatch.setattr(speech_recognition, "WIDTH", 128)
 
@@ -36,8 +36,8 @@ def run(out, **changes) -> None:
 def test_the_whole_experiment(tmp_path, capsys):
     run(tmp_path)
     printed = capsys.readouterr().out
-    out = tmp_path / "quick"
-    results = json.loads((out / "results.json").read_text())
+    out = tmp_path
+    results = read_results(out / "results.json")
     baselines = ["nearest neighbour, time warped", "support vector machine"]
     assert list(results["single digits"]) == baselines + NETWORKS
     assert results["single digits"]["nearest neighbour, time warped"] > 0.9
@@ -74,8 +74,7 @@ def test_a_resumed_run_gives_the_same_numbers(tmp_path, capsys, monkeypatch, sto
     assert "resuming after epoch 1" in capsys.readouterr().err
     for network in NETWORKS:
         alone, stopped = (
-            (tmp_path / name / "quick" / network / loop.METRICS).read_bytes()
-            for name in ("alone", "stopped")
+            (tmp_path / name / network / loop.METRICS).read_bytes() for name in ("alone", "stopped")
         )
         assert alone == stopped
 

@@ -1,6 +1,5 @@
 """The speech synthesis experiment, end to end on a teacher made of sinusoids."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -20,6 +19,7 @@ from experiments.speech_synthesis.data import SpokenTexts
 from experiments.speech_synthesis.listener import ListenerSettings
 from experiments.speech_synthesis.model import Step
 from tests.fixtures.synthetic_teacher import speak
+from tests.helpers import read_results
 
 TINY = speech_synthesis.Settings(
     num_strings=22,
@@ -48,7 +48,7 @@ LISTENER_SETTINGS = ListenerSettings(
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setattr(espeak, "speak", speak)
-    monkeypatch.setattr(speech_synthesis, "QUICK", (TINY, LISTENER_SETTINGS))
+    monkeypatch.setattr("experiments.speech_synthesis.settings.QUICK", (TINY, LISTENER_SETTINGS))
     monkeypatch.setattr(speech_synthesis, "MOST", 3)
     monkeypatch.setattr(speech_synthesis, "LONGEST", 17)
     monkeypatch.setattr(text_to_speech, "ITERATIONS", 2)
@@ -56,17 +56,16 @@ def tiny(monkeypatch):
 
 
 def run(out, **changes) -> None:
-    speech_synthesis.main(
-        speech_synthesis.Command(**{"quick": True, "num_test": 4, "out": out, **changes})
-    )
+    command = speech_synthesis.Command(quick=True, out=out).presets()
+    speech_synthesis.main(replace(command, **{"num_test": 4, **changes}))
 
 
 @pytest.mark.slow
 def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, stop_after):
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
-    out = tmp_path / "alone" / "quick"
-    results = json.loads((out / "results.json").read_text())
+    out = tmp_path / "alone"
+    results = read_results(out / "results.json")
     names = [
         "teacher",
         "teacher, once more",
@@ -98,7 +97,7 @@ def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, s
         (speech_synthesis.SYNTHESIZER, TINY),
         (speech_synthesis.LISTENER, LISTENER_SETTINGS),
     ):
-        metrics = [tmp_path / run / "quick" / name / loop.METRICS for run in ("alone", "stopped")]
+        metrics = [tmp_path / run / name / loop.METRICS for run in ("alone", "stopped")]
         assert metrics[0].read_bytes() == metrics[1].read_bytes()
         assert len(read_records(metrics[0])) == settings.epochs
 

@@ -1,7 +1,6 @@
 """The summarization experiment, end to end on a small index of package descriptions."""
 
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from experiments.seq2seq.decoding import search
 from experiments.seq2seq.parallel_corpus import synopsis_corpus
 from experiments.seq2seq.subwords import learn_subwords
 from experiments.summarization import train as summarization
+from tests.helpers import read_results
 
 TINY = summarization.Settings(
     vocabulary_size=120,
@@ -31,21 +31,21 @@ TINY = summarization.Settings(
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, debian):
-    monkeypatch.setattr(summarization, "QUICK", TINY)
+    monkeypatch.setattr("experiments.summarization.settings.QUICK", TINY)
     corpus = summarization.synopsis_corpus
     monkeypatch.setattr(summarization, "synopsis_corpus", lambda: corpus(validation=30, test=30))
 
 
 def run(out, **changes) -> None:
-    summarization.main(summarization.Command(**{"quick": True, "out": out, **changes}))
+    summarization.main(replace(summarization.Command(quick=True, out=out).presets(), **changes))
 
 
 @pytest.mark.slow
 def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, stop_after):
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
-    out = tmp_path / "alone" / "copying-quick"
-    rows = json.loads((out / "results.json").read_text())
+    out = tmp_path / "alone" / "copying"
+    rows = read_results(out / "results.json")
     assert list(rows) == [
         "first sentence",
         '8 words after "is a", "provides" ...',
@@ -86,10 +86,8 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
 
 @pytest.mark.parametrize(("copy", "folder"), [(True, "copying"), (False, "writing")])
 def test_without_a_model_one_sentence_names_the_command(tmp_path, copy, folder):
-    with pytest.raises(
-        FileNotFoundError, match=rf"{folder}-quick/m.* Train it first: python -m ex"
-    ):
-        run(tmp_path, copy=copy, summarize="A tool.")
+    with pytest.raises(FileNotFoundError, match=rf"{folder}/m.* Train it first: python -m ex"):
+        run(tmp_path, settings=replace(TINY, copy=copy), summarize="A tool.")
 
 
 @pytest.mark.slow

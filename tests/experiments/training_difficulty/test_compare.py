@@ -17,9 +17,10 @@ def test_experiment_runs_and_resumes(tmp_path, capsys, monkeypatch, few_digits):
     names = ("plain", "chrono", "clipping")  # one program per cell and task
     monkeypatch.setattr(compare, "TRICKS", {name: TRICKS[name] for name in names})
     settings = compare.Settings(
-        (4,), (), (784,), 4, 4, 2, every=2, seeds=2, parameters=40, batch_size=2, out=tmp_path
+        (4,), (), (784,), 4, 4, 2, every=2, seeds=2, parameters=40, batch_size=2
     )
-    compare.main(settings)
+    command = compare.Command(settings, out=tmp_path)
+    compare.main(command)
     printed = capsys.readouterr().out
     assert "20 trainings" in printed
     for title in ("adding, T = 4:", "pixels, T = 784:", "All tasks:"):
@@ -31,12 +32,12 @@ def test_experiment_runs_and_resumes(tmp_path, capsys, monkeypatch, few_digits):
 
     before = sweep.SweepResult.load(tmp_path / "sweep.npz")
     sorted((tmp_path / "chunks").glob("chunk-*.npz"))[-1].unlink()
-    compare.main(settings)  # the missing trials run again, with the same results
+    compare.main(command)  # the missing trials run again, with the same results
     assert capsys.readouterr().out == printed
     after = sweep.SweepResult.load(tmp_path / "sweep.npz")
     jax.tree.map(np.testing.assert_array_equal, after.metrics, before.metrics)
     saved = chunk_times(tmp_path)
     assert saved
-    compare.main(settings)
+    compare.main(command)
     assert capsys.readouterr().out == printed
     assert chunk_times(tmp_path) == saved  # no chunk ran again

@@ -1,6 +1,5 @@
 """The translation experiment, end to end on a small index of package descriptions."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -13,7 +12,9 @@ from experiments.common.training.metrics import read_records
 from experiments.seq2seq.decoding import search
 from experiments.seq2seq.parallel_corpus import debian_corpus
 from experiments.seq2seq.subwords import learn_subwords
+from experiments.translation import settings
 from experiments.translation import train as translation
+from tests.helpers import read_results
 
 TINY = translation.Settings(
     vocabulary_size=120,
@@ -28,8 +29,8 @@ TINY = translation.Settings(
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, debian):
-    monkeypatch.setitem(translation.QUICK, "ddtp", TINY)
-    monkeypatch.setitem(translation.QUICK, "dates", replace(TINY, num_pairs=200))
+    monkeypatch.setitem(settings.QUICK, "ddtp", TINY)
+    monkeypatch.setitem(settings.QUICK, "dates", replace(TINY, num_pairs=200))
     corpus = translation.debian_corpus
 
     def small_corpus(target):
@@ -39,14 +40,14 @@ def tiny(monkeypatch, debian):
 
 
 def run(out, **changes) -> None:
-    translation.main(translation.Command(**{"quick": True, "out": out, **changes}))
+    translation.main(translation.Command(**{"quick": True, "out": out, **changes}).presets())
 
 
 def test_the_whole_experiment(tmp_path, capsys):
     run(tmp_path)
     printed = capsys.readouterr().out
-    out = tmp_path / "ddtp-it-quick"
-    rows = json.loads((out / "results.json").read_text())
+    out = tmp_path / "ddtp-it"
+    rows = read_results(out / "results.json")
     assert list(rows) == [
         "copy",
         "translation memory",
@@ -81,9 +82,7 @@ def test_a_resumed_training_is_the_same_bit_for_bit(tmp_path, capsys, stop_after
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
     assert "resuming after epoch 1" in capsys.readouterr().err
-    metrics = [
-        tmp_path / name / "ddtp-it-quick" / loop.METRICS for name in ("undisturbed", "stopped")
-    ]
+    metrics = [tmp_path / name / "ddtp-it" / loop.METRICS for name in ("undisturbed", "stopped")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 2
 

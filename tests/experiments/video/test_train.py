@@ -1,6 +1,5 @@
 """The video experiment, end to end on synthetic digits."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -11,7 +10,9 @@ import pytest
 from experiments.common.command import InputError
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
+from experiments.video import settings
 from experiments.video import train as video
+from tests.helpers import read_results
 
 TINY = video.Settings(hidden_size=8, features=4, num_clips=16, batch_size=8, epochs=2, imagined=1)
 
@@ -25,7 +26,7 @@ def quick_to_compile(compile_quickly):
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, handwritten):
     monkeypatch.setattr(
-        video, "QUICK", {name: replace(TINY, reader=name) for name in video.SETTINGS}
+        settings, "QUICK", {name: replace(TINY, reader=name) for name in settings.SETTINGS}
     )
     monkeypatch.setattr(video, "NUM_VALIDATION", 8)
 
@@ -38,8 +39,8 @@ def run(out, **changes) -> None:
 def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after):
     run(tmp_path / "alone")
     printed = capsys.readouterr().out
-    out = tmp_path / "alone" / "quick"
-    results = json.loads((out / "results.json").read_text())
+    out = tmp_path / "alone"
+    results = read_results(out / "results.json")
     names = ["GRU", "mean over the frames", "the last frame alone", "cross-correlation"]
     assert list(results["right"]) == names
     assert results["right"]["cross-correlation"] == {"direction": 1.0, "speed": 1.0}
@@ -54,11 +55,11 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
 
     # Interrupted after an epoch and resumed: the same numbers.
     monkeypatch.setattr(video, "write_report", lambda *_: None)
-    monkeypatch.setattr(video, "QUICK", {"gru": TINY})
+    monkeypatch.setattr(settings, "QUICK", {"gru": TINY})
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
     assert "resuming after epoch 1" in capsys.readouterr().err
-    metrics = [tmp_path / name / "quick" / "gru" / loop.METRICS for name in ("alone", "stopped")]
+    metrics = [tmp_path / name / "gru" / loop.METRICS for name in ("alone", "stopped")]
     assert metrics[0].read_bytes() == metrics[1].read_bytes()
     assert len(read_records(metrics[0])) == 2
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import jax
 import pytest
 
-from experiments.common.command import run_command
-from experiments.common.monitoring import Monitoring, use_monitoring
+from experiments.common.execution import execute
+from experiments.common.flags import MonitorFlags
+from experiments.common.monitoring import use_monitoring
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from tests.fixtures import tiny_experiment
@@ -22,7 +23,7 @@ SETTINGS = {"size": 3, "model": {"cell": "gru", "layers": [1, 2]}, "note": None}
 
 
 def train(directory: Path, *log: str, quiet: bool = False, **changes) -> None:
-    with use_monitoring(Monitoring(log, quiet), "project"):
+    with use_monitoring(MonitorFlags(quiet=quiet, log=log), "project"):
         loop.run(make_training(**changes), jax.random.key(0), directory, SETTINGS, "test")
 
 
@@ -111,9 +112,12 @@ def test_the_flags_hold_for_sweeps(tmp_path):
     assert len(read_csv(tmp_path / "chunks" / "logs" / "runs.csv")) == 7
 
 
-def test_a_package_that_is_missing_is_one_line(tmp_path, monkeypatch):
+def test_a_package_that_is_missing_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    monkeypatch.setattr(sys, "argv", ["tiny", "--out", str(tmp_path / "out"), "--log", "wandb"])
-    with pytest.raises(SystemExit, match=r"^error: `WandbLogger` needs wandb: pip install wandb"):
-        run_command(tiny_experiment.main, tiny_experiment.Command, None, trains=True)
+    command = tiny_experiment.Command(out=tmp_path / "out", common=MonitorFlags(log=("wandb",)))
+    with pytest.raises(SystemExit) as caught:
+        execute(tiny_experiment.main, command, "tiny")
+    assert caught.value.code == 2
+    sentence = "error: `WandbLogger` needs wandb: pip install wandb"
+    assert capsys.readouterr().err.startswith(sentence)
     assert not (tmp_path / "out").exists()

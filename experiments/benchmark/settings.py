@@ -1,0 +1,52 @@
+"""The settings and flags of `experiments.benchmark`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from experiments.common.command import InputError
+from experiments.common.flags import (
+    ALWAYS,
+    MODE,
+    CommonFlags,
+    Flat,
+    NonNegativeFloat,
+    NonNegativeInt,
+    With,
+)
+
+ImplementationName = Literal["native", "scan", "plain", "newton", "cuda", "tpu"]
+LibraryName = Literal["flax.linen", "flax.nnx", "haiku", "equinox", "keras", "torch"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to measure."""
+
+    # 12 points instead of the full grid
+    quick: Annotated[bool, With("rl")] = False
+    # the peers; those not installed are skipped
+    libraries: tuple[LibraryName, ...] = get_args(LibraryName)
+    # grujax implementations, built if necessary; the first one is compared with the peers
+    implementations: tuple[ImplementationName, ...] = ("native", "scan")
+    # of timing per point; 1 with --quick
+    seconds: Annotated[NonNegativeFloat, With("cells", "sweep", "rl")] = 2.0
+    out: Annotated[Path, ALWAYS] = Path("runs/benchmark")
+    fresh: bool = False  # measure everything again
+    # the GRU, LSTM, RNN and others (`experiments.common.cells`) at one point instead
+    cells: Annotated[bool, MODE] = False
+    # many models (`experiments.benchmark.sweeps` and `.vmap`) instead
+    sweep: Annotated[bool, MODE] = False
+    rl: Annotated[bool, MODE] = False  # recurrent PPO (`experiments.benchmark.rl`) instead
+    busy: NonNegativeInt = 0  # the number of competing processes that use all cores
+    gpu: Annotated[bool, MODE] = False  # the CUDA kernel (`experiments.benchmark.gpu`) instead
+    common: Flat[CommonFlags] = CommonFlags()
+
+    def presets(self) -> "Command":
+        """The defaults of the flags that are not given."""
+        return replace(self, seconds=1.0) if self.quick and not self.rl else self
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        if not self.implementations:
+            raise InputError("--implementations needs at least one value.")

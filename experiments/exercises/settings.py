@@ -1,0 +1,91 @@
+"""The settings and flags of `experiments.exercises`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from experiments.common.command import InputError
+from experiments.common.flags import (
+    ALWAYS,
+    MODE,
+    TRAINING_MODE,
+    DropoutRate,
+    Flat,
+    Fraction,
+    MonitorFlags,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ScaleFlags,
+)
+
+
+class Augmentation(NamedTuple):
+    """How windows are changed for training."""
+
+    angle: NonNegativeFloat = 0.0  # deviation of the sensor's rotation about each axis, in radians
+    speed: NonNegativeFloat = 0.0  # range of the logarithm of the speed: 0.2 means exp(±0.2)
+    gain: NonNegativeFloat = 0.0  # deviation of the logarithm of each signal's gain
+    noise: NonNegativeFloat = 0.0  # deviation of the noise, in each channel's unit
+    mirrored: Fraction = 0.0  # the share of windows mirrored to the other arm
+
+
+WEAK = Augmentation(angle=0.2, speed=0.2, gain=0.1, noise=0.05, mirrored=0.5)
+STRONG = Augmentation(angle=0.35, speed=0.3, gain=0.15, noise=0.1, mirrored=0.5)
+CANDIDATES = {
+    "weak": WEAK,
+    "weak, not mirrored": WEAK._replace(mirrored=0.0),
+    "strong": STRONG,
+    "stronger": Augmentation(angle=0.5, speed=0.3, gain=0.2, noise=0.2, mirrored=0.5),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of the networks and their training."""
+
+    stride: PositiveInt = 4  # samples per step
+    hidden_size: PositiveInt = 64  # per direction
+    num_layers: PositiveInt = 1
+    dropout: DropoutRate = 0.4
+    smoothing: DropoutRate = 0.1  # of the labels
+    augmentation: Flat[Augmentation] = STRONG
+    seeds: PositiveInt = 3  # networks per split; all networks are trained side by side
+    batch_size: PositiveInt = 64
+    updates: PositiveInt = 64  # per epoch
+    epochs: PositiveInt = 16
+    learning_rate: PositiveFloat = 3e-3  # the peak; one epoch of warm-up before, a cosine after
+    weight_decay: NonNegativeFloat = 0.05
+    max_gradient_norm: PositiveFloat = 1.0
+    seed: NonNegativeInt = 0
+
+
+QUICK = Settings(seeds=1, epochs=6)
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains the networks and compares them with random forests, or uses the trained ones."""
+
+    settings: Flat[Settings] = Settings()
+    # one network per fold, fewer epochs
+    quick: Annotated[bool, ALWAYS] = False
+    # the folder for all output
+    out: Annotated[Path, ALWAYS] = Path("runs/exercises")
+    choose: Annotated[bool, TRAINING_MODE] = False  # compare augmentations by inner folds instead
+    # a table with the columns ax ... wz, or a .npy [L, 6], at 50 Hz
+    predict: Annotated[Path | None, MODE] = None
+    scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
+    common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
+
+    def presets(self) -> "Command":
+        """The defaults of the flags that are not given."""
+        return replace(self, settings=QUICK) if self.quick else self
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        if self.choose and (chosen := given & {"seeds", *Augmentation._fields}):
+            raise InputError(
+                f"--choose compares augmentations with one network each: leave --{min(chosen)} out."
+            )

@@ -1,0 +1,59 @@
+"""The settings and flags of `experiments.question_answering`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from experiments.common.flags import (
+    ALWAYS,
+    MODE,
+    DropoutRate,
+    Flat,
+    MonitorFlags,
+    Needs,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ScaleFlags,
+)
+
+STORY = "John went to the kitchen. John took the milk. John moved to the garden."
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a training."""
+
+    hidden_size: PositiveInt = 64  # of word vectors, sentence vectors and memory
+    passes: PositiveInt = 3  # of attention over the story
+    num_examples: PositiveInt = 15_000  # training questions per task
+    batch_size: PositiveInt = 64
+    epochs: PositiveInt = 12
+    learning_rate: PositiveFloat = 4e-3  # the peak: one epoch of warm-up, then a cosine
+    weight_decay: NonNegativeFloat = 1e-4
+    max_gradient_norm: PositiveFloat = 1.0
+    dropout: DropoutRate = 0.1  # of the sentence vectors and of the last memory
+    seed: NonNegativeInt = 0
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains the network and compares it with baselines, or asks a trained one."""
+
+    settings: Flat[Settings] = Settings()
+    num_test: PositiveInt = 1000  # test and validation questions per task
+    # fewer questions and epochs: too few to learn the tasks
+    quick: Annotated[bool, ALWAYS] = False
+    # the output directory
+    out: Annotated[Path, ALWAYS] = Path("runs/question_answering")
+    # a question for the saved network, without training
+    ask: Annotated[str | None, MODE] = None
+    # the sentences about which to ask, each ended by a period
+    story: Annotated[str, Needs("ask")] = STORY
+    scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
+    common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
+
+    def presets(self) -> "Command":
+        """The defaults of the flags that are not given."""
+        return replace(self, settings=Settings(num_examples=5000, epochs=5)) if self.quick else self

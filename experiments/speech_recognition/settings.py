@@ -1,0 +1,78 @@
+"""The settings and flags of `experiments.speech_recognition`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from experiments.common.flags import (
+    ALWAYS,
+    MODE,
+    DropoutRate,
+    Flat,
+    Given,
+    MonitorFlags,
+    NoFlag,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ScaleFlags,
+    override,
+)
+from experiments.speech.distortion import Distortion
+
+DISTORTION = Distortion(speed=0.2, loudness=0.5, color=0.3, noise=0.8, masked=8.0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one recognizer and its training."""
+
+    bidirectional: NoFlag[bool] = True  # False: it can recognize a stream
+    hidden_size: PositiveInt = 128  # per direction
+    num_layers: PositiveInt = 2
+    stride: PositiveInt = 2  # frames per step
+    dropout: DropoutRate = 0.4  # between layers and after the last
+    distortion: Flat[Distortion] = DISTORTION
+    width: PositiveInt = 144  # frames of a training string: up to 7 digits, as many as fit
+    num_strings: PositiveInt = 1600  # per epoch; each epoch draws new ones
+    batch_size: PositiveInt = 32
+    epochs: PositiveInt = 24
+    learning_rate: PositiveFloat = 3e-3  # the peak; one epoch of warm-up before, a cosine after
+    weight_decay: NonNegativeFloat = 0.01
+    max_gradient_norm: PositiveFloat = 1.0
+    seed: NonNegativeInt = 0
+
+
+SETTINGS = {
+    "bidirectional": Settings(),
+    "streaming": Settings(bidirectional=False, hidden_size=192, num_layers=3),
+}
+QUICK = {name: replace(settings, epochs=4) for name, settings in SETTINGS.items()}
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains two recognizers and compares them, or uses the trained ones."""
+
+    # a flag that is given holds for both networks
+    settings: Flat[Settings] = SETTINGS["bidirectional"]
+    num_test: PositiveInt = 2000  # the number of test strings
+    # fewer epochs
+    quick: Annotated[bool, ALWAYS] = False
+    # the folder for all output
+    out: Annotated[Path, ALWAYS] = Path("runs/speech_recognition")
+    # a .npy file of MFCCs [T, 13] to recognize, instead of training
+    predict: Annotated[Path | None, MODE] = None
+    given: Given = frozenset()
+    scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
+    common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
+
+    def presets(self) -> "Command":
+        """The defaults of the flags that are not given."""
+        return replace(self, settings=QUICK["bidirectional"]) if self.quick else self
+
+    def trainings(self) -> dict[str, Settings]:
+        """The settings of each network."""
+        presets = QUICK if self.quick else SETTINGS
+        return {name: override(row, self.settings, self.given) for name, row in presets.items()}

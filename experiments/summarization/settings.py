@@ -1,0 +1,69 @@
+"""The settings and flags of `experiments.summarization`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments.common.flags import (
+    ALWAYS,
+    MODE,
+    DropoutRate,
+    Flat,
+    MonitorFlags,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ScaleFlags,
+)
+
+OUT = Path("runs/summarization")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a training."""
+
+    copy: Annotated[bool, ALWAYS] = True  # copy words, in addition to writing them
+    num_pairs: PositiveInt | None = None  # number of random training pairs; None: all
+    vocabulary_size: PositiveInt = 6000  # subwords of descriptions and synopses together
+    embedding_size: PositiveInt = 160
+    hidden_size: PositiveInt = 192  # of the decoder, and of each direction of the encoder
+    attention_size: PositiveInt = 64
+    dropout: DropoutRate = 0.2
+    # In subwords, to which batches of (descriptions, synopses) are padded. Longer descriptions lose
+    # their middle: the last `tail` subwords are kept.
+    widths: tuple[tuple[PositiveInt, PositiveInt], ...] = ((48, 16), (64, 12), (64, 16), (64, 24))
+    tail: NonNegativeInt = 16
+    batch_size: PositiveInt = 32
+    epochs: PositiveInt = 4
+    learning_rate: PositiveFloat = 3e-3  # the peak: one epoch of warm-up, then a cosine
+    weight_decay: NonNegativeFloat = 0.01
+    max_gradient_norm: PositiveFloat = 1.0
+    seed: NonNegativeInt = 0
+
+
+QUICK = replace(
+    Settings(), num_pairs=3000, vocabulary_size=1500, embedding_size=96, hidden_size=96, epochs=3
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains a summarizer and compares it with baselines, or applies a trained one."""
+
+    settings: Flat[Settings] = Settings()
+    # train a small model on a small subset, to try it out
+    quick: Annotated[bool, ALWAYS] = False
+    # the output directory; each training has a folder in it
+    out: Annotated[Path, ALWAYS] = OUT
+    # a text to summarize with the saved model, or - to read standard input, without training
+    summarize: Annotated[str | None, MODE, tyro.conf.arg(aliases=["--summarise"])] = None
+    scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
+    common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
+
+    def presets(self) -> "Command":
+        """The defaults of the flags that are not given."""
+        return replace(self, settings=QUICK) if self.quick else self

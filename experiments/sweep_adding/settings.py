@@ -1,0 +1,73 @@
+"""The settings and flags of `experiments.sweep_adding`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from experiments.common.command import InputError
+from experiments.common.flags import (
+    ALWAYS,
+    MODE,
+    Flat,
+    MonitorFlags,
+    Needs,
+    PositiveFloat,
+    PositiveInt,
+    ProcessFlags,
+    Range,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The swept values, and the settings of each training."""
+
+    steps: tuple[Annotated[int, Range(2)], ...] = (100, 200, 500, 1000)  # T
+    learning_rates: tuple[PositiveFloat, ...] = (1e-3, 3e-3, 1e-2)
+    seeds: PositiveInt = 2
+    hidden_size: PositiveInt = 24
+    batch_size: PositiveInt = 16
+    updates: Annotated[int, Range(20)] = 1500  # optimizer steps per training
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How long each search and each training is."""
+
+    trials: PositiveInt = 48
+    batch: PositiveInt = 4
+    seeds: PositiveInt = 5
+    steps: PositiveInt = 50  # T
+    updates: PositiveInt = 400  # optimizer steps per training
+    hidden_size: PositiveInt = 24
+    batch_size: PositiveInt = 16
+    rounds: PositiveInt = 3  # of the comparison of speed, interleaved
+
+
+@dataclass(frozen=True)
+class Command:
+    """Sweeps all cells over T, or compares Optuna with random search."""
+
+    settings: Flat[Settings] = Settings()
+    # T = 20 and 50, one seed, 600 updates
+    quick: Annotated[bool, ALWAYS] = False
+    # the folder for all output
+    out: Annotated[Path, ALWAYS] = Path("runs/sweep_adding")
+    search: Annotated[bool, MODE] = False  # compare Optuna with random search instead
+    comparison: Annotated[Comparison, Needs("search")] = Comparison()  # for --search
+    scale: Flat[ProcessFlags] = ProcessFlags()  # several processes share the sweep
+    common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
+
+    def presets(self) -> "Command":
+        """The defaults of the flags that are not given."""
+        if not self.quick:
+            return self
+        settings = Settings(steps=(20, 50), seeds=1, updates=600)
+        comparison = Comparison(trials=16, seeds=2, steps=20, updates=60, rounds=1)
+        return replace(self, settings=settings, comparison=comparison)
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        for name in ("steps", "learning_rates"):
+            if not getattr(self.settings, name):
+                raise InputError(f"--{name.replace('_', '-')} needs at least one value.")

@@ -1,0 +1,83 @@
+"""The settings and flags of `experiments.translation`."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+from experiments.common.command import InputError
+from experiments.common.flags import (
+    ALWAYS,
+    MODE,
+    DropoutRate,
+    Flat,
+    MonitorFlags,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ScaleFlags,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a training."""
+
+    num_pairs: PositiveInt | None = None  # number of random training pairs; None: all
+    vocabulary_size: PositiveInt = 4000  # subwords of both languages together
+    embedding_size: PositiveInt = 160
+    hidden_size: PositiveInt = 192  # of the decoder, and of each direction of the encoder
+    attention_size: PositiveInt = 64
+    dropout: DropoutRate = 0.1
+    label_smoothing: DropoutRate = 0.1
+    widths: tuple[PositiveInt, ...] = (12, 16, 24, 40)  # in subwords, to which batches are padded
+    batch_size: PositiveInt = 32
+    epochs: PositiveInt = 5
+    learning_rate: PositiveFloat = 3e-3  # the peak: one epoch of warm-up, then a cosine
+    weight_decay: NonNegativeFloat = 0.01
+    max_gradient_norm: PositiveFloat = 1.0
+    seed: NonNegativeInt = 0
+
+
+DATES = Settings(
+    vocabulary_size=500,
+    embedding_size=64,
+    hidden_size=96,
+    attention_size=48,
+    label_smoothing=0.05,
+    widths=(16, 24, 32),
+    epochs=3,
+    learning_rate=4e-3,
+)
+SETTINGS = {"ddtp": Settings(), "dates": DATES}
+QUICK = {
+    "ddtp": replace(Settings(), num_pairs=3000, vocabulary_size=1000, hidden_size=96, epochs=4),
+    "dates": replace(DATES, num_pairs=8000),
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """Trains a translator and compares it with baselines, or applies a trained one."""
+
+    settings: Flat[Settings] = Settings()
+    # Debian's package descriptions, or dates
+    data: Annotated[Literal["ddtp", "dates"], ALWAYS] = "ddtp"
+    target: Annotated[Literal["it", "fr", "de"], ALWAYS] = "it"  # the target language of ddtp
+    # train a small model on a small subset, to try it out
+    quick: Annotated[bool, ALWAYS] = False
+    # the output directory; each training has a folder in it
+    out: Annotated[Path, ALWAYS] = Path("runs/translation")
+    # a text to translate with the saved model, without training
+    translate: Annotated[str | None, MODE] = None
+    scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
+    common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
+
+    def presets(self) -> "Command":
+        """The defaults of the flags that are not given."""
+        return replace(self, settings=(QUICK if self.quick else SETTINGS)[self.data])
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        if self.data == "dates" and self.target != "it":
+            raise InputError("--target is a language of --data ddtp; dates become ISO 8601.")
