@@ -22,9 +22,7 @@ from tqdm import tqdm
 
 from experiments.common.report import format_table
 from experiments.common.report.timing import Run, time_interleaved
-from experiments.memory_rl.networks import GRUCore
-from experiments.memory_rl.ppo import ppo_phases, ppo_training
-from experiments.memory_rl.settings import Settings
+from experiments.memory_rl import GRUCore, Settings, ppo_phases, ppo_training
 
 
 class ScannedRNN(nn.Module):

@@ -25,6 +25,7 @@ import numpy as np
 import onnxruntime
 from flax import linen as nn
 
+from experiments import sentiment
 from experiments.common.data import text
 from experiments.common.durable import DamagedFileError
 from experiments.common.outputs import write_results
@@ -34,9 +35,7 @@ from experiments.common.training.models import load_model
 from experiments.export.onnx_classifier import build_classifier
 from experiments.export.onnx_file import read_onnx, write_onnx
 from experiments.export.settings import Command
-from experiments.sentiment import train as sentiment
-from experiments.sentiment import vader
-from experiments.sentiment.report import describe_prediction
+from experiments.sentiment import describe_prediction, vader
 
 COMMAND = "python -m experiments.export"
 MODEL = "classifier.onnx"

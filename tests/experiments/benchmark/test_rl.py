@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmark import compare, rl
-from experiments.memory_rl.networks import ActorCritic
+from experiments.memory_rl import ActorCritic
 from tests.helpers import assert_close
 
 TINY = rl.make_settings(environments=8, steps=20, hidden_size=5)

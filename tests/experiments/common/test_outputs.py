@@ -9,7 +9,6 @@ import pytest
 
 from experiments.common import outputs
 from experiments.common.outputs import raise_late, reporting, write_results
-from tests.helpers import read_results
 
 
 def full(*arguments, **options):
@@ -18,7 +17,7 @@ def full(*arguments, **options):
 
 def test_results_are_written_with_their_folder(tmp_path):
     write_results(tmp_path / "out" / "results.json", {"accuracy": 0.5})
-    found = read_results(tmp_path / "out" / "results.json")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["results"] == {"accuracy": 0.5}
     assert found["run"]["versions"]["jax"] == jax.__version__
     assert found["run"]["machine"]["cores"] >= 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.sentiment import train as sentiment
+from experiments import sentiment
 from experiments.training_benchmark import compare
 
 
