@@ -1,6 +1,7 @@
 """Files of a report that cannot be written."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
