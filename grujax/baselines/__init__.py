@@ -10,11 +10,17 @@ size of any of them, for comparisons at equal size.
     lstm_cell               (h, c)       4·(I·H + H² + H)
     layer_norm_gru_cell     h [B, H]     3·(I·H + H²) + 6·H
     min_gru_cell            h [B, H]     2·(I·H + H)
+    block_gru_cell          h [B, H]     DreamerV3's: blocks behind normalized layers
     block_gru, in K blocks  h [B, H]     3·(I·H + H²/K) + 4·H
     grujax.gru_cell         h [B, H]     3·(I·H + H²) + 4·H
 """
 
 from grujax.baselines.block_gru import BlockGRUParams, block_gru, init_block_gru
+from grujax.baselines.block_gru_cell import (
+    BlockGRUCellParams,
+    block_gru_cell,
+    init_block_gru_cell,
+)
 from grujax.baselines.layer_norm_gru import (
     LayerNormGRUParams,
     init_layer_norm_gru,
@@ -26,6 +32,7 @@ from grujax.baselines.rnn import RNNParams, init_rnn, rnn_cell
 from grujax.params import count_parameters
 
 __all__ = [
+    "BlockGRUCellParams",
     "BlockGRUParams",
     "LSTMParams",
     "LSTMState",
@@ -33,8 +40,10 @@ __all__ = [
     "MinGRUParams",
     "RNNParams",
     "block_gru",
+    "block_gru_cell",
     "count_parameters",
     "init_block_gru",
+    "init_block_gru_cell",
     "init_layer_norm_gru",
     "init_lstm",
     "init_min_gru",

@@ -4,6 +4,8 @@
 """
 
 import dataclasses
+from functools import partial
+from inspect import signature
 
 import flax.linen as nn
 import jax
@@ -15,6 +17,7 @@ from jax.nn import initializers
 import grujax
 from grujax import baselines
 from tests.fixtures.baseline_cells import (
+    draw_block_gru_cell,
     draw_layer_norm_gru,
     draw_lstm,
     draw_min_gru,
@@ -29,6 +32,7 @@ INITS = {
     "lstm": baselines.init_lstm,
     "layer_norm_gru": baselines.init_layer_norm_gru,
     "min_gru": baselines.init_min_gru,
+    "block_gru_cell": partial(baselines.init_block_gru_cell, blocks=1),
 }
 every_init = pytest.mark.parametrize("init", INITS.values(), ids=INITS.keys())
 
@@ -170,6 +174,7 @@ CELLS = {  # name: (cell, parameters, state)
     "lstm": (baselines.lstm_cell, draw_lstm, lstm_state),
     "layer_norm_gru": (baselines.layer_norm_gru_cell, draw_layer_norm_gru, one_array),
     "min_gru": (baselines.min_gru_cell, draw_min_gru, one_array),
+    "block_gru_cell": (baselines.block_gru_cell, draw_block_gru_cell, one_array),
 }
 every_cell = pytest.mark.parametrize("name", CELLS)
 
@@ -241,7 +246,7 @@ def test_the_recurrent_matrix_of_each_gate_is_orthogonal(name):
 def test_gates_and_matrices_draw_different_numbers(init):
     normal = initializers.normal()
     names = ("kernel_init", "recurrent_kernel_init", "bias_init", "forget_bias_init")
-    known = init.__kwdefaults__
+    known = signature(init).parameters
     params = init(jax.random.key(0), H, H, **{name: normal for name in names if name in known})
     w_h = getattr(params, "w_h", np.zeros((0, H, H)))
     matrices = [*params.w_x.reshape(-1, H, H), *w_h.reshape(-1, H, H)]

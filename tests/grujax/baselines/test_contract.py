@@ -2,7 +2,8 @@
 
 `scan_cell` runs all cells with the same code. By default one cell, the LSTM, whose state is a tree,
 goes through every case, and so does `min_gru`, which does not use `scan_cell`. The other cells run
-picked cases. The full product is marked `slow`.
+picked cases. The full product is marked `slow`, and so is DreamerV3's cell: see
+`test_block_gru_cell.py`.
 """
 
 from functools import cache, partial
@@ -38,7 +39,9 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-every_baseline = pytest.mark.parametrize("name", BASELINES)
+every_baseline = pytest.mark.parametrize(
+    "name", [slow(name) if name == "block_gru_cell" else name for name in BASELINES]
+)
 over_time = pytest.mark.parametrize(
     "name", [name if name in ("lstm", "min_gru in parallel") else slow(name) for name in BASELINES]
 )
