@@ -5,7 +5,11 @@ The flags are read and checked before anything that takes long to import: see
 """
 
 import ast
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,19 +30,33 @@ def run(settings: str, script: str) -> None:
       script: the module with `main`; its docstring is the text of `--help`.
     """
     try:
-        from experiments.common.parsing import parse
+        with quiet_interrupts():
+            from experiments.common.parsing import parse
 
-        program = program_name(script)
-        command = parse(import_module(settings).Command, program, docstring(script))
+            program = program_name(script)
+            command = parse(import_module(settings).Command, program, docstring(script))
 
-        from experiments.common.execution import execute
+            from experiments.common.execution import execute
 
-        execute(import_module(script).main, command, program)
+            main = import_module(script).main
+        execute(main, command, program)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+
+
+@contextmanager
+def quiet_interrupts() -> Iterator[None]:
+    """Inside, Ctrl-C ends the process at once, with status 130.
+
+    Modules are imported here, and those in C++ abort with a traceback if Python raises an error in
+    them.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def program_name(script: str) -> str:

@@ -1,5 +1,6 @@
 """The report of `experiments.flip_flop`: accuracy, and the fixed points of trained GRUs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.common.outputs import write_figure
+from experiments.common.report import format_table
 from experiments.flip_flop.data import BITS, Sequences
 from experiments.flip_flop.model import FlipFlop
 from grujax import analysis
@@ -39,22 +41,51 @@ def analyze(model: FlipFlop, params: Any, test: Sequences) -> Result:
     return Result(float(correct), len(memories), found, np.swapaxes(hs, 0, 1))
 
 
-def describe(name: str, result: Result) -> list[str]:
-    """Makes a row of the table, see HEADER; saddles are counted by their growing directions."""
+class Summary(NamedTuple):
+    """The numbers of one network, as in results.json."""
+
+    correct: float  # fraction of test steps at which all three bits are correct
+    stable: int  # fixed points of each kind
+    memories: int  # that have a stable fixed point
+    saddles: list[int]  # with one, two and three growing directions
+    more: int  # with more growing directions
+    slow: int
+    residual: float  # the largest ‖F(h) − h‖
+
+
+def summarize(result: Result) -> Summary:
+    """Counts the fixed points of a network; saddles by their growing directions."""
     found, kinds = result.found, np.asarray(result.found.stability)
     saddles = np.asarray(found.eigenvalues)[kinds == Stability.SADDLE]
     growing = np.sum(np.abs(saddles) > 1, axis=-1)
     fixed = np.isin(kinds, (Stability.STABLE, Stability.SADDLE, Stability.UNSTABLE))
-    return [
-        name,
-        f"{result.accuracy:.2%}",
-        str(np.sum(kinds == Stability.STABLE)),
-        str(result.memories),
-        " + ".join(str(np.sum(growing == count)) for count in (1, 2, 3)),
-        str(np.sum(growing > 3)),
-        str(np.sum(kinds == Stability.SLOW)),
-        f"{np.asarray(found.residuals)[fixed].max(initial=0):.1e}",
+    return Summary(
+        correct=result.accuracy,
+        stable=int(np.sum(kinds == Stability.STABLE)),
+        memories=result.memories,
+        saddles=[int(np.sum(growing == count)) for count in (1, 2, 3)],
+        more=int(np.sum(growing > 3)),
+        slow=int(np.sum(kinds == Stability.SLOW)),
+        residual=float(np.asarray(found.residuals)[fixed].max(initial=0)),
+    )
+
+
+def format_summaries(summaries: Mapping[str, Summary]) -> str:
+    """The table, one row per network."""
+    rows = [
+        [
+            name,
+            f"{summary.correct:.2%}",
+            str(summary.stable),
+            str(summary.memories),
+            " + ".join(map(str, summary.saddles)),
+            str(summary.more),
+            str(summary.slow),
+            f"{summary.residual:.1e}",
+        ]
+        for name, summary in summaries.items()
     ]
+    return format_table(HEADER, rows)
 
 
 def draw(directory: Path, result: Result) -> None:

@@ -33,13 +33,13 @@ from experiments.common import training
 from experiments.common.command import InputError
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
-from experiments.common.report import format_table, plots
+from experiments.common.report import plots
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
 from experiments.flip_flop.data import BITS, Sequences, draw_sequences
 from experiments.flip_flop.model import FlipFlop
-from experiments.flip_flop.report import HEADER, analyze, describe, draw
+from experiments.flip_flop.report import analyze, draw, format_summaries, summarize
 from experiments.flip_flop.settings import Command, Settings
 
 COMMAND = "python -m experiments.flip_flop"
@@ -92,17 +92,18 @@ def experiment(settings: Settings, seeds: int, out: Path) -> None:
     plan = flip_flop_training(settings, draw_training_data(settings), settings.learning_rate)
     test = draw_sequences(jax.random.key(102), 128, 4 * settings.steps, settings.pulse_rate / 4)
     untrained = jax.jit(plan.init)(jax.random.key(0)).params
-    rows = [describe("untrained", analyze(model, untrained, test))]
+    summaries = {"untrained": summarize(analyze(model, untrained, test))}
     for seed in range(seeds):
         directory = out / f"seed{seed}"
         record = {"settings": asdict(settings), "seed": seed}
         state = loop.run(plan, jax.random.key(seed), directory, record, directory.name)
         save_model(directory / MODEL, state.best_params, record, [])
         result = analyze(model, state.best_params, test)
-        rows.append(describe(directory.name, result))
+        summaries[directory.name] = summarize(result)
         draw(directory, result)
-    print(f"\n{format_table(HEADER, rows)}")
-    write_results(out / "results.json", rows)
+    print(f"\n{format_summaries(summaries)}")
+    results = {name: summary._asdict() for name, summary in summaries.items()}
+    write_results(out / "results.json", results)
     records = {path.parent.name: read_records(path) for path in sorted(out.glob("*/metrics.jsonl"))}
     plots.plot_learning_curves(out / "learning_curves.png", records, "validation_score")
     line = command_line(COMMAND, "--predict", "+-+ ... .+.")

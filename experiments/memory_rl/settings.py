@@ -93,6 +93,9 @@ class Command:
             for name in ("lengths", "memory_length"):
                 if name in given:
                     flag = name.replace("_", "-")
-                    raise InputError(f"--{flag} is of the memory chain: leave it out.")
+                    raise InputError(
+                        f"--{flag} belongs to the memory chain: leave it out, or choose "
+                        "--environment memory_chain."
+                    )
         elif self.lengths and "memory_length" in given:
             raise InputError("--lengths and --memory-length exclude each other: give one of them.")

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.flip_flop.report import Result, describe
+from experiments.flip_flop.report import Result, format_summaries, summarize
 from grujax import analysis
 from grujax.analysis import Stability
 
@@ -19,5 +19,7 @@ def test_a_row_counts_growing_directions():
         num_starts=jnp.ones(5, int),
         num_found=jnp.int32(4),
     )
-    row = describe("name", Result(0.5, 1, found, np.zeros((3, 2, 2))))
-    assert row == ["name", "50.00%", "1", "1", "1 + 1 + 0", "0", "1", "3.0e-07"]
+    summary = summarize(Result(0.5, 1, found, np.zeros((3, 2, 2))))
+    row = format_summaries({"name": summary}).splitlines()[1]
+    assert " ".join(row.split()) == "name 50.00% 1 1 1 + 1 + 0 0 1 3.0e-07"
+    assert summary.saddles == [1, 1, 0]

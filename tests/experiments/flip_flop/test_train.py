@@ -13,12 +13,13 @@ from tests.helpers import read_results
 def test_experiment_and_predict(tmp_path, capsys):
     flip_flop.main(flip_flop.Command(quick=True, out=tmp_path).presets())
     printed = capsys.readouterr().out
-    untrained, trained = read_results(tmp_path / "results.json")
-    assert all(len(row) == len(flip_flop.HEADER) for row in (untrained, trained))
-    assert trained[2:4] == ["8", "8"]  # eight stable fixed points, one for each memory
-    assert float(trained[1].rstrip("%")) > 99
-    assert float(trained[-1]) <= 1e-6
-    assert untrained[2] == "1"
+    results = read_results(tmp_path / "results.json")
+    assert list(results) == ["untrained", "seed0"]
+    trained = results["seed0"]
+    assert trained["stable"] == trained["memories"] == 8  # a stable fixed point for each memory
+    assert trained["correct"] > 0.99
+    assert trained["residual"] <= 1e-6
+    assert results["untrained"]["stable"] == 1
     assert "\nseed0 " in printed
     for plot in ("learning_curves", "seed0/fixed_points", "seed0/eigenvalues"):
         assert (tmp_path / f"{plot}.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,178 @@
+"""The door of all commands: `--help`, wrong inputs, and Ctrl-C, before anything is imported."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from experiments.common.command import InputError, run
+from experiments.common.parsing import parse
+from tests.helpers import ROOT
+
+OUT_OF_RANGE = [
+    ("sentiment --epochs 0", "--epochs must be at least 1, got 0."),
+    ("sentiment --batch-size 0", "--batch-size must be at least 1, got 0."),
+    ("sentiment --folds 7", "--folds must be at least 1 and at most 5, got 7."),
+    ("sentiment --folds 0", "--folds must be at least 1 and at most 5, got 0."),
+    ("sentiment --learning-rate nan", "--learning-rate must be above 0, got nan."),
+    ("sentiment --learning-rate=-1e-3", "--learning-rate must be above 0, got -0.001."),
+    ("sentiment --dropout 1", "--dropout must be at least 0 and below 1, got 1.0."),
+    ("sentiment --devices 0", "--devices must be at least 1, got 0."),
+    ("translation --num-pairs 0", "--num-pairs must be at least 1, got 0."),
+    ("translation --widths 12 0", "each value of --widths must be at least 1, got 0."),
+    ("summarization --widths 48 0", "each value of --widths must be at least 1, got 0."),
+    ("summarization --weight-decay inf", "--weight-decay must be at least 0, got inf."),
+    ("text_generation --passes 0", "--passes must be at least 1, got 0."),
+    ("text_generation --sample x --top-p 2", "--top-p must be at least 0 and at most 1, got 2.0."),
+    ("text_generation --sample x --length=-1", "--length must be at least 0, got -1."),
+    ("question_answering --num-test 0", "--num-test must be at least 1, got 0."),
+    ("speech_recognition --speed=-1", "--speed must be at least 0, got -1.0."),
+    ("speech_synthesis --listener.epochs 0", "--listener.epochs must be at least 1, got 0."),
+    ("images --seeds 0", "--seeds must be at least 1, got 0."),
+    ("video --frame-weight=-1", "--frame-weight must be at least 0, got -1.0."),
+    ("exercises --mirrored 2", "--mirrored must be at least 0 and at most 1, got 2.0."),
+    ("forecasting --csv x --target y --horizon=-3", "--horizon must be at least 1, got -3."),
+    ("flip_flop --pulse-rate 1.5", "--pulse-rate must be at least 0 and at most 1, got 1.5."),
+    ("training_difficulty --adding 1", "each value of --adding must be at least 2, got 1."),
+    ("sweep_adding --updates 3", "--updates must be at least 20, got 3."),
+    ("population_adding --members 1", "--members must be at least 4, got 1."),
+    ("memory_rl --discount 1.01", "--discount must be at least 0 and at most 1, got 1.01."),
+    ("memory_rl --lengths 0", "each value of --lengths must be at least 1, got 0."),
+    ("benchmark --busy=-1", "--busy must be at least 0, got -1."),
+    ("newton_benchmark --steps 0", "each value of --steps must be at least 1, got 0."),
+    ("analysis_benchmark --exponents 300", "--exponents must be at least 1 and at most 256, got 3"),
+    ("training_benchmark --seconds=-1", "--seconds must be at least 0, got -1.0."),
+    ("export --seconds 0", "--seconds must be above 0, got 0.0."),
+]
+WITHOUT_EFFECT = [
+    ("sentiment --predict x --epochs 3", "--epochs has no effect with --predict: leave it out."),
+    ("flip_flop --predict +++ --log csv", "--log has no effect with --predict: leave it out."),
+    ("video --predict x.npy --devices 2", "--devices has no effect with --predict: leave it out."),
+    ("question_answering --story x.", "--story has no effect without --ask: add it, or leave "),
+    ("text_generation --temperature 1", "--temperature has no effect without --sample: add it"),
+    ("forecasting --horizon 3", "--horizon has no effect without --csv: add it, or leave --hor"),
+    ("forecasting --predict end --epochs 3", "--epochs has no effect with --predict: leave it"),
+    ("sweep_adding --comparison.trials 9", "--comparison.trials has no effect without --search"),
+    ("sweep_adding --search --updates 30", "--updates has no effect with --search: leave it out"),
+    ("memory_rl --play-seed 3", "--play-seed has no effect without --play: add it, or leave"),
+    ("benchmark --cells --busy 2", "--busy has no effect with --cells: leave it out."),
+    ("benchmark --gpu --quick", "--quick has no effect with --gpu: leave it out."),
+    ("training_difficulty --quick --copy-cap 9", "--copy-cap has no effect without a value of"),
+]
+CONTRADICTIONS = [
+    ("benchmark --cells --gpu", "--cells and --gpu exclude each other: give one of them."),
+    ("exercises --choose --predict x", "--choose and --predict exclude each other: give one"),
+    ("exercises --choose --seeds 2", "--choose compares augmentations with one network each"),
+    ("translation --data dates --target fr", "--target is a language of --data ddtp; dates"),
+    ("forecasting --csv x --data weather", "--csv and --data exclude each other: give one of"),
+    ("forecasting --csv x", "--csv needs --target, the column to forecast."),
+    ("memory_rl --environment cartpole --lengths 4", "--lengths belongs to the memory chain:"),
+    ("memory_rl --lengths 4 --memory-length 2", "--lengths and --memory-length exclude each"),
+    ("training_difficulty --every 7", "--adding-cap must be a multiple of --every, 7, got 1500"),
+    ("training_difficulty --adding --copy --pixels", "--adding, --copy and --pixels have no val"),
+    ("sweep_adding --steps", "--steps needs at least one value."),
+    ("benchmark --implementations", "--implementations needs at least one value."),
+    ("flip_flop --config no/such.toml", "--config: no/such.toml cannot be read as TOML (No such"),
+]
+OF_ANOTHER_TYPE = [
+    ("benchmark --libraries nope", "nope"),
+    ("benchmark --implementations fast", "fast"),
+    ("translation --data poems", "poems"),
+    ("memory_rl --environment chess", "chess"),
+    ("training_difficulty --pixels 100", "100"),
+    ("sentiment --epochs many", "--epochs"),
+    ("sentiment --epoch 3", "--epoch"),
+    ("interpret --nonsense", "--nonsense"),
+    ("newton_benchmark --sizes x", "--sizes"),
+    ("video --reader mean", "--reader"),  # no flag: it says which network is trained
+]
+
+
+def run_python(script: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+
+
+def refuse(line: str) -> str:
+    name, *flags = line.split()
+    module = import_module(f"experiments.{name}.settings")
+    with pytest.raises(InputError) as caught:
+        parse(module.Command, name, None, flags)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("line", "sentence"), OUT_OF_RANGE + WITHOUT_EFFECT + CONTRADICTIONS)
+def test_a_wrong_input_is_refused_in_one_sentence(line, sentence):
+    said = refuse(line)
+    assert said.startswith(sentence)
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(("line", "word"), OF_ANOTHER_TYPE)
+def test_a_value_of_another_type_and_an_unknown_flag_have_status_2(line, word, capsys):
+    name, *flags = line.split()
+    module = import_module(f"experiments.{name}.settings")
+    with pytest.raises(SystemExit) as caught:
+        parse(module.Command, name, None, flags)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert word in said
+    assert "Traceback" not in said
+
+
+def test_a_wrong_input_is_one_line_on_stderr_with_status_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sentiment", "--epochs", "0"])
+    with pytest.raises(SystemExit) as caught:
+        run("experiments.sentiment.settings", "experiments.sentiment.train")
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "error: --epochs must be at least 1, got 0.\n"
+
+
+def test_a_wrong_input_is_refused_before_anything_is_imported():
+    script = (
+        "import sys\n"
+        "sys.argv = ['sentiment', '--epochs', '0']\n"
+        "from experiments.common.command import run\n"
+        "try:\n"
+        "    run('experiments.sentiment.settings', 'experiments.sentiment.train')\n"
+        "finally:\n"
+        "    print(sorted({'jax', 'numpy', 'experiments.sentiment.train'} & {*sys.modules}))"
+    )
+    ran = run_python(script)
+    assert (ran.returncode, ran.stdout) == (2, "[]\n")
+    assert ran.stderr == "error: --epochs must be at least 1, got 0.\n"
+
+
+def test_help_of_all_commands_imports_nothing_that_takes_long():
+    names = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py"))
+    heavy = "jax jaxlib numpy flax optax orbax matplotlib pandas scipy sklearn tokenizers grujax"
+    ran = run_python(
+        "import runpy, sys\n"
+        f"for name in {names}:\n"
+        "    sys.argv = [name, '--help']\n"
+        "    try:\n"
+        "        runpy.run_module(f'experiments.{name}', run_name='__main__')\n"
+        "    except SystemExit as end:\n"
+        "        assert end.code == 0\n"
+        f"heavy = set({heavy!r}.split())\n"
+        "print('imported:', sorted(heavy & sys.modules.keys()), file=sys.stderr)"
+    )
+    assert ran.stderr == "imported: []\n"
+    for name in names:
+        assert f"usage: python -m experiments.{name} [-h]" in ran.stdout
+
+
+def test_ctrl_c_while_it_imports_is_quiet():
+    ran = run_python(
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'jax':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.argv = ['sentiment']\n"
+        "from experiments.common.command import run\n"
+        "run('experiments.sentiment.settings', 'experiments.sentiment.train')"
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
