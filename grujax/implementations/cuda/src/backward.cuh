@@ -50,12 +50,11 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
   candidate = at.select_model(candidate, CANDIDATE, sequence_size);
 #if RESET_AFTER
   product = at.select_model(product, PRODUCT, sequence_size);
-  d_products += at.model * sequence_size * 3;
 #endif
   before = at.select_model(before, BEFORE, sequence_size);
   d_hs = at.select_model(d_hs, D_HS, sequence_size);
   d_last = at.select_model(d_last, D_LAST, state_size);
-  d_x += at.model * sequence_size * 3;
+  const Index first_row = Index(at.model) * at.steps * at.batch;  // of `d_x` and `d_products`
   d_h0 += at.model * state_size;
   d_reset_state += at.model * state_size;
   w_h = at.select_model(w_h, W_H, Index(3) * H * H);
@@ -171,22 +170,21 @@ GLOBAL grujax_backward(const float* reset, const float* update, const float* can
       restarts_here[slot] = false;
 #endif
       if (!slots.is_valid(slot)) continue;
+      if (count + 1 < at.steps)  // loads first: after the stores, registers would spill
+        fetch(slot, step_start + index_step, count + 1 + PREFETCH_STEPS < at.steps);
       const Index row = step_start / H + slots.row(slot) * at.row_stride;
-      Stored* d_x_slot = d_x + row * 3 * H + slots.unit(slot);
-      d_x_slot[0] = to_storage(d_r[slot]);
-      d_x_slot[H] = to_storage(d_z[slot]);
-      d_x_slot[2 * H] = to_storage(d_n[slot]);
+      const Index result = (first_row + row) * 3 * H + slots.unit(slot);
+      d_x[result] = to_storage(d_r[slot]);
+      d_x[result + H] = to_storage(d_z[slot]);
+      d_x[result + 2 * H] = to_storage(d_n[slot]);
 #if RESET_AFTER
-      Stored* d_products_slot = d_products + (d_x_slot - d_x);
-      d_products_slot[0] = to_storage(d_r[slot]);
-      d_products_slot[H] = to_storage(d_z[slot]);
-      d_products_slot[2 * H] = to_storage(d_c[slot]);
+      d_products[result] = to_storage(d_r[slot]);
+      d_products[result + H] = to_storage(d_z[slot]);
+      d_products[result + 2 * H] = to_storage(d_c[slot]);
 #endif
 #if HAS_RESTART
       restarts_here[slot] = restart[row];
 #endif
-      if (count + 1 < at.steps)
-        fetch(slot, step_start + index_step, count + 1 + PREFETCH_STEPS < at.steps);
     }
     float sums[SLOTS][1];
     product_of.multiply(exchange.wait(last), sums);

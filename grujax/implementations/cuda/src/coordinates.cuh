@@ -34,7 +34,8 @@ struct Coordinates {
   }
 };
 
-// The indices of a lane's slots in `[B, H]`, and in one step of `[T, B, H]`.
+// The indices of a lane's slots in `[B, H]`, and in one step of `[T, B, H]`; there, the offset is
+// from the lane's first slot.
 template <typename Product>
 struct Slots {
   int first_row, first_unit, rows;
@@ -59,7 +60,9 @@ struct Slots {
     return first + (Product::row_of(slot) * HIDDEN + Product::unit_of(slot));
   }
   __device__ __forceinline__ Index step_index(int slot) const {
-    return first_step_index +
-           (Product::row_of(slot) * row_stride * HIDDEN + Product::unit_of(slot));
+    return first_step_index + step_offset(slot);
+  }
+  __device__ __forceinline__ Index step_offset(int slot) const {
+    return Product::row_of(slot) * row_stride * HIDDEN + Product::unit_of(slot);
   }
 };

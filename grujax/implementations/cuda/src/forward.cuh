@@ -55,15 +55,6 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   valid = at.select_model(valid, VALID, Index(at.steps) * at.batch);
   kept = at.select_model(kept, KEPT, KEPT_UNITS == 1 ? Index(at.steps) * at.batch : sequence_size);
   h_last += at.model * state_size;
-  hs += at.model * sequence_size;
-#if KEEP_GATES
-  reset += at.model * sequence_size;
-  update += at.model * sequence_size;
-  candidate += at.model * sequence_size;
-#if RESET_AFTER
-  product += at.model * sequence_size;
-#endif
-#endif
 
   Sums product_of;  // the products with the recurrent weights
   product_of.load_weights([&](int g, int k, int u) { return w_h[(Index(g) * H + k) * H + u]; });
@@ -145,7 +136,9 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
   apply_dropout(sent);
   product_of.store_remote(exchange, 0, 0, sent);
   exchange.arrive();
-  Index step_start = at.time(0) * at.step_stride * H;
+  // Where this lane writes, in each of the results: one index takes fewer registers than pointers.
+  Index step_start =
+      at.model * sequence_size + at.time(0) * at.step_stride * H + slots.first_step_index;
   for (int step = 0; step < at.steps; ++step, step_start += row_step * H) {
     const unsigned* message = exchange.wait(step * MESSAGES_PER_STEP);
     const bool is_last = step + 1 == at.steps;
@@ -197,7 +190,7 @@ GLOBAL grujax_forward(const float* projected, const Stored* h0, const Stored* re
 #pragma unroll
     for (int slot = 0; slot < SLOTS; ++slot) {  // while the message is in flight
       if (!slots.is_valid(slot)) continue;
-      const Index index = step_start + slots.step_index(slot);
+      const Index index = step_start + slots.step_offset(slot);
 #if HAS_VALID
       hs[index] = is_valid_step[slot] ? to_storage(outputs[slot]) : Stored(0);
 #else

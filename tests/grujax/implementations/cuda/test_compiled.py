@@ -116,11 +116,10 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100")
 )
 @pytest.mark.parametrize("backward", [0, 1])
 def test_one_block_keeps_all_in_registers(architecture, dtype, layout, reset_after, backward):
-    """With as many rows as a block can have. From Hopper on, a few numbers spill at H = 128."""
+    """With as many rows as a block can have."""
     layout = layout._replace(rows=layout.most_rows)
     spilled = spilled_bytes(architecture, definitions_of(layout, dtype, backward, reset_after))
-    may_spill = architecture in ("sm_90", "sm_100") and layout.units == 128
-    assert spilled <= (32 if may_spill else 0)
+    assert spilled == 0
 
 
 @needs_nvrtc

@@ -19,7 +19,7 @@ from grujax.implementations.primitive import lowering
 from grujax.implementations.primitive.model_batch import ModelBatch
 from grujax.implementations.primitive.primitives import backward_p, forward_p
 from grujax.implementations.types import Residuals
-from tests.fixtures.cuda_emulator import SMALL_LAYOUTS, emulated_call
+from tests.fixtures.cuda.emulator import SMALL_LAYOUTS, emulated_call
 from tests.helpers import COMPILER, Draw, assert_close
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")

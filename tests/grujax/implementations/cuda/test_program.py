@@ -20,7 +20,7 @@ needs_plugin = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def programs():
-    """The report of `gpu_program` on each program."""
+    """The report of `tests/fixtures/cuda/programs.py` on each program."""
     environment = {
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "JAX_PLATFORMS": "cpu",
@@ -28,14 +28,14 @@ def programs():
         # Without a device XLA cannot try which of its matrix products is fastest; cuBLAS has one.
         "XLA_FLAGS": "--xla_gpu_enable_triton_gemm=false",
     }
-    command = [sys.executable, str(ROOT / "tests" / "fixtures" / "gpu_program.py")]
+    command = [sys.executable, str(ROOT / "tests" / "fixtures" / "cuda" / "programs.py")]
     run = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
     assert run.returncode == 0, f"XLA of JAX {jax.__version__} does not compile it:\n{run.stderr}"
     return json.loads(run.stdout)
 
 
 # Launches and matrix products of a training step; that of the models has no gradients of inputs.
-STEPS = {
+ON_H100 = {
     "one direction": (2, 4),
     "reset before": (2, 5),
     "both directions": (2, 4),
@@ -44,8 +44,14 @@ STEPS = {
     "bfloat16, several blocks": (2, 4),
     "models": (2, 3),
     "two devices": (2, 4),
-    "A100": (2, 4),
-    "A100, bfloat16": (2, 4),
+}
+ON_EACH = {"": (2, 4), ", bfloat16": (2, 4), ", reset before": (2, 5)}
+# What the kernel is compiled for on GPUs of capability 7.5, 8.0, 8.6 and 8.9.
+BEFORE_HOPPER = {"T4": "75", "A100": "80", "A10": "80", "L4": "80"}
+STEPS = {name: (*numbers, "90") for name, numbers in ON_H100.items()} | {
+    gpu + what: (*numbers, capability)
+    for gpu, capability in BEFORE_HOPPER.items()
+    for what, numbers in ON_EACH.items()
 }
 
 
@@ -58,8 +64,9 @@ def test_a_training_step_has_only_its_launches_and_products(programs, name):
     The only exceptions are the outputs of both directions, which are concatenated, and their
     gradients.
     """
-    launches, products = STEPS[name]
+    launches, products, capability = STEPS[name]
     found = programs[name]
+    assert found["capabilities"] == [capability]
     assert (found["launches"], found["products"]) == (launches, products)
     assert found["biases"] == launches / 2
     assert len(found["passes"]) == (2 if name == "both directions" else 0), found["passes"]
