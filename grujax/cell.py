@@ -42,7 +42,6 @@ class CellParams(Protocol):
 
 
 Params = TypeVar("Params", bound=CellParams)
-Split = Callable[[Array], Sequence[Array]]  # the arrays of the gates, of a stack of them
 
 
 @register
@@ -79,32 +78,8 @@ def gru_cell(params: GRUParams, h: Array, x: Array) -> Array:
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
-    return _run_step(params, h, x, tuple)
-
-
-def gru_cell_of_stack(params: GRUParams, h: Array, x: Array) -> Array:
-    """`gru_cell` for parameters that the caller has just stacked, of one array for each gate.
-
-    The gradient of such a stack then is a stack of gradients. XLA removes both, also in a loop that
-    sums gradients over steps. The gradient of an indexed stack would be a sum of three stacks.
-
-    Args:
-        params: as `gru_cell`.
-        h: as `gru_cell`.
-        x: as `gru_cell`.
-
-    Returns:
-        What `gru_cell` returns, bit for bit.
-
-    Raises:
-        ValueError: as `gru_cell`.
-    """
-    return _run_step(params, h, x, jnp.unstack)
-
-
-def _run_step(params: GRUParams, h: Array, x: Array, split: Split) -> Array:
     params, h, x = promote(params, h, x)
-    gates = _gates(params, h, x, split)
+    gates = _gates(params, h, x)
     return update_state(gates.update, gates.candidate, h)
 
 
@@ -132,16 +107,16 @@ def gru_gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
-    return _gates(*promote(params, h, x), tuple)
+    return _gates(*promote(params, h, x))
 
 
-def _gates(params: GRUParams, h: Array, x: Array, split: Split) -> GRUGates:
-    matrices = split(params.w_h)
+def _gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
+    matrices = jnp.unstack(params.w_h)
 
     def multiply(states: Array, begin: int, end: int) -> list[Array]:
         return [matmul(states.astype(h.dtype), w) for w in matrices[begin:end]]
 
-    projected = project_inputs(params, x, split)
+    projected = project_inputs(params, x)
     return evaluate_gates(projected, h, params.b_hn, multiply, params.reset_after)[0]
 
 
@@ -175,11 +150,13 @@ def evaluate_gates(
     return GRUGates(reset, update, jnp.tanh(add_bias(x_n + rh_n, b_hn))), None
 
 
-def project_inputs(
-    params: GRUParams, xs: Array, split: Split = tuple
-) -> tuple[Array, Array, Array]:
-    """The inputs' part of the gates r, z and n, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`."""
-    of_gates = zip(split(params.w_x), split(params.b_x), strict=True)
+def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
+    """The inputs' part of the gates r, z and n, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`.
+
+    The stacks are unstacked, not indexed: the gradient then is a stack of three gradients instead
+    of a sum of three stacks, which a loop over steps would add up at every step.
+    """
+    of_gates = zip(jnp.unstack(params.w_x), jnp.unstack(params.b_x), strict=True)
     x_r, x_z, x_n = (add_bias(matmul(xs, w), b) for w, b in of_gates)
     return x_r, x_z, x_n
 

@@ -149,7 +149,7 @@ def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array
     """
     check_arrays(params, LayerNormGRUParams, _AXES)
     params, (h,), x = promote_operands(params, {"h": h}, x)
-    weights = zip(params.w_x, params.w_h, strict=True)
+    weights = zip(jnp.unstack(params.w_x), jnp.unstack(params.w_h), strict=True)
     joint = [matmul(x, w_x) + matmul(h, w_h) for w_x, w_h in weights]  # three [B, H]
     a_r, a_z, a_n = (
         add_bias(match(scale, gate) * gate, offset)

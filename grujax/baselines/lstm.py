@@ -155,7 +155,7 @@ def lstm_cell(params: LSTMParams, state: LSTMState, x: Array) -> LSTMState:
     check_arrays(params, LSTMParams, _AXES)
     check_instance("state", state, LSTMState)
     params, (h, c), x = promote_operands(params, state._asdict(), x)
-    gates = zip(params.w_x, params.w_h, params.b, strict=True)
+    gates = zip(*map(jnp.unstack, (params.w_x, params.w_h, params.b)), strict=True)
     i, f, g, o = (add_bias(matmul(x, w_x) + matmul(h, w_h), b) for w_x, w_h, b in gates)
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     new_c = f * c.astype(f.dtype) + i * g

@@ -265,13 +265,7 @@ def _time_first(name: str, flags: ArrayLike | None, inputs: Array, time: int) ->
     return jnp.moveaxis(array, -1, 0)
 
 
-def run_cell(
-    dtype: DTypeLike | None,
-    params: GRUParams,
-    carry: Any,
-    inputs: Any,
-    step: Callable[[GRUParams, Array, Array], Array] = gru_cell,
-) -> Array:
+def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any) -> Array:
     """Runs one step of a cell, whose arguments have Flax's names.
 
     Args:
@@ -279,7 +273,6 @@ def run_cell(
         params: the parameters of the cell.
         carry: `[B, H]`.
         inputs: `[B, I]`.
-        step: `gru_cell` or `gru_cell_of_stack`.
 
     Returns:
         The state after the step, `[B, H]`.
@@ -291,7 +284,7 @@ def run_cell(
     carry = as_features("carry", carry, params.hidden_size, "hidden size")
     check_batch_axes({"carry": carry, "inputs": inputs})
     params, inputs = cast_floating(dtype, params, inputs)
-    return step(params, carry, inputs)
+    return gru_cell(params, carry, inputs)
 
 
 def fill_in_learned(h0: Any, learned_h0: Any) -> Any:

@@ -13,7 +13,6 @@ from jax.nn import initializers
 from jax.typing import ArrayLike, DTypeLike
 
 from grujax import meshes
-from grujax.cell import gru_cell_of_stack
 from grujax.checks import check_integer, check_key
 from grujax.flax_common import (
     as_inputs,
@@ -104,7 +103,7 @@ class GRUCell(CellFields, nn.RNNCellBase):
         """
         inputs = as_inputs("inputs", inputs, "[B, I] or [I]")
         params = self.gru_params(inputs.shape[-1])
-        h = run_cell(self.dtype, params, carry, inputs, gru_cell_of_stack)
+        h = run_cell(self.dtype, params, carry, inputs)
         return cast_carry(self.carry_dtype, h), h
 
     @nn.compact

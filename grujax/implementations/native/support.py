@@ -9,9 +9,14 @@ wait for each other inside a pass. Under `vmap` over parameters each thread comp
 the two directions of a bidirectional layer are two models. Under `vmap` over data alone, the mapped
 axis is one more batch axis.
 
-Fewer than 8 rows of one model are not split. With more than 2 MB of recurrent weights (H > 418),
-one thread would read them from outside its own cache at every step. XLA splits every product across
-threads and is faster there, so None picks the scan.
+None picks the scan for one model in these cases:
+
+- fewer than 8 rows, which are not split, with more than 2 MB of recurrent weights (H > 418). One
+  thread would read them from outside its own cache at every step; XLA splits every product across
+  threads.
+- a single step, T = 1.
+- a short call: 1,024·T ≤ H² and T·B ≤ H. A call packs the weights, which costs time in proportion
+  to H². It saves time at every step, and at every row.
 
 Memory. Between the passes, the kernel keeps as much as the scan does, by the same rule. While a
 pass runs, each thread needs about 128·(13·H + 3·I) floats for a time window, plus the sums of the
@@ -32,6 +37,9 @@ from grujax.params import GRUParams
 DTYPES = ("float32", "bfloat16")
 FEW_ROWS = 8
 LARGE_WEIGHTS = 2 << 20  # bytes of float32
+PACKED_PER_STEP = (
+    1024  # entries of a recurrent matrix that are packed in the time that a step saves
+)
 SUPPORTS = f"computes in {' or '.join(DTYPES)}"
 
 
@@ -40,9 +48,14 @@ def supports(params: GRUParams, dtype: Any) -> bool:
     return jnp.dtype(dtype).name in DTYPES
 
 
-def is_faster(models: int, rows: int, units: int) -> bool:
+def is_faster(models: int, steps: int, rows: int, units: int) -> bool:
     """Whether the kernel is faster than the scan; see the module's docstring."""
-    return models > 1 or rows >= FEW_ROWS or 4 * 3 * units**2 <= LARGE_WEIGHTS
+    if models > 1:
+        return True
+    if rows < FEW_ROWS and 4 * 3 * units**2 > LARGE_WEIGHTS:
+        return False
+    is_short = PACKED_PER_STEP * steps <= units**2 and steps * rows <= units
+    return steps > 1 and not is_short
 
 
 def is_installed() -> bool:

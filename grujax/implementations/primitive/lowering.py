@@ -24,8 +24,8 @@ from grujax.implementations.primitive.primitives import args_of, backward_p, for
 def _lower_native(primitive: Primitive, context: Any, *operands: Any, **static: Any) -> Any:
     """For a CPU."""
     args = args_of(primitive, static["structure"], context.avals_in)
-    batch, (rows, units) = static["batch"], args.h0.shape[-2:]
-    is_best = static["options"].is_named or native.is_faster(batch.number, rows, units)
+    batch, (steps, rows), units = static["batch"], args.xs.shape[-3:-1], args.params.hidden_size
+    is_best = static["options"].is_named or native.is_faster(batch.number, steps, rows, units)
     if not (_may_run("native", context, static) and is_best and native.is_installed()):
         return _lower_scan(primitive, context, *operands, **static)
     slots = _slots(primitive, jax.tree.unflatten(static["structure"], static["is_batched"]))

@@ -49,12 +49,20 @@ def test_other_dtypes_raise_by_name_and_use_the_scan_by_default(x64):
 
 
 @pytest.mark.parametrize(
-    ("mapped", "rows", "units", "is_faster"),
-    [(1, 7, 419, False), (1, 8, 419, True), (1, 7, 418, True), (2, 4, 419, True)],
+    ("mapped", "steps", "rows", "units", "is_faster"),
+    [
+        # a few rows with large weights
+        *((1, 200, 7, 419, False), (1, 200, 8, 419, True), (1, 200, 7, 418, True)),
+        (2, 200, 4, 419, True),
+        # single steps
+        *((1, 1, 500, 8, False), (1, 2, 500, 8, True)),
+        # short calls
+        *((1, 16, 8, 128, False), (1, 16, 9, 128, True), (1, 17, 2, 128, True)),
+    ],
 )
-def test_none_picks_the_scan_for_a_few_rows_with_large_weights(mapped, rows, units, is_faster):
+def test_none_picks_the_scan_where_it_is_faster(mapped, steps, rows, units, is_faster):
     params = jax.eval_shape(lambda: grujax.init_gru(jax.random.key(0), 3, units))
-    xs = jax.ShapeDtypeStruct((mapped, 5, rows, 3), jnp.float32)
+    xs = jax.ShapeDtypeStruct((mapped, steps, rows, 3), jnp.float32)
     for implementation, runs in ((None, is_faster), ("native", True)):
         gradient = jax.grad(partial(loss, implementation=implementation))
         text = jax.jit(jax.vmap(gradient, in_axes=(None, 0))).lower(params, xs).as_text()
