@@ -221,14 +221,15 @@ def block_gru_cell(params: BlockGRUCellParams, h: Array, x: Array) -> Array:
         for product, b, scale in zip(products, params.b_in, params.scale_in, strict=True)
     ]
     hidden = _contract("...kp,kpq->...kq", _split(h, blocks), params.w_hidden_h)
-    for source, embedding in enumerate(embeddings):
-        w = params.w_hidden_in[:, source]
+    for embedding, w in zip(embeddings, jnp.unstack(params.w_hidden_in, axis=1), strict=True):
         hidden += _contract("...e,keq->...kq", embedding.astype(h.dtype), w)
     hidden = _activate(_join(hidden), _join(params.b_hidden), _join(params.scale_hidden))
     read = _split(hidden.astype(h.dtype), blocks)
+    gates = zip(
+        jnp.unstack(params.w_gates, axis=1), jnp.unstack(params.b_gates, axis=1), strict=True
+    )
     a_r, a_z, a_n = (
-        add_bias(_join(_contract("...kp,kpq->...kq", read, params.w_gates[:, gate])), _join(b))
-        for gate, b in enumerate(params.b_gates.swapaxes(0, 1))
+        add_bias(_join(_contract("...kp,kpq->...kq", read, w)), _join(b)) for w, b in gates
     )
     reset, update = jax.nn.sigmoid(a_r), jax.nn.sigmoid(a_z)
     return update_state(update, jnp.tanh(reset * a_n), h)
