@@ -21,13 +21,12 @@ def check_file(path: Path, limit: int = LIMIT) -> None:
       limit: the largest number of bytes.
 
     Raises:
-      FileNotFoundError: it does not exist.
-      InputError: it is no file, cannot be read, or is too large.
+      InputError: it does not exist, is no file, cannot be read, or is too large.
     """
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        raise FileNotFoundError(f"There is no file {path}.") from None
+        raise InputError(f"There is no file {path}.") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise _unreadable(path, error) from None
     if not stat.S_ISREG(status.st_mode):

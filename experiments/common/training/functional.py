@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from experiments.common.command import InputError
 from experiments.common.training.gradients import Loss, value_and_gradient
 from experiments.common.training.scale import ONE_DEVICE, Scale, count_rows
 
@@ -86,14 +87,14 @@ def make_training(
         `experiments.common.training.scale.shard_rows`.
 
     Raises:
-      ValueError: there are fewer examples than one batch.
+      InputError: there are fewer examples than one batch.
     """
     num_examples = jax.tree.leaves(examples)[0].shape[0]
     num_batches = num_examples // batch_size
     if num_batches == 0:
-        raise ValueError(
+        raise InputError(
             f"{num_examples} training examples do not fill a batch of {batch_size}: "
-            "lower `batch_size`."
+            "lower `--batch-size`."
         )
 
     def init(key: Array) -> TrainState:

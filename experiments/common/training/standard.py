@@ -40,7 +40,7 @@ def make_standard_training(
       parts: the other arguments of `make_training`.
 
     Raises:
-      ValueError: there are fewer examples than one batch.
+      InputError: there are fewer examples than one batch.
     """
     optimizer = adamw_warmup_cosine(
         settings.learning_rate if learning_rate is None else learning_rate,
@@ -75,7 +75,9 @@ def adamw_warmup_cosine(
       num_batches: optimizer steps per epoch.
       epochs: the number of epochs, including the first one.
     """
-    shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, num_batches, num_batches * epochs, 0.02)
+    warm_up = max(num_batches, 1)  # `make_training` refuses 0 batches
+    steps = max(num_batches * epochs, warm_up + 1)  # one epoch is the warm-up alone
+    shape = optax.warmup_cosine_decay_schedule(0.0, 1.0, warm_up, steps, 0.02)
     return optax.chain(
         optax.clip_by_global_norm(max_gradient_norm),
         optax.adamw(lambda step: learning_rate * shape(step), weight_decay=weight_decay),

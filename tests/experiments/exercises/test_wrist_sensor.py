@@ -136,7 +136,7 @@ def test_bad_arrays_are_refused(tmp_path, array, message):
 
 @pytest.mark.parametrize("name", ["none.npy", "none.csv"])
 def test_a_missing_file_is_named(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match=f"There is no file .*{name}"):
+    with pytest.raises(InputError, match=f"There is no file .*{name}"):
         read_signal(tmp_path / name, least=1)
 
 

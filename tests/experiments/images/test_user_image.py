@@ -157,7 +157,7 @@ def test_other_arrays_are_refused(tmp_path, values, message):
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no file"):
+    with pytest.raises(InputError, match="There is no file"):
         read_image(tmp_path / "none.png")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(InputError, match=r"folder\.png is a folder; a file is expected"):

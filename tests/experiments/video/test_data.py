@@ -94,7 +94,7 @@ def test_other_arrays_are_refused(tmp_path, array, message):
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no file"):
+    with pytest.raises(InputError, match="There is no file"):
         read_frames(tmp_path / "none.npy")
     (tmp_path / "a.npy").write_text("ink")
     with pytest.raises(InputError, match=r"is not a \.npy file of numbers"):

@@ -133,7 +133,7 @@ def test_bad_tables_are_refused_by_column_and_row(write, text, target, time, mes
 
 
 def test_what_is_no_file_or_no_text(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no file"):
+    with pytest.raises(InputError, match="There is no file"):
         tables.read_series(tmp_path / "none.csv", "a", None)
     (tmp_path / "image.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="is not a text file in UTF-16"):

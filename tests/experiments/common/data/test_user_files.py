@@ -42,8 +42,8 @@ def test_what_is_no_file_is_refused_by_what_it_is(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
     (tmp_path / "a").touch()
     for name, error, message in (
-        ("none", FileNotFoundError, "There is no file .*none"),
-        ("a/b", FileNotFoundError, "There is no file .*a/b"),
+        ("none", InputError, "There is no file .*none"),
+        ("a/b", InputError, "There is no file .*a/b"),
         (".", InputError, "is a folder; a file is expected"),
         ("pipe", InputError, "is a device or a pipe"),
         ("a\0b", InputError, "cannot be read: .*null"),

@@ -60,3 +60,15 @@ def test_as_function_is_pure_and_can_be_swept():
     assert swept.shape == (2, 6)
     np.testing.assert_allclose(swept[1], default, rtol=1e-5)
     assert swept[1, -1] < swept[0, -1]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_the_learning_rate_warms_up_for_an_epoch_and_falls_until_the_end(epochs):
+    optimizer = training.adamw_warmup_cosine(1.0, 0.0, 1e9, num_batches=4, epochs=epochs)
+    state, rates = optimizer.init(jnp.zeros(())), []
+    for _ in range(4 * epochs):
+        update, state = optimizer.update(jnp.ones(()), state, jnp.zeros(()))
+        rates.append(-float(update))  # Adam divides a constant gradient by itself
+    np.testing.assert_allclose(rates[:4], [0, 0.25, 0.5, 0.75], atol=1e-5)
+    assert epochs == 1 or rates[4] == pytest.approx(1, abs=1e-5)
+    assert rates[4:] == sorted(rates[4:], reverse=True)
