@@ -60,6 +60,15 @@ class TrainedModel(NamedTuple):
         return sentiment.Settings(**self.record["settings"])
 
 
+def write_classifier(model: Path, path: Path) -> TrainedModel:
+    """Writes the trained classifier in the file `model` to the ONNX file `path`, and returns it."""
+    trained = TrainedModel(*load_model(model, sentiment.COMMAND))
+    values = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": vader.CLASSES}
+    metadata = {name: json.dumps(value) for name, value in values.items()}
+    write_onnx(path, build_classifier(trained.params, metadata))
+    return trained
+
+
 def start_session(path: Path) -> onnxruntime.InferenceSession:
     """Loads the ONNX file to run on the CPU, see `read_onnx`.
 
@@ -167,10 +176,7 @@ def main(command: Command) -> None:
     path = command.out / MODEL
     if command.predict is not None:
         return print(ask(path, command.predict))
-    trained = TrainedModel(*load_model(command.model, sentiment.COMMAND))
-    values = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": vader.CLASSES}
-    metadata = {name: json.dumps(value) for name, value in values.items()}
-    write_onnx(path, build_classifier(trained.params, metadata))
+    trained = write_classifier(command.model, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB. Comparing it with JAX ...")
     results = compare(trained, start_session(path), command.seconds)
     write_results(command.out / "results.json", results)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from experiments.common.flags import (
     ALWAYS,
@@ -40,6 +40,8 @@ class Command:
     out: Annotated[Path, ALWAYS] = Path("runs/flip_flop")  # output folder
     # pulses such as "+-+ ... .+." to feed to the saved network instead
     predict: Annotated[str | None, MODE] = None
+    # write the saved network as a file for onnxruntime, without training
+    export: Annotated[Literal["onnx"] | None, MODE] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 

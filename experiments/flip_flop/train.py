@@ -31,7 +31,7 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import InputError
-from experiments.common.outputs import write_results
+from experiments.common.outputs import write_bytes, write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import plots
 from experiments.common.training import loop
@@ -39,6 +39,7 @@ from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
 from experiments.flip_flop.data import BITS, Sequences, draw_sequences
 from experiments.flip_flop.model import FlipFlop
+from experiments.flip_flop.onnx_model import build_model
 from experiments.flip_flop.report import analyze, draw, format_summaries, summarize
 from experiments.flip_flop.settings import Command, Settings
 
@@ -124,8 +125,19 @@ def predict(out: Path, pulses: str) -> str:
     return f"pulses  {' '.join(steps)}\nmemory  {' '.join(signs)}"
 
 
+def export(out: Path) -> Path:
+    """Writes the saved network as an ONNX file, and returns its path."""
+    params, record, _ = load_model(out / "seed0" / MODEL, COMMAND)
+    model = build_model(FlipFlop(record["settings"]["hidden_size"]), params)
+    path = out / "seed0" / "model.onnx"
+    write_bytes(path, model.SerializeToString())
+    return path
+
+
 def main(command: Command) -> None:
     """Runs the command."""
+    if command.export is not None:
+        return print(export(command.out))
     if command.predict is not None:
         return print(predict(command.out, command.predict))
     experiment(command.settings, command.seeds, command.out)

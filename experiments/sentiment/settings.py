@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from experiments.common.flags import (
     ALWAYS,
@@ -52,5 +52,7 @@ class Command:
     out: Annotated[Path, ALWAYS] = Path("runs/sentiment")  # the output directory
     # a text to classify with the saved model, without training
     predict: Annotated[str | None, MODE] = None
+    # write the saved model as a file for onnxruntime, without training
+    export: Annotated[Literal["onnx"] | None, MODE] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched

@@ -215,8 +215,19 @@ def predict(out: Path, sentence: str) -> tuple[np.ndarray, list[str], np.ndarray
     return np.asarray(nn.softmax(logits)[0]), tokens, np.asarray(attention)[0, : len(tokens)]
 
 
+def export(out: Path) -> Path:
+    """Writes the saved model as an ONNX file, see `experiments.export`, and returns its path."""
+    from experiments.export import write_classifier  # which imports this module
+
+    path = out / "lexicon-fold0-seed0" / "classifier.onnx"
+    write_classifier(path.with_name(MODEL), path)
+    return path
+
+
 def main(command: Command) -> None:
     """Runs the command."""
+    if command.export is not None:
+        return print(export(command.out))
     if command.predict is None:
         return experiment(command.settings, command.folds, command.seeds, command.out)
     print(describe_prediction(vader.CLASSES, *predict(command.out, command.predict)))

@@ -119,6 +119,9 @@ def test_a_trained_model_is_exported_and_used(archive, tmp_path, capsys):
     sentiment.main(sentiment.Command(SETTINGS, out=tmp_path, predict="i love my great phone"))
     assert from_file == capsys.readouterr().out
     assert from_file.split()[0] in vader.CLASSES
+    sentiment.main(sentiment.Command(out=tmp_path, export="onnx"))
+    path = Path(capsys.readouterr().out.strip())
+    assert export.ask(path, "i love my great phone") + "\n" == from_file
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import onnxruntime
 import pytest
 
 from experiments.common.command import InputError
@@ -27,6 +29,11 @@ def test_experiment_and_predict(tmp_path, capsys):
     flip_flop.main(flip_flop.Command(out=tmp_path, predict="+-+ ... .+. ... -.."))
     answer = capsys.readouterr().out.splitlines()
     assert answer[1].split() == ["memory", "+-+", "+-+", "+++", "+++", "-++"]
+    flip_flop.main(flip_flop.Command(out=tmp_path, export="onnx"))
+    session = onnxruntime.InferenceSession(capsys.readouterr().out.strip())
+    pulses = np.array([[1, -1, 1], [0, 0, 0], [0, 1, 0]], np.float32)[:, None]
+    [memory] = session.run(None, {"xs": pulses})
+    np.testing.assert_array_equal(np.sign(memory[:, 0]), [[1, -1, 1], [1, -1, 1], [1, 1, 1]])
     with pytest.raises(InputError, match="must be words of 3 letters"):
         flip_flop.main(flip_flop.Command(out=tmp_path, predict="+- ..."))
 
