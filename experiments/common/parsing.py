@@ -98,14 +98,22 @@ def parse(
     return replace(command, given=given) if hasattr(command, "given") else command
 
 
-def format_config(command: Any, program: str) -> str:
-    """The flags of a run as TOML, for `--config`."""
+def recorded_flags(command: Any) -> list[Flag]:
+    """The flags of a run that influence its results.
+
+    If its settings differ from network to network, only those that were given, for all of them.
+    """
     flags = [flag for flag in list_flags(command) if flag.is_recorded]
     given = getattr(command, "given", None)
-    if given is not None:  # its settings differ from network to network
-        common = {name for name in vars(command) if name != "settings"}
-        flags = [flag for flag in flags if flag.name in given | common]
-    lines = [f"{flag.name} = {_to_toml(flag.value)}" for flag in flags]
+    if given is None:
+        return flags
+    settings = {flag.name for flag in _walk(command.settings, "", (Flat,))}
+    return [flag for flag in flags if flag.name in given or flag.name not in settings]
+
+
+def format_config(command: Any, program: str) -> str:
+    """The flags of a run as TOML, for `--config`."""
+    lines = [f"{flag.name} = {_to_toml(flag.value)}" for flag in recorded_flags(command)]
     return "\n".join([f"# {program} --config THIS_FILE", *lines, ""])
 
 

@@ -15,7 +15,7 @@ import jax
 
 import grujax
 from experiments.common.flags import Always
-from experiments.common.parsing import format_config, list_flags, to_words
+from experiments.common.parsing import format_config, list_flags, recorded_flags, to_words
 from experiments.common.training.devices import available_cores
 
 PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax")
@@ -58,7 +58,7 @@ def describe_run() -> dict[str, Any]:
     if not _runs:
         return about
     run = _runs[-1]
-    settings = {flag.name: flag.value for flag in list_flags(run.command) if flag.is_recorded}
+    settings = {flag.name: flag.value for flag in recorded_flags(run.command)}
     paths = {name: str(value) for name, value in settings.items() if isinstance(value, Path)}
     return {
         "command": run.program,

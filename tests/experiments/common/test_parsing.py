@@ -17,6 +17,7 @@ from experiments.common.flags import (
     NoFlag,
     PositiveFloat,
     PositiveInt,
+    ScaleFlags,
     override,
 )
 from experiments.common.parsing import format_config, list_flags, parse
@@ -51,6 +52,7 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     out: Annotated[Path, ALWAYS] = Path("runs/x")
     predict: Annotated[str | None, MODE] = None
+    scale: Flat[ScaleFlags] = ScaleFlags()
     common: Flat[CommonFlags] = CommonFlags()
 
     def presets(self) -> "Command":
@@ -119,6 +121,7 @@ def test_flags_that_were_given_hold_for_all_networks(tmp_path):
     recorded = format_config(command, "python -m x")
     assert "epochs = 10" in recorded
     assert "size" not in recorded  # the networks differ in it
+    assert "devices = 1" in recorded
     assert "name" not in {flag.name for flag in list_flags(command)}
 
 
