@@ -6,7 +6,7 @@ https://arxiv.org/abs/1706.04599). For the second, a Gaussian model of the train
 how far a new input is from them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +28,18 @@ def fit_temperature(log_probs: np.ndarray, labels: np.ndarray) -> float:
       labels: int [N], their classes.
     """
 
-    def loss(log_temperature: float) -> float:
-        scaled = log_softmax(log_probs / np.exp(log_temperature), axis=-1)
+    def loss(temperature: float) -> float:
+        scaled = log_softmax(log_probs / temperature, axis=-1)
         return -float(scaled[np.arange(len(labels)), labels].mean())
 
+    return find_temperature(loss)
+
+
+def find_temperature(loss: Callable[[float], float]) -> float:
+    """The temperature of least loss, from 1/`MAX_TEMPERATURE` to `MAX_TEMPERATURE`."""
     most = np.log(MAX_TEMPERATURE)
-    return float(np.exp(minimize_scalar(loss, bounds=(-most, most), method="bounded").x))
+    found = minimize_scalar(lambda x: loss(float(np.exp(x))), bounds=(-most, most))
+    return float(np.exp(found.x))
 
 
 def calibrate(log_probs: np.ndarray, temperature: float) -> np.ndarray:
@@ -50,11 +56,14 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
       probabilities: [N, C].
       labels: int [N].
     """
-    confidence = probabilities.max(-1)
-    right = probabilities.argmax(-1) == labels
+    return confidence_error(probabilities.max(-1), probabilities.argmax(-1) == labels)
+
+
+def confidence_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """The same, from the confidence [N] in each answer, and whether it is right, [N]."""
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gaps = np.bincount(bins, confidence - right, _BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    return float(np.abs(gaps).sum() / len(right))
 
 
 def describe_answer(probabilities: np.ndarray, names: Sequence[str], shown: int = 3) -> str:

@@ -33,10 +33,10 @@ class Decoded(NamedTuple):
 
 
 def ctc_loss(log_probs: Array, steps: Array, digits: Array) -> Array:
-    """The negative log-likelihood of digits: [B].
+    """The negative log-likelihood of digits, or of other labels: [B].
 
     Args:
-      log_probs: [B, T, 11], of `BLANK` and the ten digits.
+      log_probs: [B, T, V + 1], of `BLANK` and the V labels.
       steps: [B], the number of valid steps.
       digits: int [B, D], -1 past the last.
     """

@@ -22,7 +22,9 @@ BATCH = 100  # strings per evaluation batch
 
 
 class Recognizer(nn.Module):
-    """GRU layers over steps of a few frames each. Label 0 is `ctc.BLANK`, label d + 1 the digit d.
+    """GRU layers over steps of a few frames each.
+
+    Label 0 is `ctc.BLANK`; label d + 1 is the digit d, or the word or letter d.
 
     Attributes:
       hidden_size: H, the size of each layer and direction.
@@ -30,6 +32,7 @@ class Recognizer(nn.Module):
       bidirectional: whether each layer has two directions; if not, it can recognize a stream.
       stride: frames per step.
       dropout: the rate between layers and after the last.
+      num_labels: the number of labels without the blank.
     """
 
     hidden_size: int
@@ -37,6 +40,7 @@ class Recognizer(nn.Module):
     bidirectional: bool
     stride: int
     dropout: float = 0.0
+    num_labels: int = CLASSES
 
     @nn.compact
     def __call__(
@@ -50,7 +54,7 @@ class Recognizer(nn.Module):
           carry: the state that an earlier call returned.
           train: whether to apply dropout.
 
-        Returns: the state, and log-probabilities [B, T // stride, 11].
+        Returns: the state, and log-probabilities [B, T // stride, num_labels + 1].
         """
         batch_size, num_frames, size = frames.shape
         steps = num_frames // self.stride
@@ -64,7 +68,7 @@ class Recognizer(nn.Module):
         )
         carry, hs = layers(xs, carry, lengths=lengths, deterministic=not train)
         hs = nn.Dropout(self.dropout, deterministic=not train)(hs)
-        return carry, nn.log_softmax(nn.Dense(CLASSES + 1)(hs))
+        return carry, nn.log_softmax(nn.Dense(self.num_labels + 1)(hs))
 
 
 @partial(jax.jit, static_argnums=0)

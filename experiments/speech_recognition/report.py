@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+from experiments.common.confidence import confidence_error
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from experiments.common.report.plots import plot_learning_curves
@@ -22,6 +24,7 @@ from experiments.speech.recognizer import (
 from experiments.speech.scores import Score, error_rate_interval, score_strings
 from experiments.speech.spoken_digits import Corpus, Utterances
 from experiments.speech_recognition.baselines import nearest_neighbor, support_vector_machine
+from experiments.speech_recognition.objective import Examples
 from experiments.speech_recognition.plots import plot_errors_by_length, plot_posteriorgram
 
 Networks = Mapping[str, tuple[Recognizer, Any]]  # by name, with their parameters
@@ -40,10 +43,20 @@ class Recognition(NamedTuple):
 
 
 def recognize_strings(
-    model: Recognizer, params: Any, frames: np.ndarray, lengths: np.ndarray, num_beams: int
+    model: Recognizer,
+    params: Any,
+    frames: np.ndarray,
+    lengths: np.ndarray,
+    num_beams: int,
+    temperature: float = 1.0,
 ) -> Recognition:
-    """Recognizes frames [N, T, C] with `lengths` [N], by best path and by beam search."""
+    """Recognizes frames [N, T, C] with `lengths` [N], by best path and by beam search.
+
+    The logits of the frames are divided by the temperature, see `fit_ctc_temperature`.
+    """
     log_probs = label_log_probs(model, params, frames, lengths)
+    if temperature != 1:
+        log_probs = jax.nn.log_softmax(log_probs / temperature)
     steps = lengths // model.stride
     best_path = ctc.decode_greedy(log_probs, steps)
     beam_search = ctc.prefix_beam_search(log_probs, steps, num_beams)
@@ -56,7 +69,12 @@ def to_digits(decoded: ctc.Decoded) -> list[list[int]]:
 
 
 def write_report(
-    networks: Networks, corpus: Corpus, strings: DigitStrings, num_beams: int, out: Path
+    networks: Networks,
+    corpus: Corpus,
+    strings: DigitStrings,
+    temperature: float,
+    num_beams: int,
+    out: Path,
 ) -> None:
     """Prints the results on the test set, and writes results.json and plots to `out`.
 
@@ -64,6 +82,7 @@ def write_report(
       networks: the last one can recognize streams.
       corpus: the utterances.
       strings: joined from the test utterances.
+      temperature: of the first network, fitted to validation strings.
       num_beams: the beams of the prefix beam search.
       out: the folder; each network was trained in the subfolder of its name.
     """
@@ -85,8 +104,16 @@ def write_report(
     table = compare_strings(scores, strings)
     name = list(networks)[-1]
     stream = describe_stream(*networks[name], recognitions[name].best_path, strings)
+    tested = Examples(strings.frames, strings.lengths, strings.digits)
+    first = next(iter(networks.values()))
+    confidence = describe_confidence(*first, temperature, tested, num_beams)
     single = {KEYS.get(name, name): accuracy for name, accuracy in single.items()}
-    results = {"single digits": single, "strings": table, "stream": stream}
+    results = {
+        "single digits": single,
+        "strings": table,
+        "stream": stream,
+        "confidence": confidence,
+    }
     write_results(out / "results.json", results)
     draw_plots(networks, recognitions, scores, strings, out)
 
@@ -129,6 +156,36 @@ def compare_strings(
         named = ", ".join(f"{said} as {heard} {count} times" for (said, heard), count in common)
         print(f"Most frequent errors of {name}: {named or 'none'}")
     return table
+
+
+def describe_confidence(
+    model: Recognizer,
+    params: Any,
+    temperature: float,
+    examples: Examples,
+    num_beams: int,
+) -> dict[str, float]:
+    """Prints the calibration error of the confidence in whole strings, and returns it.
+
+    Args:
+      model, params: the network.
+      temperature: fitted to validation strings.
+      examples: of the test.
+      num_beams: the beams of the prefix beam search.
+    """
+    errors = {}
+    said = [row[row >= 0].tolist() for row in np.asarray(examples.labels)]
+    for name, value in (("before", 1.0), ("after", temperature)):
+        inputs = (examples.frames, examples.lengths, num_beams, value)
+        decoded = recognize_strings(model, params, *inputs).beam_search
+        heard = to_digits(decoded)
+        right = np.array([one == other for one, other in zip(heard, said, strict=True)])
+        errors[name] = confidence_error(np.exp(np.asarray(decoded.scores)), right)
+    print(
+        f"\nConfidence in whole strings: calibration error {errors['before']:.1%} before and "
+        f"{errors['after']:.1%} after temperature scaling (T = {temperature:.2f})"
+    )
+    return {"temperature": temperature} | {f"error {name}": x for name, x in errors.items()}
 
 
 def describe_stream(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -49,6 +50,9 @@ SETTINGS = {
     "streaming": Settings(bidirectional=False, hidden_size=192, num_layers=3),
 }
 QUICK = {name: replace(settings, epochs=4) for name, settings in SETTINGS.items()}
+OWN = Settings(stride=1, batch_size=16, epochs=60)  # its `num_strings` are the recordings
+QUICK_OWN_EPOCHS = 20
+UNUSED_BY_OWN = ("num_test", "num_strings", "width")
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,9 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the folder for all output
     out: Annotated[Path, ALWAYS] = Path("runs/speech_recognition")
-    # a .npy file of MFCCs [T, 13] to recognize, instead of training
+    # a folder of your own WAV files and their transcripts to train on; with --predict: to use
+    train: Annotated[Path | None, ALWAYS] = None
+    # a WAV file to recognize, or a .npy file of MFCCs [T, 13]
     predict: Annotated[Path | None, MODE] = None
     given: Given = frozenset()
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
@@ -70,7 +76,18 @@ class Command:
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
+        if self.train is not None:
+            return replace(
+                self, settings=replace(OWN, epochs=QUICK_OWN_EPOCHS) if self.quick else OWN
+            )
         return replace(self, settings=QUICK["bidirectional"]) if self.quick else self
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        unused = [name for name in UNUSED_BY_OWN if name in given]
+        if self.train is not None and unused:
+            flag = unused[0].replace("_", "-")
+            raise InputError(f"--{flag} has no effect with --train: leave it out.")
 
     def trainings(self) -> dict[str, Settings]:
         """The settings of each network."""

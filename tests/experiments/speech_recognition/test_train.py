@@ -1,5 +1,6 @@
 """The speech recognition experiment, end to end on a small archive."""
 
+import re
 from dataclasses import replace
 
 import jax
@@ -12,6 +13,7 @@ from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.speech.spoken_digits import read_corpus
 from experiments.speech_recognition import train as speech_recognition
+from tests.fixtures.recordings import say, write_wav
 from tests.helpers import read_results
 
 TINY = speech_recognition.Settings(
@@ -54,11 +56,18 @@ def test_the_whole_experiment(tmp_path, capsys):
     # The saved networks recognize files of any length.
     run(tmp_path, predict=out / "example.npy")
     assert "streaming, with the number of frames read: " in capsys.readouterr().out
+    write_wav(tmp_path / "mine.wav", say("one two"))
+    run(tmp_path, predict=tmp_path / "mine.wav")
+    assert "streaming, with the number of frames read: " in capsys.readouterr().out
     for length in (1, 5000):
         np.save(tmp_path / "mine.npy", np.zeros((length, 13)))
         run(tmp_path, predict=tmp_path / "mine.npy")
         printed = capsys.readouterr().out
         assert printed.count("nothing") == 2 or length == 5000
+        assert re.match(r"(unsure: )?[a-z0-9 ]+ \d+%\n", printed)
+    confidence = results["confidence"]
+    assert confidence["temperature"] > 0
+    assert confidence["error after"] <= confidence["error before"] + 0.5
     np.save(tmp_path / "mine.npy", np.full((3, 13), np.nan))
     with pytest.raises(InputError, match="nan in frame 0"):
         run(tmp_path, predict=tmp_path / "mine.npy")
