@@ -228,7 +228,7 @@ def predict(command: Command, file: Path) -> str:
         return "no speech"
     if command.train is not None:
         own = own_directory(command.out, command.train) / MODEL
-        trained = load_recognizer(own, command_line(COMMAND))
+        trained = load_recognizer(own, COMMAND)
         return recognize(trained, cepstra, BEAMS)
     whole, streaming = (load_recognizer(command.out / name / MODEL, COMMAND) for name in SETTINGS)
     frames = streaming.standardizer.standardize(cepstra)

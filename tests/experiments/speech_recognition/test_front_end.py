@@ -114,7 +114,7 @@ def test_long_pauses_are_shortened():
 
 def test_what_is_no_such_file(tmp_path):
     path = tmp_path / "a.wav"
-    with pytest.raises(FileNotFoundError, match="There is no file"):
+    with pytest.raises(InputError, match="There is no file"):
         read_wav(path)
     for content, message in (
         (b"ID3 an MP3 file", "cannot be read as a WAV file"),
