@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from operator import attrgetter
 
 import pytest
 
@@ -176,3 +177,51 @@ def test_ctrl_c_while_it_imports_is_quiet():
         "run('experiments.sentiment.settings', 'experiments.sentiment.train')"
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "value", "expected"),
+    [
+        ("flip_flop --quick", "seeds", 1),
+        ("flip_flop --quick --seeds 3", "seeds", 3),
+        ("training_difficulty --quick --adding 20", "settings.adding", (20,)),
+        ("training_difficulty --quick", "settings.adding_cap", 1000),
+        ("question_answering --quick --epochs 1", "settings.epochs", 1),
+        ("question_answering --quick --epochs 1", "settings.num_examples", 5000),
+        ("translation --data dates --quick --num-pairs 99", "settings.num_pairs", 99),
+        ("translation --data dates --quick --num-pairs 99", "settings.hidden_size", 96),
+        ("summarization --quick --num-pairs None", "settings.num_pairs", None),
+        ("speech_synthesis --quick --num-test 3", "num_test", 3),
+        ("speech_synthesis --quick --listener.epochs 3", "listener.num_strings", 800),
+        ("memory_rl --quick --seeds 2", "settings.memory_length", 8),
+        ("population_adding --quick --steps 9", "settings.members", 8),
+        ("sweep_adding --quick --search", "comparison.trials", 16),
+        ("benchmark --quick --seconds 3", "seconds", 3.0),
+    ],
+)
+def test_a_flag_that_is_given_comes_before_the_values_of_quick(line, value, expected):
+    name, *flags = line.split()
+    command = parse(import_module(f"experiments.{name}.settings").Command, name, None, flags)
+    assert attrgetter(value)(command) == expected
+
+
+def test_flags_hold_for_all_networks_of_a_command():
+    def read(name: str, *flags: str):
+        return parse(import_module(f"experiments.{name}.settings").Command, name, None, flags)
+
+    before, after = (read("video", *flags).trainings() for flags in ((), ("--epochs", "32")))
+    assert [row.epochs for row in before.values()] == [32, 12, 16]
+    assert [row.epochs for row in after.values()] == [32, 32, 32]
+    assert [row.num_clips for row in after.values()] == [1600, 1600, 6400]
+    quick = read("speech_recognition", "--quick", "--noise", "0").trainings()
+    assert [row.distortion.noise for row in quick.values()] == [0, 0]
+    assert [row.num_layers for row in quick.values()] == [2, 3]
+    cells = read("images", "--quick", "--angle", "0").cells()
+    assert {row.distortion.angle for cell in cells.values() for row in cell.values()} == {0}
+    studies = [
+        read("forecasting", "--epochs", "24").study_settings(x) for x in ("weather", "stocks")
+    ]
+    assert [(row.epochs, row.window) for row in studies] == [(24, 14), (24, 22)]
+    language = read("text_generation", "--quick", "--steps", "32").trainings()
+    assert {row.steps for row in language.values()} == {32}
+    assert {row.parameters for row in language.values()} == {30_000, 100_000}
