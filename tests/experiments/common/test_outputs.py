@@ -2,7 +2,11 @@
 
 import errno
 import json
+import math
 import os
+import re
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -10,6 +14,7 @@ import pytest
 
 from experiments.common import outputs
 from experiments.common.outputs import raise_late, reporting, write_results
+from experiments.common.provenance import use_run
 
 
 def full(*arguments, **options):
@@ -52,3 +57,31 @@ def test_other_errors_are_not_put_off():
     with pytest.raises(ZeroDivisionError), raise_late(), reporting(Path("x")):
         raise ZeroDivisionError
     assert not outputs._noted
+
+
+@dataclass(frozen=True)
+class Command:
+    epochs: int = 3
+    out: Path = Path("runs/x")
+
+
+def test_results_say_how_they_were_made_and_are_kept_if_they_are_the_same(tmp_path):
+    path = tmp_path / "results.json"
+
+    def write(results, **flags):
+        with use_run(Command(**flags), "python -m experiments.x"):
+            write_results(path, results)
+        return path.read_bytes()
+
+    first = write([0.5, math.nan])
+    run = json.loads(first)["run"]
+    assert run["command"] == "python -m experiments.x"
+    assert run["settings"] == {"epochs": 3, "out": "runs/x"}
+    assert run["seconds"] >= 0
+    assert run["commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", run["commit"])
+    config = tomllib.loads((tmp_path / "config.toml").read_text(encoding="utf-8"))
+    assert config == run["settings"]
+    path.write_bytes(first.replace(b'"seconds": ', b'"seconds": 9'))  # as another run would take
+    assert b'"seconds": 9' in write([0.5, math.nan])
+    assert b'"seconds": 9' not in write([0.6, math.nan])
+    assert json.loads(write([0.6, math.nan], epochs=4))["run"]["settings"]["epochs"] == 4
