@@ -11,7 +11,7 @@ import pytest
 import grujax
 from grujax import implementations, linen
 from grujax.implementations import Implementation
-from tests.helpers import BOTH, DTYPES_OF, Draw, assert_close, assert_equal, inputs_of
+from tests.helpers import BOTH, COMPILER, DTYPES_OF, Draw, assert_close, assert_equal, inputs_of
 
 both_directions = pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
 
@@ -31,6 +31,42 @@ def test_gru_equals_its_cell_step_by_step(reverse):
         hs[t] = h = grujax.gru_cell(INPUTS.params, h, INPUTS.xs[t])
     got = grujax.gru(INPUTS.params, INPUTS.xs, INPUTS.h0, reverse=reverse)
     assert_close(got, (h, np.stack(hs)), "float32")
+
+
+# "scan" projects the inputs of all steps in one product, and XLA sums products of another number of
+# rows in another order. "native" evaluates the gates in its own way.
+STEPS = {  # implementation: (dtype, tolerance of `gru` with T = 1, tolerance of `gru_cell`)
+    "plain": ("float32", 0, 0),
+    "scan": ("float32", 2e-6, 2e-6),
+    "native": ("float32", 0, 2e-6),
+    "newton": ("float64", 1e-6, 1e-6),
+}
+
+
+@pytest.mark.parametrize(
+    "implementation", ["plain", "scan", "native", pytest.param("newton", marks=pytest.mark.slow)]
+)
+def test_steps_of_acting_equal_a_replay(implementation):
+    if implementation == "native" and not COMPILER:
+        pytest.skip("needs a C++ compiler")
+    dtype, of_one_step, of_cell = STEPS[implementation]
+    with jax.enable_x64(dtype == "float64"):
+        draw = Draw("acting", dtype)
+        xs, h0 = draw.normal(16, 5, 24), draw.normal(5, 48, scale=0.5)
+        params = grujax.init_gru(jax.random.key(0), 24, 48, dtype=dtype)
+        run = partial(grujax.gru, implementation=implementation)
+        _, replay = jax.jit(run)(params, xs, h0)
+
+        def act(step):
+            def body(h, x):
+                h = step(params, h, x)
+                return h, h
+
+            return jax.jit(partial(jax.lax.scan, body))(h0, xs)[1]
+
+        one_step = act(lambda params, h, x: run(params, x[None], h)[0])
+        np.testing.assert_allclose(one_step, replay, rtol=0, atol=of_one_step)
+        np.testing.assert_allclose(act(grujax.gru_cell), replay, rtol=0, atol=of_cell)
 
 
 @pytest.mark.parametrize("shape", [(H,), (1, H), (1, 1, H), (3, H), (2, 1, H), (2, 3, H)])
