@@ -6,6 +6,7 @@
     python -m experiments.benchmark --quick --busy 4 --libraries     with four competing processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
+    python -m experiments.benchmark --blocks    a GRU in blocks, compared with a dense one and Flax
     python -m experiments.benchmark --rl        recurrent PPO instead, compared with Flax
     python -m experiments.benchmark --gpu       an NVIDIA GPU instead, with cuDNN, 3 minutes
 
@@ -43,7 +44,7 @@ import numpy as np
 from tqdm import tqdm
 
 import grujax
-from experiments.benchmark import rl, sweeps, vmap
+from experiments.benchmark import blocks, rl, sweeps, vmap
 from experiments.benchmark.cells import report_cells
 from experiments.benchmark.gpu import report_gpu
 from experiments.benchmark.grid import BASE, full_grid, quick_grid
@@ -160,6 +161,9 @@ def main(command: Command) -> None:
         print(describe_machine(["flax"]))
         print(vmap.report_vmap(4 * command.seconds, vmap.CONTESTANTS[first:]))
         return print(sweeps.report_sweeps(5, contestants=sweeps.CONTESTANTS[first:]))
+    if command.blocks:
+        print(describe_machine(["flax"]))
+        return print(blocks.report_blocks(4 * command.seconds))
     if command.rl:
         print(describe_machine(["flax"]))
         shapes = rl.QUICK_SHAPES if command.quick else rl.SHAPES

@@ -30,13 +30,15 @@ class Command:
     # grujax implementations, built if necessary; the first one is compared with the peers
     implementations: tuple[ImplementationName, ...] = ("native", "scan")
     # of timing per point; 1 with --quick
-    seconds: Annotated[NonNegativeFloat, With("cells", "sweep", "rl")] = 2.0
+    seconds: Annotated[NonNegativeFloat, With("cells", "sweep", "blocks", "rl")] = 2.0
     out: Annotated[Path, ALWAYS] = Path("runs/benchmark")
     fresh: bool = False  # measure everything again
     # the GRU, LSTM, RNN and others (`experiments.common.cells`) at one point instead
     cells: Annotated[bool, MODE] = False
     # many models (`experiments.benchmark.sweeps` and `.vmap`) instead
     sweep: Annotated[bool, MODE] = False
+    # a GRU in blocks (`experiments.benchmark.blocks`) instead
+    blocks: Annotated[bool, MODE] = False
     rl: Annotated[bool, MODE] = False  # recurrent PPO (`experiments.benchmark.rl`) instead
     busy: NonNegativeInt = 0  # the number of competing processes that use all cores
     gpu: Annotated[bool, MODE] = False  # the CUDA kernel (`experiments.benchmark.gpu`) instead
