@@ -16,7 +16,9 @@ from tests.helpers import ROOT
 PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md", *(ROOT / "docs").rglob("*.md"))
 COMMANDS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py"))
 # They have no quick run, but are short.
-HAVE_NO_QUICK_RUN = {"analysis_benchmark", "newton_benchmark", "sentiment", "training_benchmark"}
+HAVE_NO_QUICK_RUN = {
+    *("analysis_benchmark", "newton_benchmark", "sentiment", "training_benchmark", "tutorial"),
+}
 NEED_A_MODEL = {"export", "interpret"}  # that of `experiments.sentiment`
 LIMIT = 1200  # seconds of a quick run
 
