@@ -29,7 +29,7 @@ class Command:
     libraries: tuple[LibraryName, ...] = get_args(LibraryName)
     # grujax implementations, built if necessary; the first one is compared with the peers
     implementations: tuple[ImplementationName, ...] = ("native", "scan")
-    # of timing per point; 1 with --quick
+    # of timing per point; with --quick: 1
     seconds: Annotated[NonNegativeFloat, With("cells", "sweep", "blocks", "rl")] = 2.0
     out: Annotated[Path, ALWAYS] = Path("runs/benchmark")
     fresh: bool = False  # measure everything again

@@ -13,7 +13,8 @@ reported.
 At T = 400, the errors of the random sweep are 0.00014, 0.00025 and 0.00030, those of the population
 0.00011, 0.00016 and 0.00015. With --quick they are equal within noise: 0.00084 and 0.00083.
 
-Writes population.png and table.txt to runs/population_adding, and resumes there if interrupted.
+Writes results.json, population.png and table.txt to runs/population_adding, and resumes there if
+interrupted.
 """
 
 from pathlib import Path

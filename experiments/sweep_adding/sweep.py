@@ -18,8 +18,9 @@ always answering 1 gives 0.167. Of 12 trainings each, at T = 100 / 200 / 500 / 1
 100 / 67 / 50 / 42%, with chrono biases alone 100 / 67 / 67 / 67%; the LSTM 50 / 25 / 0 / 0%; the
 RNN none. With --quick, T = 20 / 50, it is RNN 0 / 0%, LSTM 67 / 33% and GRU 100 / 67%.
 
-Writes success.png, table.csv, sweep.npz and one overview per cell to runs/sweep_adding. Each
-finished chunk of trainings is saved there, and the same command resumes if interrupted.
+Writes results.json, success.png, table.csv, sweep.npz and one overview per cell to
+runs/sweep_adding. Each finished chunk of trainings is saved there, and the same command resumes if
+interrupted.
 """
 
 from functools import partial

@@ -22,7 +22,7 @@ a share of 1e-24 of the gradient is left 200 steps back, and 0.3 with chrono bia
 it. Skips solve copy memory first: at a delay of 5, one skip leads from a symbol to its answer. No
 network halves the loss on 784 pixels in 400 steps, and layer norm diverges there.
 
-Writes success.png, tricks.png, gradient_flow_TASK.png, table.csv and sweep.npz to
+Writes results.json, success.png, tricks.png, gradient_flow_TASK.png, table.csv and sweep.npz to
 runs/training_difficulty. Finished chunks of trainings are kept there: after an interruption, the
 same command resumes.
 """
