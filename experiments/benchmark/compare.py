@@ -8,7 +8,8 @@
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
     python -m experiments.benchmark --blocks    a GRU in blocks, compared with a dense one and Flax
     python -m experiments.benchmark --rl        recurrent PPO instead, compared with Flax
-    python -m experiments.benchmark --gpu       an NVIDIA GPU instead, with cuDNN, 3 minutes
+    python -m experiments.benchmark --gpu       an NVIDIA GPU instead, with cuDNN, 5 minutes
+    python -m experiments.benchmark --gpu --dry-run     the same on a CPU, tiny: does it work?
 
 Each point is a setting (T steps, batch B, input size I, hidden size H) in two modes: the forward
 pass, and the training step, which is forward and the gradients of all weights, inputs and the
@@ -16,7 +17,7 @@ initial state. At each point all libraries use the same weights (`experiments.be
 are compiled one after another. Then they take turns, so that drift of the machine affects all of
 them alike (`experiments.common.report.timing`). torch runs eagerly with autograd, on as many
 threads as XLA. Peers without lengths or resets are skipped there, and grujax without the mask is
-measured as well. `experiments.benchmark.grid` lists the command.
+measured as well. `experiments.benchmark.grid` lists the settings.
 
 How to read it: times are medians, "±" is half the interquartile range. "ratio" is the fastest
 peer's time divided by grujax's: above 1, grujax is faster. "roofline" is the least time in which
@@ -150,7 +151,7 @@ def compare_libraries(command: Command) -> None:
 def main(command: Command) -> None:
     """Runs the comparison that the flags select."""
     if command.gpu:
-        return print(report_gpu(command.out))
+        return print(report_gpu(command.out, command.minutes, command.dry_run, command.fresh))
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_compilation_cache", False)  # to measure compile times
     if command.cells:

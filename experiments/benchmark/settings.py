@@ -10,8 +10,10 @@ from experiments.common.flags import (
     MODE,
     CommonFlags,
     Flat,
+    Needs,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     With,
 )
 
@@ -32,7 +34,7 @@ class Command:
     # of timing per point; with --quick: 1
     seconds: Annotated[NonNegativeFloat, With("cells", "sweep", "blocks", "rl")] = 2.0
     out: Annotated[Path, ALWAYS] = Path("runs/benchmark")
-    fresh: bool = False  # measure everything again
+    fresh: Annotated[bool, With("gpu")] = False  # measure everything again
     # the GRU, LSTM, RNN and others (`experiments.common.cells`) at one point instead
     cells: Annotated[bool, MODE] = False
     # many models (`experiments.benchmark.sweeps` and `.vmap`) instead
@@ -41,7 +43,12 @@ class Command:
     blocks: Annotated[bool, MODE] = False
     rl: Annotated[bool, MODE] = False  # recurrent PPO (`experiments.benchmark.rl`) instead
     busy: NonNegativeInt = 0  # the number of competing processes that use all cores
-    gpu: Annotated[bool, MODE] = False  # the CUDA kernel (`experiments.benchmark.gpu`) instead
+    # is grujax right and fast on this GPU (`experiments.benchmark.gpu`) instead
+    gpu: Annotated[bool, MODE] = False
+    # no step begins after this time; the next call goes on
+    minutes: Annotated[PositiveFloat, Needs("gpu")] = 5.0
+    # tiny shapes on a CPU, to try the benchmark itself
+    dry_run: Annotated[bool, Needs("gpu")] = False
     common: Flat[CommonFlags] = CommonFlags()
 
     def presets(self) -> "Command":

@@ -1,36 +1,39 @@
-"""The programs that the GPU benchmark times: the CUDA kernel, `lax.scan`, Flax and cuDNN."""
+"""The programs that the GPU benchmark times: implementations of grujax, and cuDNN."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from tqdm import tqdm
 
 import grujax
-from experiments.benchmark.peers import MODES
-from experiments.benchmark.peers.cudnn import cudnn_calls
 
-STEPS = 1000
-JAX_PROGRAMS = ("cuda", "lax.scan", "flax")
+# By the names in the tables. "lax.scan" is the cell in a scan, which JAX differentiates.
+IMPLEMENTATIONS = {"grujax": "cuda", "scan": "scan", "lax.scan": "plain"}
+MODES = ("forward", "training", "jvp")
 
 Call = Callable[[], Any]  # launches a program without waiting; its result can be waited for
 
 
 class Shape(NamedTuple):
-    """What is computed: as many inputs as units, and STEPS steps."""
+    """A sequence with as many inputs as units."""
 
     dtype: str
+    steps: int
     batch: int
     units: int
 
+    def __str__(self) -> str:
+        return f"{self.dtype} T{self.steps} B{self.batch} H{self.units}"
 
+
+@cache
 def holds(dtype: str, units: int) -> bool:
-    """Whether the kernel runs with this many units on the GPUs of this process."""
+    """Whether the CUDA kernel runs with this many units on the GPUs of this process."""
     params = grujax.init_gru(jax.random.key(0), 1, units)
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), params)
     run = jax.jit(partial(grujax.gru, implementation="cuda"))
@@ -41,64 +44,62 @@ def holds(dtype: str, units: int) -> bool:
     return True
 
 
-def compile_programs(shapes: Sequence[Shape]) -> dict[tuple[Shape, str, str], Any]:
-    """Compiles all JAX programs, several at a time, by (shape, mode, name)."""
-    keys = [(shape, mode, name) for shape in shapes for mode in MODES for name in JAX_PROGRAMS]
-
-    def compile_one(key: tuple[Shape, str, str]) -> Any:
-        shape, mode, name = key
-        run = _functions(shape.units)[name]
-        if mode == "training":
-            run = jax.grad(lambda *a, f=run: f(*a).astype(jnp.float32).sum(), argnums=(0, 1))
-        return jax.jit(run).lower(*_arguments(name, shape)).compile()
-
-    with ThreadPoolExecutor() as threads:
-        compiled = threads.map(compile_one, keys)
-        return dict(zip(keys, tqdm(compiled, desc="compile", total=len(keys)), strict=True))
-
-
-def make_calls(programs: dict[Any, Any], shape: Shape, mode: str) -> dict[str, Call]:
-    """One call per program for a shape and mode, including cuDNN in each of its dtypes."""
-    noise = np.random.default_rng(0).normal(size=2**20, scale=shape.units**-0.5)
-
-    def fill(leaf: jax.ShapeDtypeStruct) -> Array:
-        return jnp.asarray(np.resize(noise.astype(leaf.dtype), leaf.shape))
-
-    calls: dict[str, Call] = {}
-    for name in JAX_PROGRAMS:
-        arguments = jax.tree.map(fill, _arguments(name, shape))
-        calls[name] = partial(programs[shape, mode, name], *arguments)
-    return calls | cudnn_calls(shape.dtype, STEPS, shape.batch, shape.units, mode)
-
-
-def _functions(units: int) -> dict[str, Callable[..., Any]]:
-    """Functions of `(params, xs [T, B, H])`; Flax's are batch-major, its default."""
-    module = _flax_module(units)
-
-    def run_gru(implementation: str, params: Any, xs: Array) -> Array:
-        return grujax.gru(params, xs, implementation=implementation)[1]
-
+def contestants(shape: Shape) -> dict[str, str]:
+    """The implementations that run here, by their names in the tables."""
     return {
-        "cuda": partial(run_gru, "cuda"),
-        "lax.scan": partial(run_gru, "plain"),
-        "flax": lambda variables, xs: module.apply(variables, xs),
+        name: implementation
+        for name, implementation in IMPLEMENTATIONS.items()
+        if implementation != "cuda" or holds(shape.dtype, shape.units)
     }
 
 
-def _arguments(name: str, shape: Shape) -> Any:
-    """The shapes and dtypes of a program's arguments `(params, xs)`."""
-    dtype, batch, units = shape
-    xs = jax.ShapeDtypeStruct((STEPS, batch, units), dtype)
-    if name == "flax":
-        xs = jax.ShapeDtypeStruct((batch, STEPS, units), dtype)
-        params = jax.eval_shape(_flax_module(units).init, jax.random.key(0), xs)
-    else:
-        init = partial(grujax.init_gru, input_size=units, hidden_size=units)
-        params = jax.eval_shape(init, jax.random.key(0))
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params), xs
+def make_function(run: Callable[..., Any], mode: str) -> Callable[..., Any]:
+    """A function of `(params, xs)`.
+
+    Args:
+      run: returns `hs` of `(params, xs)`.
+      mode: "forward": `run` itself. "training": the gradients of Σ hs. "jvp": `hs` and its tangent
+        along `(params, xs)`.
+    """
+    if mode == "training":
+        return jax.grad(lambda *primals: run(*primals).astype(jnp.float32).sum(), argnums=(0, 1))
+    if mode == "jvp":
+        return lambda *primals: jax.jvp(run, primals, primals)
+    return run
 
 
-def _flax_module(units: int) -> Any:
-    import flax.linen as nn
+def run_gru(implementation: str, params: Any, xs: Any, **options: Any) -> Any:
+    """`hs` by an implementation."""
+    return grujax.gru(params, xs, implementation=implementation, **options)[1]
 
-    return nn.RNN(nn.GRUCell(units, param_dtype=jnp.float32))
+
+def draw(shape: Shape, reset_after: bool = True) -> tuple[grujax.GRUParams, Any]:
+    """Parameters and inputs `[T, B, H]`; the larger arrays repeat their numbers."""
+    dtype, steps, batch, units = shape
+    params = grujax.init_gru(jax.random.key(0), units, units, reset_after=reset_after)
+    noise = np.random.default_rng(0).normal(size=2**20).astype(dtype)
+    xs = jnp.asarray(np.resize(noise, (steps, batch, units)))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), params), xs
+
+
+def compile_all(functions: Mapping[Any, Callable[..., Any]], *arguments: Any) -> dict[Any, Any]:
+    """Compiles functions of the same arguments, several at a time."""
+
+    def compile_one(function: Callable[..., Any]) -> Any:
+        return jax.jit(function).lower(*arguments).compile()
+
+    with ThreadPoolExecutor() as threads:
+        compiled = threads.map(compile_one, functions.values())
+        return dict(zip(functions, compiled, strict=True))
+
+
+def count_launches(compiled: Any) -> int:
+    """How often a program launches the CUDA kernel."""
+    return len(re.findall(r'custom_call_target="[^"]*\.ptx"', compiled.as_text()))
+
+
+def count_transposes(compiled: Any, numbers: int) -> int:
+    """How many transposes of arrays with at least so many numbers a program has."""
+    shapes = re.findall(r"= \w+\[([\d,]+)\]\S* transpose\(", compiled.as_text())
+    sizes = [np.prod([int(size) for size in shape.split(",")]) for shape in shapes]
+    return sum(int(size >= numbers) for size in sizes)

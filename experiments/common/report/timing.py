@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ def time_interleaved(
     min_rounds: int = 5,
     max_rounds: int = 15,
     turn_seconds: float = 0.005,
+    wait: Callable[[Any], object] = lambda result: None,
 ) -> dict[str, np.ndarray]:
     """Times functions in turn, so that drift of the machine affects all of them alike.
 
@@ -34,19 +36,21 @@ def time_interleaved(
     its pool may still be spinning.
 
     Args:
-      runs: the functions; each returns when its work is done.
+      runs: the functions; each returns when its work is done, or a result to wait for.
       seconds: the time budget for all of them; it sets the number of rounds.
       min_rounds: at least this many rounds, 1 or more, even if they take longer.
       max_rounds: at most this many rounds.
       turn_seconds: the minimum length of a turn.
+      wait: waits for what the last call of a turn returned, and for all work that was started
+        before. A GPU then computes while the next calls are launched.
 
     Returns: the seconds per call of each function, [rounds].
     """
     estimates = {}
     for name, run in runs.items():
-        estimates[name] = _seconds(run, 1)
+        estimates[name] = _seconds(run, 1, wait)
         if estimates[name] < SETTLE_SECONDS:  # the first call is mostly startup
-            estimates[name] = max(_seconds(run, 1), 1e-6)
+            estimates[name] = max(_seconds(run, 1, wait), 1e-6)
     order = np.random.default_rng(0)
     times: dict[str, list[float]] = {name: [] for name in runs}
     start = time.perf_counter()
@@ -55,9 +59,9 @@ def time_interleaved(
             break
         for name in order.permutation(list(runs)):
             if estimates[name] < SETTLE_SECONDS:
-                runs[name]()
+                wait(runs[name]())
             calls = math.ceil(turn_seconds / estimates[name])
-            times[name].append(_seconds(runs[name], calls))
+            times[name].append(_seconds(runs[name], calls, wait))
     return {name: np.array(values) for name, values in times.items()}
 
 
@@ -96,8 +100,9 @@ def machine_runs() -> dict[str, tuple[Run, float]]:
     }
 
 
-def _seconds(run: Run, calls: int) -> float:
+def _seconds(run: Run, calls: int, wait: Callable[[Any], object]) -> float:
     start = time.perf_counter()
     for _ in range(calls):
-        run()
+        result = run()
+    wait(result)
     return (time.perf_counter() - start) / calls

@@ -13,6 +13,18 @@ def test_functions_are_timed_in_turns():
     assert [sorted(turns[i : i + 4]) for i in (0, 4, 8)] == [["a", "a", "b", "b"]] * 3
 
 
+def test_a_turn_waits_once_for_its_last_call():
+    launched, waited = iter(range(99)), []
+    runs = {"a": lambda: next(launched)}
+    timing.time_interleaved(runs, 0, min_rounds=1, turn_seconds=1e-9, wait=waited.append)
+    assert waited == [0, 1, 2, 3]  # two estimates, one call to settle, one turn
+    waited.clear()
+    timing.time_interleaved(runs, 0, min_rounds=1, turn_seconds=1e-5, wait=waited.append)
+    assert waited[:3] == [4, 5, 6]
+    assert len(waited) == 4
+    assert waited[3] == next(launched) - 1
+
+
 def test_more_time_gives_more_rounds():
     times = timing.time_interleaved({"a": lambda: None}, seconds=60, max_rounds=7)
     assert len(times["a"]) == 7
