@@ -183,7 +183,7 @@ def sample(command: Command) -> None:
     directory = command.out / (command.corpus or "bible") / SAMPLED
     arrays, record, alphabet = load_model(directory / MODEL, COMMAND)
     model = CharacterModel(**record["model"])
-    options = SamplingOptions(command.temperature, command.top_p, command.seed)
+    options = SamplingOptions(command.temperature, command.top_p, command.settings.seed)
     prompt = command.sample or ""
     try:
         params = from_arrays(model, arrays)
