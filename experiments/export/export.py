@@ -27,6 +27,7 @@ from flax import linen as nn
 
 from experiments import sentiment
 from experiments.common.data import text
+from experiments.common.data.records import clean_text
 from experiments.common.durable import DamagedFileError
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
@@ -35,7 +36,7 @@ from experiments.common.training.models import load_model
 from experiments.export.onnx_classifier import build_classifier
 from experiments.export.onnx_file import read_onnx, write_onnx
 from experiments.export.settings import Command
-from experiments.sentiment import describe_prediction, vader
+from experiments.sentiment import Answer, check_text, describe_answer, vader
 
 COMMAND = "python -m experiments.export"
 MODEL = "classifier.onnx"
@@ -63,7 +64,8 @@ class TrainedModel(NamedTuple):
 def write_classifier(model: Path, path: Path) -> TrainedModel:
     """Writes the trained classifier in the file `model` to the ONNX file `path`, and returns it."""
     trained = TrainedModel(*load_model(model, sentiment.COMMAND))
-    values = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": vader.CLASSES}
+    classes = trained.record.get("classes", vader.CLASSES)
+    values = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": classes}
     metadata = {name: json.dumps(value) for name, value in values.items()}
     write_onnx(path, build_classifier(trained.params, metadata))
     return trained
@@ -164,11 +166,14 @@ def ask(path: Path, sentence: str) -> str:
         raise DamagedFileError(f"{path} is no file of {COMMAND}.")
     record, vocabulary = json.loads(metadata["record"]), json.loads(metadata["vocabulary"])
     settings = sentiment.Settings(**record["settings"])
+    sentence = clean_text(sentence)
+    notes = check_text(sentence, vocabulary, record)
     inputs = sentiment.encode([sentence], vocabulary, record["lexicon"], settings)
     probabilities, _, attention = session.run(None, inputs)
     tokens = text.tokenize(sentence)[: settings.max_tokens]
     classes = json.loads(metadata["classes"])
-    return describe_prediction(classes, probabilities[0], tokens, attention[0, : len(tokens)])
+    read = attention[0, : len(tokens)]
+    return describe_answer(Answer(classes, probabilities[0], tokens, read, notes))
 
 
 def main(command: Command) -> None:

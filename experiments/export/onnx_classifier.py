@@ -9,7 +9,7 @@ import onnx.parser
 from experiments.common.data.text import NUM_SUBWORDS, PADDING
 from grujax import convert
 
-# In ONNX's textual syntax; {features}, {subwords} and {scores} are sizes. Names that are read but
+# In ONNX's textual syntax; {features}, {subwords}, {scores} and {classes} are sizes. Names that are read but
 # not defined are weights. The nodes of the GRU, which map xs and lengths to hs, come in between.
 EMBED = """
 embed (int32[B,T] words, int32[B,T,{subwords}] subwords, float[B,T,{features}] token_features)
@@ -36,7 +36,7 @@ embed (int32[B,T] words, int32[B,T,{subwords}] subwords, float[B,T,{features}] t
 """
 ANSWER = """
 answer (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features)
-  => (float[B,3] probabilities, float[B] rating, float[B,T] attention)
+  => (float[B,{classes}] probabilities, float[B] rating, float[B,T] attention)
 {{
   hs_by_row = Transpose <perm = [1, 0, 2]> (hs)
   projected = MatMul (hs_by_row, attention_kernel)
@@ -87,7 +87,7 @@ def build_classifier(params: dict[str, Any], metadata: dict[str, str]) -> onnx.M
     embed = onnx.parser.parse_graph(
         EMBED.format(subwords=NUM_SUBWORDS, features=width - embedding_size)
     )
-    answer = onnx.parser.parse_graph(ANSWER.format(scores=scores))
+    answer = onnx.parser.parse_graph(ANSWER.format(scores=scores, classes=len(weights["class_bias"])))
     _, *answer_inputs = answer.input  # without hs
     graph = onnx.helper.make_graph(
         [*embed.node, *gru.graph.node, *answer.node],

@@ -5,16 +5,14 @@ from experiments.common.doors import open_door
 __getattr__ = open_door(
     __name__,
     {
+        "answering": ["check_text"],
+        "model": ["Classifier", "encode"],
         "modules": ["WordEmbedding"],
-        "report": ["describe_prediction"],
-        "settings": ["NUM_FOLDS", "Command", "Settings"],
+        "report": ["Answer", "describe_answer"],
+        "settings": ["COMMAND", "MODEL", "NUM_FOLDS", "Command", "Settings"],
         "train": [
-            "COMMAND",
             "EXAMPLES",
-            "MODEL",
-            "Classifier",
             "classifier_training",
-            "encode",
             "main",
             "make_train",
             "prepare",

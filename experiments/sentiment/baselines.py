@@ -13,7 +13,7 @@ from experiments.common.data.splits import Split
 from experiments.sentiment.vader import Sentences, sentence_features
 
 
-def predict_baselines(sentences: Sentences, split: Split) -> dict[str, list[np.ndarray]]:
+def predict_baselines(sentences: Sentences, split: Split) -> dict[str, np.ndarray]:
     """The predictions of each baseline for the test set, int [N].
 
     They learn from the training and validation sets together.
@@ -24,10 +24,10 @@ def predict_baselines(sentences: Sentences, split: Split) -> dict[str, list[np.n
     scores, test_scores = sentence_features(texts), sentence_features(test_texts)
     regression = partial(tfidf_logistic_regression, texts, labels, test_texts)
     return {
-        "majority class": [np.full(len(test_texts), np.bincount(labels).argmax())],
-        "VADER's rule": [vader_rule(test_scores)],
-        "TF-IDF + logistic regression": [regression()],
-        "TF-IDF + VADER's scores + logistic regression": [regression(scores, test_scores)],
+        "majority class": np.full(len(test_texts), np.bincount(labels).argmax()),
+        "VADER's rule": vader_rule(test_scores),
+        "TF-IDF + logistic regression": regression(),
+        "TF-IDF + VADER's scores + logistic regression": regression(scores, test_scores),
     }
 
 

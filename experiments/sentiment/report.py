@@ -9,9 +9,13 @@ from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.common.confidence import SURE
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
 from experiments.common.training.metrics import read_records, score_classifier
+
+SHOWN = 5  # classes and tokens of an answer
+CALIBRATION = ("calibration error, uncalibrated", "calibration error")
 
 
 class Predictions(NamedTuple):
@@ -20,6 +24,18 @@ class Predictions(NamedTuple):
     labels: np.ndarray  # int [N]
     predictions: np.ndarray  # int [N]
     parts: np.ndarray  # str [N]: the part of the data that each example belongs to
+    # the errors before and after the calibration, see `experiments.common.confidence`
+    calibration_errors: tuple[float, float] | None = None
+
+
+class Answer(NamedTuple):
+    """The classifier's answer for one text of T tokens in C classes."""
+
+    classes: Sequence[str]
+    probabilities: np.ndarray  # [C]
+    tokens: Sequence[str]  # that were read
+    attention: np.ndarray  # [T]
+    notes: Sequence[str] = ()  # one sentence per reason to doubt the answer
 
 
 def comparison_table(
@@ -41,7 +57,7 @@ def comparison_table(
     cells: dict[str, dict[str, list[float]]] = {}
     for name, results in rows.items():
         cells[name] = {column: [] for column in columns}
-        for labels, predictions, part_names in results:
+        for labels, predictions, part_names, _ in results:
             score = score_classifier(labels, predictions, num_classes)
             cells[name]["accuracy"].append(float(score.accuracy))
             cells[name]["macro-F1"].append(float(score.macro_f1))
@@ -49,9 +65,17 @@ def comparison_table(
                 correct = (labels == predictions)[part_names == part]
                 cells[name][part].append(float(correct.mean()) if len(correct) else float("nan"))
     means = {n: {c: float(np.mean(v)) for c, v in row.items()} for n, row in cells.items()}
+    for name, results in rows.items():
+        means[name] |= mean_calibration_errors(results)
     write_results(path, means)
     table = [[n, *map(mean_and_deviation, row.values())] for n, row in cells.items()]
     return format_table(["% correct", *columns], table)
+
+
+def mean_calibration_errors(row: Sequence[Predictions]) -> dict[str, float]:
+    """The calibration errors before and after the calibration; {} without calibrated results."""
+    errors = [result.calibration_errors for result in row if result.calibration_errors]
+    return dict(zip(CALIBRATION, np.mean(errors, 0).tolist(), strict=True)) if errors else {}
 
 
 def write_report(
@@ -69,6 +93,10 @@ def write_report(
     matrices = {name: confusion_matrix(row, len(classes)) for name, row in rows.items()}
     name, matrix = list(matrices.items())[-1]
     print(f"\n{name}: rows true, columns predicted ({', '.join(classes)})\n{matrix}")
+    for name, row in rows.items():
+        if errors := mean_calibration_errors(row):
+            before, after = errors.values()
+            print(f"Calibration error of {name}: {after:.1%}, before the calibration {before:.1%}.")
     plots.plot_confusion(directory / "confusion.png", dict(list(matrices.items())[1:]), classes)
     paths = sorted(directory.glob("*/metrics.jsonl"))
     records = {path.parent.name: read_records(path) for path in paths}
@@ -82,47 +110,32 @@ def confusion_matrix(row: Sequence[Predictions], num_classes: int) -> np.ndarray
     return np.sum([np.asarray(score.confusion) for score in scores], axis=0)
 
 
-def describe_prediction(
-    classes: Sequence[str], probabilities: np.ndarray, tokens: Sequence[str], attention: np.ndarray
-) -> str:
-    """Describes the prediction for one text, and the five tokens with the most attention.
-
-    Args:
-      classes: the C names.
-      probabilities: [C].
-      tokens: [T].
-      attention: [T], the weight of each token.
-    """
-    named = zip(classes, probabilities, strict=True)
-    attended = sorted(zip(attention, tokens, strict=True), reverse=True)[:5]
+def describe_answer(answer: Answer) -> str:
+    """Describes the answer for one text: at most five classes, and five tokens."""
+    classes, probabilities, tokens, attention, notes = answer
+    best = int(probabilities.argmax())
+    is_sure = probabilities[best] >= SURE
+    shown = sorted(np.argsort(-probabilities, kind="stable")[:SHOWN])
+    attended = sorted(zip(attention, tokens, strict=True), reverse=True)[:SHOWN]
     lines = [
-        classes[int(probabilities.argmax())],
-        "  ".join(f"{name} {probability:.0%}" for name, probability in named),
+        classes[best] if is_sure else f"unsure, perhaps {classes[best]}",
+        "  ".join(f"{classes[i]} {probabilities[i]:.0%}" for i in shown),
         "attended to:  " + "  ".join(f"{token} {weight:.0%}" for weight, token in attended),
+        *notes,
     ]
     return "\n".join(lines)
 
 
-def plot_attention(
-    path: Path,
-    sentences: Sequence[tuple[np.ndarray, Sequence[str], np.ndarray]],
-    classes: Sequence[str],
-) -> None:
-    """Draws sentences word by word, each word shaded by its attention weight.
-
-    Args:
-      path: the PNG to write.
-      sentences: (class probabilities [C], tokens [T], attention weights [T]) of each.
-      classes: the C names.
-    """
-    figure = Figure((9, 0.5 * len(sentences) + 0.3), layout="constrained")
+def plot_attention(path: Path, answers: Sequence[Answer]) -> None:
+    """Draws texts word by word as a PNG, each word shaded by its attention weight."""
+    figure = Figure((9, 0.5 * len(answers) + 0.3), layout="constrained")
     renderer = FigureCanvasAgg(figure).get_renderer()
     axis = figure.subplots()
-    axis.set(xlim=(0, 1), ylim=(len(sentences), 0))
+    axis.set(xlim=(0, 1), ylim=(len(answers), 0))
     axis.axis("off")
     figure.draw_without_rendering()
     width = axis.get_window_extent(renderer).width
-    for row, (probabilities, tokens, weights) in enumerate(sentences):
+    for row, (classes, probabilities, tokens, weights, _) in enumerate(answers):
         heading = f"{classes[int(probabilities.argmax())]} {probabilities.max():.0%}"
         axis.text(0, row + 0.5, heading, va="center", fontsize=9, fontweight="bold")
         left = 0.17

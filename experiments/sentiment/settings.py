@@ -1,22 +1,28 @@
 """The settings and flags of `experiments.sentiment`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    TRAINING_MODE,
     DropoutRate,
     Flat,
     MonitorFlags,
+    Needs,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     Range,
     ScaleFlags,
 )
+from experiments.common.parsing import spell
 
+COMMAND = "python -m experiments.sentiment"
+MODEL = "model.msgpack"
 NUM_FOLDS = 5
 
 
@@ -42,6 +48,11 @@ class Settings:
     film_weight: NonNegativeFloat = 0.3  # the same on 10,605 rated film snippets; 0 leaves them out
 
 
+# Of the user's texts, which may be few, and have no ratings.
+OWN = Settings(batch_size=16, epochs=20, patience=6, rating_weight=0.0, film_weight=0.0)
+Columns = tuple[str, str]  # the names of the columns of texts and labels
+
+
 @dataclass(frozen=True)
 class Command:
     """Trains and compares the classifiers, or applies a trained one."""
@@ -50,9 +61,25 @@ class Command:
     folds: Annotated[int, Range(1, NUM_FOLDS)] = 1  # of the five folds
     seeds: PositiveInt = 1  # trainings per fold and kind of input
     out: Annotated[Path, ALWAYS] = Path("runs/sentiment")  # the output directory
+    # your own texts and labels to train on: a table (CSV, TSV) or JSON lines
+    train: Annotated[Path | None, TRAINING_MODE] = None
+    # the names of its columns of texts and labels
+    columns: Annotated[Columns | None, Needs("train")] = None
     # a text to classify with the saved model, without training
     predict: Annotated[str | None, MODE] = None
     # write the saved model as a file for onnxruntime, without training
     export: Annotated[Literal["onnx"] | None, MODE] = None
+    # the folder of a model that --train wrote
+    model: Annotated[Path | None, Needs("predict", "export")] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
+
+    def presets(self) -> "Command":
+        """The defaults of the flags that are not given."""
+        return replace(self, settings=OWN) if self.train else self
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        unused = given & {"folds", "seeds", "label_width", "rating_weight", "film_weight"}
+        if self.train and unused:
+            raise InputError(f"{spell(min(unused))} has no effect with --train.")

@@ -61,7 +61,7 @@ def read_sentences() -> Sentences:
         ratings=ratings,
         labels=np.where(ratings >= 0.5, 2, np.where(ratings <= -0.5, 0, 1)),
         domains=np.array([row[0] for row in rows]),
-        groups=merge_groups(documents, [_plain(text) for text in texts]),
+        groups=merge_groups(documents, [plain_words(text) for text in texts]),
     )
 
 
@@ -75,7 +75,7 @@ def split_rated(
     return [Split(*(rated[part] for part in split)) for split in splits]
 
 
-def _plain(text: str) -> str:
+def plain_words(text: str) -> str:
     """The words of a text without case and punctuation, to find duplicates."""
     return " ".join(form for form in map(word_form, tokenize(text)) if form[0].isalnum()) or text
 

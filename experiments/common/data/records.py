@@ -5,6 +5,7 @@ separate the cells; a header may name them. Error messages name the line of the 
 """
 
 import csv
+import hashlib
 import io
 import json
 import unicodedata
@@ -34,6 +35,10 @@ class Records(NamedTuple):
     def column(self, field: int) -> list[str]:
         """The texts of one field."""
         return [row[field] for row in self.rows]
+
+    def digest(self) -> str:
+        """The sha256 of the examples, which does not depend on how the file is written."""
+        return hashlib.sha256(json.dumps(self.rows).encode()).hexdigest()
 
 
 def clean_text(text: str) -> str:

@@ -11,10 +11,11 @@ import numpy as np
 PADDING, UNKNOWN = 0, 1  # the first two ids of every vocabulary
 NUM_SUBWORDS = 6
 
+_EMOTICON = r"[:;=8][-o*']?[)\](\[dDpP/\\|@3<>]+|<3+"
 _TOKEN = re.compile(
     r"https?://\S+"  # addresses
     r"|[@#]?\w+(?:['’]\w+)*"  # words with their apostrophes: don't, @user, #fail
-    r"|[:;=8][-o*']?[)\](\[dDpP/\\|@3<>]+|<3+"  # emoticons
+    rf"|{_EMOTICON}"
     r"|\.{2,}|[!?]+"  # runs that carry emphasis
     r"|[^\w\s]"  # any other single character
 )
@@ -23,6 +24,13 @@ _TOKEN = re.compile(
 def tokenize(text: str) -> list[str]:
     """Splits a text into words, emoticons and punctuation, keeping case. Never empty."""
     return _TOKEN.findall(html.unescape(text)) or ["."]
+
+
+def has_meaning(token: str) -> bool:
+    """Whether a token is a word or an emoticon: no number, sign, address or user name."""
+    if token.startswith(("http", "@")):
+        return False
+    return any(map(str.isalpha, token)) or bool(re.fullmatch(_EMOTICON, token))
 
 
 def word_form(token: str) -> str:

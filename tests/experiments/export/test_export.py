@@ -108,7 +108,9 @@ def test_a_trained_model_is_exported_and_used(archive, tmp_path, capsys):
     sentences = vader.read_sentences()
     split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
     which = {"lexicon": True, "fold": 0, "seed": 0}
-    sentiment.train_and_test(tmp_path, SETTINGS, sentences, split, which)
+    data = sentiment.prepare(sentences, split, True, SETTINGS)
+    test = sentences.texts[split.test], sentences.labels[split.test]
+    sentiment.train_and_test(tmp_path / "lexicon-fold0-seed0", SETTINGS, data, test, which)
     trained = tmp_path / "lexicon-fold0-seed0" / sentiment.MODEL
     export.main(command(tmp_path, model=trained))
     assert_agreement(read_results(tmp_path / "out" / "results.json"))
