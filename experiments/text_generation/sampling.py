@@ -21,7 +21,7 @@ from experiments.text_generation.prose import encode
 class SamplingOptions(NamedTuple):
     """How characters are sampled."""
 
-    temperature: float  # divides the logits: below 1 sharpens, above 1 flattens the distribution
+    temperature: float  # divides the logits: below 1 sharpens, above 1 flattens; 0: greedy
     top_p: float  # sample from the most likely characters with this total probability
     seed: int
 
@@ -49,7 +49,10 @@ def _sample(
     options: SamplingOptions,
 ) -> tuple[Any, Array, Array]:
     """Samples a symbol [] from logits [V] and reads it. Returns: state, next logits, symbol."""
-    symbol = jax.random.categorical(key, keep_nucleus(logits / options.temperature, options.top_p))
+    greedy = options.temperature == 0
+    scaled = logits / jnp.where(greedy, 1, options.temperature)
+    drawn = jax.random.categorical(key, keep_nucleus(scaled, options.top_p))
+    symbol = jnp.where(greedy, logits.argmax(), drawn)
     state, logits = model.read(params, state, symbol[None, None])
     return state, logits[0, 0], symbol
 
@@ -66,8 +69,8 @@ def sample_text(
     """
     if not prompt:
         raise ValueError("The prompt is empty: expected at least one character to continue.")
-    if not options.temperature > 0:
-        raise ValueError(f"The temperature is {options.temperature}: expected more than 0.")
+    if not options.temperature >= 0:
+        raise ValueError(f"The temperature is {options.temperature}: expected at least 0.")
     if not 0 < options.top_p <= 1:
         raise ValueError(f"`top_p` is {options.top_p}: expected more than 0, and at most 1.")
     symbols = jnp.asarray(encode(prompt, alphabet))

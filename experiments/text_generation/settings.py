@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    TRAINING_MODE,
     Flat,
     Fraction,
     Given,
@@ -47,6 +49,7 @@ TRAININGS = {
     "gru-large": Settings("gru", parameters=500_000, passes=2),
 }
 SAMPLED = "gru-large"
+OWN = Settings("gru", passes=10, parts=4)  # of the user's text, which may be short
 QUICK = {
     key: replace(settings, num_characters=400_000, parameters=settings.parameters // 5, parts=4)
     for key, settings in TRAININGS.items()
@@ -64,6 +67,8 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the output directory; each training has a folder in it
     out: Annotated[Path, ALWAYS] = Path("runs/text_generation")
+    # your own text to train on: a plain text file
+    train: Annotated[Path | None, TRAINING_MODE] = None
     # a prompt for the saved model to continue, without training
     sample: Annotated[str | None, MODE] = None
     # of the sampling: lower is more predictable, higher more random; 0: always the most likely
@@ -71,15 +76,30 @@ class Command:
     # sample from the most likely characters with this total probability
     top_p: Annotated[Fraction, Needs("sample")] = 0.95
     length: Annotated[NonNegativeInt, Needs("sample")] = 500  # characters
+    # the folder of a model that --train wrote
+    model: Annotated[Path | None, Needs("sample")] = None
     given: Given = frozenset()
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
+        if self.train:
+            return replace(self, settings=OWN)
         return replace(self, settings=QUICK[SAMPLED]) if self.quick else self
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        if self.corpus and (self.train or self.model):
+            raise InputError("--corpus has no effect with --train or --model.")
+        if self.quick and self.train:
+            raise InputError(
+                "--quick has no effect with --train; --passes sets how long it trains."
+            )
 
     def trainings(self) -> dict[str, Settings]:
         """The settings of each model."""
+        if self.train:
+            return {"gru": self.settings}
         presets = QUICK if self.quick else TRAININGS
         return {name: override(row, self.settings, self.given) for name, row in presets.items()}

@@ -10,12 +10,15 @@ smoothing, gzip and xz.
     python -m experiments.text_generation --quick                a small subset: 2 minutes
     python -m experiments.text_generation --sample "In the beginning"
     python -m experiments.text_generation --sample "ROMEO." --corpus shakespeare
+    python -m experiments.text_generation --train novel.txt      your own text
+    python -m experiments.text_generation --sample "It was" --model runs/text_generation/novel
 
 Measured, bits per character of the test books, Bible / Shakespeare: RNN 1.765 / 2.316, LSTM 1.739
 / 2.302, GRU 1.719 / 2.280, the larger GRU 1.593 / 2.149; n-grams with n = 5: 1.754 / 2.252, with
 the best n (9 and 8): 1.554 / 2.164; xz after the training books 1.805 / 2.475.
 """
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain, islice
@@ -38,10 +41,11 @@ from experiments.common.training.models import load_model, save_model
 from experiments.text_generation.baselines import baselines
 from experiments.text_generation.model import CharacterModel, from_arrays, model_of_size, to_arrays
 from experiments.text_generation.plots import Curve, plot_curves
-from experiments.text_generation.prose import CORPORA, Corpus, read_corpus
+from experiments.text_generation.prose import CORPORA, Corpus, decode, read_corpus
 from experiments.text_generation.sampling import SamplingOptions, print_stream, sample_text
 from experiments.text_generation.settings import SAMPLED, Command, Settings
 from experiments.text_generation.streaming import cut_streams, make_streaming_training
+from experiments.text_generation.user_text import read_user_text
 
 COMMAND = "python -m experiments.text_generation"
 MODEL = "model.msgpack"
@@ -49,8 +53,6 @@ MINUTES = {False: 20, True: 2}  # of the whole command, and with --quick
 SHARES = (0.06, 0.03)  # maximum fractions of all characters in the test and validation books
 ORDERS = range(5, 10)  # of the n-grams
 PROMPTS = {"bible": "In the beginning", "shakespeare": "ROMEO."}
-
-
 ROWS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU", "gru-large": "GRU, larger and longer"}
 
 
@@ -108,15 +110,20 @@ def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics
     return training.as_function(language_training, settings, data)
 
 
-def train_and_test(settings: Settings, corpus: Corpus, out: Path) -> tuple[dict[str, float], Curve]:
-    """Trains in `out`, unless already trained. Returns: the results and the learning curve."""
+def train_and_test(
+    settings: Settings, corpus: Corpus, out: Path, **record: str
+) -> tuple[dict[str, float], Curve]:
+    """Trains in `out`, unless already trained. Returns: the results and the learning curve.
+
+    `record` is what else identifies the training.
+    """
     data = prepare(corpus, settings)
     model = make_model(settings, data.num_symbols)
     plan = language_training(settings, data, settings.learning_rate)
-    record = {"settings": asdict(settings), "model": model._asdict()}
+    about = {"settings": asdict(settings), "model": model._asdict(), **record}
     label = f"{out.parent.name}, {ROWS[out.name]}"
-    params = loop.run(plan, jax.random.key(settings.seed), out, record, label).best_params
-    save_model(out / MODEL, to_arrays(params), record, list(corpus.alphabet))
+    params = loop.run(plan, jax.random.key(settings.seed), out, about, label).best_params
+    save_model(out / MODEL, to_arrays(params), about, list(corpus.alphabet))
 
     records = read_records(out / loop.METRICS)
     validation = np.array([line["validation_bits"] for line in records])
@@ -135,22 +142,28 @@ def train_and_test(settings: Settings, corpus: Corpus, out: Path) -> tuple[dict[
     return results, curve
 
 
+def orders_of(corpus: Corpus) -> list[int]:
+    """The values of n whose n-grams fit into 63 bits."""
+    return [order for order in ORDERS if len(corpus.alphabet) ** order < 2**63]
+
+
 def run_corpus(
-    name: str, trainings: dict[str, Settings], out: Path
+    name: str, corpus: Corpus, trainings: dict[str, Settings], out: Path, **record: str
 ) -> tuple[dict[str, dict[str, float]], dict[str, Curve]]:
     """Trains all models on a corpus, and prints them with the baselines.
 
     Returns: the results in every row of the table, and the curve of each training.
     """
-    corpus = read_corpus(name, SHARES)
     held_out = ", ".join(corpus.titles[book] for book in corpus.split.test)
-    print(f"\n{name}: the test books are {held_out}.")
-    data = prepare(corpus, trainings[SAMPLED])
+    print(f"\n{name}: the test set is {held_out}.")
+    data = prepare(corpus, list(trainings.values())[-1])
     test = corpus.join(corpus.split.test)
-    rows = baselines(data.train, data.validation, test, corpus.alphabet, ORDERS)
+    rows = baselines(data.train, data.validation, test, corpus.alphabet, orders_of(corpus))
     curves = {}
     for key, settings in trainings.items():
-        rows[ROWS[key]], curves[ROWS[key]] = train_and_test(settings, corpus, out / name / key)
+        rows[ROWS[key]], curves[ROWS[key]] = train_and_test(
+            settings, corpus, out / name / key, **record
+        )
     columns = ["bits", "validation bits", "parameters", "characters read", "seconds"]
     formats = [".3f", ".3f", ",", ",", ".0f"]
     table = [
@@ -169,22 +182,54 @@ def experiment(command: Command) -> None:
     trainings, out = command.trainings(), command.out
     curves, floors = {}, {}
     for name in names:
-        rows, curves[name] = run_corpus(name, trainings, out)
-        bits = [f["validation bits"] for row, f in rows.items() if "n =" in row]
-        floors[name] = {f"n-grams, n = {ORDERS[0]}": bits[0], "n-grams, best n": min(bits)}
+        corpus = read_corpus(name, SHARES)
+        rows, curves[name] = run_corpus(name, corpus, trainings, out)
+        floors[name] = ngram_floors(rows)
     plot_curves(out / "learning_curves.png", curves, floors)
     selected = [] if command.corpus else ["--corpus", names[0]]
     line = command_line(COMMAND, *selected, "--sample", PROMPTS[names[0]])
     print(f"\nPlot and models are in {out}. Try: {line}")
 
 
+def ngram_floors(rows: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The validation bits of the n-grams, for the plot of the curves."""
+    bits = [results["validation bits"] for row, results in rows.items() if "n =" in row]
+    return {f"n-grams, n = {ORDERS[0]}": bits[0], "n-grams, best n": min(bits)}
+
+
+def train_on_file(command: Command, path: Path) -> None:
+    """Trains on the user's text, and compares with the baselines on its end."""
+    corpus, notes, digest = read_user_text(path)
+    settings = command.settings
+    read, needed = (
+        len(prepare(corpus, settings).train),
+        1 + settings.batch_size * settings.steps * settings.parts,
+    )
+    if read < needed:
+        raise InputError(
+            f"{path} has {read:,} characters for training; with --batch-size "
+            f"{settings.batch_size}, --steps {settings.steps} and --parts {settings.parts}, "
+            f"{needed:,} are needed."
+        )
+    print("\n".join(notes))
+    name, out = path.stem, command.out
+    rows, curves = run_corpus(name, corpus, command.trainings(), out, data=digest)
+    plot_curves(out / name / "learning_curves.png", {name: curves}, {name: ngram_floors(rows)})
+    prompt = decode(corpus.symbols[-1][:20], corpus.alphabet)
+    line = command_line(COMMAND, "--sample", prompt, "--model", str(out / name))
+    print(f"\nPlot and model are in {out / name}. Try: {line}")
+
+
 def sample(command: Command) -> None:
     """Prints the prompt and its continuation by the saved model."""
-    directory = command.out / (command.corpus or "bible") / SAMPLED
+    if command.model is None:
+        directory = command.out / (command.corpus or "bible") / SAMPLED
+    else:
+        directory = command.model / "gru"
     arrays, record, alphabet = load_model(directory / MODEL, COMMAND)
     model = CharacterModel(**record["model"])
     options = SamplingOptions(command.temperature, command.top_p, command.settings.seed)
-    prompt = command.sample or ""
+    prompt = unicodedata.normalize("NFC", command.sample or "")
     try:
         params = from_arrays(model, arrays)
         sampled = sample_text(model, params, "".join(alphabet), prompt, options)
@@ -195,4 +240,8 @@ def sample(command: Command) -> None:
 
 def main(command: Command) -> None:
     """Runs the command."""
-    experiment(command) if command.sample is None else sample(command)
+    if command.sample is not None:
+        return sample(command)
+    if command.train is not None:
+        return train_on_file(command, command.train)
+    experiment(command)

@@ -74,6 +74,8 @@ def test_little_temperature_or_nucleus_is_the_most_likely_text():
         text += ALPHABET[int(logits[-1, 0].argmax())]
     assert draw(20, top_p=1e-6) == text[3:]
     assert draw(20, temperature=1e-6) == text[3:]
+    assert draw(20, temperature=0.0) == text[3:]
+    assert draw(20, temperature=0.0, top_p=0.5, seed=7) == text[3:]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_little_temperature_or_nucleus_is_the_most_likely_text():
     [
         ({"prompt": "aXbß"}, "alphabet does not have 'X', 'ß'"),
         ({"prompt": ""}, "The prompt is empty: expected at least one character"),
-        ({"temperature": 0.0}, r"temperature is 0\.0: expected more than 0"),
+        ({"temperature": -0.5}, r"temperature is -0\.5: expected at least 0"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"top_p": 0.0}, r"`top_p` is 0\.0: expected more than 0, and at most 1"),
         ({"top_p": 1.5}, r"`top_p` is 1\.5"),
