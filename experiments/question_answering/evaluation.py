@@ -7,13 +7,36 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from experiments.common.confidence import calibration_error
 from experiments.question_answering.reading import tokens
-from experiments.question_answering.stories import TASKS, Question
+from experiments.question_answering.stories import Question
+
+
+def tasks_of(questions: Sequence[Question]) -> list[str]:
+    """The tasks of questions, in their order."""
+    return list(dict.fromkeys(question.task for question in questions))
+
+
+def calibration_by_task(
+    questions: Sequence[Question], probabilities: np.ndarray, answers: np.ndarray
+) -> dict[str, float]:
+    """The calibration error for the questions of each task.
+
+    Args:
+      questions: N questions.
+      probabilities: [N, A], of the answers.
+      answers: int [N], the right ones.
+    """
+    tasks = np.array([question.task for question in questions])
+    return {
+        task: calibration_error(probabilities[tasks == task], answers[tasks == task])
+        for task in tasks_of(questions)
+    }
 
 
 def accuracy_by_task(questions: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
     """The fraction of correct answers to the questions of each task."""
-    correct: dict[str, list[bool]] = {task: [] for task in TASKS}
+    correct: dict[str, list[bool]] = {task: [] for task in tasks_of(questions)}
     for question, given in zip(questions, answers, strict=True):
         correct[question.task].append(given == question.answer)
     return {task: float(np.mean(hits)) for task, hits in correct.items()}
@@ -27,7 +50,7 @@ def baselines(train: Sequence[Question], test: Sequence[Question]) -> dict[str, 
         return [" ".join((words, *q.story)) for words, q in zip(asked, questions, strict=True)]
 
     majority, bag_of_words = [""] * len(test), [""] * len(test)
-    for task in TASKS:
+    for task in tasks_of(test):
         known = [q for q in train if q.task == task]
         asked = [i for i, q in enumerate(test) if q.task == task]
         labels = np.array([q.answer for q in known])

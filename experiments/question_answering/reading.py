@@ -5,6 +5,7 @@ https://arxiv.org/abs/1506.07285); the fusion layer and the attention features f
 2016, https://arxiv.org/abs/1603.01417.
 """
 
+import re
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -20,7 +21,7 @@ from grujax.linen import GRU, BidirectionalGRU
 
 def tokens(sentence: str) -> list[str]:
     """The words of a sentence, and its question mark."""
-    return sentence.lower().replace("?", " ? ").replace(".", " ").split()
+    return re.findall(r"\w+(?:['’-]\w+)*|\?", sentence.lower())
 
 
 def encode(questions: Sequence[Question], words: list[str]) -> dict[str, np.ndarray]:

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    TRAINING_MODE,
     DropoutRate,
     Flat,
     MonitorFlags,
@@ -17,6 +19,7 @@ from experiments.common.flags import (
     PositiveInt,
     ScaleFlags,
 )
+from experiments.common.parsing import spell
 
 STORY = "John went to the kitchen. John took the milk. John moved to the garden."
 
@@ -37,6 +40,9 @@ class Settings:
     seed: NonNegativeInt = 0
 
 
+OWN = Settings(batch_size=32, epochs=20)  # of the user's stories
+
+
 @dataclass(frozen=True)
 class Command:
     """Trains the network and compares it with baselines, or asks a trained one."""
@@ -47,13 +53,26 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the output directory
     out: Annotated[Path, ALWAYS] = Path("runs/question_answering")
+    # your own stories, questions and answers to train on: a table (CSV, TSV) or JSON lines
+    train: Annotated[Path | None, TRAINING_MODE] = None
+    # the names of its columns of stories, questions and answers
+    columns: Annotated[tuple[str, str, str] | None, Needs("train")] = None
     # a question for the saved network, without training
     ask: Annotated[str | None, MODE] = None
     # the sentences about which to ask, each ended by a period
     story: Annotated[str, Needs("ask")] = STORY
+    # the folder of a network that --train wrote
+    model: Annotated[Path | None, Needs("ask")] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
+        if self.train:
+            return replace(self, settings=OWN)
         return replace(self, settings=Settings(num_examples=5000, epochs=5)) if self.quick else self
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        if self.train and (unused := given & {"quick", "num_test", "num_examples"}):
+            raise InputError(f"{spell(min(unused))} has no effect with --train.")
