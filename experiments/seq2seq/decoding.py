@@ -11,6 +11,8 @@ import numpy as np
 from jax import Array
 from tokenizers import Tokenizer
 
+from experiments.common.command import InputError
+from experiments.common.data.records import clean_text, shorten
 from experiments.common.data.text import pad
 from experiments.seq2seq import subwords
 from experiments.seq2seq.beam_search import beam_search
@@ -18,6 +20,7 @@ from experiments.seq2seq.model import EncoderDecoder, shift_right
 
 PyTree = Any
 EXTRA_LENGTH = 16  # the default maximum length is the width of the source plus this many tokens
+DOUBTED = 0.01  # of the answers for texts like those in training
 NUM_TIMED = 50  # texts that are also translated one by one, to time it
 
 
@@ -39,9 +42,13 @@ class Translator(NamedTuple):
     no_repeat: int | None = None  # see `beam_search`
 
     def __call__(self, texts: Sequence[str], batch_size: int) -> list[str]:
+        return self.translate(texts, batch_size)[0]
+
+    def translate(self, texts: Sequence[str], batch_size: int) -> tuple[list[str], np.ndarray]:
+        """The translations of N texts, and the ranks [N] of `beam_search`: how likely they are."""
         rows = self._source_ids(texts)
         order = np.argsort([len(row) for row in rows], kind="stable")
-        outputs = [""] * len(rows)
+        outputs, ranks = [""] * len(rows), np.zeros(len(rows))
         for begin in range(0, len(order), batch_size):
             chosen = order[begin : begin + batch_size]
             batch = [rows[i] for i in chosen]
@@ -50,10 +57,50 @@ class Translator(NamedTuple):
             filled = batch + [[subwords.END]] * (batch_size - len(batch))
             max_length = self.max_length or width + EXTRA_LENGTH
             options = SearchOptions(self.num_beams, max_length, self.length_penalty, self.no_repeat)
-            tokens = search(self.model, options, self.params, pad(filled, width).T)
-            for i, row in zip(chosen, np.asarray(tokens), strict=False):
-                outputs[i] = subwords.to_text(self.tokenizer, row)
-        return outputs
+            found = search(self.model, options, self.params, pad(filled, width).T)
+            for i, row, rank in zip(chosen, *map(np.asarray, found), strict=False):
+                outputs[i], ranks[i] = subwords.to_text(self.tokenizer, row), rank
+        return outputs, ranks
+
+    def answer(self, text: str, least_rank: float) -> tuple[str, list[str]]:
+        """The translation of one text, and one sentence per reason to doubt it.
+
+        Args:
+          text: the text.
+          least_rank: less likely translations are doubted, see `usual_rank`.
+
+        Raises:
+          InputError: the text is empty, or no character is known.
+        """
+        text = clean_text(text)
+        encoding = self.tokenizer.encode(text)
+        parts = zip(encoding.ids, encoding.offsets, strict=True)
+        unknown = {text[a:b] for token, (a, b) in parts if token == subwords.UNKNOWN}
+        characters = {character for character in "".join(unknown) if not character.isspace()}
+        if not text:
+            raise InputError("The text is empty.")
+        if characters >= set("".join(text.split())):
+            raise InputError(f"The model knows no character of {shorten(text)}.")
+        [output], [rank] = self.translate([text], batch_size=1)
+        doubts = []
+        if characters:
+            doubts.append(f"The model does not know {', '.join(sorted(characters))}.")
+        if len(encoding.ids) >= self.widths[-1]:
+            cut = "the middle" if self.tail else "the end"
+            doubts.append(
+                f"The text has {len(encoding.ids)} subwords; the model reads at most "
+                f"{self.widths[-1] - 1}, so {cut} is left out."
+            )
+        if rank < least_rank:
+            doubts.append(
+                "Unsure: the model finds its answer less likely than "
+                f"{1 - DOUBTED:.0%} of those for validation texts."
+            )
+        return output, doubts
+
+    def usual_rank(self, texts: Sequence[str], batch_size: int) -> float:
+        """The rank below which `DOUBTED` of the translations of held-out texts are."""
+        return float(np.quantile(self.translate(texts, batch_size)[1], DOUBTED))
 
     def attention_map(self, source: str, target: str) -> tuple[list[str], list[str], np.ndarray]:
         """The decoder's attention while it writes `target`.
@@ -88,12 +135,14 @@ class SearchOptions(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def search(model: EncoderDecoder, options: SearchOptions, params: PyTree, source: Array) -> Array:
-    """The best texts, int [B, T], for sources [S, B]: encodes, then searches."""
+def search(
+    model: EncoderDecoder, options: SearchOptions, params: PyTree, source: Array
+) -> tuple[Array, Array]:
+    """The best texts, int [B, T], and their ranks [B], for sources [S, B]: encodes and searches."""
     apply = partial(model.apply, params)
     memory, carry = apply(source, method="encode")
     step = partial(apply, memory, method="step")
-    return beam_search(step, carry, **options._asdict())[0]
+    return beam_search(step, carry, **options._asdict())
 
 
 def describe_speed(translator: Translator, texts: Sequence[str], batch_size: int) -> str:

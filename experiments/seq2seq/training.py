@@ -1,5 +1,6 @@
 """Trains an encoder-decoder on a corpus of text pairs; saves and loads it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,16 +13,19 @@ from jax import Array
 from tokenizers import Tokenizer
 
 from experiments.common import training
+from experiments.common.command import InputError
+from experiments.common.durable import read_json, write_json
 from experiments.common.report import plots
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
+from experiments.common.training.processes import is_writer
 from experiments.seq2seq import buckets, subwords
 from experiments.seq2seq.model import EncoderDecoder
 from experiments.seq2seq.parallel_corpus import Corpus
 
 PyTree = Any
-MODEL, TOKENIZER = "model.msgpack", "tokenizer.json"
+MODEL, TOKENIZER, LEAST_RANK = "model.msgpack", "tokenizer.json", "least_rank.json"
 
 
 class SizeSettings(Protocol):
@@ -140,14 +144,39 @@ def train_and_save(
         out / TOKENIZER, [*sources, *targets], settings.vocabulary_size
     )
     settings = replace(settings, vocabulary_size=tokenizer.get_vocab_size())
-    plan = make_training(
-        settings, make_batches(corpus, tokenizer, settings), settings.learning_rate
-    )
+    batches = make_batches(corpus, tokenizer, settings)
+    _report_left_out(settings, corpus, batches)
+    plan = make_training(settings, batches, settings.learning_rate)
     record = {"settings": asdict(settings)} | record
     state = loop.run(plan, jax.random.key(settings.seed), out, record, out.name)
     save_model(out / MODEL, state.best_params, record, [])
     records = {out.name: read_records(out / loop.METRICS)}
     plots.plot_learning_curves(out / "learning_curves.png", records, "validation_accuracy")
+
+
+def _report_left_out(settings: Settings, corpus: Corpus, batches: buckets.Data) -> None:
+    """Prints how many pairs are too long; raises InputError if all are."""
+    pairs = len(corpus.split.train) + len(corpus.split.validation)
+    used = [int((part["target"][:, 0] != subwords.PADDING).sum()) for part in batches]
+    if min(used) == 0:
+        raise InputError(f"All pairs are longer than `--widths`, {settings.widths[-1]} subwords.")
+    if left_out := pairs - sum(used):
+        print(
+            f"{left_out:,} of {pairs:,} pairs are left out, as they are longer than `--widths`, "
+            f"{settings.widths[-1]} subwords."
+        )
+
+
+def save_least_rank(out: Path, rank: float) -> None:
+    """Saves `Translator.usual_rank` beside the model."""
+    if is_writer():
+        write_json(out / LEAST_RANK, {"least_rank": rank})
+
+
+def load_least_rank(out: Path) -> float:
+    """Loads it; a model that was trained without it doubts nothing."""
+    path = out / LEAST_RANK
+    return read_json(path)["least_rank"] if path.exists() else -math.inf
 
 
 def load(out: Path, command: str) -> tuple[PyTree, dict[str, Any], Tokenizer]:

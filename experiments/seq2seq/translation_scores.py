@@ -27,7 +27,12 @@ def word_dictionary(
     Words that are seen only once, or have no good partner, are copied.
     """
     counts = [CountVectorizer(token_pattern=WORD, binary=True, min_df=2) for _ in range(2)]
-    source, target = (c.fit_transform(t) for c, t in zip(counts, (sources, targets), strict=True))
+    try:
+        source, target = (
+            c.fit_transform(t) for c, t in zip(counts, (sources, targets), strict=True)
+        )
+    except ValueError:  # no word of one side occurs twice
+        return list(queries)
     together = (source.T @ target).tocsr()  # [source words, target words]
     frequency = [np.asarray(matrix.sum(0)).ravel() for matrix in (source, target)]
     names = counts[1].get_feature_names_out()

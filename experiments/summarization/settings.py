@@ -6,12 +6,15 @@ from typing import Annotated
 
 import tyro
 
+from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    TRAINING_MODE,
     DropoutRate,
     Flat,
     MonitorFlags,
+    Needs,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -49,6 +52,15 @@ QUICK = replace(
     Settings(), num_pairs=3000, vocabulary_size=1500, embedding_size=96, hidden_size=96, epochs=3
 )
 
+# Of the user's texts, whose summaries may be longer.
+OWN = Settings(
+    vocabulary_size=4000,
+    hidden_size=128,
+    widths=((64, 24), (128, 48), (192, 64)),
+    tail=32,
+    epochs=10,
+)
+
 
 @dataclass(frozen=True)
 class Command:
@@ -59,11 +71,26 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the output directory; each training has a folder in it
     out: Annotated[Path, ALWAYS] = OUT
+    # your own texts and summaries to train on: a table (CSV, TSV) or JSON lines
+    train: Annotated[Path | None, TRAINING_MODE] = None
+    # the names of its columns of texts and summaries
+    columns: Annotated[tuple[str, str] | None, Needs("train")] = None
     # a text to summarize with the saved model, or - to read standard input, without training
     summarize: Annotated[str | None, MODE, tyro.conf.arg(aliases=["--summarise"])] = None
+    # the folder of a model that --train wrote
+    model: Annotated[Path | None, Needs("summarize")] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
+        if self.train:
+            return replace(self, settings=OWN)
         return replace(self, settings=QUICK) if self.quick else self
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        if self.quick and (self.train or self.model):
+            raise InputError("--quick has no effect with --train or --model.")
+        if self.model and "copy" in given:
+            raise InputError("--copy has no effect with --model, whose settings it has.")

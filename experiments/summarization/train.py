@@ -10,6 +10,8 @@ copied words. No split separates packages of one family, or equal openings or sy
     python -m experiments.summarization                   20 minutes
     python -m experiments.summarization --quick           a small subset: 2 minutes
     python -m experiments.summarization --no-copy         without the pointer
+    python -m experiments.summarization --train articles.csv    your own texts and summaries
+    python -m experiments.summarization --summarize - --model runs/summarization/articles
     python -m experiments.summarization --summarize "Frotz is a program that ..."   (-: read stdin)
 
 Measured on 1,997 test descriptions, ROUGE-1 / ROUGE-L: GRU with 5 beams 44.2 / 40.3; first sentence
@@ -26,7 +28,6 @@ from jax import Array
 from tokenizers import Tokenizer
 
 from experiments.common import training
-from experiments.common.command import InputError
 from experiments.common.data.user_files import read_standard_input
 from experiments.common.provenance import command_line
 from experiments.common.report import plots
@@ -34,7 +35,7 @@ from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
 from experiments.seq2seq.decoding import Translator, describe_speed
 from experiments.seq2seq.model import EncoderDecoder
-from experiments.seq2seq.parallel_corpus import Corpus, synopsis_corpus
+from experiments.seq2seq.parallel_corpus import Corpus, synopsis_corpus, user_corpus
 from experiments.seq2seq.report import write_outputs, write_scores
 from experiments.summarization.pointer_generator import PointerGenerator
 from experiments.summarization.scores import (
@@ -49,6 +50,10 @@ from experiments.summarization.settings import OUT, Command, Settings
 
 COMMAND = "python -m experiments.summarization"
 FORMER_OUT = Path("runs/summarisation")
+FIELDS = {
+    "text": ("document", "article", "description", "body"),
+    "summary": ("title", "headline", "synopsis", "abstract"),
+}
 BEAMS, LENGTH_PENALTY, NO_REPEAT = 5, 2.0, 3  # see `beam_search`; chosen on validation data
 BATCH = 64  # descriptions summarized together
 MINUTES = (20, 2)  # of the whole command, and with --quick
@@ -101,14 +106,22 @@ def load_summarizer(out: Path) -> Translator:
     )
 
 
-def experiment(settings: Settings, minutes: int, out: Path) -> None:
+def experiment(command: Command, out: Path) -> None:
     """Trains, summarizes the test set, and compares with the baselines."""
-    print(f"Training: about {minutes} minutes on 2 idle CPU cores.")
-    corpus = synopsis_corpus().reduced(settings.num_pairs)
+    settings = command.settings
+    if command.train is not None:
+        corpus, notes = user_corpus(command.train, FIELDS, command.columns)
+        print("\n".join(notes))
+    else:
+        print(f"Training: about {MINUTES[command.quick]} minutes on 2 idle CPU cores.")
+        corpus = synopsis_corpus()
+    corpus = corpus.reduced(settings.num_pairs)
     print(corpus.origin())
     seq2seq.train_and_save(settings, corpus, out, prepare, summary_training, **corpus.record())
 
     summarizer = load_summarizer(out)
+    validation, _ = corpus.select(corpus.split.validation)
+    seq2seq.save_least_rank(out, summarizer.usual_rank(validation, BATCH))
     test, references = corpus.select(corpus.split.test)
     outputs = summarizer(test, BATCH)
     rows = {
@@ -125,7 +138,8 @@ def experiment(settings: Settings, minutes: int, out: Path) -> None:
     print(describe_speed(summarizer, test[: 8 * BATCH], BATCH))
     examples = np.random.default_rng(1).choice(len(test), 3, replace=False)
     plot_examples(out / "attention.png", summarizer, [(test[i], outputs[i]) for i in examples])
-    print(f"Try: {command_line(COMMAND, '--summarize', test[examples[0]])}")
+    own = [] if command.train is None else ["--model", str(out)]
+    print(f"Try: {command_line(COMMAND, '--summarize', test[examples[0]], *own)}")
 
 
 def plot_examples(path: Path, summarizer: Translator, pairs: Sequence[tuple[str, str]]) -> None:
@@ -144,13 +158,6 @@ def plot_examples(path: Path, summarizer: Translator, pairs: Sequence[tuple[str,
     plots.plot_alignment(path, maps, stacked=True, written="written, p_gen")
 
 
-def summarize(summarizer: Translator, text: str) -> str:
-    """The summary of one text."""
-    if not text.split():
-        raise InputError("--summarize needs a text, or - and a text on standard input.")
-    return summarizer([" ".join(text.split())], batch_size=1)[0]
-
-
 def find_output(out: Path) -> Path:
     """The output directory: the default one's former name is still used if only that exists."""
     if out == OUT and FORMER_OUT.is_dir() and not OUT.is_dir():
@@ -162,9 +169,12 @@ def find_output(out: Path) -> Path:
 def main(command: Command) -> None:
     """Runs the command."""
     name = "copying" if command.settings.copy else "writing"
-    out = find_output(command.out) / name
-    if command.summarize is not None:
-        text = read_standard_input() if command.summarize == "-" else command.summarize
-        print(summarize(load_summarizer(out), text))
-        return
-    experiment(command.settings, MINUTES[command.quick], out)
+    out = find_output(command.out) / (command.train.stem if command.train else name)
+    if command.summarize is None:
+        return experiment(command, out)
+    text = read_standard_input() if command.summarize == "-" else command.summarize
+    out = command.model or out
+    output, doubts = load_summarizer(out).answer(text, seq2seq.load_least_rank(out))
+    print(output)
+    for doubt in doubts:
+        print(f"note: {doubt}", file=sys.stderr)

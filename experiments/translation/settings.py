@@ -8,9 +8,11 @@ from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    TRAINING_MODE,
     DropoutRate,
     Flat,
     MonitorFlags,
+    Needs,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -49,6 +51,7 @@ DATES = Settings(
     epochs=3,
     learning_rate=4e-3,
 )
+OWN = Settings(vocabulary_size=2000, hidden_size=128, epochs=10)  # of the user's pairs
 SETTINGS = {"ddtp": Settings(), "dates": DATES}
 QUICK = {
     "ddtp": replace(Settings(), num_pairs=3000, vocabulary_size=1000, hidden_size=96, epochs=4),
@@ -68,16 +71,27 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the output directory; each training has a folder in it
     out: Annotated[Path, ALWAYS] = Path("runs/translation")
+    # your own text pairs to train on: a table (CSV, TSV) or JSON lines
+    train: Annotated[Path | None, TRAINING_MODE] = None
+    # the names of its columns of sources and targets
+    columns: Annotated[tuple[str, str] | None, Needs("train")] = None
     # a text to translate with the saved model, without training
     translate: Annotated[str | None, MODE] = None
+    # the folder of a model that --train wrote
+    model: Annotated[Path | None, Needs("translate")] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
+        if self.train:
+            return replace(self, settings=OWN)
         return replace(self, settings=(QUICK if self.quick else SETTINGS)[self.data])
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
+        unused = given & {"data", "target", "quick"}
+        if unused and (self.train or self.model):
+            raise InputError(f"--{min(unused)} has no effect with --train or --model.")
         if self.data == "dates" and self.target != "it":
             raise InputError("--target is a language of --data ddtp; dates become ISO 8601.")

@@ -1,7 +1,11 @@
 """The translator: compilation, batches, long texts."""
 
+import math
+
+import numpy as np
 import pytest
 
+from experiments.common.command import InputError
 from experiments.seq2seq import subwords
 from experiments.seq2seq.decoding import Translator, search
 from experiments.seq2seq.model import EncoderDecoder
@@ -33,3 +37,24 @@ def test_a_sentence_translated_alone_and_among_others_is_the_same(params):
     texts = ["abcd", "a", "dcb a", "bb"]
     together = translator(texts, 4)
     assert [translator([text], 1)[0] for text in texts] == together
+
+
+@pytest.mark.parametrize("tail", [0, 2])
+def test_an_answer_is_doubted_or_refused_for_a_reason(params, tail):
+    tokenizer = subwords.learn_subwords(["abcd"], 11)
+    translator = Translator(MODEL, params, tokenizer, (8,), 2, tail=tail)
+    alone = translator(["ab cd"], 1)[0]
+    assert translator.answer("  ab\n cd ", -math.inf) == (alone, [])
+    _, [unsure] = translator.answer("ab cd", math.inf)
+    assert unsure.startswith("Unsure: the model finds its answer less likely than 99%")
+    _, [unknown] = translator.answer("ab éx", -math.inf)
+    assert unknown == "The model does not know x, é."
+    _, [cut] = translator.answer("a b c a b", -math.inf)
+    assert cut.endswith("the middle is left out." if tail else "the end is left out.")
+    assert "at most 7" in cut
+    _, ranks = translator.translate(["ab", "dcb a", "bb"], 2)
+    assert ranks.min() <= translator.usual_rank(["ab", "dcb a", "bb"], 2) < np.median(ranks)
+    with pytest.raises(InputError, match="The text is empty"):
+        translator.answer(" \n ", -math.inf)
+    with pytest.raises(InputError, match="The model knows no character of 'xyz é'"):
+        translator.answer("xyz é", -math.inf)

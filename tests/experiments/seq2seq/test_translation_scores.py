@@ -14,6 +14,7 @@ def test_baselines_and_scores():
     targets = ["strumento rosso", "auto rossa", "auto blu"] * 3
     assert translation_memory(sources, targets, ["a red tool", "zzz"]) == [targets[0], targets[0]]
     assert word_dictionary(sources, targets, ["blue Car X"]) == ["blu auto X"]
+    assert word_dictionary(["a", "b"], ["c", "d"], ["a x"]) == ["a x"]
     scores = score_translations(targets, targets)
     assert scores["exact"] == 100
     assert scores["chrF"] == pytest.approx(100)
