@@ -40,7 +40,6 @@ def read_stories(path: Path, columns: Sequence[str] | None) -> UserStories:
     """Reads a file of stories, questions and answers; an answer is one of a closed set.
 
     Raises:
-      FileNotFoundError: the file does not exist.
       InputError: it cannot be read, see `read_records`, or there are too few questions, or too
         many answers.
     """

@@ -37,7 +37,6 @@ def read_labeled_texts(path: Path, columns: Sequence[str] | None) -> LabeledText
     """Reads a file of texts and labels; one text in five is for testing.
 
     Raises:
-      FileNotFoundError: the file does not exist.
       InputError: it cannot be read, see `read_records`, or a label has too few texts.
     """
     records = read_records(path, FIELDS, columns)

@@ -91,7 +91,6 @@ def user_corpus(
     the user may not expect.
 
     Raises:
-      FileNotFoundError: the file does not exist.
       InputError: it cannot be read, see `read_records`, or there are too few pairs.
     """
     records = read_records(path, fields, columns)

@@ -35,7 +35,6 @@ def read_user_text(path: Path) -> UserText:
     `MAX_SYMBOLS` different characters, the rarest become `REPLACEMENT`.
 
     Raises:
-      FileNotFoundError: the file does not exist.
       InputError: it is too short, has too many different characters, or is no text.
     """
     text = "\n".join(read_text(path).splitlines()).strip() + "\n"

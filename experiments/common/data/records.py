@@ -61,7 +61,6 @@ def read_records(path: Path, fields: Fields, columns: Sequence[str] | None = Non
         header that has exactly these columns.
 
     Raises:
-      FileNotFoundError: the file does not exist.
       InputError: a row cannot be read, or a column is missing; the message says where.
     """
     if columns is not None and len(columns) != len(fields):

@@ -47,7 +47,6 @@ def read_text(path: Path, limit: int = LIMIT) -> str:
       limit: the largest number of bytes.
 
     Raises:
-      FileNotFoundError: it does not exist.
       InputError: it is no text file in these encodings, or as `check_file`.
     """
     check_file(path, limit)
