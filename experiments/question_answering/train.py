@@ -202,7 +202,7 @@ def train_on_file(command: Command, path: Path) -> None:
     )
     out = command.out / path.stem
     data = Data(words, train, validation, possible)
-    report(train, test, train_and_answer(command.settings, data, test, out, data=digest), out)
+    report(train, test, train_and_answer(command.settings, data, test, out, sha256=digest), out)
     example = ["--ask", test[0].question, "--story", ". ".join(test[0].story) + "."]
     line = command_line(COMMAND, *example, "--model", str(out))
     print(f"\nPlots and the model are in {out}. Try: {line}")
