@@ -9,8 +9,9 @@ import onnx.parser
 from experiments.common.data.text import NUM_SUBWORDS, PADDING
 from grujax import convert
 
-# In ONNX's textual syntax; {features}, {subwords}, {scores} and {classes} are sizes. Names that are read but
-# not defined are weights. The nodes of the GRU, which map xs and lengths to hs, come in between.
+# In ONNX's textual syntax; {features}, {subwords}, {scores} and {classes} are sizes. Names that are
+# read but not defined are weights. The nodes of the GRU, which map xs and lengths to hs, come in
+# between.
 EMBED = """
 embed (int32[B,T] words, int32[B,T,{subwords}] subwords, float[B,T,{features}] token_features)
   => (float[T,B,I] xs)
@@ -87,7 +88,9 @@ def build_classifier(params: dict[str, Any], metadata: dict[str, str]) -> onnx.M
     embed = onnx.parser.parse_graph(
         EMBED.format(subwords=NUM_SUBWORDS, features=width - embedding_size)
     )
-    answer = onnx.parser.parse_graph(ANSWER.format(scores=scores, classes=len(weights["class_bias"])))
+    answer = onnx.parser.parse_graph(
+        ANSWER.format(scores=scores, classes=len(weights["class_bias"]))
+    )
     _, *answer_inputs = answer.input  # without hs
     graph = onnx.helper.make_graph(
         [*embed.node, *gru.graph.node, *answer.node],
