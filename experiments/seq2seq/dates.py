@@ -104,13 +104,13 @@ def describe_reading(text: str, iso: str) -> str | None:
     found = _NUMERIC.search(text)
     if found is None:
         return None
-    first, separator, second, year = int(found[1]), found[2], int(found[3]), found[4]
+    first, second, year = int(found[1]), int(found[3]), found[4]
     parts = []
     if max(first, second) <= 12 and first != second:
-        order = "month/day/year" if separator == "/" else "day.month.year"
         when = date.fromisoformat(iso)
+        order = "month" if when.month == first else "day"
         other = date(when.year, when.day, when.month)
-        parts.append(f"as {order}; in the other order it is {other.isoformat()}")
+        parts.append(f"with the {order} first; in the other order it is {other.isoformat()}")
     if len(year) == 2:
         parts.append("with a year in 1970 to 2069")
-    return f"{found[0]} is read {', '.join(parts)}." if parts else None
+    return f"{found[0]} is read {' and '.join(reversed(parts))}." if parts else None

@@ -56,13 +56,18 @@ def test_the_numbers_of_a_text_are_those_of_its_date(text, iso, expected):
         (
             "due 3/4/2021",
             "2021-03-04",
-            "3/4/2021 is read as month/day/year; in the other order it is 2021-04-03.",
+            "3/4/2021 is read with the month first; in the other order it is 2021-04-03.",
+        ),
+        (
+            "3/4/2021",
+            "2021-04-03",
+            "3/4/2021 is read with the day first; in the other order it is 2021-03-04.",
         ),
         (
             "3.4.21",
             "2021-04-03",
-            "3.4.21 is read as day.month.year; in the other order it is "
-            "2021-03-04, with a year in 1970 to 2069.",
+            "3.4.21 is read with a year in 1970 to 2069 and with the day first; in the other order "
+            "it is 2021-03-04.",
         ),
         ("25/12/21", "2021-12-25", "25/12/21 is read with a year in 1970 to 2069."),
         ("5/5/2021", "2021-05-05", None),
