@@ -10,13 +10,14 @@ def open_door(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str
 
     Args:
       package: the package's `__name__`.
-      names: the names that each of its modules offers.
+      names: the names that each of its modules offers; its own name means the module itself.
     """
     modules = {name: module for module, offered in names.items() for name in offered}
 
     def get(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(f"{package}.{modules[name]}"), name)
+        module = import_module(f"{package}.{modules[name]}")
+        return module if modules[name] == name else getattr(module, name)
 
     return get

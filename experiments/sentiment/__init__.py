@@ -16,7 +16,7 @@ __getattr__ = open_door(
             "main",
             "make_train",
             "prepare",
-            "vader",
         ],
+        "vader": ["vader"],
     },
 )
