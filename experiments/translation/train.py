@@ -14,7 +14,7 @@ alternative data, which run anywhere, are dates in 22 languages with their ISO 8
 
 Measured on 1,998 test sentences, BLEU / chrF: GRU with 5 beams 56.3 / 77.4, translation memory
 22.7 / 43.1, the source copied 10.0 / 37.4. All of 4,000 dates in the formats of CLDR, on days
-outside the training set, are correct.
+outside the training set, are correct, measured before typed dates were added.
 """
 
 import sys
