@@ -7,9 +7,10 @@ how far a new input is from them.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.decomposition import PCA
@@ -47,6 +48,11 @@ def calibrate(log_probs: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(np.asarray(log_probs, float) / temperature, axis=-1)
 
 
+def to_log_probs(probabilities: ArrayLike) -> np.ndarray:
+    """Logarithms, finite where a probability is zero."""
+    return np.log(np.maximum(np.asarray(probabilities, float), 1e-30))
+
+
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The expected calibration error: by how much confidence and accuracy differ on average.
 
@@ -66,7 +72,7 @@ def confidence_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return float(np.abs(gaps).sum() / len(right))
 
 
-def describe_answer(probabilities: np.ndarray, names: Sequence[str], shown: int = 3) -> str:
+def describe_answer(probabilities: np.ndarray, names: Sequence[Any], shown: int = 3) -> str:
     """The most likely names with their probabilities: "7 93%, 1 4%", or "unsure: 7 41%, 1 38%".
 
     Args:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common.confidence import calibrate, calibration_error, fit_temperature
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
 from experiments.common.report.bootstrap import ratio_interval
@@ -66,6 +67,31 @@ def classify_recordings(log_probs: np.ndarray, recordings: np.ndarray, vote: boo
     sums = np.zeros((recordings.max() + 1, log_probs.shape[1]))
     np.add.at(sums, recordings, votes)
     return sums.argmax(1)
+
+
+def mean_by_recording(log_probs: np.ndarray, recordings: np.ndarray) -> np.ndarray:
+    """The mean log-probabilities [N, C] of the windows [M, C] of each recording, int [M]."""
+    sums = np.zeros((recordings.max() + 1, log_probs.shape[1]))
+    np.add.at(sums, recordings, log_probs)
+    return sums / np.bincount(recordings)[:, None]
+
+
+def describe_confidence(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Prints and returns the calibration error of recordings' answers, and the temperature.
+
+    Args:
+      log_probs: [N, C], see `mean_by_recording`.
+      labels: [N].
+    """
+    temperature = fit_temperature(log_probs, labels)
+    before, after = (
+        calibration_error(calibrate(log_probs, value), labels) for value in (1.0, temperature)
+    )
+    print(
+        f"Confidence in recordings: calibration error {before:.1%} before and {after:.1%} after "
+        f"temperature scaling on the same recordings (T = {temperature:.2f})"
+    )
+    return {"temperature": temperature, "error before": before, "error after": after}
 
 
 def score(log_probs: np.ndarray, recordings: Recordings, windows: Windows) -> list[float]:
@@ -141,6 +167,8 @@ def write_report(
     }
     differences = compare(answers[averaged][0], rivals[FOREST], recordings, windows)
     results["difference to the forest, 95% interval"] = differences
+    evidence = mean_by_recording(answers[averaged][0], windows.recordings)
+    results["confidence"] = describe_confidence(evidence, recordings.labels)
     write_results(out / "results.json", results)
     draw_plots({FOREST: rivals[FOREST], averaged: answers[averaged][0]}, recordings, windows, out)
 

@@ -32,13 +32,20 @@ import optax
 from jax import Array
 
 from experiments.common import training
+from experiments.common.confidence import calibrate, describe_answer, fit_temperature
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.exercises.augmentation import draw_windows
+from experiments.exercises.doubts import (
+    check_units,
+    fit_known_movements,
+    is_moving,
+    knows_movement,
+)
 from experiments.exercises.model import ExerciseClassifier, log_probabilities
-from experiments.exercises.report import write_report
+from experiments.exercises.report import mean_by_recording, write_report
 from experiments.exercises.settings import CANDIDATES, Augmentation, Command, Settings
 from experiments.exercises.wrist_sensor import (
     CHANNELS,
@@ -190,9 +197,15 @@ def experiment(settings: Settings, out: Path) -> None:
     signals = window_signals(recordings, windows, WINDOW)
     splits = leave_out_folds(recordings, folds, [[fold] for fold in range(NUM_FOLDS)], WINDOW)
     params, log_probs = train_networks(settings, splits, signals, out / "networks", "all networks")
-    save_model(out / MODEL, params, {"settings": asdict(settings)}, list(EXERCISES))
     # For each window, the networks whose split left out its fold.
     unseen = log_probs[folds[windows.recordings], :, np.arange(len(signals))]  # [M, seeds, 7]
+    evidence = mean_by_recording(unseen.mean(1), windows.recordings)
+    record = {
+        "settings": asdict(settings),
+        "temperature": fit_temperature(evidence, recordings.labels),
+        "known": fit_known_movements(signals, folds[windows.recordings]),
+    }
+    save_model(out / MODEL, params, record, list(EXERCISES))
     write_report(unseen.swapaxes(0, 1), recordings, folds, windows, out)
     example = recordings.signals[0, : recordings.lengths[0]]
     form = {"fmt": "%.5f", "delimiter": ",", "header": ",".join(CHANNELS), "comments": ""}
@@ -205,16 +218,29 @@ def experiment(settings: Settings, out: Path) -> None:
 def predict(out: Path, file: Path) -> str:
     """The exercise in a recording by all saved networks together, and in each window."""
     signal = read_signal(file, least=WINDOW)
+    check_units(file, signal)
     params, record, _ = load_model(out / MODEL, COMMAND)
     augmentation = Augmentation(*record["settings"]["augmentation"])
     settings = Settings(**record["settings"] | {"augmentation": augmentation})
     starts = cut_windows(np.array([len(signal)]), WINDOW, WINDOW // 2).starts
     windows = signal[starts[:, None] + np.arange(WINDOW)]
+    moving = is_moving(windows)
+    if not moving.any():
+        return "no exercise: the sensor does not move"
+    windows = windows[moving]
+    known = knows_movement(record["known"], windows).mean()
+    if known < 0.5:
+        return (
+            "no exercise that the networks know: the movement is unlike their recordings in "
+            f"{1 - known:.0%} of the windows"
+        )
     networks = log_probabilities(make_classifier(settings), params, windows)
     log_probs = np.asarray(networks).mean(0)  # [N, 7]
     votes = np.bincount(log_probs.argmax(1), minlength=CLASSES)
     named = ", ".join(f"{EXERCISES[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i])
-    return f"{EXERCISES[log_probs.mean(0).argmax()]}\nwindows, one per second: {named}"
+    still = f", without movement {(~moving).sum()}" if not moving.all() else ""
+    answer = describe_answer(calibrate(log_probs.mean(0), record["temperature"]), EXERCISES)
+    return f"{answer}\nwindows, one per second: {named}{still}"
 
 
 def main(command: Command) -> None:

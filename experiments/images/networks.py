@@ -18,22 +18,24 @@ class RowReader(nn.Module):
       hidden_size: H, of each layer and direction.
       num_layers: the number of layers.
       dropout: the rate, at the input of all layers but the first and at the features.
+      classes: C, the number of classes.
     """
 
     hidden_size: int
     num_layers: int
     dropout: float
+    classes: int = CLASSES
 
     @nn.compact
     def __call__(self, images: Array, train: bool = False) -> Array:
-        """images [B, 28, 28]. Returns: logits [B, 10]."""
+        """images [B, 28, 28]. Returns: logits [B, C]."""
         between_layers = self.dropout if self.num_layers > 1 else 0.0
         layers = StackedGRU(
             self.hidden_size, num_layers=self.num_layers, bidirectional=True, dropout=between_layers
         )
         h_last, hs = layers(images, deterministic=not train)
         features = jnp.concatenate([*h_last[-1], hs.mean(1)], -1)
-        return nn.Dense(CLASSES)(nn.Dropout(self.dropout)(features, not train))
+        return nn.Dense(self.classes)(nn.Dropout(self.dropout)(features, not train))
 
 
 class ReNet(nn.Module):

@@ -69,6 +69,7 @@ def describe_cells(results: CellResults, parameters: int) -> str:
 
 def write_report(
     rows: Mapping[str, Sequence[float]],
+    confidence: Mapping[str, Mapping[str, float]],
     results: CellResults,
     parameters: int,
     best: tuple[Digits, np.ndarray],
@@ -78,6 +79,7 @@ def write_report(
 
     Args:
       rows: the test accuracy of each classifier of whole images, for each seed.
+      confidence: the temperature and the calibration errors of each network of whole images.
       results: of the cells.
       parameters: the approximate size of each cell.
       best: the test set, and the probabilities [N, 10] that the best network assigns to it.
@@ -85,9 +87,15 @@ def write_report(
     """
     test, probabilities = best
     print(f"\n{describe_classifiers(rows, len(test.labels))}")
+    table = [
+        [name, *(f"{row[key]:.1%}" for key in ("error before", "error after"))]
+        for name, row in confidence.items()
+    ]
+    print(f"\n{format_table(['calibration error', 'before', 'after scaling'], table)}")
     print(f"\n{describe_cells(results, parameters)}")
     summary = {
         "classifiers": {name: list(accuracies) for name, accuracies in rows.items()},
+        "confidence": {name: dict(row) for name, row in confidence.items()},
         "cells": {
             reading: {
                 cell: {

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
+from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -76,6 +77,8 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the folder for all output
     out: Annotated[Path, ALWAYS] = Path("runs/images")
+    # a folder of your own images to train on, one subfolder a class; with --predict: to use
+    train: Annotated[Path | None, ALWAYS] = None
     # image or .npy file of one digit to classify instead of training
     predict: Annotated[Path | None, MODE] = None
     given: Given = frozenset()
@@ -87,6 +90,12 @@ class Command:
         if not self.quick:
             return self
         return replace(self, settings=replace(self.settings, epochs=QUICK_LARGER_EPOCHS), seeds=1)
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        unused = [name for name in ("patch", "seeds") if name in given]
+        if self.train is not None and unused:
+            raise InputError(f"--{unused[0]} has no effect with --train: leave it out.")
 
     def larger(self) -> dict[str, Settings]:
         """The settings of the networks that see whole images."""

@@ -5,6 +5,7 @@ one of eight directions at one of three constant speeds; a digit that leaves on 
 the other. The training, validation and test videos share no digit.
 """
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from experiments.common.command import InputError
 from experiments.common.data.arrays import load_array
 from experiments.vision.affine import rotation, transform_image
 from experiments.vision.digits import CLASSES, Splits, read_digits, split_three_ways
+from experiments.vision.pictures import SUFFIXES, as_ink, find_pictures, read_picture
 
 SIDE = 32  # S, of a frame, in pixels
 GLYPH = 14  # G, of a digit, in pixels
@@ -31,6 +33,9 @@ DIRECTIONS = {
     "up": (-1, 0),
     "up right": (-1, 1),
 }  # (rows, columns); rows are counted from the top
+MOST_FRAMES = 1000
+LEAST_CHANGE = 0.2  # of a pixel over the frames of a video that is read; ink is 1
+_NUMBER = re.compile(r"(\D*)(\d*)")
 SPEEDS = (1, 2, 3)  # pixels per frame, along each axis of the motion
 NUM_CLASSES = {"digit": CLASSES, "direction": len(DIRECTIONS), "speed": len(SPEEDS)}
 
@@ -108,9 +113,10 @@ def _distort(image: Array, amounts: Array) -> Array:
 
 
 def read_frames(path: Path) -> np.ndarray:
-    """Reads the user's video, a .npy file of frames [T, 32, 32].
+    """Reads the user's video: a .npy file of frames [T, 32, 32], or a folder of their images.
 
-    Integers range from 0, paper, to 255, ink; floating-point numbers from 0 to 1.
+    In a file, integers range from 0, paper, to 255, ink; floating-point numbers from 0 to 1. The
+    images of a folder are the frames in the order of their names, see `read_picture`.
 
     Returns: float32 [T, 32, 32].
 
@@ -118,7 +124,7 @@ def read_frames(path: Path) -> np.ndarray:
       FileNotFoundError: there is no such file.
       InputError: it holds something else.
     """
-    array = load_array(path)
+    array = _read_folder(path) if path.is_dir() else load_array(path)
     if array.ndim != 3 or array.shape[1:] != (SIDE, SIDE):
         raise InputError(
             f"{path} holds an array of shape {array.shape}; [T, {SIDE}, {SIDE}] is expected: "
@@ -136,4 +142,25 @@ def read_frames(path: Path) -> np.ndarray:
             f"{path} has {array[frame, row, column]} in frame {frame}, row {row}, column {column}; "
             "0 is expected for paper and 1 for ink, or integers up to 255."
         )
+    if (ink := frames.max(0) - frames.min(0)).max() < LEAST_CHANGE:
+        raise InputError(
+            f"{path} shows no motion: no pixel changes by more than {ink.max():.2g}; ink is 1."
+        )
     return frames.astype(np.float32)
+
+
+def _read_folder(folder: Path) -> np.ndarray:
+    """The images of a folder as frames, float [T, 32, 32]."""
+    files = find_pictures(folder)
+    if len(files) < 2:
+        raise InputError(
+            f"{folder} holds {len(files)} images ({', '.join(SUFFIXES)}); at least 2 frames are "
+            "needed to see a motion."
+        )
+    if len(files) > MOST_FRAMES:
+        raise InputError(f"{folder} holds {len(files)} images; at most {MOST_FRAMES} are read.")
+
+    def in_order(path: Path) -> list[tuple[int, str]]:  # frame 10 comes after frame 9
+        return [(int(part or -1), text) for text, part in _NUMBER.findall(path.name)]
+
+    return as_ink(np.stack([read_picture(path, SIDE) for path in sorted(files, key=in_order)]))

@@ -58,7 +58,7 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the folder for all output
     out: Annotated[Path, ALWAYS] = Path("runs/video")
-    # .npy file of frames [T, 32, 32] to classify instead of training
+    # .npy file of frames [T, 32, 32], or a folder of images, to classify instead of training
     predict: Annotated[Path | None, MODE] = None
     given: Given = frozenset()
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains

@@ -29,6 +29,12 @@ import optax
 from jax import Array
 
 from experiments.common import training
+from experiments.common.confidence import (
+    calibrate,
+    describe_answer,
+    fit_temperature,
+    to_log_probs,
+)
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop
@@ -46,7 +52,7 @@ from experiments.video.model import VideoNetwork, init_network, predict_frames
 from experiments.video.plots import plot_frames
 from experiments.video.report import run_network, write_report
 from experiments.video.settings import Command, Settings
-from experiments.vision.digits import Digits, Splits
+from experiments.vision.digits import CLASSES, Digits, Splits
 
 COMMAND = "python -m experiments.video"
 MODEL, EXAMPLE = "model.msgpack", "example.npy"
@@ -145,6 +151,8 @@ def experiment(command: Command) -> None:
         # The baselines cannot know all labels, so their best epoch is chance: use the last.
         params = state.best_params if name == "gru" else state.params
         networks[name] = (make_network(settings), params)
+        if name == "gru":
+            record["temperatures"] = fit_temperatures(*networks[name], splits.validation)
         save_model(command.out / name / MODEL, params, record, list(NUM_CLASSES))
     clips = draw_evaluation_clips(splits.test, command.num_test, seed=2)
     write_report(networks, clips, SEEN, command.out)
@@ -155,17 +163,28 @@ def experiment(command: Command) -> None:
     print(f"\nPlots and models are in {command.out}. Try: {line}")
 
 
+def fit_temperatures(network: VideoNetwork, params: Any, digits: Digits) -> dict[str, float]:
+    """The temperature of each answer, fitted to clips of the validation digits."""
+    clips = draw_evaluation_clips(digits, NUM_VALIDATION, seed=1)
+    probabilities, _ = run_network(network, params, clips.frames[:, :SEEN], NEXT)
+    return {
+        name: fit_temperature(to_log_probs(row), np.asarray(clips.labels[name]))
+        for name, row in probabilities.items()
+    }
+
+
 def predict(out: Path, file: Path) -> str:
     """Classifies a file of frames with the saved GRU, and writes the frames it predicts next."""
     frames = read_frames(file)
     params, record, _ = load_model(out / "gru" / MODEL, COMMAND)
     network = make_network(Settings(**record["settings"]))
     probabilities, predicted = run_network(network, params, frames[None], NEXT)
-    classes = {"digit": range(10), "direction": list(DIRECTIONS), "speed": SPEEDS}
-    lines = [
-        f"{name}: {classes[name][row[0].argmax()]} ({row[0].max():.0%})"
+    classes = {"digit": range(CLASSES), "direction": list(DIRECTIONS), "speed": SPEEDS}
+    calibrated = {
+        name: calibrate(to_log_probs(row[0]), record["temperatures"][name])
         for name, row in probabilities.items()
-    ]
+    }
+    lines = [f"{name}: {describe_answer(row, classes[name])}" for name, row in calibrated.items()]
     with reporting(out / "expected.npy"):
         np.save(out / "expected.npy", predicted[0])
     shown = np.concatenate([frames[-SEEN:], predicted[0]])

@@ -1,5 +1,6 @@
 """The images experiment, end to end on synthetic digits."""
 
+import re
 from dataclasses import replace
 
 import jax
@@ -33,6 +34,8 @@ def make_digits(each: int = 20) -> Digits:
 def tiny(monkeypatch):
     monkeypatch.setattr(images, "read_digits", make_digits)
     monkeypatch.setattr(images, "PARAMETERS", 60)
+    # As of MNIST's digits, see `strokes.fit_ranges`: the paper of those made here is gray.
+    monkeypatch.setattr(images, "fit_ranges", lambda _: [[0.03, 0.0, 0.45], [0.34, 1.2, 3.0]])
     monkeypatch.setattr(settings, "RATES", {"gru": 1e-2, "rnn": 1e-3})
     monkeypatch.setattr(settings, "QUICK_EPOCHS", {"rows": 2})
     small = {"hidden_size": 4, "num_layers": 1, "patch": 7, "batch_size": 24}
@@ -67,7 +70,7 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
     # Interrupted after an epoch and resumed: the same numbers.
     larger = images.LARGER
     monkeypatch.setattr(settings, "LARGER", dict(list(larger.items())[:1]))
-    monkeypatch.setattr(settings, "RATES", {})
+    monkeypatch.setattr(settings, "QUICK_EPOCHS", {})  # no cells
     monkeypatch.setattr(images, "write_report", lambda *_: None)
     stop_after(1, lambda: run(tmp_path / "stopped"))
     run(tmp_path / "stopped")
@@ -81,13 +84,18 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
     # The saved networks classify the user's image.
     for module in (images, settings):
         monkeypatch.setattr(module, "LARGER", larger)
-    mine = np.full((90, 50), 200)
-    mine[20:70, 20:28] = 30
-    np.save(tmp_path / "mine.npy", mine)
+    np.save(tmp_path / "mine.npy", 255 - make_digits().images[0])
     run(tmp_path / "alone", predict=tmp_path / "mine.npy")
     printed = capsys.readouterr().out
     assert printed.count("###") >= 5
-    assert all(f"\n{name}: " in printed for name in images.LARGER)
+    for name in images.LARGER:
+        assert re.search(rf"\n{name}: (unsure: )?\d \d+%", printed)
+    assert list(results["confidence"]) == ["bidirectional-seed0", "ReNet-seed0"]
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).random((50, 50)))
+    run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+    printed = capsys.readouterr().out
+    assert "\nprobably no digit: the image has more " in printed
+    assert "%" not in printed
 
 
 def test_predict_explains_errors(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from experiments.common.command import InputError
 from experiments.video.data import (
@@ -71,8 +72,49 @@ def test_frames_of_integers_and_of_floats_are_read(tmp_path):
     numbers = np.random.default_rng(0).random((3, SIDE, SIDE))
     np.save(tmp_path / "a.npy", numbers)
     np.testing.assert_allclose(read_frames(tmp_path / "a.npy"), numbers, rtol=1e-6)
-    np.save(tmp_path / "a.npy", np.full((3, SIDE, SIDE), 255, np.uint8))
-    np.testing.assert_array_equal(read_frames(tmp_path / "a.npy"), np.ones((3, SIDE, SIDE)))
+    integers = np.rint(255 * numbers).astype(np.uint8)
+    np.save(tmp_path / "a.npy", integers)
+    np.testing.assert_allclose(read_frames(tmp_path / "a.npy"), integers / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "paper"), [("L", 0), ("RGB", 255), ("RGBA", 255)])
+def test_a_folder_of_images_is_a_video(tmp_path, mode, paper):
+    """Twelve frames, dark ink on light paper or the reverse, larger and wider than a frame."""
+    for number in range(1, 13):
+        gray = np.full((96, 128), float(paper))
+        column = 20 + 6 * number
+        gray[30:60, column : column + 12] = 255 - paper
+        image = Image.fromarray(gray.astype(np.uint8)).convert(mode)
+        image.save(tmp_path / f"frame{number}.png")
+    frames = read_frames(tmp_path)
+    assert frames.shape == (12, SIDE, SIDE)
+    assert frames.min() == 0
+    assert frames.max() == 1
+    centers = (frames.sum(1) * np.arange(SIDE)).sum(1) / frames.sum((1, 2))
+    assert np.all(np.diff(centers) == pytest.approx(2, abs=0.1))  # frame 10 comes after frame 9
+
+
+def test_a_photographed_frame_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: the camera was turned by 90 degrees
+    gray = np.zeros((64, 64), np.uint8)
+    gray[:16] = 255
+    for name in ("1.jpg", "2.jpg"):
+        Image.fromarray(gray).save(tmp_path / name, exif=exif)
+        gray = np.roll(gray, 8, 0)
+    assert read_frames(tmp_path)[0][:, -4:].mean() > 0.9
+
+
+def test_folders_that_are_no_video(tmp_path):
+    with pytest.raises(InputError, match=r"holds 0 images \(\.png, .*\); at least 2 frames"):
+        read_frames(tmp_path)
+    for name in ("1.png", "2.png"):
+        Image.fromarray(np.full((40, 40), 200, np.uint8)).save(tmp_path / name)
+    with pytest.raises(InputError, match="shows no motion: no pixel changes by more than 0; ink"):
+        read_frames(tmp_path)
+    (tmp_path / "3.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"3\.jpg cannot be read as an image"):
+        read_frames(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
 
     # The saved network classifies videos of any length.
     for length in (2, 10, 300):
-        np.save(tmp_path / "mine.npy", np.zeros((length, 32, 32)))
+        np.save(tmp_path / "mine.npy", np.random.default_rng(0).random((length, 32, 32)))
         run(tmp_path / "alone", predict=tmp_path / "mine.npy")
         lines = capsys.readouterr().out.splitlines()
         assert [line.split(":")[0] for line in lines[:3]] == ["digit", "direction", "speed"]
@@ -75,10 +75,13 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
     np.save(tmp_path / "mine.npy", np.zeros((4, 28, 28)))
     with pytest.raises(InputError, match=r"\[T, 32, 32\] is expected"):
         run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+    np.save(tmp_path / "mine.npy", np.zeros((9, 32, 32)))
+    with pytest.raises(InputError, match="shows no motion"):
+        run(tmp_path / "alone", predict=tmp_path / "mine.npy")
 
 
 def test_predict_without_a_model_names_the_command(tmp_path):
-    np.save(tmp_path / "mine.npy", np.zeros((4, 32, 32)))
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).random((4, 32, 32)))
     with pytest.raises(FileNotFoundError, match=r"Train it first: python -m experiments\.video"):
         run(tmp_path, predict=tmp_path / "mine.npy")
 
