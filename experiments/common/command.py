@@ -1,4 +1,4 @@
-"""Runs the command line of an experiment: `experiments/NAME/__main__.py` calls `run`.
+"""Runs the command line of an experiment, whose `__main__.py` calls `run`.
 
 The flags are read and checked before anything that takes long to import: see
 `experiments.common.parsing`. This file imports only Python's own modules.

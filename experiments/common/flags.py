@@ -1,6 +1,6 @@
 """The types of flags: what a value must be, when a flag has an effect, and groups of flags.
 
-A command's flags are the fields of a dataclass `Command` in `experiments/NAME/settings.py`, which
+A command's flags are the fields of the dataclass `Command` in its `settings.py`, which
 `experiments.common.parsing` reads. These files import no JAX, so that `--help` is quick.
 """
 
