@@ -130,8 +130,7 @@ def read_signal(path: Path, least: int) -> np.ndarray:
     Returns: float32 [L, 6].
 
     Raises:
-      FileNotFoundError: the file does not exist.
-      InputError: the file holds anything else; the message names column and row.
+      InputError: there is no such file, or it holds anything else; the message says where.
     """
     signal = _read_array(path) if path.suffix == ".npy" else read_columns(path, CHANNELS)
     if len(signal) < least:

@@ -33,8 +33,8 @@ def read_image(path: Path) -> np.ndarray:
     Returns: gray values [H, W] from 0, black, to 1; transparent pixels are white.
 
     Raises:
-      FileNotFoundError: the file does not exist.
-      InputError: it is not such an image, or takes too much memory; the message says why.
+      InputError: there is no such file, or it is no such image, or takes too much memory; the
+        message says why.
     """
     path = Path(path)
     check_file(path)

@@ -11,7 +11,7 @@ task with the same algorithm, which `ppo.py` has in one file. `--environment` na
 
     python -m experiments.memory_rl                    the memory chain, 64 steps, five seeds
     python -m experiments.memory_rl --quick            a chain of 8 steps, one seed
-    python -m experiments.memory_rl --environment repeat_previous_easy --steps 102 --updates 200
+    python -m experiments.memory_rl --environment cartpole --updates 120    positions alone
     python -m experiments.memory_rl --lengths 4 8 16 32 64 128    the return by the chain's length
     python -m experiments.memory_rl --play             an episode of the trained GRU, step by step
 

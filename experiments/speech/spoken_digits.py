@@ -122,8 +122,7 @@ def read_cepstra(path: Path) -> np.ndarray:
     """Reads a user's MFCCs: a .npy file with an array [T, 13], where T may be 0. Returns: float32.
 
     Raises:
-      FileNotFoundError: the file does not exist.
-      InputError: the file holds anything else, or a number that is not finite.
+      InputError: there is no such file, or it holds anything else, or a number that is not finite.
     """
     array = load_array(path)
     if array.ndim != 2 or array.shape[1] != COEFFICIENTS:

@@ -121,8 +121,7 @@ def read_frames(path: Path) -> np.ndarray:
     Returns: float32 [T, 32, 32].
 
     Raises:
-      FileNotFoundError: there is no such file.
-      InputError: it holds something else.
+      InputError: there is no such file, or it holds something else.
     """
     array = _read_folder(path) if path.is_dir() else load_array(path)
     if array.ndim != 3 or array.shape[1:] != (SIDE, SIDE):

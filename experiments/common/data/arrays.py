@@ -20,8 +20,8 @@ def load_array(path: Path, kinds: str = "fiu") -> np.ndarray:
       kinds: the kinds of NumPy's dtypes that are read.
 
     Raises:
-      FileNotFoundError: the file does not exist.
-      InputError: the file holds anything else, or more than `LIMIT` bytes of numbers.
+      InputError: there is no such file, or it holds anything else, or more than `LIMIT` bytes of
+        numbers.
     """
     check_file(path)
     try:

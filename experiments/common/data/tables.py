@@ -108,8 +108,8 @@ def read_series(
       notation: how the cells are written.
 
     Raises:
-      FileNotFoundError: the file does not exist.
-      InputError: a column is no time series, or named twice; the message names column and row.
+      InputError: there is no such file, or a column is no time series, or named twice; the message
+        names column and row.
     """
     table = _read_table(path)
     target = table.check("--target", target)
@@ -141,8 +141,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
     """Reads columns of numbers without gaps: [rows, columns].
 
     Raises:
-      FileNotFoundError: the file does not exist.
-      InputError: a column or a cell is missing, or is not a number; the message says where.
+      InputError: there is no such file, or a column or a cell is missing, or is not a number; the
+        message says where.
     """
     table = _read_table(path)
     missing = [name for name in columns if name not in table.header]

@@ -50,7 +50,7 @@ def test_the_command_trains_resumes_and_plays(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_lengths_are_compared(tmp_path, capsys):
-    main(Command(Settings(**SIZES), seeds=1, lengths=(1, 2), out=tmp_path))
+    main(Command(Settings(**SIZES, cell="none"), seeds=1, lengths=(1, 2), out=tmp_path))
     assert "\nReturn by the length of the memory:\n" in capsys.readouterr().out
     assert (tmp_path / "memory_chain" / "lengths.png").exists()
 
