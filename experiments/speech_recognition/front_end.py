@@ -35,7 +35,7 @@ def read_wav(path: Path) -> np.ndarray:
     Returns: float32 [N], the mean of all channels, resampled to `RATE`; full scale is 1.
 
     Raises:
-      InputError: there is no such file, or it is shorter than a frame, or longer than `LONGEST`.
+      InputError: there is no such WAV file, or it is shorter than a frame or longer than `LONGEST`.
     """
     check_file(path)
     try:
