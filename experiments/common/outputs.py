@@ -94,7 +94,15 @@ def _has_results(path: Path, made: dict[str, Any]) -> bool:
 
 
 def write_figure(path: Path, figure: Any, **options: Any) -> None:
-    """Writes a Matplotlib figure as PNG, see `write_bytes`; `options` are those of `savefig`."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png", **options)
-    write_bytes(path, content.getvalue())
+    """Writes a Matplotlib figure as PNG, and as PDF beside it, see `write_bytes`.
+
+    Args:
+      path: the PNG.
+      figure: the figure.
+      **options: of the PNG, those of `savefig`.
+    """
+    undated = {"metadata": {"CreationDate": None}}  # the same figure gives the same file
+    for suffix, arguments in ((".png", options), (".pdf", undated)):
+        content = io.BytesIO()
+        figure.savefig(content, format=suffix[1:], **arguments)
+        write_bytes(path.with_suffix(suffix), content.getvalue())

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import jax
 import pytest
+from matplotlib.figure import Figure
 
 from experiments.common import outputs
-from experiments.common.outputs import raise_late, reporting, write_results
+from experiments.common.outputs import raise_late, reporting, write_figure, write_results
 from experiments.common.provenance import use_run
 
 
@@ -27,6 +28,17 @@ def test_results_are_written_with_their_folder(tmp_path):
     assert found["results"] == {"accuracy": 0.5}
     assert found["run"]["versions"]["jax"] == jax.__version__
     assert found["run"]["machine"]["cores"] >= 1
+
+
+def test_a_figure_is_a_png_and_a_pdf(tmp_path):
+    figure = Figure((2, 2))
+    figure.subplots().plot([0, 1])
+    contents = []
+    for name in ("first", "second"):
+        write_figure(tmp_path / f"{name}.png", figure, dpi=50)
+        contents.append([(tmp_path / f"{name}.{kind}").read_bytes() for kind in ("png", "pdf")])
+    assert [content[:4] for content in contents[0]] == [b"\x89PNG", b"%PDF"]
+    assert contents[0] == contents[1]
 
 
 def test_a_full_disk_is_told_at_once_and_fails_at_the_end(tmp_path, monkeypatch, capsys):
