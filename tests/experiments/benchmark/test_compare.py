@@ -19,7 +19,7 @@ def tiny_grid(monkeypatch):
     """Two small points, and no time spent on measuring the machine."""
     monkeypatch.setattr(timing, "MATMUL_SIZE", 8)
     monkeypatch.setattr(timing, "STREAM_FLOATS", 8)
-    monkeypatch.setattr(benchmark, "libraries_grid", lambda: [TINY, replace(TINY, kind="lengths")])
+    monkeypatch.setattr(benchmark, "quick_grid", lambda: [TINY, replace(TINY, kind="lengths")])
     monkeypatch.setattr(benchmark, "BASE", TINY)
 
 
