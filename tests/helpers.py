@@ -48,6 +48,13 @@ form_and_direction = pytest.mark.parametrize(
     ids=["after", "before-reverse", "after-reverse", "before"],
 )
 
+# For dear tests: the form of cuDNN forward in time; the other pairs are slow.
+one_form_and_direction = pytest.mark.parametrize(
+    ("reset_after", "reverse"),
+    [(True, False), _slow(False, True), _slow(True, True), _slow(False, False)],
+    ids=["after", "before-reverse", "after-reverse", "before"],
+)
+
 # What builds the native kernel; without one, its tests are skipped (tests/conftest.py).
 COMPILER = next((path for name in COMPILERS if (path := shutil.which(name))), None)
 

@@ -27,6 +27,7 @@ from tests.helpers import (
     equations_of,
     form_and_direction,
     inputs_of,
+    one_form_and_direction,
     outputs_and_gradients,
     replace_unread,
     share_unless_mapped,
@@ -415,7 +416,7 @@ def models_and_loss(implementation: str, reset_after: bool, reverse: bool):
 
 
 @every_own_gradient
-@form_and_direction
+@one_form_and_direction
 def test_grad_of_vmap_over_models_equals_a_loop(x64, reset_after, reverse, implementation):
     models, loss = models_and_loss(implementation, reset_after, reverse)
 
@@ -434,7 +435,7 @@ def test_grad_of_vmap_over_models_equals_a_loop(x64, reset_after, reverse, imple
 
 
 @every_own_gradient
-@form_and_direction
+@one_form_and_direction
 def test_vmaps_nest_models_over_data(x64, reset_after, reverse, implementation):
     models, loss = models_and_loss(implementation, reset_after, reverse)
     scales = np.array([1.0, 0.5], best_dtype(implementation))
@@ -453,7 +454,7 @@ def test_vmaps_nest_models_over_data(x64, reset_after, reverse, implementation):
 
 
 @every_own_gradient
-@form_and_direction
+@one_form_and_direction
 def test_second_derivatives_map_over_models(x64, reset_after, reverse, implementation):
     models, loss = models_and_loss(implementation, reset_after, reverse)
     curvature = jax.grad(jax.grad(loss, argnums=1), argnums=1)
@@ -464,7 +465,7 @@ def test_second_derivatives_map_over_models(x64, reset_after, reverse, implement
 
 
 @every_implementation
-@form_and_direction
+@one_form_and_direction
 def test_first_and_second_derivatives_equal_finite_differences(
     x64, reset_after, reverse, implementation
 ):
@@ -515,7 +516,7 @@ def gradient_of_gradient(inputs: Inputs, reverse: bool, implementation: str):
 
 
 @every_own_gradient
-@form_and_direction
+@one_form_and_direction
 def test_gradients_of_gradients_equal_plain(x64, reset_after, reverse, implementation):
     dtype = best_dtype(implementation)
     case = Case("twice", steps=37, batch=(2,), lengths=(37, 20), resets=True, mask=True)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.common.command import InputError
@@ -201,6 +201,7 @@ def test_what_cannot_be_forecast(values, message):
         user_table.make_problem(series_of(values), "level", 0, 28)
 
 
+@settings(max_examples=8)  # each makes a whole problem
 @given(
     st.sets(st.integers(1, 198), max_size=40),
     st.integers(1, 9),
