@@ -52,10 +52,10 @@ def test_the_experiment_resumes(tmp_path):
 
 
 def test_both_methods_start_with_the_same_members(finished):
-    settings, _ = finished
-    training = population_adding.make_training(settings)
+    command, _ = finished
+    training = population_adding.make_training(command.settings)
     one, other = (  # both are only read
-        population_adding.search(settings, training, 0, method)
+        population_adding.search(command.settings, training, 0, method, command.out)
         for method in population_adding.METHODS
     )
     np.testing.assert_array_equal(

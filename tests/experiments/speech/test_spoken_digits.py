@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.common.command import InputError
 from experiments.speech import spoken_digits
 from experiments.speech.digit_strings import FADE, Distortion, draw_strings, make_pool
 from experiments.speech.spoken_digits import Utterances, read_cepstra, split_utterances
@@ -180,7 +181,7 @@ def test_a_value_that_is_not_finite_is_named(tmp_path):
 
 
 def test_files_that_are_not_arrays_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no file .*absent\.npy"):
+    with pytest.raises(InputError, match=r"no file .*absent\.npy"):
         read_cepstra(tmp_path / "absent.npy")
     (tmp_path / "a.npy").write_text("rubbish")
     with pytest.raises(ValueError, match=r"a\.npy is not a \.npy file"):
