@@ -6,7 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
-#ifdef __AVX512F__
+#if defined(__AVX512F__) || defined(__FMA__)
 #include <immintrin.h>
 #endif
 
@@ -144,6 +144,18 @@ GRUJAX_INLINE Vector tanh(Vector x) {
   return e / (e + 2.f);
 }
 
+// a·b + c, rounded once where the processor can. GCC, which may write a·b + c in either way when it
+// tunes for AMD's Zen, has no choice here: a row would else depend on the tile that it is in.
+GRUJAX_INLINE Vector multiply_add(Vector a, Vector b, Vector c) {
+#if defined(__AVX512F__)
+  return (Vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
 // sums[m][c][g] += Σ_k a[m·a_row + k·a_step] · b[k·b_step + c·b_block + g·kLanes + lane]
 template <int M, int C, int G>
 GRUJAX_INLINE void multiply(Vector (&sums)[M][C][G], int64_t K, const float* a, int64_t a_row,
@@ -156,11 +168,12 @@ GRUJAX_INLINE void multiply(Vector (&sums)[M][C][G], int64_t K, const float* a, 
       for (int g = 0; g < G; ++g) operands[c][g] = load(b + c * b_block + g * kLanes);
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
-      const float factor = a[m * a_row];
+      const Vector factor = splat(a[m * a_row]);
 #pragma GCC unroll 8
       for (int c = 0; c < C; ++c)
 #pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) sums[m][c][g] += factor * operands[c][g];
+        for (int g = 0; g < G; ++g)
+          sums[m][c][g] = multiply_add(factor, operands[c][g], sums[m][c][g]);
     }
   }
 }
