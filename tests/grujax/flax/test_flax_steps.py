@@ -57,10 +57,11 @@ def whole(run, name, *states, **options):
 
 @every_view
 @every_layer
-@pytest.mark.parametrize("implementation", ["plain", "scan", None])
+@pytest.mark.parametrize("implementation", ["plain", "scan", "native", None])
 def test_steps_give_what_the_sequence_gives(view, name, implementation):
     """With resets, which go back to the layer's own initial state while acting. All bits are equal,
-    but for the scan, which projects the inputs of all steps in one product.
+    but for the scan, which projects the inputs of all steps in one product, and which None picks
+    for single steps.
     """
     run, step, begin = make(view, name, implementation=implementation)
 
@@ -70,7 +71,7 @@ def test_steps_give_what_the_sequence_gives(view, name, implementation):
 
     replay = jax.jit(lambda carry: whole(run, name, carry, resets=RESETS))
     carry = begin()
-    if implementation == "scan":
+    if implementation in ("scan", None):
         assert_close(act(carry), replay(carry), "float32")
     else:
         assert_equal(act(carry), replay(carry))
