@@ -41,19 +41,20 @@ def _slow(*values: Any) -> Any:
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-# Each reset form and each direction once; their other pairs are slow.
-form_and_direction = pytest.mark.parametrize(
-    ("reset_after", "reverse"),
-    [(True, False), (False, True), _slow(True, True), _slow(False, False)],
-    ids=["after", "before-reverse", "after-reverse", "before"],
-)
+def _forms_and_directions(*fast: tuple[bool, bool]) -> pytest.MarkDecorator:
+    """All pairs of `reset_after` and `reverse`; those that are not `fast` are slow."""
+    pairs = [(True, False), (False, True), (True, True), (False, False)]
+    return pytest.mark.parametrize(
+        ("reset_after", "reverse"),
+        [pair if pair in fast else _slow(*pair) for pair in pairs],
+        ids=["after", "before-reverse", "after-reverse", "before"],
+    )
 
-# For dear tests: the form of cuDNN forward in time; the other pairs are slow.
-one_form_and_direction = pytest.mark.parametrize(
-    ("reset_after", "reverse"),
-    [(True, False), _slow(False, True), _slow(True, True), _slow(False, False)],
-    ids=["after", "before-reverse", "after-reverse", "before"],
-)
+
+# Each reset form and each direction once.
+form_and_direction = _forms_and_directions((True, False), (False, True))
+# For dear tests: the form of cuDNN, forward in time.
+one_form_and_direction = _forms_and_directions((True, False))
 
 # What builds the native kernel; without one, its tests are skipped (tests/conftest.py).
 COMPILER = next((path for name in COMPILERS if (path := shutil.which(name))), None)

@@ -5,6 +5,7 @@ A command's flags are the fields of the dataclass `Command` in its `settings.py`
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -101,6 +102,11 @@ def override(preset: T, settings: Any, given: frozenset[str]) -> T:
         elif name in given:
             changes[name] = getattr(settings, name)
     return replace(preset, **changes) if is_dataclass(preset) else preset._replace(**changes)
+
+
+def override_each(presets: Mapping[str, T], settings: Any, given: frozenset[str]) -> dict[str, T]:
+    """The settings of several networks by name, see `override`."""
+    return {name: override(preset, settings, given) for name, preset in presets.items()}
 
 
 LoggerName = Literal["csv", "json", "mlflow", "tensorboard", "wandb"]

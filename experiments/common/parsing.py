@@ -57,6 +57,11 @@ def spell(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def has_no_effect(name: str, mode: str) -> InputError:
+    """The error that a flag was given which a mode does not use."""
+    return InputError(f"{spell(name)} has no effect with {spell(mode)}: leave it out.")
+
+
 def list_flags(command: Any) -> list[Flag]:
     """All flags of a command, and their values."""
     return list(_walk(command, "", ()))
@@ -178,9 +183,7 @@ def _check_roles(flags: list[Flag], given: frozenset[str]) -> None:
             continue
         mode, allowed = modes[0], flag.mark(With)
         if mode.name not in allowed.modes if allowed else not mode.mark(Mode).trains:
-            raise InputError(
-                f"{spell(flag.name)} has no effect with {spell(mode.name)}: leave it out."
-            )
+            raise has_no_effect(flag.name, mode.name)
 
 
 def _given(words: list[str], flags: list[Flag]) -> frozenset[str]:

@@ -19,6 +19,7 @@ from experiments.common.flags import (
     ScaleFlags,
     override,
 )
+from experiments.common.parsing import has_no_effect
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,7 @@ class Command:
             raise InputError("--csv needs --target, the column to forecast.")
         changed = given & {field.name for field in fields(Settings)}
         if self.csv is None and self.predict is not None and changed:
-            flag = min(changed).replace("_", "-")
-            raise InputError(f"--{flag} has no effect with --predict: leave it out.")
+            raise has_no_effect(min(changed), "predict")
 
     def study_settings(self, data: str) -> Settings:
         """The settings of a study."""

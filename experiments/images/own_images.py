@@ -18,11 +18,6 @@ VALIDATION, TEST = 0.1, 0.2  # the share of each class in these parts
 MOST = 50_000  # images
 
 
-def own_directory(out: Path, folder: Path) -> Path:
-    """The folder of the training on the images in `folder`."""
-    return out / f"own-{folder.resolve().name}"
-
-
 def read_own_image(path: Path) -> np.ndarray:
     """Reads an image as the network sees it: uint8 [28, 28]; 0 is paper, dark or light."""
     return np.rint(255 * as_ink(read_picture(path, SIDE))).astype(np.uint8)

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -19,6 +18,7 @@ from experiments.common.flags import (
     ScaleFlags,
     override,
 )
+from experiments.common.parsing import has_no_effect
 
 
 class Distortion(NamedTuple):
@@ -95,7 +95,7 @@ class Command:
         """Raises InputError if flags do not fit together."""
         unused = [name for name in ("patch", "seeds") if name in given]
         if self.train is not None and unused:
-            raise InputError(f"--{unused[0]} has no effect with --train: leave it out.")
+            raise has_no_effect(unused[0], "train")
 
     def larger(self) -> dict[str, Settings]:
         """The settings of the networks that see whole images."""

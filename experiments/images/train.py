@@ -38,6 +38,7 @@ from experiments.common.confidence import (
     fit_temperature,
     to_log_probs,
 )
+from experiments.common.data.user_files import own_directory
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
@@ -45,7 +46,6 @@ from experiments.images.baselines import logistic_regression, support_vector_mac
 from experiments.images.distortions import distort
 from experiments.images.networks import ConvNet, ReNet, RowReader, from_module
 from experiments.images.own_images import (
-    own_directory,
     read_class_folders,
     read_own_image,
     report_own,

@@ -18,6 +18,7 @@ from experiments.common.flags import (
     PositiveInt,
     ScaleFlags,
 )
+from experiments.common.parsing import spell
 
 EnvironmentName = Literal[
     "memory_chain",
@@ -92,9 +93,8 @@ class Command:
         if self.settings.environment != "memory_chain":
             for name in ("lengths", "memory_length"):
                 if name in given:
-                    flag = name.replace("_", "-")
                     raise InputError(
-                        f"--{flag} belongs to the memory chain: leave it out, or choose "
+                        f"{spell(name)} belongs to the memory chain: leave it out, or choose "
                         "--environment memory_chain."
                     )
         elif self.lengths and "memory_length" in given:

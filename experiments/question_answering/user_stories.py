@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit
 
 from experiments.common.command import InputError
-from experiments.common.data.records import read_records, shorten
+from experiments.common.data.records import read_records
+from experiments.common.data.user_files import quote
 from experiments.question_answering.reading import tokens
 from experiments.question_answering.stories import Question
 
@@ -112,4 +113,4 @@ def check_question(
     named = [name for name in names if name.lower() in tokens(question)]
     missing = [name for name in named if name.lower() not in told]
     if missing:
-        raise InputError(f"The story says nothing about {missing[0]}: {shorten(question)}.")
+        raise InputError(f"The story says nothing about {missing[0]}: {quote(question)}.")

@@ -10,8 +10,9 @@ import numpy as np
 from scipy.special import softmax
 
 from experiments.common.command import InputError
-from experiments.common.data.records import clean_text, shorten
+from experiments.common.data.records import clean_text
 from experiments.common.data.text import has_meaning, tokenize, word_form
+from experiments.common.data.user_files import quote
 from experiments.common.training.models import load_model
 from experiments.sentiment import vader
 from experiments.sentiment.model import Classifier, encode
@@ -52,10 +53,10 @@ def check_text(sentence: str, vocabulary: Iterable[str], record: dict[str, Any])
     words = [token for token in tokens[:max_tokens] if has_meaning(token)]
     unknown = [word for word in words if word_form(word) not in known]
     if not words:
-        raise InputError(f"{shorten(sentence)} has no word; a text to classify is expected.")
+        raise InputError(f"{quote(sentence)} has no word; a text to classify is expected.")
     if len(unknown) == len(words):
         raise InputError(
-            f"The model knows no word of {shorten(sentence)}, so it does not classify it."
+            f"The model knows no word of {quote(sentence)}, so it does not classify it."
         )
     notes = []
     if unknown:

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.stats import binomtest
 
 from experiments.common.command import InputError
-from experiments.common.data.records import Records, read_records, shorten
+from experiments.common.data.records import Records, read_records
 from experiments.common.data.splits import Split, merge_groups, stratified_group_splits
+from experiments.common.data.user_files import quote
 from experiments.sentiment.baselines import tfidf_logistic_regression
 from experiments.sentiment.vader import plain_words
 
@@ -54,13 +55,13 @@ def _check_labels(path: Path, records: Records, groups: np.ndarray) -> None:
     """Raises InputError unless there are enough different texts per label."""
     counts = Counter(label for label, _ in set(zip(records.column(1), groups, strict=True)))
     if len(counts) < 2:
-        raise InputError(f"{path} has one label, {shorten(*counts)}; at least two are needed.")
+        raise InputError(f"{path} has one label, {quote(*counts)}; at least two are needed.")
     rare, count = min(counts.items(), key=lambda item: item[1])
     if count < MIN_TEXTS_PER_LABEL:
         line = records.lines[records.column(1).index(rare)]
         texts = "1 text" if count == 1 else f"{count} different texts"
         raise InputError(
-            f"{path}: the label {shorten(rare)}, in line {line}, has {texts}; at least "
+            f"{path}: the label {quote(rare)}, in line {line}, has {texts}; at least "
             f"{MIN_TEXTS_PER_LABEL} are needed for each of the {len(counts)} labels."
         )
     if counts.total() < MIN_TEXTS:

@@ -12,8 +12,9 @@ from jax import Array
 from tokenizers import Tokenizer
 
 from experiments.common.command import InputError
-from experiments.common.data.records import clean_text, shorten
+from experiments.common.data.records import clean_text
 from experiments.common.data.text import pad
+from experiments.common.data.user_files import quote
 from experiments.seq2seq import subwords
 from experiments.seq2seq.beam_search import beam_search
 from experiments.seq2seq.model import EncoderDecoder, shift_right
@@ -80,7 +81,7 @@ class Translator(NamedTuple):
         if not text:
             raise InputError("The text is empty.")
         if characters >= set("".join(text.split())):
-            raise InputError(f"The model knows no character of {shorten(text)}.")
+            raise InputError(f"The model knows no character of {quote(text)}.")
         [output], [rank] = self.translate([text], batch_size=1)
         doubts = []
         if characters:

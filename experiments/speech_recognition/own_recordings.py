@@ -53,11 +53,6 @@ class OwnData(NamedTuple):
         return self.separator.join(self.names[label] for label in labels)
 
 
-def own_directory(out: Path, folder: Path) -> Path:
-    """The folder of the training on the recordings in `folder`."""
-    return out / f"own-{folder.resolve().name}"
-
-
 def read_folder(folder: Path) -> OwnData:
     """Reads, splits and standardizes the recordings of a folder and its subfolders.
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -18,8 +17,9 @@ from experiments.common.flags import (
     PositiveFloat,
     PositiveInt,
     ScaleFlags,
-    override,
+    override_each,
 )
+from experiments.common.parsing import has_no_effect
 from experiments.speech.distortion import Distortion
 
 DISTORTION = Distortion(speed=0.2, loudness=0.5, color=0.3, noise=0.8, masked=8.0)
@@ -86,10 +86,8 @@ class Command:
         """Raises InputError if flags do not fit together."""
         unused = [name for name in UNUSED_BY_OWN if name in given]
         if self.train is not None and unused:
-            flag = unused[0].replace("_", "-")
-            raise InputError(f"--{flag} has no effect with --train: leave it out.")
+            raise has_no_effect(unused[0], "train")
 
     def trainings(self) -> dict[str, Settings]:
         """The settings of each network."""
-        presets = QUICK if self.quick else SETTINGS
-        return {name: override(row, self.settings, self.given) for name, row in presets.items()}
+        return override_each(QUICK if self.quick else SETTINGS, self.settings, self.given)

@@ -34,6 +34,7 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import InputError
+from experiments.common.data.user_files import own_directory
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop
@@ -59,7 +60,7 @@ from experiments.speech_recognition.objective import (
     training_loss,
     validation_metrics,
 )
-from experiments.speech_recognition.own_recordings import OwnData, own_directory, read_folder
+from experiments.speech_recognition.own_recordings import OwnData, read_folder
 from experiments.speech_recognition.own_report import report_own
 from experiments.speech_recognition.report import write_report
 from experiments.speech_recognition.settings import SETTINGS, Command, Settings

@@ -20,7 +20,7 @@ from experiments.common.flags import (
     PositiveFloat,
     PositiveInt,
     ScaleFlags,
-    override,
+    override_each,
 )
 
 
@@ -101,5 +101,4 @@ class Command:
         """The settings of each model."""
         if self.train:
             return {"gru": self.settings}
-        presets = QUICK if self.quick else TRAININGS
-        return {name: override(row, self.settings, self.given) for name, row in presets.items()}
+        return override_each(QUICK if self.quick else TRAININGS, self.settings, self.given)

@@ -17,7 +17,7 @@ from experiments.common.flags import (
     PositiveFloat,
     PositiveInt,
     ScaleFlags,
-    override,
+    override_each,
 )
 
 
@@ -70,5 +70,4 @@ class Command:
 
     def trainings(self) -> dict[str, Settings]:
         """The settings of each network."""
-        presets = QUICK if self.quick else SETTINGS
-        return {name: override(row, self.settings, self.given) for name, row in presets.items()}
+        return override_each(QUICK if self.quick else SETTINGS, self.settings, self.given)

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.common.command import InputError
-from experiments.common.data.user_files import read_text
+from experiments.common.data.user_files import quote, read_text
 
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 _SAMPLE = 200  # rows that are looked at for the separator
-_SHOWN = 60  # the characters of a text that a message shows at most
 
 Fields = Mapping[str, Sequence[str]]  # the name of each field -> its other names in a header
 _Rows = Iterator[tuple[int, list[str]]]  # the line where a row begins, and its cells
@@ -44,11 +43,6 @@ class Records(NamedTuple):
 def clean_text(text: str) -> str:
     """The text in Unicode's composed form (NFC), with single spaces between words."""
     return " ".join(unicodedata.normalize("NFC", text).split())
-
-
-def shorten(text: str) -> str:
-    """A text in quotes, as much of it as fits in a message."""
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ...")
 
 
 def read_records(path: Path, fields: Fields, columns: Sequence[str] | None = None) -> Records:
@@ -184,7 +178,7 @@ def _find_columns(
         return None
     missing = names[found.index(None)][0]
     raise InputError(
-        f"{path}, line 1, has no column {missing!r}, but {', '.join(map(shorten, first))}; name "
+        f"{path}, line 1, has no column {missing!r}, but {', '.join(map(quote, first))}; name "
         f"the columns of {_join(fields)} with `--columns`."
     )
 

@@ -27,10 +27,10 @@ from experiments.common.data.cells import (
     parse_numbers,
     parse_times,
 )
-from experiments.common.data.user_files import read_text
+from experiments.common.data.user_files import quote, read_text, shorten
 
 LIMIT = 250_000_000  # bytes of a file; its cells take several times as many in memory
-NAMED, SHOWN = 20, 60  # the columns, and the characters of a cell, that a message shows at most
+NAMED = 20  # the columns that a message shows at most
 MAX_MISSING_ROWS = 0.1  # with more missing, the steps count as unequal
 
 
@@ -87,8 +87,8 @@ class _Table(NamedTuple):
             raise self._error(name, cells, error) from None
 
     def _error(self, name: str, cells: list[str], error: CellError) -> InputError:
-        place = f"holds {_quote(cells[error.index])} in row {self.numbers[error.index]}"
-        return InputError(f"Column {_quote(name)} of {self.path} {place}, which is {error}.")
+        place = f"holds {quote(cells[error.index])} in row {self.numbers[error.index]}"
+        return InputError(f"Column {quote(name)} of {self.path} {place}, which is {error}.")
 
 
 def read_series(
@@ -167,7 +167,7 @@ def _read_table(path: Path) -> _Table:
         raise InputError(f"{path} has no header: row 1 must name the columns.")
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
-        raise InputError(f"{path} has the column {_quote(twice[0])} more than once in row 1.")
+        raise InputError(f"{path} has the column {quote(twice[0])} more than once in row 1.")
     while rows and not any(rows[-1]):
         rows.pop()
     numbers, kept = [], []
@@ -203,16 +203,7 @@ def _split_cells(path: Path, text: str, separator: str) -> list[list[str]]:
 def _list_columns(header: list[str]) -> str:
     """The names of the columns, as many as fit in a message."""
     more = f", and {len(header) - NAMED} more" if len(header) > NAMED else ""
-    return ", ".join(_shorten(name) for name in header[:NAMED]) + more
-
-
-def _shorten(text: str) -> str:
-    """A text of the table, as much of it as fits in a message."""
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
-
-
-def _quote(text: str) -> str:
-    return repr(_shorten(text))
+    return ", ".join(shorten(name) for name in header[:NAMED]) + more
 
 
 def _on_a_grid(

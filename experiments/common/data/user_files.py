@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments.common.command import InputError
 
 LIMIT = 10**9  # bytes of a file, and of the numbers that it holds
+SHOWN = 60  # the characters of a text that a message shows at most
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")  # not tab, line and page ends
 
 
@@ -69,6 +70,21 @@ def read_text(path: Path, limit: int = LIMIT) -> str:
             f"{path}, line {line}, is not text: it has the control character {found[0]!r}."
         )
     return text
+
+
+def shorten(text: str) -> str:
+    """A text, as much of it as fits in a message."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
+
+
+def quote(text: str) -> str:
+    """The same in quotes."""
+    return repr(shorten(text))
+
+
+def own_directory(out: Path, folder: Path) -> Path:
+    """The folder, in `out`, of the training on the user's files in `folder`."""
+    return out / f"own-{folder.resolve().name}"
 
 
 def _decode_windows(content: bytes) -> str:
