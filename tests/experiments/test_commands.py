@@ -1,102 +1,139 @@
-"""The documented commands: each one is parsed, and the quick run of each experiment succeeds."""
+"""The documented commands: each one is parsed, and each one runs, as do those that it prints."""
 
-import importlib
-import os
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from experiments.common.parsing import parse
+from experiments.common.parsing import list_flags
+from tests.experiments.documented import documented_lines
+from tests.experiments.quick_runs import (
+    COMMAND,
+    SHORTER,
+    USE_THE_MODEL_OF,
+    parse_line,
+    quick_form,
+    run_once,
+    tries,
+)
+from tests.fixtures.user_files import FILES
 from tests.helpers import ROOT
 
-PAGES = (ROOT / "README.md", ROOT / "experiments" / "README.md", *(ROOT / "docs").rglob("*.md"))
+PAGES = documented_lines()
+LINES = sorted({line for lines in PAGES.values() for line in lines})
 COMMANDS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py"))
-# They have no quick run, but are short.
-HAVE_NO_QUICK_RUN = {
-    *("analysis_benchmark", "newton_benchmark", "sentiment", "training_benchmark", "tutorial"),
+# Documented commands that no test here runs, and why.
+NOT_RUN = {
+    ".venv/bin/pre-commit install": "changes the clone",
+    ".venv/bin/python -m pytest tests/grujax/test_contract.py": "is part of `make test`",
+    "make docs": "continuous integration runs it",
+    "make format": "changes the clone",
+    "make lint types": "continuous integration runs it",
+    "make test": "continuous integration runs it",
+    "mpiexec -n 3 python -m mpi4py.futures on_mpi.py": (
+        "tests/grujax/sweep/executors/test_engines.py runs it where MPI is installed"
+    ),
+    "pip install '.[convert]'": "installs packages",
+    "pip install '.[flax]'": "installs packages",
+    "pip install '.[search]'": "installs packages",
+    "pip install '.[sweep]'": "installs packages",
+    "pip install .": "tests/test_packaging.py installs the package",
+    "python -m experiments.benchmark --gpu": "needs an NVIDIA GPU",
+    "python my_sweep.py $SLURM_ARRAY_TASK_ID": "needs SLURM and the reader's program",
+    "srun python -m experiments.translation --distributed "
+    "--out $SLURM_SUBMIT_DIR/runs/translation": "needs SLURM",
 }
-NEED_A_MODEL = {"export", "interpret"}  # that of `experiments.sentiment`
-LIMIT = 1200  # seconds of a quick run
+SAME_AS = {"make demo": "python -m experiments.sentiment"}
 
 
-def documented_commands() -> list[str]:
-    """`NAME FLAGS` of the commands in the pages, and at line starts of the module docstrings."""
-    texts = [page.read_text() for page in PAGES]
-    found = re.findall(r"python -m experiments\.(\w+[^`|#\n]*)", "\n".join(texts))
-    for name in COMMANDS:
-        for path in (ROOT / "experiments" / name).glob("*.py"):
-            found += re.findall(
-                # A quotation may continue on the next line.
-                r"^    python -m experiments\.(\w+(?:[^\"\n]|\"[^\"]*\")*)$",
-                path.read_text(),
-                flags=re.MULTILINE,
-            )
-    lines = {re.split(r" {2,}", re.sub(r"\n\s+", " ", line))[0] for line in found}
-    return sorted(line for line in lines if not line.endswith(" N"))
+def commands_of(line: str) -> list[tuple[str, str]]:
+    """The name and the flags of the experiment that a line runs, if it does."""
+    found = COMMAND.fullmatch(line)
+    return [(found[2], found[3])] if found else []
 
 
-@pytest.mark.parametrize("line", documented_commands())
-def test_a_documented_command_is_parsed(line):
-    name, *flags = shlex.split(line)
-    name = {"summarisation": "summarization"}.get(name, name)  # its former name
-    module = importlib.import_module(f"experiments.{name}.settings")
-    assert isinstance(parse(module.Command, name, None, flags), module.Command)
+def test_tables_name_documented_commands_alone():
+    assert set(NOT_RUN) | set(SAME_AS) <= set(LINES)
+    assert all(any(flags in line for line in LINES) for flags in SHORTER)
+    makefile = (ROOT / "Makefile").read_text()
+    for target, line in SAME_AS.items():
+        recipe = re.search(rf"^{target.removeprefix('make ')}:.*\n\t(.*)", makefile, re.MULTILINE)
+        assert recipe
+        assert recipe[1] == line.replace("python", "$(BIN)/python", 1)
 
 
-def run_in_shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Runs a command as a user types it."""
-    python = Path(sys.executable).parent
-    return subprocess.run(
-        line,
-        shell=True,
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{python}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
+@pytest.mark.parametrize("line", LINES)
+def test_a_documented_command_is_known(line):
+    """Its flags are those of the experiment, and its files those that the long test makes."""
+    if line.startswith("make "):
+        makefile = (ROOT / "Makefile").read_text()
+        for target in line.split()[1:]:
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    elif extra := re.fullmatch(r"pip install '\.\[(\w+)\]'", line):
+        assert re.search(rf"^{extra[1]} = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    elif commands := commands_of(line):
+        for name, flags in commands:
+            for flag in list_flags(parse_line(name, flags)):
+                if isinstance(flag.value, Path) and flag.name != "out":
+                    path = str(flag.value)
+                    assert path in FILES or path.startswith("runs/"), f"no test makes {path}"
+    else:
+        assert line in NOT_RUN or re.fullmatch(r"python -m grujax(\.kernels| build| --time)?", line)
 
 
-def run_with_its_try_lines(line: str, folder: Path) -> list[str]:
-    """Runs a command, then every command that it prints, and returns those."""
-    ran = run_in_shell(line, folder)
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    assert ran.stdout
-    tried = re.findall(r"Try: (.+)", ran.stdout)
-    for line in tried:
-        use = run_in_shell(line, folder)
-        assert use.returncode == 0, f"{line}\n{use.stderr[-2000:]}"
-        assert use.stdout
-    return tried
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_experiment_is_documented_in_its_script(name):
+    scripts = {page for page in PAGES if page.startswith(f"experiments/{name}/")}
+    assert scripts
+    assert any(f"python -m experiments.{name}" in line for page in scripts for line in PAGES[page])
+
+
+def test_quick_forms():
+    line = "python -m experiments.exercises --predict runs/exercises/example.csv"
+    assert quick_form(line) == f"{line.replace('/example', '/quick/example')} --quick"
+    line = "python -m experiments.summarization --train articles.csv"  # takes no --quick
+    assert quick_form(line) == line
+    line = 'python -m experiments.sentiment --predict "good"'
+    assert quick_form(f".venv/bin/{line}") == line
+
+
+def in_order(lines: list[str]) -> list[str]:
+    """What is typed to follow a page: without what is not run, processes together."""
+    typed: list[str] = []
+    for line in lines:
+        if line in NOT_RUN:
+            continue
+        line = quick_form(SAME_AS.get(line, line))
+        typed += [
+            quick_form(f"python -m experiments.{USE_THE_MODEL_OF[name]}")
+            for name, _ in commands_of(line)
+            if name in USE_THE_MODEL_OF
+        ]
+        if "--process 1" in line:
+            typed[-1] = f"{typed[-1]} & {line} && wait $!"
+        else:
+            typed.append(line)
+    return typed
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in NEED_A_MODEL])
-def test_a_quick_run_and_the_command_that_it_prints_succeed(name, tmp_path):
-    flag = "" if name in HAVE_NO_QUICK_RUN else " --quick"
-    run_with_its_try_lines(f"python -m experiments.{name}{flag}", tmp_path)
-
-
-@pytest.mark.long
-def test_the_commands_that_use_the_sentiment_model_succeed(tmp_path):
-    small = "--epochs 1 --hidden-size 8 --embedding-size 8"
-    for line in (f"sentiment {small}", "export --seconds 1", "interpret"):
-        run_with_its_try_lines(f"python -m experiments.{line}", tmp_path)
+@pytest.mark.parametrize(
+    "page", [page for page, lines in PAGES.items() if set(lines) - set(NOT_RUN)]
+)
+def test_the_commands_of_a_page_succeed_and_so_do_those_that_they_print(page, typed):
+    for line in in_order(PAGES[page]):
+        for tried in tries(typed(line)):
+            typed(tried)
 
 
 @pytest.mark.slow
 def test_a_run_elsewhere_is_used_as_it_says_and_repeated_by_its_config(tmp_path):
     sizes = "--quick --seeds 1 --epochs 1 --num-examples 64 --hidden-size 4"
-    line = f"python -m experiments.flip_flop {sizes} --out 'my runs'"
-    assert len(run_with_its_try_lines(line, tmp_path)) == 1
+    ran = run_once(f"python -m experiments.flip_flop {sizes} --out 'my runs'", tmp_path)
+    (tried,) = tries(ran)
+    run_once(tried, tmp_path)
     out = tmp_path / "my runs" / "quick"
     results = (out / "results.json").read_bytes()
-    again = run_in_shell(f"python -m experiments.flip_flop --config '{out}/config.toml'", tmp_path)
-    assert again.returncode == 0, again.stderr[-2000:]
+    again = run_once(f"python -m experiments.flip_flop --config '{out}/config.toml'", tmp_path)
     assert "already trained (1 epochs" in again.stderr
     assert (out / "results.json").read_bytes() == results
