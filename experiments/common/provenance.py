@@ -28,6 +28,7 @@ class Run:
     program: str  # "python -m experiments.NAME"
     command: Any  # its flags
     start: float  # of `time.perf_counter`
+    processor_start: float  # of `time.process_time`
 
 
 _runs: list[Run] = []  # the innermost last
@@ -36,7 +37,7 @@ _runs: list[Run] = []  # the innermost last
 @contextmanager
 def use_run(command: Any, program: str) -> Iterator[None]:
     """Inside, results are those of this command."""
-    _runs.append(Run(program, command, time.perf_counter()))
+    _runs.append(Run(program, command, time.perf_counter(), time.process_time()))
     try:
         yield
     finally:
@@ -46,8 +47,8 @@ def use_run(command: Any, program: str) -> Iterator[None]:
 def describe_run() -> dict[str, Any]:
     """How a result was made, as JSON values; without command and flags outside of a command.
 
-    "seconds" is the time since the command started. A command that was interrupted and resumed
-    counts from its last start.
+    "seconds" is the time since the command started, "processor seconds" what its threads computed
+    in it. A command that was interrupted and resumed counts from its last start.
     """
     about = {
         "versions": {"grujax": grujax.__version__, "python": platform.python_version()}
@@ -65,6 +66,7 @@ def describe_run() -> dict[str, Any]:
         "settings": settings | paths,
         **about,
         "seconds": round(time.perf_counter() - run.start, 1),
+        "processor seconds": round(time.process_time() - run.processor_start, 1),
     }
 
 

@@ -165,6 +165,7 @@ def write_report(
         name: dict(zip(COLUMNS, values.mean(0).tolist(), strict=True))
         for name, values in table.items()
     }
+    results[f"{ONE}, each seed"] = dict(zip(COLUMNS, table[ONE].T.tolist(), strict=True))
     differences = compare(answers[averaged][0], rivals[FOREST], recordings, windows)
     results["difference to the forest, 95% interval"] = differences
     evidence = mean_by_recording(answers[averaged][0], windows.recordings)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -119,8 +119,8 @@ def verdict(comparison: Comparison, names: Sequence[str]) -> str:
     return "; ".join(parts).capitalize() + "."
 
 
-def write_comparison(comparison: Comparison, names: Sequence[str], path: Path) -> None:
-    """Writes the comparison as JSON."""
+def write_comparison(comparison: Comparison, names: Sequence[str], path: Path, **more: Any) -> None:
+    """Writes the comparison as JSON, with `more` results."""
     content = {
         "targets": list(names),
         "totals": {name: row.tolist() for name, row in comparison.totals.items()},
@@ -130,4 +130,4 @@ def write_comparison(comparison: Comparison, names: Sequence[str], path: Path) -
         "coverage": comparison.coverage.tolist(),
         "inner_coverage": comparison.inner_coverage.tolist(),
     }
-    write_results(path, content)
+    write_results(path, content | more)

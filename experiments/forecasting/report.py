@@ -1,7 +1,8 @@
 """The reports of `experiments.forecasting`: one for each study, and one for the user's table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from experiments.forecasting.problem import Problem
 from experiments.forecasting.quantiles import COVERAGE, LEVELS, TOLERANCE, median
 from experiments.forecasting.scores import describe_reduction, error_reduction
 
+ALWAYS_UP = "always up"
 PAST = 21  # steps shown before a fan
 SHOWN_STOCKS, SHOWN_DAYS = ("AAPL", "FB"), 120
 
@@ -64,8 +66,9 @@ def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
     """Reports R² of ranges, volatilities and returns, and the direction of the next day."""
     comparison = compare(problem, quantiles, SQUARED)
     print_comparison(comparison, problem.names, SQUARED.title)
-    write_comparison(comparison, problem.names, out / "results.json")
-    print(f"\n{describe_direction(problem, quantiles)}")
+    direction = measure_direction(problem, quantiles)
+    write_comparison(comparison, problem.names, out / "results.json", direction=direction)
+    print(f"\n{describe_direction(direction)}")
     totals = {name: row for name, row in comparison.totals.items() if name != WORST}
     plots.plot_bars(out / "r_squared.png", totals, problem.names, SQUARED.title)
     average, rows = quantiles.mean(0), problem.split.test
@@ -80,18 +83,29 @@ def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
     plots.plot_tracks(out / "forecasts.png", panels, problem.names[0])
 
 
-def describe_direction(problem: Problem, quantiles: np.ndarray) -> str:
-    """The negative control: does the sign of the median return predict the direction of a stock?"""
+def measure_direction(problem: Problem, quantiles: np.ndarray) -> dict[str, Any]:
+    """The negative control: does the sign of the median return predict the direction of a stock?
+
+    Returns: how often the network and "always up" are right, and the share of the latter's errors
+    that the network saves, see `error_reduction`; JSON values.
+    """
     rows = problem.split.test
     rows = rows[np.isfinite(problem.targets[rows, -1])]
     rises = problem.targets[rows, -1:] > 0
     wrong = np.mean([(median(q[rows, -1:]) > 0) != rises for q in quantiles], 0)
     reduction = error_reduction(wrong, ~rises, problem.origins[rows], BLOCK)[:, 0]
+    right = {NETWORK: 1 - float(wrong.mean()), ALWAYS_UP: float(rises.mean())}
+    return right | {"reduction": reduction.tolist()}
+
+
+def describe_direction(direction: Mapping[str, Any]) -> str:
+    """Says whether the network predicts directions, see `measure_direction`."""
+    reduction = np.array(direction["reduction"])
     edge = "an edge" if reduction[1] > 0 else "no edge, as expected"
     return (
-        f"Direction of the next day, the negative control: {NETWORK} right {1 - wrong.mean():.1%}, "
-        f"always up {rises.mean():.1%}. Reduction of the errors of always up, in %: "
-        f"{describe_reduction(reduction).rstrip(' *')}, {edge}."
+        f"Direction of the next day, the negative control: {NETWORK} right "
+        f"{direction[NETWORK]:.1%}, {ALWAYS_UP} {direction[ALWAYS_UP]:.1%}. Reduction of the "
+        f"errors of {ALWAYS_UP}, in %: {describe_reduction(reduction).rstrip(' *')}, {edge}."
     )
 
 

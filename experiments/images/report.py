@@ -33,15 +33,21 @@ def accuracy(answers: np.ndarray, digits: Digits) -> float:
     return float((answers == digits.labels).mean())
 
 
+def wilson_interval(accuracies: Sequence[float], num_test: int) -> tuple[float, float]:
+    """Wilson's 95% interval for the mean of several seeds' accuracies on `num_test` digits."""
+    test = binomtest(round(float(np.mean(accuracies)) * num_test), num_test)
+    low, high = test.proportion_ci(0.95, method="wilson")
+    return float(low), float(high)
+
+
 def describe_classifiers(rows: Mapping[str, Sequence[float]], num_test: int) -> str:
     """Makes a table of accuracies: mean ± sample standard deviation of several seeds.
 
-    The 95% interval is Wilson's for the mean accuracy on `num_test` digits.
+    The 95% interval is that of `wilson_interval`.
     """
     table = []
     for name, accuracies in rows.items():
-        test = binomtest(round(float(np.mean(accuracies)) * num_test), num_test)
-        low, high = test.proportion_ci(0.95, method="wilson")
+        low, high = wilson_interval(accuracies, num_test)
         interval = f"{100 * low:.1f} to {100 * high:.1f}"
         table.append([name, mean_and_deviation(accuracies), interval])
     return format_table([f"{num_test} test digits, % correct", "", "95% interval"], table)
@@ -95,11 +101,15 @@ def write_report(
     print(f"\n{describe_cells(results, parameters)}")
     summary = {
         "classifiers": {name: list(accuracies) for name, accuracies in rows.items()},
+        "95% intervals": {
+            name: wilson_interval(accuracies, len(test.labels)) for name, accuracies in rows.items()
+        },
         "confidence": {name: dict(row) for name, row in confidence.items()},
         "cells": {
             reading: {
                 cell: {
                     "accuracy": result.accuracy,
+                    "epochs": len(result.records),
                     "gradient at the first step, untrained and trained": [
                         float(result.before[-1]),
                         float(result.after[-1]),

@@ -112,15 +112,18 @@ def error_of_best(evaluate, result: sweep.PopulationResult) -> float:
     return float(np.mean([error(key) for key in keys]))
 
 
-def table_row(
-    seed: int, results: dict[str, sweep.PopulationResult], errors: list[float]
-) -> list[str]:
+def learning_rates(result: sweep.PopulationResult) -> list[float]:
+    """The first and the last learning rate of the best member and its ancestors."""
+    line = sweep.lineage(result, result.best("error").trial)
+    rates = result.metrics["learning_rate_by_round"][line, np.arange(len(line))]
+    return [float(rates[0]), float(rates[-1])]
+
+
+def table_row(seed: int, errors: dict[str, float], rates: dict[str, list[float]]) -> list[str]:
     """A row of the table: seed, both errors, the best learning rate and the schedule found."""
-    fixed = results["random"].best("error").hyperparameters["learning_rate"]
-    line = sweep.lineage(results["population"], results["population"].best("error").trial)
-    rates = results["population"].metrics["learning_rate_by_round"][line, np.arange(len(line))]
-    numbers = [f"{error:.5f}" for error in errors]
-    return [str(seed), *numbers, f"{fixed:.4f}", f"{rates[0]:.4f} to {rates[-1]:.4f}"]
+    first, last = rates["population"]
+    numbers = [f"{error:.5f}" for error in errors.values()]
+    return [str(seed), *numbers, f"{rates['random'][0]:.4f}", f"{first:.4f} to {last:.4f}"]
 
 
 def main(command: Command) -> None:
@@ -129,19 +132,21 @@ def main(command: Command) -> None:
     settings, out = command.settings, command.out
     total = settings.members * settings.rounds * settings.updates
     print(f"{settings.seeds} seeds, two searches each of {total:,} updates, T = {settings.steps}.")
-    training, results, found, rows, better = make_training(settings), [], [], [], 0
+    training, results, found, rates, rows = make_training(settings), [], [], [], []
     for seed in range(settings.seeds):
         results.append(
             {method: search(settings, training, seed, method, out) for method in METHODS}
         )
         errors = [error_of_best(training[2], result) for result in results[-1].values()]
         found.append(dict(zip(METHODS, errors, strict=True)))
-        rows.append(table_row(seed, results[-1], errors))
-        better += errors[1] < errors[0]
+        rates.append({method: learning_rates(result) for method, result in results[-1].items()})
+        rows.append(table_row(seed, found[-1], rates[-1]))
+    better = sum(errors["population"] < errors["random"] for errors in found)
     table = format_table(["seed", *METHODS, "learning rate", "the population's"], rows)
     table += f"\n\nThe population is better with {better} of {settings.seeds} seeds."
     print(f"\nError of the best member (always answering 1: 0.16667):\n{table}")
-    write_results(out / "results.json", {"error of the best member": found})
+    content = {"error of the best member": found, "first and last learning rate": rates}
+    write_results(out / "results.json", content)
     write_text(out / "table.txt", table + "\n")
     plot_populations(out / "population.png", results, settings.updates, RATES)
     print(f"\nresults.json, population.png and table.txt are in {out}.")

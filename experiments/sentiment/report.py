@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -49,7 +49,7 @@ def comparison_table(
       rows: the predictions of each classifier.
       parts: the names of the parts, in the order of the columns.
       num_classes: C.
-      path: the JSON file for the mean of every cell, as fractions.
+      path: the JSON file for the mean of every cell and its standard deviation, as fractions.
 
     Returns: the table as text.
     """
@@ -64,9 +64,14 @@ def comparison_table(
             for part in parts:
                 correct = (labels == predictions)[part_names == part]
                 cells[name][part].append(float(correct.mean()) if len(correct) else float("nan"))
-    means = {n: {c: float(np.mean(v)) for c, v in row.items()} for n, row in cells.items()}
+    means: dict[str, dict[str, Any]] = {
+        n: {c: float(np.mean(v)) for c, v in row.items()} for n, row in cells.items()
+    }
     for name, results in rows.items():
         means[name] |= mean_calibration_errors(results)
+        if len(results) > 1:
+            spread = {c: float(np.std(values, ddof=1)) for c, values in cells[name].items()}
+            means[name]["standard deviation"] = spread
     write_results(path, means)
     table = [[n, *map(mean_and_deviation, row.values())] for n, row in cells.items()]
     return format_table(["% correct", *columns], table)

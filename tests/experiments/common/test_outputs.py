@@ -89,6 +89,7 @@ def test_results_say_how_they_were_made_and_are_kept_if_they_are_the_same(tmp_pa
     run = json.loads(first)["run"]
     assert run["command"] == "python -m experiments.x"
     assert run["settings"] == {"epochs": 3, "out": "runs/x"}
+    assert run["processor seconds"] >= 0
     assert run["seconds"] >= 0
     assert run["commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", run["commit"])
     config = tomllib.loads((tmp_path / "config.toml").read_text(encoding="utf-8"))

@@ -45,7 +45,10 @@ def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, s
         "GRU, one network",
         "GRU, 2 averaged",
     ]
-    assert list(results) == [*names, "difference to the forest, 95% interval", "confidence"]
+    rest = ["difference to the forest, 95% interval", "confidence"]
+    assert list(results) == [*names, "GRU, one network, each seed", *rest]
+    each = results["GRU, one network, each seed"]["windows"]
+    assert np.mean(each) == pytest.approx(results["GRU, one network"]["windows"])
     assert results["confidence"]["error after"] <= results["confidence"]["error before"] + 0.1
     assert all(f"\n{name} " in printed for name in names)
     assert results["GRU, 2 averaged"]["windows"] > 0.6

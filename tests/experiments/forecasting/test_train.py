@@ -76,6 +76,8 @@ def test_stocks(tmp_path, capsys):
     assert {"EWMA", "HAR", "HAR + EWMA", "GRU"} < set(results["totals"])
     assert "Direction of the next day, the negative control: GRU right" in printed
     assert "no edge, as expected" in printed
+    direction = results["direction"]
+    assert f"GRU right {direction['GRU']:.1%}, always up {direction['always up']:.1%}" in printed
     for plot in ("forecasts", "r_squared", "calibration", "learning_curves"):
         assert is_png(out / f"{plot}.png")
     run(tmp_path, data="stocks", predict="end")

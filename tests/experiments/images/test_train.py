@@ -60,6 +60,9 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
     names = ["logistic regression", "support vector machine", *images.LARGER]
     assert list(results["classifiers"]) == names
     assert results["classifiers"]["support vector machine"] == [1.0]
+    low, high = results["95% intervals"]["support vector machine"]
+    assert low < high == 1
+    assert results["cells"]["rows"]["gru"]["epochs"] >= 1
     assert {reading: list(row) for reading, row in results["cells"].items()} == {
         "rows": ["gru", "rnn"]
     }

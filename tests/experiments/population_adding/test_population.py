@@ -9,6 +9,7 @@ import pytest
 
 from experiments.memory import adding
 from experiments.population_adding import population as population_adding
+from tests.helpers import read_results
 
 TINY = {"steps": 4, "members": 4, "rounds": 3, "updates": 2, "hidden_size": 3, "batch_size": 2}
 
@@ -36,6 +37,9 @@ def test_the_experiment_reports_both_methods(finished):
     assert "1 seeds, two searches each of 24 updates, T = 4" in printed
     assert "of 1 seeds" in (command.out / "table.txt").read_text()
     assert (command.out / "population.png").stat().st_size > 0
+    [rates] = read_results(command.out / "results.json")["first and last learning rate"]
+    assert rates["random"][0] == rates["random"][1]  # a random sweep keeps it
+    assert f"{rates['population'][0]:.4f} to {rates['population'][1]:.4f}" in printed
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
 """The report on classifiers."""
 
 import numpy as np
+import pytest
 
 from experiments.sentiment.report import Predictions, comparison_table
+from tests.helpers import read_results
 
 
 def test_comparison_table(tmp_path):
@@ -12,3 +14,6 @@ def test_comparison_table(tmp_path):
     table = comparison_table(rows, ["x", "y"], 2, tmp_path / "r.json").splitlines()
     assert table[1].split() == ["one", "100.0", "100.0", "100.0", "100.0"]
     assert table[2].split()[:3] == ["two", "75.0", "±35.4"]
+    results = read_results(tmp_path / "r.json")
+    assert results["two"]["standard deviation"]["accuracy"] == pytest.approx(0.125**0.5)
+    assert "standard deviation" not in results["one"]
