@@ -1,6 +1,7 @@
 """How a result was made: the command, its flags, the code, the versions, and the machine."""
 
 import platform
+import re
 import shlex
 import subprocess
 import time
@@ -18,6 +19,7 @@ from experiments.common.flags import Always
 from experiments.common.parsing import format_config, list_flags, recorded_flags, to_words
 from experiments.common.training.devices import available_cores
 
+FLAG = re.compile("--[a-z][a-z-]*")
 PACKAGES = ("flax", "jax", "jaxlib", "numpy", "optax")
 
 
@@ -81,7 +83,7 @@ def command_line(program: str, *words: str) -> str:
     Args:
       program: "python -m experiments.NAME". If it is the one that runs, the flags that say which
         model is meant, such as `--out` and `--quick`, are added.
-      words: flags and values.
+      words: flags and values. A value that begins with "-" is joined to its flag by "=".
     """
     selection: list[str] = []
     if _runs and _runs[-1].program == program:
@@ -92,7 +94,13 @@ def command_line(program: str, *words: str) -> str:
             if flag.mark(Always) and flag.is_recorded and flag.value != default.value
             for word in to_words(flag, flag.value)
         ]
-    return shlex.join([*program.split(), *selection, *words])
+    typed = [*program.split(), *selection]
+    for word in words:
+        if word.startswith("-") and not FLAG.fullmatch(word):
+            typed[-1] += f"={word}"
+        else:
+            typed.append(word)
+    return shlex.join(typed)
 
 
 def processor() -> str:

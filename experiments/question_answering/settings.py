@@ -19,7 +19,7 @@ from experiments.common.flags import (
     PositiveInt,
     ScaleFlags,
 )
-from experiments.common.parsing import spell
+from experiments.common.parsing import has_no_effect, spell
 
 STORY = "John went to the kitchen. John took the milk. John moved to the garden."
 
@@ -76,3 +76,5 @@ class Command:
         """Raises InputError if flags do not fit together."""
         if self.train and (unused := given & {"quick", "num_test", "num_examples"}):
             raise InputError(f"{spell(min(unused))} has no effect with --train.")
+        if self.quick and self.model:
+            raise has_no_effect("quick", "model")

@@ -22,6 +22,7 @@ from experiments.common.flags import (
     ScaleFlags,
     override_each,
 )
+from experiments.common.parsing import has_no_effect
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Command:
             raise InputError(
                 "--quick has no effect with --train; --passes sets how long it trains."
             )
+        if self.quick and self.model:
+            raise has_no_effect("quick", "model")
 
     def trainings(self) -> dict[str, Settings]:
         """The settings of each model."""

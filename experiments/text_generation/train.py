@@ -215,7 +215,8 @@ def train_on_file(command: Command, path: Path) -> None:
     name, out = path.stem, command.out
     rows, curves = run_corpus(name, corpus, command.trainings(), out, data=digest)
     plot_curves(out / name / "learning_curves.png", {name: curves}, {name: ngram_floors(rows)})
-    prompt = decode(corpus.symbols[-1][:20], corpus.alphabet)
+    lines = decode(corpus.symbols[-1], corpus.alphabet).splitlines()
+    prompt = next((line for line in lines if line.strip()), lines[0])[:20]
     line = command_line(COMMAND, "--sample", prompt, "--model", str(out / name))
     print(f"\nPlot and model are in {out / name}. Try: {line}")
 

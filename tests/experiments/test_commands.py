@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.common.parsing import list_flags
+from experiments.common.command import InputError
+from experiments.common.flags import Needs
+from experiments.common.parsing import list_flags, spell
 from tests.experiments.documented import documented_lines
 from tests.experiments.quick_runs import (
     COMMAND,
@@ -95,6 +97,18 @@ def test_quick_forms():
     assert quick_form(line) == line
     line = 'python -m experiments.sentiment --predict "good"'
     assert quick_form(f".venv/bin/{line}") == line
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_quick_is_refused_with_a_model_of_the_user(name):
+    """The folder of `--model` says which model is meant."""
+    flags = {flag.name: flag for flag in list_flags(parse_line(name, ""))}
+    if not {"quick", "model"} <= flags.keys():
+        return
+    (mode, *_) = flags["model"].mark(Needs).names
+    parse_line(name, f"{spell(mode)} text --model folder")
+    with pytest.raises(InputError, match="--quick has no effect"):
+        parse_line(name, f"{spell(mode)} text --model folder --quick")
 
 
 def in_order(lines: list[str]) -> list[str]:

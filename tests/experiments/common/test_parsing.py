@@ -135,3 +135,10 @@ def test_a_command_to_try_names_the_run_and_is_quoted():
     tried = parse(Two, "x", None, words[3:])
     assert (tried.quick, tried.out, tried.predict) == (True, Path("my runs"), 'it\'s "so" -')
     assert other == "python -m y --predict a"
+
+
+@pytest.mark.parametrize("text", ["-bad", "- bad", "--help me", "-"])
+def test_a_command_to_try_with_a_text_that_begins_like_a_flag(text):
+    line = command_line("python -m x", "--predict", text, "--out", "a")
+    tried = parse(Two, "x", None, shlex.split(line)[3:])
+    assert (tried.predict, tried.out) == (text, Path("a"))

@@ -1,9 +1,12 @@
 """The user's own pairs: from a spreadsheet's file to a translation."""
 
+from functools import partial
+
 import pytest
 
 from experiments.common.command import InputError
 from experiments.common.parsing import parse
+from experiments.seq2seq.parallel_corpus import date_corpus
 from experiments.translation import settings
 from experiments.translation import train as translation
 from experiments.translation.settings import Command, Settings
@@ -57,7 +60,8 @@ def test_a_spreadsheet_is_learned_and_a_text_is_translated(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_what_is_no_date_is_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(settings.QUICK, "dates", TINY.__class__(**{**vars(TINY), "num_pairs": 200}))
+    monkeypatch.setitem(settings.QUICK, "dates", TINY)
+    monkeypatch.setattr(translation, "date_corpus", partial(date_corpus, 50, 10, 10))
     command = Command(data="dates", quick=True, out=tmp_path).presets()
     translation.main(command)
     assert "typed in English or numbers" in capsys.readouterr().out
