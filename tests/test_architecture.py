@@ -27,7 +27,7 @@ LEVELS = [
     {"sequence"},
     {"layers", "newton"},
     {"baselines", "attention", "rollouts"},
-    {"convert", "analysis", "sweep", "testing"},
+    {"convert", "analysis", "online", "sweep", "testing"},
     {"flax_common", "serialization"},
     {"linen", "nnx"},
     {"__main__"},
@@ -59,6 +59,7 @@ PUBLIC = {
     "rollouts",
     "convert",
     "analysis",
+    "online",
     "sweep",
     "testing",
 }

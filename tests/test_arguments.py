@@ -16,7 +16,7 @@ import pytest
 from flax import nnx
 
 import grujax
-from grujax import analysis, attention, baselines, convert, linen, sweep
+from grujax import analysis, attention, baselines, convert, linen, online, sweep
 from tests.test_docstrings import FUNCTIONS, NAMES
 
 T, B, I, H = 3, 2, 3, 4  # noqa: E741
@@ -187,6 +187,12 @@ POPULATION = {
     "progress": False,
 }
 ATTENTION = attention.init_additive_attention(KEY, H, I, 5)
+ONLINE = {
+    "cell": grujax.gru_cell,
+    "params": PARAMS,
+    "xs": XS,
+    "loss": lambda hs: hs.sum(),
+}
 SIZES = {"key": KEY, "input_size": I, "hidden_size": H}
 TWO = (PARAMS, PARAMS)
 
@@ -300,6 +306,13 @@ CALLS: dict[str, dict[str, Any]] = {
     "convert.to_torch": {"layers": [PARAMS]},
     "initializers.chrono": {"t_max": 10.0},
     "initializers.identity": {},
+    "online.gradient": ONLINE,
+    "online.reset": {
+        "carry": online.rtrl(grujax.gru_cell).init(PARAMS, H0),
+        "reset": jnp.zeros(B, bool),
+    },
+    "online.rtrl": {"cell": grujax.gru_cell},
+    "online.value_and_gradient": ONLINE,
     "rollouts.join_sequences": {"xs": XS, "steps": T},
     "rollouts.resets_from_dones": {"dones": jnp.zeros((T, B), bool), "first": jnp.ones(B, bool)},
     "rollouts.split_sequences": {"xs": XS, "length": T},

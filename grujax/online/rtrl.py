@@ -1,0 +1,84 @@
+"""Real-time recurrent learning (RTRL): the exact influence, carried forward.
+
+With the state s_t = f(s_{t−1}, x_t, θ), the influence M_t = ds_t/dθ obeys the chain rule
+
+    M_t = A_t·M_{t−1} + D_t,     A_t = ∂s_t/∂s_{t−1} [S, S],     D_t = ∂s_t/∂θ [S, P],
+
+and a loss Σ_t ℓ_t(s_t) has the gradient Σ_t ∂ℓ_t/∂s_t·M_t. D_t is the immediate influence: that of
+this step's use of θ alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+from grujax.checks import check_callable
+from grujax.online.method import Carry, Method, check_start, join_gradient
+from grujax.online.rows import Cell, pull_back, rows_of
+
+
+def rtrl(cell: Cell) -> Method:
+    """Real-time recurrent learning: exact gradients, for any cell.
+
+    It carries the influence ∂s/∂θ `[B, S, P]`, for S numbers in the state of a row and P
+    parameters; for the GRU S = H and P = 3·H·(I + H) + 4·H.
+
+    | | any cell | GRU, H ≫ I |
+    |---|---|---|
+    | memory, numbers per row | S·P | 3·H³ |
+    | multiply-adds per row and step | S²·P | 3·H⁴ |
+
+    Neither depends on the number of steps. `grujax.gru_cell` runs in closed form, which is faster
+    and has the same results.
+
+    Args:
+        cell: `cell(params, state, x) -> state`, as in `grujax.scan_cell`, with a state of arrays
+            `[B, n]`.
+
+    Returns:
+        The `Method`.
+
+    Raises:
+        ValueError: if `cell` is no function; from its functions if a shape or dtype does not fit.
+
+    Example:
+        >>> import grujax
+        >>> params = grujax.init_gru(jax.random.key(0), input_size=3, hidden_size=4)
+        >>> method = rtrl(grujax.gru_cell)
+        >>> carry = method.init(params, jnp.zeros((2, 4)))
+        >>> carry, h = method.step(params, carry, jnp.ones((2, 3)))
+        >>> method.gradient(carry, d_state=h).w_h.shape
+        (3, 4, 4)
+
+    Reference:
+        Williams & Zipser 1989, https://doi.org/10.1162/neco.1989.1.2.270
+    """
+    check_callable("cell", cell, "(params, state, x) -> state")
+
+    def init(params: Any, state: Any, *, x: Any = None, key: Array | None = None) -> Carry:
+        params, state, layout, rows = check_start(params, state)
+        dtype = jnp.result_type(layout.dtype, rows.layout.dtype)
+        influence = jnp.zeros((*rows.batch, rows.size, sum(layout.sizes)), dtype)
+        return Carry(state, influence, None, layout)
+
+    def step(params: Any, carry: Carry, x: Any) -> tuple[Carry, Any]:
+        rows = rows_of("state", carry.state)
+        xs, identity = rows.split_inputs(x), jnp.eye(rows.size)
+        after = pull_back(rows.of_one(cell), params, rows.join(carry.state), xs, identity)
+        influence = after.of_states @ carry.influence.reshape(after.of_params.shape)
+        influence = (influence + after.of_params).reshape(carry.influence.shape)
+        state = rows.split(after.states)
+        return replace(carry, state=state, influence=influence), state
+
+    return Method(init, step, dense_gradient)
+
+
+def dense_gradient(carry: Carry, d_state: Any) -> Any:
+    """`Method.gradient` for an influence `[B, S, P]`."""
+    gradients = join_gradient(carry, d_state).reshape(-1)
+    influence = carry.influence.reshape(gradients.size, -1)
+    return carry.layout.split(gradients.astype(influence.dtype) @ influence)
