@@ -7,11 +7,11 @@ quarter and multiplies each value by 0.8 or 1.25 (Jaderberg et al. 2017). Both m
 the same members and see the same data. The error of the final best member on new sequences is
 reported.
 
-    python -m experiments.population_adding           T = 400, three seeds: 4 minutes of one core
+    python -m experiments.population_adding           T = 400, three seeds: 5 minutes of one core
     python -m experiments.population_adding --quick   T = 50, one seed: half a minute
 
-At T = 400, the errors of the random sweep are 0.00014, 0.00025 and 0.00030, those of the population
-0.00011, 0.00016 and 0.00015. With --quick they are equal within noise: 0.00084 and 0.00083.
+At T = 400, the errors of the random sweep are 0.00015, 0.00024 and 0.00033, those of the population
+0.00011, 0.00014 and 0.00018. With --quick they are equal within noise: 0.00084 and 0.00083.
 
 Writes results.json, population.png and table.txt to runs/population_adding, and resumes there if
 interrupted.
