@@ -4,7 +4,7 @@
     python docs/tables.py --check    writes nothing; names what differs, with exit status 1
 
 `docs/results` has two kinds of files. NAME.json is the results.json of a full run, as the command
-wrote it. PAGE.toml declares what the page `docs/experiments/PAGE.md` takes from such records:
+wrote it. PAGE.toml declares what PAGE.md in `docs/experiments` takes from such records:
 
 - `[runs]`: the command of each record, by its NAME. Between `<!-- run: NAME -->` and
   `<!-- end -->` is how it was made;
