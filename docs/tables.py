@@ -15,8 +15,8 @@ wrote it. PAGE.toml declares what PAGE.md in `docs/experiments` takes from such 
 - `[sentences]`: for a page, sentences whose numbers are replaced.
 
 A number is a field of Python's `str.format`, such as `{video[right][GRU][digit]:.1p}`. After the
-colon, `p` is a percentage without its sign. Of a list, `.mean`, `.sd`, `.least` and `.most` can be
-taken, as in `{images[classifiers][CNN].mean:.1p}`.
+colon, `p` is a percentage without its sign. A list is written as mean ±sample standard deviation,
+or one of `.mean`, `.sd`, `.least` and `.most` is taken, as in `{images[cells][rows].most:.1p}`.
 """
 
 import argparse
@@ -52,9 +52,12 @@ class Value:
         return Value(found, name)
 
     def __format__(self, spec: str) -> str:
-        """The number, with a true minus sign and a short exponent."""
+        """The number, with a true minus sign and a short exponent; of a list, mean ±deviation."""
         if isinstance(self.value, str):
             return self.value
+        if isinstance(self.value, list) and self.value:
+            spread = f" ±{self.sd:{spec}}" if len(self.value) > 1 else ""
+            return f"{self.mean:{spec}}{spread}"
         if isinstance(self.value, list | dict) or self.value is None:
             raise TypeError(f"{self.name} is no number.")
         if spec.endswith("p"):

@@ -78,7 +78,8 @@ def write_report(networks: Networks, clips: Clips, seen: int, out: Path) -> None
         run = jax.jit(jax.vmap(partial(extrapolate, count=count)))
         predicted[f"{image} moves on, by {CORRELATION}"] = np.asarray(run(frames))
     errors = print_errors(predicted, np.asarray(truth))
-    results = {"right": accuracy, "mean squared error": errors}
+    decibels = {name: psnr(np.array(row)).tolist() for name, row in errors.items()}
+    results = {"right": accuracy, "mean squared error": errors, "PSNR in dB": decibels}
     write_results(out / "results.json", results)
     plot_psnr(out / "errors.png", {name: psnr(np.array(row)) for name, row in errors.items()})
     draw_plots(answers, predicted["GRU"], clips, seen, out)

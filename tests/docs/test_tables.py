@@ -77,7 +77,9 @@ def test_a_wrong_number_is_named_and_mended(tmp_path):
 
 
 RESULTS = {
-    "x": tables.Value({"one": {"a": 0.1234, "1": -2.5e-7}, "two": {"a": [1, 3]}, "name": "b"}, "x")
+    "x": tables.Value(
+        {"one": {"a": 0.1234, "1": -2.5e-7}, "two": {"a": [1, 3], "b": [0.5]}, "name": "b"}, "x"
+    )
 }
 
 
@@ -86,7 +88,8 @@ RESULTS = {
     [
         ("{x[one][a]:.1p}%", "12.3%"),
         ("{x[one][1]:.1e}", "−2.5e-7"),
-        ("{x[two][a].mean:.1f} ±{x[two][a].sd:.2f}", "2.0 ±1.41"),
+        ("{x[two][a]:.2f}, {x[two][a].sd:.1f}", "2.00 ±1.41, 1.4"),
+        ("{x[two][b]:.1p}", "50.0"),
         ("{x[two][a].least} to {x[two][a].most}, {x[two][a][1]}", "1 to 3, 3"),
         ("{x[name]}", "b"),
     ],

@@ -45,6 +45,8 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
     assert list(results["right"]) == names
     assert results["right"]["cross-correlation"] == {"direction": 1.0, "speed": 1.0}
     errors = results["mean squared error"]
+    first = results["PSNR in dB"]["GRU"][0]
+    assert first == pytest.approx(-10 * np.log10(errors["GRU"][0]))
     assert list(errors)[:2] == ["GRU", "the last frame stays"]
     last, mean = list(errors.values())[2:]
     np.testing.assert_allclose(last, video.NOISE**2, rtol=0.1)
