@@ -17,7 +17,7 @@ from experiments.common.durable import DamagedFileError, DirectoryInUseError, de
 from experiments.common.flags import CommonFlags, ScaleFlags
 from experiments.common.monitoring import make_loggers, use_monitoring
 from experiments.common.outputs import raise_late
-from experiments.common.provenance import use_run
+from experiments.common.provenance import print_expected, use_run
 from experiments.common.training.checkpoints import CheckpointError
 from experiments.common.training.loop import SettingsMismatchError
 from experiments.common.training.processes import (
@@ -62,7 +62,7 @@ def execute(main: Callable[[Any], None], command: Any, program: str) -> None:
             if hasattr(command, "scale"):
                 _run_scaled(main, command)
             else:
-                main(command)
+                _run(main, command)
     except InputError as error:
         _exit(f"error: {error}", 2)
     except USER_ERRORS as error:
@@ -94,9 +94,14 @@ def _run_scaled(main: Callable[[Any], None], command: Any) -> None:
     with silence_non_writers():
         if isinstance(scale, Scale):
             with use_scale(scale), _output_directory(command.out) as out:
-                main(replace(command, out=out))
+                _run(main, replace(command, out=out))
         else:
-            main(command)
+            _run(main, command)
+
+
+def _run(main: Callable[[Any], None], command: Any) -> None:
+    main(command)
+    print_expected()
 
 
 @contextmanager

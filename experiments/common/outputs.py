@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.durable import describe, naming, write_durably
-from experiments.common.provenance import current_config, describe_run
+from experiments.common.provenance import (
+    compare_with_expected,
+    current_config,
+    describe_run,
+)
 
 _noted: list[list[OSError]] = []  # per `raise_late`, the innermost one last
 
@@ -66,15 +70,17 @@ def write_text(path: Path, text: str) -> None:
 def write_results(path: Path, results: Any) -> None:
     """Writes the results of a report as JSON, see `write_bytes`, and config.toml beside it.
 
-    The file has "results" and "run": how they were made, see `experiments.common.provenance`. If it
-    has the same results of the same settings already, it is left as it is, with the time and the
-    machine that made them.
+    The file has "results" and "run": how they were made, see `experiments.common.provenance`; after
+    `--quick` also "expected", see `experiments.common.expectations`. If it has the same results of
+    the same settings already, it is left as it is, with the time and the machine that made them.
 
     Args:
       path: the file.
       results: JSON values; numbers are numbers, not text.
     """
     made = json.loads(json.dumps({"results": results, "run": describe_run()}))
+    if compared := compare_with_expected(made["results"], path.parent.name):
+        made["expected"] = compared
     config = current_config()
     with reporting(path):
         if not _has_results(path, made):
@@ -87,8 +93,8 @@ def _has_results(path: Path, made: dict[str, Any]) -> bool:
     """Whether a file has these results, of a run with these settings."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        pairs = [(x["results"], x["run"].get("settings")) for x in (found, made)]
-        return json.dumps(pairs[0]) == json.dumps(pairs[1])
+        both = [(x["results"], x["run"].get("settings"), x.get("expected")) for x in (found, made)]
+        return json.dumps(both[0]) == json.dumps(both[1])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
 

@@ -3,7 +3,8 @@
 A flag on the command line comes before the file of `--config`, and the file before the defaults.
 If `Command` has a method `presets`, it returns the defaults of the flags that are not given, as
 those of `--quick`. If it has a method `check`, that gets the names of the flags that were given,
-and raises InputError for values that do not fit together.
+and raises InputError for values that do not fit together. What a method `expected` returns, see
+`experiments.common.expectations`.
 """
 
 import json

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import jax
 
 import grujax
+from experiments.common.expectations import compare, expectations, format_comparison
 from experiments.common.flags import Always
 from experiments.common.parsing import format_config, list_flags, recorded_flags, to_words
 from experiments.common.training.devices import available_cores
@@ -31,6 +32,7 @@ class Run:
     command: Any  # its flags
     start: float  # of `time.perf_counter`
     processor_start: float  # of `time.process_time`
+    compared: list[dict[str, Any]] = field(default_factory=list)  # see `compare_with_expected`
 
 
 _runs: list[Run] = []  # the innermost last
@@ -70,6 +72,22 @@ def describe_run() -> dict[str, Any]:
         "seconds": round(time.perf_counter() - run.start, 1),
         "processor seconds": round(time.process_time() - run.processor_start, 1),
     }
+
+
+def compare_with_expected(results: Any, folder: str) -> dict[str, Any]:
+    """The results of the current run beside what was expected, see `expectations.compare`."""
+    if not _runs:
+        return {}
+    run = _runs[-1]
+    compared = compare(expectations(run.command), results, folder)
+    run.compared.append(compared)
+    return compared
+
+
+def print_expected() -> None:
+    """Prints the same at the end of the current run, if anything was expected."""
+    if any(_runs[-1].compared):
+        print(f"\n{format_comparison(_runs[-1].compared)}")
 
 
 def current_config() -> str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from experiments.common.command import InputError
+from experiments.common.expectations import Expectations, Expected
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -64,6 +65,15 @@ class Settings:
     max_gradient_norm: PositiveFloat = 0.5
 
 
+QUICK_EXPECTED = Expectations(
+    (
+        Expected(("gru", "returns", 0), 1.0, 0.1),
+        Expected(("no memory", "returns", 0), -0.03, 0.2),
+        Expected(("last 4 observations", "returns", 0), -0.03, 0.2),
+    )
+)
+
+
 @dataclass(frozen=True)
 class Command:
     """Trains agents with and without memory, or plays an episode with a trained one."""
@@ -87,6 +97,10 @@ class Command:
             return self
         settings = replace(self.settings, memory_length=8, steps=36, updates=60, num_envs=16)
         return replace(self, settings=settings, seeds=1)
+
+    def expected(self) -> Expectations:
+        """What a quick run reaches."""
+        return QUICK_EXPECTED
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from experiments.common.expectations import Expectations, Expected
 from experiments.common.flags import (
     ALWAYS,
     Flat,
@@ -26,6 +27,15 @@ class Settings:
     batch_size: PositiveInt = 16
 
 
+QUICK_EXPECTED = Expectations(
+    tuple(
+        Expected(("error of the best member", 0, method), 0.0008, 0.0012)
+        for method in ("random", "population")
+    ),
+    ("whether the population is better, as one seed differs from the next by more",),
+)
+
+
 @dataclass(frozen=True)
 class Command:
     """Runs both methods with each seed, and compares them."""
@@ -42,3 +52,7 @@ class Command:
         if not self.quick:
             return self
         return replace(self, settings=Settings(50, 8, 20, 20, 1, 16))
+
+    def expected(self) -> Expectations:
+        """What a quick run reaches."""
+        return QUICK_EXPECTED

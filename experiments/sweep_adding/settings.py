@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from experiments.common.command import InputError
+from experiments.common.expectations import Expectations, Expected
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -44,6 +45,16 @@ class Comparison:
     rounds: PositiveInt = 3  # of the comparison of speed, interleaved
 
 
+QUICK_EXPECTED = Expectations(
+    (
+        Expected(("solved", "GRU, all", "20"), 1.0, 0.17),
+        Expected(("solved", "GRU, all", "50"), 0.67, 0.34),
+        Expected(("solved", "RNN, all", "50"), 0.0, 0.17),
+    ),
+    ("whether GRU or LSTM solves more, as each has six trainings per T",),
+)
+
+
 @dataclass(frozen=True)
 class Command:
     """Sweeps all cells over T, or compares Optuna with random search."""
@@ -65,6 +76,10 @@ class Command:
         settings = Settings(steps=(20, 50), seeds=1, updates=600)
         comparison = Comparison(trials=16, seeds=2, steps=20, updates=60, rounds=1)
         return replace(self, settings=settings, comparison=comparison)
+
+    def expected(self) -> Expectations:
+        """What a quick run reaches."""
+        return QUICK_EXPECTED
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
