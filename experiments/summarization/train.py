@@ -10,7 +10,7 @@ copied words. No split separates packages of one family, or equal openings or sy
     python -m experiments.summarization                   20 minutes
     python -m experiments.summarization --quick           a small subset: 2 minutes
     python -m experiments.summarization --no-copy         without the pointer
-    python -m experiments.summarization --train articles.csv    your own texts and summaries
+    python -m experiments.summarization --train articles.jsonl  your own texts and summaries
     python -m experiments.summarization --summarize - --model runs/summarization/articles
     python -m experiments.summarization --summarize "Frotz is a program that ..."   (-: read stdin)
 

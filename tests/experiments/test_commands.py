@@ -93,7 +93,7 @@ def test_an_experiment_is_documented_in_its_script(name):
 def test_quick_forms():
     line = "python -m experiments.exercises --predict runs/exercises/example.csv"
     assert quick_form(line) == f"{line.replace('/example', '/quick/example')} --quick"
-    line = "python -m experiments.summarization --train articles.csv"  # takes no --quick
+    line = "python -m experiments.summarization --train articles.jsonl"  # takes no --quick
     assert quick_form(line) == line
     line = 'python -m experiments.sentiment --predict "good"'
     assert quick_form(f".venv/bin/{line}") == line
