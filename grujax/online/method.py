@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from grujax.checks import array_leaves, as_arrays, check_instance
 from grujax.implementations.plain import select
+from grujax.online.pattern import Pattern
 from grujax.online.rows import Layout, Rows, check_wide, layout_of, rows_of
 from grujax.time_checks import check_reset, like_state
 
@@ -27,12 +28,14 @@ class Carry:
         influence: what the method knows of ∂state/∂params, a pytree of `[B, ...]`.
         key: the JAX random key of a method that draws, else None.
         layout: the structure and the shapes of the parameters. A static field.
+        pattern: of a sparse influence, which entries it has; else None. A static field.
     """
 
     state: Any
     influence: Any
     key: Array | None
     layout: Layout = field(metadata={"static": True})
+    pattern: Pattern | None = field(default=None, metadata={"static": True})
 
 
 class Init(Protocol):

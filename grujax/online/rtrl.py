@@ -11,14 +11,18 @@ this step's use of θ alone.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 
+from grujax.cell import gru_cell
 from grujax.checks import check_callable
+from grujax.online.gru import advance_influence, take_step
 from grujax.online.method import Carry, Method, check_start, join_gradient
 from grujax.online.rows import Cell, pull_back, rows_of
+from grujax.params import GRUParams
 
 
 def rtrl(cell: Cell) -> Method:
@@ -65,16 +69,27 @@ def rtrl(cell: Cell) -> Method:
         influence = jnp.zeros((*rows.batch, rows.size, sum(layout.sizes)), dtype)
         return Carry(state, influence, None, layout)
 
-    def step(params: Any, carry: Carry, x: Any) -> tuple[Carry, Any]:
-        rows = rows_of("state", carry.state)
-        xs, identity = rows.split_inputs(x), jnp.eye(rows.size)
-        after = pull_back(rows.of_one(cell), params, rows.join(carry.state), xs, identity)
-        influence = after.of_states @ carry.influence.reshape(after.of_params.shape)
-        influence = (influence + after.of_params).reshape(carry.influence.shape)
-        state = rows.split(after.states)
-        return replace(carry, state=state, influence=influence), state
-
+    step = _step_gru if cell is gru_cell else partial(_step_any, cell)
     return Method(init, step, dense_gradient)
+
+
+def _step_any(cell: Cell, params: Any, carry: Carry, x: Any) -> tuple[Carry, Any]:
+    """`Method.step` by reverse mode through one step, once for each number in the state."""
+    rows = rows_of("state", carry.state)
+    xs, identity = rows.split_inputs(x), jnp.eye(rows.size)
+    after = pull_back(rows.of_one(cell), params, rows.join(carry.state), xs, identity)
+    influence = after.of_states @ carry.influence.reshape(after.of_params.shape)
+    influence = (influence + after.of_params).reshape(carry.influence.shape)
+    state = rows.split(after.states)
+    return replace(carry, state=state, influence=influence), state
+
+
+def _step_gru(params: GRUParams, carry: Carry, x: Any) -> tuple[Carry, Any]:
+    """`Method.step` of a GRU in closed form."""
+    rows_of("state", carry.state).split_inputs(x)
+    steps = take_step(params, carry.state, x)
+    influence = advance_influence(params, steps, x, carry.influence)
+    return replace(carry, state=steps.after, influence=influence), steps.after
 
 
 def dense_gradient(carry: Carry, d_state: Any) -> Any:

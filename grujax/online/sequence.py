@@ -13,17 +13,25 @@ from jax.typing import ArrayLike
 
 from grujax import meshes
 from grujax.baselines.lstm import LSTMParams, LSTMState
-from grujax.checks import as_arrays, check_callable, check_key, describe
+from grujax.checks import array_leaves, as_arrays, check_callable, check_key, describe
 from grujax.implementations.plain import select
-from grujax.online.method import Method, check_start, merge_rows, reset
-from grujax.online.rows import Cell
+from grujax.online.eprop import eprop
+from grujax.online.method import Carry, Method, merge_rows, reset
+from grujax.online.rows import Cell, check_wide, rows_of
 from grujax.online.rtrl import rtrl
+from grujax.online.snap import snap
+from grujax.online.uoro import uoro
 from grujax.sequence import scan_cell
 from grujax.step_masks import make_step_masks, split_reset_states
 from grujax.time_checks import check_reset_state, like_state
 
-MethodName = Literal["rtrl"]
-_METHODS: dict[str, Callable[[Cell], Method]] = {"rtrl": rtrl}
+MethodName = Literal["rtrl", "snap", "eprop", "uoro"]
+_METHODS: dict[str, Callable[[Cell], Method]] = {
+    "rtrl": rtrl,
+    "snap": snap,
+    "eprop": eprop,
+    "uoro": uoro,
+}
 
 
 def gradient(
@@ -113,14 +121,14 @@ def value_and_gradient(
         loss: `loss(hs) -> []`, a scalar function of the states after all steps, `[T, B, H]`, or a
             pytree of such arrays. If it is a sum over steps, the gradient is the sum of what
             `Method.gradient` returns at each step.
-        method: `"rtrl"`, or a `Method`.
+        method: `"rtrl"`, `"snap"` (of order 1), `"eprop"`, `"uoro"`, or a `Method`.
         h0: the initial state, a pytree of `[B, n]`. None means zeros, for the cells of grujax.
         lengths: `[B]` integers, see `grujax.gru`.
         resets: `[T, B]` bool, see `grujax.gru`. No gradient passes through a reset.
         mask: `[T, B]` bool: where false, the step is skipped, see `grujax.gru`.
         reset_state: the state at resets, see `grujax.scan_cell`. None means zeros, but with an
             `h0` and `resets` it must be given. It is a constant: it has no gradient.
-        key: a JAX random key, for a method that draws.
+        key: a JAX random key, for `"uoro"`.
 
     Returns:
         `(value, gradient)`: the loss, and a pytree like `params`.
@@ -145,24 +153,18 @@ def value_and_gradient(
     if key is not None:
         check_key("key", key)
     params, xs = as_arrays("params", params), as_arrays("xs", xs)
+    check_wide("params", array_leaves("params", params))
+    first = array_leaves("xs", xs)[0]
     if h0 is not None:
         check_reset_state("h0", reset_state, resets)
     state0 = _zero_state(params, xs) if h0 is None else as_arrays("h0", h0)
+    batch = rows_of("h0", state0).batch
     after_reset = 0.0 if reset_state is None else reset_state
-    _, states = scan_cell(
-        cell,
-        params,
-        xs,
-        state0,
-        lengths=lengths,
-        mask=mask,
-        resets=resets,
-        reset_state=after_reset,
-    )
+    time: dict[str, Any] = {"lengths": lengths, "mask": mask, "resets": resets}
+    _, states = scan_cell(cell, params, xs, state0, reset_state=after_reset, **time)
     value, d_states = jax.value_and_grad(partial(_scalar, loss))(states)
 
-    steps, batch = jax.tree.leaves(xs)[0].shape[0], check_start(params, state0)[3].batch
-    rows = meshes.row_sharding(jax.tree.leaves(xs)[0], 1, len(batch))
+    steps, rows = first.shape[0], meshes.row_sharding(first, 1, len(batch))
     masks = make_step_masks(steps, batch, lengths, mask, resets, False, rows)
     after_reset = like_state(after_reset, state0, steps)
     after_reset, reset_states = split_reset_states(state0, after_reset, masks, steps, False)
@@ -170,24 +172,40 @@ def value_and_gradient(
         xs = select(masks.reads, xs, jax.tree.map(jnp.zeros_like, xs))
     if masks.valid is not None:
         d_states = select(masks.valid, d_states, jax.tree.map(jnp.zeros_like, d_states))
+    x = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), xs)
+    carry = chosen.init(params, state0, x=x, key=key)
+    inputs = (xs, d_states, masks.reads, masks.restart, reset_states)
+    return value, _add_up(chosen, params, carry, after_reset, inputs)
 
-    def step(loop: Any, inputs: Any) -> tuple[Any, None]:
+
+def _add_up(method: Method, params: Any, carry: Carry, after_reset: Any, inputs: Any) -> Any:
+    """The sum over all steps of the gradients at each of them.
+
+    Args:
+        method: any.
+        params: a pytree.
+        carry: before the first step.
+        after_reset: the state at resets.
+        inputs: of all steps `(xs, d_states, taken, restart, reset_states)`, each a pytree of
+            `[T, B, ...]`; `taken` and `restart` are None for all steps and for none, `reset_states`
+            are None for `after_reset`.
+    """
+
+    def step(loop: tuple[Carry, Any], inputs: Any) -> tuple[Any, None]:
         carry, total = loop
         x, d_state, taken, restart, own_reset_state = inputs
         if restart is not None:
             own = after_reset if own_reset_state is None else own_reset_state
             carry = reset(carry, restart, own)
-        new_carry, _ = chosen.step(params, carry, x)
+        new_carry, _ = method.step(params, carry, x)
         if taken is not None:
             new_carry = merge_rows(~taken, carry, new_carry)
-        total = jax.tree.map(jnp.add, total, chosen.gradient(new_carry, d_state))
+        total = jax.tree.map(jnp.add, total, method.gradient(new_carry, d_state))
         return (new_carry, total), None
 
-    first = jax.tree.map(lambda leaf: leaf[0], xs) if steps else xs
-    start = chosen.init(params, state0, x=first, key=key), jax.tree.map(jnp.zeros_like, params)
-    inputs = (xs, d_states, masks.reads, masks.restart, reset_states)
+    start = carry, jax.tree.map(jnp.zeros_like, params)
     (_, total), _ = meshes.scan(step, start, inputs)
-    return value, total
+    return total
 
 
 def _choose(method: Any, cell: Cell) -> Method:
