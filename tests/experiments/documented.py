@@ -12,10 +12,10 @@ PAGES = (
     ROOT / "grujax" / "__main__.py",
 )
 SHELLS = ("", "bash", "console", "sh")  # the languages of blocks of commands
-INLINE = re.compile(r"`((?:\.venv/bin/)?python -m (?:experiments|grujax)\b[^`]*)`")
+INLINE = re.compile(r"`((?:\.venv/bin/)?python -m (?:experiments\.[a-z]|grujax\b)[^`]*)`")
 # In a docstring, two spaces are before a remark. A quotation may continue on the next line.
 IN_DOCSTRING = re.compile(
-    r"^(?:    )?(python -m (?:experiments|grujax)\b(?:[^\"\n]|\"[^\"]*\")*)$", re.MULTILINE
+    r"^(?:    )?(python -m (?:experiments\.[a-z]|grujax\b)(?:[^\"\n]|\"[^\"]*\")*)$", re.MULTILINE
 )
 
 

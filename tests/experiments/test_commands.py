@@ -41,6 +41,7 @@ NOT_RUN = {
     "pip install '.[sweep]'": "installs packages",
     "pip install .": "tests/test_packaging.py installs the package",
     "python -m experiments.benchmark --gpu": "needs an NVIDIA GPU",
+    "python docs/tables.py": "changes the clone; tests/docs/test_tables.py calls it",
     "python my_sweep.py $SLURM_ARRAY_TASK_ID": "needs SLURM and the reader's program",
     "srun python -m experiments.translation --distributed "
     "--out $SLURM_SUBMIT_DIR/runs/translation": "needs SLURM",
