@@ -27,8 +27,8 @@ STDIN = "Pam is a small program that reads and converts images. It has no window
 FORMER_NAMES = {"summarisation": "summarization"}
 USE_THE_MODEL_OF = {"export": "sentiment", "interpret": "sentiment"}
 
-# What makes a training quick. `--quick` is added to each command that takes it; so are these flags.
-QUICK = {
+# `--quick` is added to each command that takes it, and to those that do not, these flags.
+OTHERWISE = {
     "benchmark": "--seconds 0.1",
     "sentiment": "--epochs 1 --hidden-size 8 --embedding-size 8",
 }
@@ -66,12 +66,11 @@ def quick_form(line: str) -> str:
     before, name, flags = found.groups()
     for flag, shorter in SHORTER.items():
         flags = flags.replace(flag, shorter)
-    if "--model " not in flags:
-        for more in ("--quick", QUICK.get(name, "")):
-            if more and more not in flags and is_parsed(name, f"{flags} {more}"):
-                flags += f" {more}"
-    if "--quick" in flags:
-        flags = flags.replace(f" runs/{name}/", f" runs/{name}/quick/")
+    if "--model " not in flags and "--quick" not in flags:
+        if is_parsed(name, f"{flags} --quick"):
+            flags = flags.replace(f" runs/{name}/", f" runs/{name}/quick/") + " --quick"
+        elif name in OTHERWISE and is_parsed(name, f"{flags} {OTHERWISE[name]}"):
+            flags += f" {OTHERWISE[name]}"
     if "--out" not in flags and any(flag in flags for flag in APART):
         flags += " --out runs/apart"
     return f"{before}python -m experiments.{name}{flags}"

@@ -96,6 +96,8 @@ def test_quick_forms():
     assert quick_form(line) == f"{line.replace('/example', '/quick/example')} --quick"
     line = "python -m experiments.summarization --train articles.jsonl"  # takes no --quick
     assert quick_form(line) == line
+    line = "python -m experiments.benchmark --cells"  # nor does this
+    assert quick_form(line) == f"{line} --seconds 0.1"
     line = 'python -m experiments.sentiment --predict "good"'
     assert quick_form(f".venv/bin/{line}") == line
 
