@@ -38,7 +38,7 @@ from jax.typing import ArrayLike
 
 from grujax import implementations, meshes
 from grujax.checks import as_arrays, as_features, check_bool, check_callable, check_key
-from grujax.implementations import Implementation
+from grujax.implementations import Implementation, split_cells
 from grujax.implementations.plain import scan_masked, select
 from grujax.implementations.types import RecurrenceArgs, zero_invalid
 from grujax.params import GRUParams, check_params
@@ -272,6 +272,12 @@ def scan_cell(
     after_reset, reset_states = split_reset_states(state0, after_reset, masks, steps, reverse)
     if masks.reads is not None:
         xs = select(masks.reads, xs, jax.tree.map(jnp.zeros_like, xs))
+
+    split = split_cells.find(cell, params, xs, state0)
+    if split is not None:
+        params = jax.tree.map(rows.place, params)
+        args = RecurrenceArgs(params, xs, state0, after_reset, masks, reverse, reset_states)
+        return split_cells.run(split, args.map_batch(rows.place))
 
     def skip_or_run(params: Any, state: Any, inputs: tuple[Any, Array | None]) -> Any:
         x, kept = inputs

@@ -23,6 +23,8 @@ from jax.typing import DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands, update_state
 from grujax.checks import check_arrays
+from grujax.implementations import split_cells
+from grujax.implementations.split_cells import SplitCell
 from grujax.jax_support.promotion import match
 from grujax.jax_support.pytrees import register
 from grujax.params import Initializer, check_drawing, draw_gates
@@ -149,11 +151,27 @@ def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array
     """
     check_arrays(params, LayerNormGRUParams, _AXES)
     params, (h,), x = promote_operands(params, {"h": h}, x)
-    weights = zip(jnp.unstack(params.w_x), jnp.unstack(params.w_h), strict=True)
-    joint = [matmul(x, w_x) + matmul(h, w_h) for w_x, w_h in weights]  # three [B, H]
+    products = tuple(matmul(h, w) for w in jnp.unstack(params.w_h))
+    return _update(
+        (params.scale, params.offset), h, tuple(map(jnp.add, _project(params, x), products))
+    )
+
+
+def _project(params: LayerNormGRUParams, x: Array) -> tuple[Array, ...]:
+    """x·Wx of each gate, [..., H]."""
+    return tuple(matmul(x, w) for w in jnp.unstack(params.w_x))
+
+
+def _update(
+    norm: tuple[Array, Array],
+    h: Array,
+    sums: tuple[Array, ...],
+) -> Array:
+    """The state after the step, from `norm`, scale and offset, and a."""
+    gates = _normalize(list(sums))
     a_r, a_z, a_n = (
         add_bias(match(scale, gate) * gate, offset)
-        for scale, gate, offset in zip(params.scale, _normalize(joint), params.offset, strict=True)
+        for gate, scale, offset in zip(gates, *map(jnp.unstack, norm), strict=True)
     )
     reset, update = jax.nn.sigmoid(a_r), jax.nn.sigmoid(a_z)
     return update_state(update, jnp.tanh(reset * a_n), h)
@@ -166,3 +184,15 @@ def _normalize(gates: list[Array]) -> list[Array]:
     centered = [gate - mean for gate in gates]
     variance = sum(jnp.square(gate).sum(-1, keepdims=True) for gate in centered) / size
     return [gate * jax.lax.rsqrt(variance + _EPSILON) for gate in centered]
+
+
+split_cells.register(
+    layer_norm_gru_cell,
+    SplitCell(
+        project=_project,
+        weights=lambda params: tuple(jnp.unstack(params.w_h)),
+        rest=lambda params: (params.scale, params.offset),
+        hidden=lambda h: h,
+        update=_update,
+    ),
+)

@@ -22,6 +22,8 @@ from jax.typing import DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import check_arrays, check_instance
+from grujax.implementations import split_cells
+from grujax.implementations.split_cells import SplitCell
 from grujax.jax_support.pytrees import register
 from grujax.params import Initializer, check_drawing, draw_gates
 
@@ -155,8 +157,31 @@ def lstm_cell(params: LSTMParams, state: LSTMState, x: Array) -> LSTMState:
     check_arrays(params, LSTMParams, _AXES)
     check_instance("state", state, LSTMState)
     params, (h, c), x = promote_operands(params, state._asdict(), x)
-    gates = zip(*map(jnp.unstack, (params.w_x, params.w_h, params.b)), strict=True)
-    i, f, g, o = (add_bias(matmul(x, w_x) + matmul(h, w_h), b) for w_x, w_h, b in gates)
+    products = tuple(matmul(h, w) for w in jnp.unstack(params.w_h))
+    return _update(None, LSTMState(h, c), tuple(map(jnp.add, _project(params, x), products)))
+
+
+def _project(params: LSTMParams, x: Array) -> tuple[Array, ...]:
+    """x·Wx + b of each gate, [..., H]."""
+    gates = zip(jnp.unstack(params.w_x), jnp.unstack(params.b), strict=True)
+    return tuple(add_bias(matmul(x, w), b) for w, b in gates)
+
+
+def _update(_: None, state: LSTMState, sums: tuple[Array, ...]) -> LSTMState:
+    h, c = state
+    i, f, g, o = sums
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     new_c = f * c.astype(f.dtype) + i * g
     return LSTMState(h=(o * jnp.tanh(new_c)).astype(h.dtype), c=new_c.astype(c.dtype))
+
+
+split_cells.register(
+    lstm_cell,
+    SplitCell(
+        project=_project,
+        weights=lambda params: tuple(jnp.unstack(params.w_h)),
+        rest=lambda params: None,
+        hidden=lambda state: state.h,
+        update=_update,
+    ),
+)

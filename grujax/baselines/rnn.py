@@ -16,6 +16,8 @@ from jax.typing import DTypeLike
 from grujax.baselines.sizes import LayerSizes
 from grujax.cell import add_bias, matmul, promote_operands
 from grujax.checks import check_arrays
+from grujax.implementations import split_cells
+from grujax.implementations.split_cells import SplitCell
 from grujax.jax_support.pytrees import register
 from grujax.params import Initializer, check_drawing, draw
 
@@ -119,5 +121,25 @@ def rnn_cell(params: RNNParams, h: Array, x: Array) -> Array:
     """
     check_arrays(params, RNNParams, _AXES)
     params, (h,), x = promote_operands(params, {"h": h}, x)
-    products = matmul(x, params.w_x) + matmul(h, params.w_h)
-    return jnp.tanh(add_bias(products, params.b)).astype(h.dtype)
+    return _update(None, h, (_project(params, x)[0] + matmul(h, params.w_h),))
+
+
+def _project(params: RNNParams, x: Array) -> tuple[Array]:
+    """x·Wx + b, [..., H]."""
+    return (add_bias(matmul(x, params.w_x), params.b),)
+
+
+def _update(_: None, h: Array, sums: tuple[Array, ...]) -> Array:
+    return jnp.tanh(sums[0]).astype(h.dtype)
+
+
+split_cells.register(
+    rnn_cell,
+    SplitCell(
+        project=_project,
+        weights=lambda params: (params.w_h,),
+        rest=lambda params: None,
+        hidden=lambda h: h,
+        update=_update,
+    ),
+)
