@@ -187,6 +187,40 @@ def test_experiments_import_what_is_shared_and_of_other_commands_the_door(path):
             assert module == "experiments" or name in door.read_text(), f"{path} imports {module}"
 
 
+def path_of(module: str) -> Path:
+    path = ROOT.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def networks_in(path: Path) -> set[str]:
+    """The Flax modules that a file defines."""
+    found = {"nn.Module"}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and found & {ast.unparse(base) for base in node.bases}:
+            found.add(node.name)
+    return found - {"nn.Module"}
+
+
+def networks_of(path: Path) -> dict[str, str]:
+    """The Flax modules that a file of `experiments` imports from others, with their files."""
+    imported = [pair for pair in imports_of(path) if pair[0].startswith("experiments.")]
+    return {name: module for module, name in imported if name in networks_in(path_of(module))}
+
+
+WITH_NETWORK = (
+    *("exercises", "flip_flop", "forecasting", "images", "question_answering", "sentiment"),
+    *("speech_recognition", "speech_synthesis", "summarization", "translation", "video"),
+)
+
+
+@pytest.mark.parametrize("command", WITH_NETWORK)
+def test_the_layers_of_a_network_are_in_one_file_which_the_script_imports(command):
+    networks = networks_of(ROOT / "experiments" / command / "train.py")
+    assert networks
+    for name, module in networks.items():
+        assert not networks_of(path_of(module)), f"layers of {name} are in other files"
+
+
 def test_no_folder_is_crowded():
     folders = {path.parent for path in (*SOURCES, *EXPERIMENTS, *(ROOT / "tests").rglob("*.py"))}
     for folder in folders:

@@ -63,9 +63,15 @@ def latest_relevant(energy: Array) -> Array:
 class Reader(nn.Module):
     """Encodes sentences and question, adds context, attends in several passes, and answers.
 
+        words of the sentences [B, S, W]          words of the question [B, Q]
+          → embedding, GRU [B, S, H]                → the same embedding and GRU [B, H]
+          → bidirectional GRU: facts [B, S, H]
+          → in each pass, with question and memory: attention [B, S] → context, memory [B, H]
+          → the last memory and the question → logits of the answers [B, A]
+
     Attributes:
       num_words, num_answers: the size of the vocabulary, and the number of possible answers.
-      features: the size of word vectors, sentence vectors and memory.
+      features: H, the size of word vectors, sentence vectors and memory.
       passes: attention passes over the story.
       dropout: the dropout rate of the sentence vectors and of the last memory.
     """
@@ -86,7 +92,7 @@ class Reader(nn.Module):
         question, _ = read(embed(inputs["question"]), lengths=inputs["question_words"])  # [B, H]
         length = inputs["story_sentences"]
         fuse = BidirectionalGRU(size, merge="sum")
-        facts = sentences + fuse(drop(sentences, not train), lengths=length)[1]
+        facts = sentences + fuse(drop(sentences, not train), lengths=length)[1]  # [B, S, H]
         valid = jnp.arange(facts.shape[1]) < length[:, None]
 
         memory, attention = question, []
@@ -97,8 +103,8 @@ class Reader(nn.Module):
             is_later = jnp.cumsum(weights, axis=1)  # 0 before the last attended sentence, 1 after
             features.append(jnp.stack([weights, is_later], -1))
             energy = nn.Dense(1)(nn.tanh(nn.Dense(size)(jnp.concatenate(features, -1))))[..., 0]
-            weights = latest_relevant(jnp.where(valid, energy, -1e9))
-            context = jnp.einsum("bs,bsh->bh", weights, facts)
+            weights = latest_relevant(jnp.where(valid, energy, -1e9))  # [B, S]
+            context = jnp.einsum("bs,bsh->bh", weights, facts)  # [B, H]
             memory = nn.relu(nn.Dense(size)(jnp.concatenate([memory, context, question], -1)))
             attention.append(weights)
         answer = jnp.concatenate([drop(memory, not train), question], -1)

@@ -78,10 +78,10 @@ QUESTION = "Where is the milk?"
 
 
 def make_reader(settings: Settings, num_words: int, num_answers: int) -> Reader:
-    """The network with these settings."""
+    """Builds the network. All its layers are in `experiments/question_answering/reading.py`."""
     return Reader(
-        num_words,
-        num_answers,
+        num_words=num_words,
+        num_answers=num_answers,
         features=settings.hidden_size,
         passes=settings.passes,
         dropout=settings.dropout,

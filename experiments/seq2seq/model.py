@@ -1,17 +1,32 @@
-"""An encoder and a decoder with additive attention: the model of translation and summarization.
+"""The networks of translation and summarization: encoder, additive attention, decoder, losses.
 
-A bidirectional GRU encodes the source. The decoder has two GRUs. The lower one reads the tokens
-written so far; its states are the queries of additive attention over the source. The upper one
-reads these states and the attention's context, so it knows where the decoder has attended before.
-With teacher forcing each of the three stages still runs over all steps at once: only the two
-recurrences are sequential.
+    source [S, B]                            previous targets [T, B]
+      → embedding [S, B, E]                    → the same embedding [T, B, E]
+      → bidirectional GRU [S, B, 2H]           → lower GRU: queries [T, B, H]
+      → keys [S, B, A], values [S, B, E]  →    → additive attention: contexts [T, B, E]
+      → first states of the decoder [B, H]     → upper GRU [T, B, H]
+                                               → readout [T, B, E] → logits [T, B, V]
 
+S and T are the lengths of source and target, B is the batch, V the vocabulary, and E, H and A are
+sizes. The lower GRU's states are the queries of the attention; the upper one reads these states and
+the attention's contexts, so it knows where the decoder has attended before. With teacher forcing
+each of the three stages still runs over all steps at once: only the two recurrences are sequential.
 One matrix embeds source and target tokens and is the output layer. The attention values contain
 the source embeddings, so attending to a token is enough to copy it.
 
+`PointerGenerator` can also copy. It is a mixture of writing a token and pointing at one:
+
+    p(y) = p_gen · p_vocabulary(y) + (1 − p_gen) · Σ_s α_s [x_s = y]
+
+α is the attention over the source x. Source and target are subwords of one vocabulary, so rare
+names can be copied one subword after the other. A token that is written and copied gets the sum.
+
 References: Bahdanau et al. 2015, https://arxiv.org/abs/1409.0473 (additive attention); Wu et al.
 2016, https://arxiv.org/abs/1609.08144 (attention only from the decoder's bottom layer, for speed);
-Press and Wolf 2017, https://arxiv.org/abs/1608.05859 (tied embeddings).
+Press and Wolf 2017, https://arxiv.org/abs/1608.05859 (tied embeddings); See et al. 2017,
+https://arxiv.org/abs/1704.04368 (the pointer). The coverage loss of See et al. against repetitions
+is left out: for lines of seven words it is enough to forbid repeated n-grams in the search
+(`no_repeat` in `experiments.seq2seq.beam_search`).
 """
 
 from typing import NamedTuple
@@ -33,7 +48,7 @@ from grujax.linen import GRU, BidirectionalGRU
 
 
 class Memory(NamedTuple):
-    """An encoded source: S tokens, batch B."""
+    """An encoded source."""
 
     keys: Array  # [S, B, A], projected
     values: Array  # [S, B, E]
@@ -70,15 +85,18 @@ class EncoderDecoder(nn.Module):
     dropout: float
 
     def setup(self):
+        # The vocabulary: input and output of both sides.
         init = nn.initializers.normal(self.embedding_size**-0.5)
         self.embedding = nn.Embed(self.num_tokens, self.embedding_size, embedding_init=init)
         self.output_bias = self.param("output_bias", nn.initializers.zeros, (self.num_tokens,))
+        # The encoder, and what the decoder gets of it.
         self.encoder = BidirectionalGRU(self.hidden_size)
         self.to_value = nn.Dense(self.embedding_size)
         self.to_lower = nn.Dense(self.hidden_size)
         self.to_upper = nn.Dense(self.hidden_size)
-        self.attention = self.param("attention", self._init_attention)
+        # The decoder.
         self.lower = GRU(self.hidden_size)
+        self.attention = self.param("attention", self._init_attention)
         self.upper = GRU(self.hidden_size)
         self.readout = nn.Dense(self.embedding_size)
         self.drop = nn.Dropout(self.dropout)
@@ -90,13 +108,13 @@ class EncoderDecoder(nn.Module):
     def encode(self, source: Array, train: bool = False) -> tuple[Memory, Carry]:
         """Encodes the padded source [S, B]. Returns: its memory, the decoder's initial state."""
         mask = source != PADDING
-        xs = self._embed(source, train)
+        xs = self._embed(source, train)  # [S, B, E]
         params = self.encoder.gru_params(self.embedding_size)
         last, hs = grujax.bidirectional_gru(params, xs, lengths=mask.sum(0))  # [S, B, 2H]
         hs = self.drop(hs, deterministic=not train)
-        keys = project_keys(AdditiveAttentionParams(**self.attention), hs, mask=mask)
-        values = self.to_value(hs) + xs
-        summary = jnp.concatenate(last, -1)
+        keys = project_keys(AdditiveAttentionParams(**self.attention), hs, mask=mask)  # [S, B, A]
+        values = self.to_value(hs) + xs  # [S, B, E]
+        summary = jnp.concatenate(last, -1)  # [B, 2H], the last states of both directions
         carry = Carry(nn.tanh(self.to_lower(summary)), nn.tanh(self.to_upper(summary)))
         return Memory(keys, values, source), carry
 
@@ -114,19 +132,19 @@ class EncoderDecoder(nn.Module):
         Returns: the state after these steps, the inputs of the output layer [T, ..., B, E], and the
           attention weights [T, ..., B, S].
         """
-        xs = self._embed(tokens, train)
+        xs = self._embed(tokens, train)  # [T, ..., B, E]
         lower, queries = grujax.gru(self.lower.gru_params(xs.shape[-1]), xs, carry.lower)
-        context, weights = additive_attention(
+        context, weights = additive_attention(  # [T, ..., B, E] and [T, ..., B, S]
             AdditiveAttentionParams(**self.attention),
-            queries,
+            queries,  # [T, ..., B, H]
             memory.keys,
             memory.values,
             mask=memory.mask,
         )
-        inputs = jnp.concatenate([queries, context], -1)
+        inputs = jnp.concatenate([queries, context], -1)  # [T, ..., B, H + E]
         inputs = self.drop(inputs, deterministic=not train)
         upper, hs = grujax.gru(self.upper.gru_params(inputs.shape[-1]), inputs, carry.upper)
-        hs = self.drop(hs, deterministic=not train)
+        hs = self.drop(hs, deterministic=not train)  # [T, ..., B, H]
         outputs = self.readout(jnp.concatenate([hs, queries], -1)) + context
         return Carry(lower, upper), self.drop(outputs, deterministic=not train), weights
 
@@ -134,10 +152,14 @@ class EncoderDecoder(nn.Module):
         """[..., E] -> [..., V]."""
         return self.embedding.attend(outputs) + self.output_bias
 
+    def log_probs(self, memory: Memory, outputs: Array, weights: Array) -> Array:
+        """[..., B, V], from outputs [..., B, E] and attention weights [..., B, S]."""
+        return nn.log_softmax(self.logits(outputs))
+
     def step(self, memory: Memory, carry: Carry, tokens: Array) -> tuple[Carry, Array]:
         """One step of decoding. Returns: the state, and log-probabilities [..., B, V]."""
-        carry, outputs, _ = self.decode(memory, carry, tokens[None])
-        return carry, nn.log_softmax(self.logits(outputs[0]))
+        carry, outputs, weights = self.decode(memory, carry, tokens[None])
+        return carry, self.log_probs(memory, outputs[0], weights[0])
 
     def __call__(self, source: Array, previous: Array, train: bool) -> tuple[Array, Array]:
         """Teacher forcing: source [S, B], previous [T, B]. Returns: logits [T, B, V], weights."""
@@ -156,6 +178,57 @@ class EncoderDecoder(nn.Module):
         return self.drop(self.embedding(tokens), deterministic=not train)
 
 
+class PointerGenerator(EncoderDecoder):
+    """An `EncoderDecoder` that can also copy, see the file's docstring.
+
+    p_gen is a linear function of the inputs of the output layer, which are themselves linear in the
+    decoder's states and the context, as in See et al.
+    """
+
+    def setup(self):
+        super().setup()
+        self.to_gate = nn.Dense(1)  # the logit of p_gen
+
+    def log_probs(self, memory: Memory, outputs: Array, weights: Array) -> Array:
+        """[..., B, V], from outputs [..., B, E] and attention weights [..., B, S]."""
+        written = nn.log_softmax(self.logits(outputs))
+        batch = jnp.arange(weights.shape[-2])[:, None]
+        copied = jnp.zeros_like(written).at[..., batch, memory.tokens.T].add(weights)
+        return mix(self.to_gate(outputs), written, copied)
+
+    def __call__(self, source: Array, previous: Array, train: bool) -> tuple[Array, Array]:
+        """Teacher forcing: source [S, B], previous [T, B].
+
+        Returns: log-probabilities [T, B, V], and the attention weights [T, B, S].
+        """
+        memory, carry = self.encode(source, train)
+        _, outputs, weights = self.decode(memory, carry, previous, train)
+        return self.log_probs(memory, outputs, weights), weights
+
+    def score_targets(self, source: Array, targets: Array, train: bool) -> tuple[Array, Array]:
+        """The log-probability of each target [T, B], 0 in the padding, and whether it is the
+        most likely token.
+
+        The log-probability needs no mixture over the vocabulary: the probability of copying one
+        token is a sum over the source.
+        """
+        memory, carry = self.encode(source, train)
+        _, outputs, weights = self.decode(memory, carry, shift_right(targets), train)
+        logits = self.logits(outputs)
+        written = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
+        is_same = targets[..., None] == source.T  # [T, B, S]
+        copied = jnp.where(is_same, weights, 0).sum(-1)
+        gate = self.to_gate(outputs)[..., 0]
+        scores = mix(gate, written - jax.nn.logsumexp(logits, -1), copied)
+        is_most_likely = self.log_probs(memory, outputs, weights).argmax(-1) == targets
+        return jnp.where(targets != PADDING, scores, 0), is_most_likely
+
+    def generation_probability(self, source: Array, targets: Array) -> Array:
+        """p_gen [T, B] of each target [T, B]."""
+        _, outputs, _ = self.decode(*self.encode(source), shift_right(targets))
+        return nn.sigmoid(self.to_gate(outputs)[..., 0])
+
+
 def shift_right(targets: Array) -> Array:
     """The previous tokens for teacher forcing: `START`, then `targets` [T, B] without the last."""
     return jnp.concatenate([jnp.full_like(targets[:1], START), targets[:-1]])
@@ -170,3 +243,18 @@ def smoothed_cross_entropy(logits: Array, targets: Array, label_smoothing: float
     true = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
     expected = (1 - label_smoothing) * true + label_smoothing * logits.mean(-1)
     return jnp.where(targets != PADDING, jax.nn.logsumexp(logits, -1) - expected, 0)
+
+
+def mix(gate: Array, written: Array, copied: Array) -> Array:
+    """log(σ(gate)·exp(written) + (1 − σ(gate))·copied), computed in log space.
+
+    Args:
+      gate: the logit of p_gen.
+      written: log-probabilities of writing a token.
+      copied: probabilities of copying it; where it is 0, no value or gradient goes through a log.
+    """
+    possible = copied >= jnp.finfo(copied.dtype).tiny
+    log_copied = jnp.log(jnp.where(possible, copied, 1))
+    writing = jax.nn.log_sigmoid(gate) + written
+    both = jnp.logaddexp(writing, jax.nn.log_sigmoid(-gate) + log_copied)
+    return jnp.where(possible, both, writing)

@@ -28,26 +28,13 @@ PyTree = Any
 MODEL, TOKENIZER, LEAST_RANK = "model.msgpack", "tokenizer.json", "least_rank.json"
 
 
-class SizeSettings(Protocol):
-    """The settings of the model's sizes."""
-
-    @property
-    def vocabulary_size(self) -> int: ...
-    @property
-    def embedding_size(self) -> int: ...
-    @property
-    def hidden_size(self) -> int: ...
-    @property
-    def attention_size(self) -> int: ...
-    @property
-    def dropout(self) -> float: ...
-
-
-class Settings(SizeSettings, training.TrainingSettings, Protocol):
+class Settings(training.TrainingSettings, Protocol):
     """The settings that translation and summarization share."""
 
     @property
     def num_pairs(self) -> int | None: ...
+    @property
+    def vocabulary_size(self) -> int: ...
     @property
     def seed(self) -> int: ...
     @property
@@ -58,17 +45,6 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 # (parameters, source [S, B], target [T, B], train, rngs) -> the loss of each target token [T, B], 0
 # in the padding, and whether the token is the most likely one [T, B]
 TokenLosses = Callable[[PyTree, Array, Array, bool, dict[str, Array] | None], tuple[Array, Array]]
-
-
-def make_model(settings: SizeSettings, kind: type[EncoderDecoder] = EncoderDecoder) -> Any:
-    """The model with these settings."""
-    return kind(
-        settings.vocabulary_size,
-        settings.embedding_size,
-        settings.hidden_size,
-        settings.attention_size,
-        settings.dropout,
-    )
 
 
 def prepare(

@@ -22,12 +22,16 @@ BATCH = 100  # strings per evaluation batch
 
 
 class Recognizer(nn.Module):
-    """GRU layers over steps of a few frames each.
+    """GRU layers over steps of a few frames each, with a linear layer for CTC.
 
+        frames [B, T, C] → steps [B, T // stride, stride · C] → GRU layers [B, T // stride, H]
+          → linear, softmax: log-probabilities [B, T // stride, num_labels + 1]
+
+    H is twice the hidden size if the layers are bidirectional.
     Label 0 is `ctc.BLANK`; label d + 1 is the digit d, or the word or letter d.
 
     Attributes:
-      hidden_size: H, the size of each layer and direction.
+      hidden_size: the size of each layer and direction.
       num_layers: the number of layers.
       bidirectional: whether each layer has two directions; if not, it can recognize a stream.
       stride: frames per step.
@@ -66,7 +70,7 @@ class Recognizer(nn.Module):
             bidirectional=self.bidirectional,
             dropout=self.dropout if self.num_layers > 1 else 0.0,
         )
-        carry, hs = layers(xs, carry, lengths=lengths, deterministic=not train)
+        carry, hs = layers(xs, carry, lengths=lengths, deterministic=not train)  # [B, steps, H]
         hs = nn.Dropout(self.dropout, deterministic=not train)(hs)
         return carry, nn.log_softmax(nn.Dense(self.num_labels + 1)(hs))
 

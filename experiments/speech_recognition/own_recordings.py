@@ -23,8 +23,8 @@ from experiments.speech.spoken_digits import (
     Utterances,
     fit_standardizer,
 )
+from experiments.speech_recognition.examples import Examples
 from experiments.speech_recognition.front_end import RATE, read_wav, speech_cepstra
-from experiments.speech_recognition.objective import Examples
 
 FIELDS = {
     "file": ("path", "filename", "file_name", "audio", "wav", "id"),

@@ -24,7 +24,7 @@ from experiments.speech.recognizer import (
 from experiments.speech.scores import Score, error_rate_interval, score_strings
 from experiments.speech.spoken_digits import Corpus, Utterances
 from experiments.speech_recognition.baselines import nearest_neighbor, support_vector_machine
-from experiments.speech_recognition.objective import Examples
+from experiments.speech_recognition.examples import Examples
 from experiments.speech_recognition.plots import plot_errors_by_length, plot_posteriorgram
 
 Networks = Mapping[str, tuple[Recognizer, Any]]  # by name, with their parameters

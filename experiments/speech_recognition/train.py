@@ -39,11 +39,8 @@ from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop
 from experiments.common.training.models import save_model
-from experiments.speech.digit_strings import (
-    DigitStrings,
-    draw_strings,
-    make_pool,
-)
+from experiments.speech import ctc
+from experiments.speech.digit_strings import DigitStrings, draw_strings, make_pool
 from experiments.speech.recognizer import Recognizer, stream_digits
 from experiments.speech.spoken_digits import (
     CLASSES,
@@ -52,14 +49,13 @@ from experiments.speech.spoken_digits import (
     read_cepstra,
     read_corpus,
 )
-from experiments.speech_recognition.front_end import read_wav, speech_cepstra
-from experiments.speech_recognition.objective import (
+from experiments.speech_recognition.examples import (
     Examples,
     distort,
     fit_ctc_temperature,
-    training_loss,
     validation_metrics,
 )
+from experiments.speech_recognition.front_end import read_wav, speech_cepstra
 from experiments.speech_recognition.own_recordings import OwnData, read_folder
 from experiments.speech_recognition.own_report import report_own
 from experiments.speech_recognition.report import write_report
@@ -112,14 +108,14 @@ def prepare_own(own: OwnData) -> Data:
 
 
 def make_recognizer(settings: Settings, num_labels: int = CLASSES) -> Recognizer:
-    """Builds the network."""
+    """Builds the network. All its layers are in `experiments/speech/recognizer.py`."""
     return Recognizer(
-        settings.hidden_size,
-        settings.num_layers,
-        settings.bidirectional,
-        settings.stride,
-        settings.dropout,
-        num_labels,
+        hidden_size=settings.hidden_size,
+        num_layers=settings.num_layers,
+        bidirectional=settings.bidirectional,
+        stride=settings.stride,
+        dropout=settings.dropout,
+        num_labels=num_labels,
     )
 
 
@@ -131,7 +127,13 @@ def make_training(
 
     def loss(params: Any, batch: Array, key: Array) -> Array:
         draw_key, dropout_key = jax.random.split(key)
-        return training_loss(model, params, data.draw(settings, draw_key, batch), dropout_key)
+        examples = data.draw(settings, draw_key, batch)
+        frames = examples.frames.astype(jax.tree.leaves(params)[0].dtype)  # [B, T, 13]
+        _, log_probs = model.apply(  # [B, T // stride, num_labels + 1]
+            params, frames, examples.lengths, train=True, rngs={"dropout": dropout_key}
+        )
+        steps = examples.lengths // model.stride
+        return ctc.ctc_loss(log_probs.astype(float), steps, examples.labels).mean()
 
     return training.make_standard_training(
         settings,

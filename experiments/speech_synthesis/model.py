@@ -1,5 +1,12 @@
 """Text to speech: letters to log mel frames, with additive attention.
 
+    letters [S, B]                           the last frame before each step [T, B, M]
+      → embedding [S, B, embedding_size]       → prenet: two layers [T, B, prenet_size]
+      → bidirectional GRU [S, B, E]            → lower GRU: queries [T, B, H]
+      → keys [S, B, A]                    →    → additive attention: contexts [T, B, E]
+                                               → upper GRU [T, B, H]
+                                               → frames [T, B, reduction, M], stop [T, B]
+
 A bidirectional GRU reads the letters. The decoder makes `reduction` frames per step and has two
 GRUs: the lower one reads the frames made so far, and its states are the queries of additive
 attention over the letters; the upper one reads those states and the attention's contexts. With
@@ -96,8 +103,10 @@ class Synthesizer(nn.Module):
         """Reads letters, int [S, B], padded."""
         valid = letters != PADDING
         params = self.encoder.gru_params(self.embedding_size)
-        _, hs = grujax.bidirectional_gru(params, self.embedding(letters), lengths=valid.sum(0))
-        keys = project_keys(AdditiveAttentionParams(**self.attention), hs, mask=valid)
+        xs = self.embedding(letters)  # [S, B, embedding_size]
+        _, hs = grujax.bidirectional_gru(params, xs, lengths=valid.sum(0))  # [S, B, E]
+        attention = AdditiveAttentionParams(**self.attention)
+        keys = project_keys(attention, hs, mask=valid)  # [S, B, A]
         return Memory(keys, hs, valid)
 
     def start(self, batch_size: int) -> Carry:
@@ -119,15 +128,15 @@ class Synthesizer(nn.Module):
         """
         xs = previous
         for layer in self.prenet:
-            xs = self.drop(nn.relu(layer(xs)), deterministic=not train)
+            xs = self.drop(nn.relu(layer(xs)), deterministic=not train)  # [T, B, prenet_size]
         lower, queries = grujax.gru(self.lower.gru_params(xs.shape[-1]), xs, carry.lower)
         attention = AdditiveAttentionParams(**self.attention)
-        context, weights = additive_attention(
+        context, weights = additive_attention(  # [T, B, E] and [T, B, S]
             attention, queries, memory.keys, memory.values, mask=allowed
         )
-        attended = jnp.concatenate([queries, context], -1)
+        attended = jnp.concatenate([queries, context], -1)  # [T, B, H + E]
         upper, hs = grujax.gru(self.upper.gru_params(attended.shape[-1]), attended, carry.upper)
-        outputs = jnp.concatenate([hs, context], -1)
+        outputs = jnp.concatenate([hs, context], -1)  # [T, B, H + E]
         frames = self.to_frames(outputs).reshape(*hs.shape[:2], self.reduction, self.num_mels)
         return Carry(lower, upper), Step(frames, self.to_stop(outputs)[..., 0], weights)
 

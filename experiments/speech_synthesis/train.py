@@ -91,7 +91,7 @@ def prepare(settings: Settings, num_test: int) -> Data:
 
 
 def make_model(settings: Settings) -> Synthesizer:
-    """Builds the network."""
+    """Builds the network. All its layers are in `experiments/speech_synthesis/model.py`."""
     return Synthesizer(
         num_letters=len(ALPHABET) + 1,
         num_mels=MELS,

@@ -2,10 +2,10 @@
 
 In Debian's package index, 50,782 descriptions of 20 to 120 words have a synopsis of about seven
 words, written by their maintainers; more than a quarter of its words are not in the description.
-The model is that of translation with the pointer of See et al. 2017,
-`experiments.summarization.pointer_generator`: at each step it writes a subword or copies one that
-it attends to. It reads the beginning and the end of long descriptions, which contain nearly all
-copied words. No split separates packages of one family, or equal openings or synopses.
+The model is that of translation with the pointer of See et al. 2017, `PointerGenerator` in
+`experiments/seq2seq/model.py`: at each step it writes a subword or copies one that it attends to.
+It reads the beginning and the end of long descriptions, which contain nearly all copied words. No
+split separates packages of one family, or equal openings or synopses.
 
     python -m experiments.summarization                   20 minutes
     python -m experiments.summarization --quick           a small subset: 2 minutes
@@ -34,10 +34,9 @@ from experiments.common.report import plots
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
 from experiments.seq2seq.decoding import Translator, describe_speed
-from experiments.seq2seq.model import EncoderDecoder
+from experiments.seq2seq.model import EncoderDecoder, PointerGenerator
 from experiments.seq2seq.parallel_corpus import Corpus, synopsis_corpus, user_corpus
 from experiments.seq2seq.report import write_outputs, write_scores
-from experiments.summarization.pointer_generator import PointerGenerator
 from experiments.summarization.scores import (
     ROUGE,
     WORDS,
@@ -65,8 +64,15 @@ def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> Data:
 
 
 def make_model(settings: Settings) -> EncoderDecoder:
-    """The model with these settings."""
-    return seq2seq.make_model(settings, PointerGenerator if settings.copy else EncoderDecoder)
+    """Builds the network. All its layers are in `experiments/seq2seq/model.py`."""
+    network = PointerGenerator if settings.copy else EncoderDecoder
+    return network(
+        num_tokens=settings.vocabulary_size,
+        embedding_size=settings.embedding_size,
+        hidden_size=settings.hidden_size,
+        attention_size=settings.attention_size,
+        dropout=settings.dropout,
+    )
 
 
 def summary_training(

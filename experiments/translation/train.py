@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 from jax import Array
-from tokenizers import Tokenizer
 
 from experiments.common import training
 from experiments.common.command import InputError
@@ -34,8 +33,8 @@ from experiments.seq2seq import dates
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
 from experiments.seq2seq.decoding import Translator, describe_speed
-from experiments.seq2seq.model import shift_right, smoothed_cross_entropy
-from experiments.seq2seq.parallel_corpus import Corpus, date_corpus, debian_corpus, user_corpus
+from experiments.seq2seq.model import EncoderDecoder, shift_right, smoothed_cross_entropy
+from experiments.seq2seq.parallel_corpus import date_corpus, debian_corpus, user_corpus
 from experiments.seq2seq.report import write_outputs, write_scores
 from experiments.seq2seq.translation_scores import (
     score_translations,
@@ -51,19 +50,26 @@ BATCH = 64  # sentences translated together
 MINUTES = {"ddtp": (20, 2), "dates": (2, 1.5)}  # of the whole command, and with --quick
 
 
-def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> Data:
-    """Converts text pairs to batches of ids."""
-    return seq2seq.prepare(corpus, tokenizer, settings)
+def make_model(settings: Settings) -> EncoderDecoder:
+    """Builds the network. All its layers are in `experiments/seq2seq/model.py`."""
+    return EncoderDecoder(
+        num_tokens=settings.vocabulary_size,
+        embedding_size=settings.embedding_size,
+        hidden_size=settings.hidden_size,
+        attention_size=settings.attention_size,
+        dropout=settings.dropout,
+    )
 
 
 def translation_training(
     settings: Settings, data: Data, learning_rate: float | Array
 ) -> training.Training:
     """Builds the training of one translator; the learning rate may be traced."""
-    model = seq2seq.make_model(settings)
+    model = make_model(settings)
 
     def token_losses(params, source, target, train, rngs):
-        logits, _ = model.apply(params, source, shift_right(target), train, rngs=rngs)
+        previous = shift_right(target)
+        logits, _ = model.apply(params, source, previous, train, rngs=rngs)  # [T, B, V]
         losses = smoothed_cross_entropy(logits, target, settings.label_smoothing)
         return losses, logits.argmax(-1) == target
 
@@ -79,7 +85,7 @@ def load_translator(out: Path) -> Translator:
     """Loads the saved model."""
     params, saved, tokenizer = seq2seq.load(out, COMMAND)
     settings = Settings(**saved)
-    return Translator(seq2seq.make_model(settings), params, tokenizer, settings.widths, BEAMS)
+    return Translator(make_model(settings), params, tokenizer, settings.widths, BEAMS)
 
 
 def experiment(command: Command, out: Path) -> None:
@@ -97,7 +103,7 @@ def experiment(command: Command, out: Path) -> None:
     print(corpus.origin())
     corpus = corpus.reduced(settings.num_pairs)
     about |= corpus.record()
-    seq2seq.train_and_save(settings, corpus, out, prepare, translation_training, **about)
+    seq2seq.train_and_save(settings, corpus, out, seq2seq.prepare, translation_training, **about)
 
     translator = load_translator(out)
     validation, _ = corpus.select(corpus.split.validation)

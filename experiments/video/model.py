@@ -1,5 +1,11 @@
 """A network that watches videos: a convolutional encoder of frames, and a GRU over time.
 
+    frames [B, T, S, S]
+      → encoder: three convolutions of each frame [B, T, 2 · features]
+      → GRU: states [B, T, H]
+      → linear: logits of digit, direction and speed, [B, T, C] each
+      → linear: glyph and corner → the next frame [B, T, S, S]
+
 From the GRU's state the next frame is predicted in two parts: a glyph, and where it is, as two
 distributions over the rows and the columns of its corner. The predicted frame is their convolution
 on the torus, R·glyph·Cᵀ, with the circulant matrices R and C of the two distributions.
@@ -79,7 +85,7 @@ class VideoNetwork(nn.Module):
     def setup(self) -> None:
         self.encoder = Encoder(self.features)
         self.gru = GRU(self.hidden_size)
-        self.dense = nn.Dense(self.hidden_size)
+        self.dense = nn.Dense(self.hidden_size)  # instead of the GRU, for the other readers
         self.drop = nn.Dropout(self.dropout)
         self.questions = {name: nn.Dense(size) for name, size in NUM_CLASSES.items()}
         self.glyph = nn.Dense(GLYPH_SIZE**2)

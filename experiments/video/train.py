@@ -63,8 +63,13 @@ MINUTES = {False: 8, True: 2}  # of the whole command, without and with --quick
 
 
 def make_network(settings: Settings) -> VideoNetwork:
-    """Makes the network that the settings describe."""
-    return VideoNetwork(settings.hidden_size, settings.features, settings.dropout, settings.reader)
+    """Builds the network. All its layers are in `experiments/video/model.py`."""
+    return VideoNetwork(
+        hidden_size=settings.hidden_size,
+        features=settings.features,
+        dropout=settings.dropout,
+        reader=settings.reader,
+    )
 
 
 def frame_error(network: VideoNetwork, params: Any, hs: Array, clips: Clips, count: int) -> Array:

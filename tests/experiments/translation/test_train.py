@@ -9,6 +9,7 @@ import pytest
 from experiments.common.durable import read_json
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
+from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.decoding import search
 from experiments.seq2seq.parallel_corpus import debian_corpus
 from experiments.seq2seq.subwords import learn_subwords
@@ -97,7 +98,7 @@ def test_make_train_is_pure_and_can_be_swept():
     corpus = debian_corpus("it", validation=40, test=40)
     tokenizer = learn_subwords(corpus.sources + corpus.targets, TINY.vocabulary_size)
     settings = replace(TINY, vocabulary_size=tokenizer.get_vocab_size())
-    train = translation.make_train(settings, translation.prepare(corpus, tokenizer, settings))
+    train = translation.make_train(settings, seq2seq.prepare(corpus, tokenizer, settings))
     rates = jnp.array([1e-6, 1e-2])
     metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
         rates

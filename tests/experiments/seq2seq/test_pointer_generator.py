@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from experiments.seq2seq import subwords
 from experiments.seq2seq.decoding import Translator
-from experiments.seq2seq.model import EncoderDecoder, shift_right
-from experiments.summarization.pointer_generator import PointerGenerator, mix
+from experiments.seq2seq.model import EncoderDecoder, PointerGenerator, mix, shift_right
 from tests.fixtures.random_params import random_params
 
 SIZES = {"num_tokens": 11, "embedding_size": 6, "hidden_size": 5, "attention_size": 4}

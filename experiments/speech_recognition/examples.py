@@ -1,4 +1,4 @@
-"""What a recognizer learns: its loss, validation scores, and temperature on labeled recordings."""
+"""Labeled recordings: their distortion, and a recognizer's scores and temperature on them."""
 
 from typing import Any, NamedTuple
 
@@ -24,16 +24,6 @@ class Examples(NamedTuple):
     def select(self, rows: Any) -> "Examples":
         """The examples at these indices."""
         return Examples(*(field[rows] for field in self))
-
-
-def training_loss(model: Recognizer, params: Any, examples: Examples, dropout_key: Array) -> Array:
-    """The mean CTC loss, [], with dropout."""
-    frames = examples.frames.astype(jax.tree.leaves(params)[0].dtype)
-    _, log_probs = model.apply(
-        params, frames, examples.lengths, train=True, rngs={"dropout": dropout_key}
-    )
-    steps = examples.lengths // model.stride
-    return ctc.ctc_loss(log_probs.astype(float), steps, examples.labels).mean()
 
 
 def validation_metrics(model: Recognizer, params: Any, examples: Examples) -> training.Metrics:
