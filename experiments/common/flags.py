@@ -109,6 +109,9 @@ def override_each(presets: Mapping[str, T], settings: Any, given: frozenset[str]
     return {name: override(preset, settings, given) for name, preset in presets.items()}
 
 
+# Write the saved model as an ONNX file instead of training.
+Export = Annotated[Literal["onnx"] | None, MODE]
+
 LoggerName = Literal["csv", "json", "mlflow", "tensorboard", "wandb"]
 
 

@@ -58,9 +58,10 @@ def spell(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def has_no_effect(name: str, mode: str) -> InputError:
-    """The error that a flag was given which a mode does not use."""
-    return InputError(f"{spell(name)} has no effect with {spell(mode)}: leave it out.")
+def has_no_effect(name: str, *modes: str) -> InputError:
+    """The error that a flag was given which none of these modes uses."""
+    with_modes = " or ".join(map(spell, modes))
+    return InputError(f"{spell(name)} has no effect with {with_modes}: leave it out.")
 
 
 def list_flags(command: Any) -> list[Flag]:
@@ -85,6 +86,11 @@ def parse(
         after `--help`.
     """
     typed = list(sys.argv[1:] if args is None else args)
+    if "export" not in get_type_hints(kind) and "--export" in {x.split("=")[0] for x in typed}:
+        raise InputError(
+            f"{program} has no --export: only a network that is one stack of GRUs with layers "
+            "before and after it, and no search, becomes an ONNX file."
+        )
     options: dict[str, Any] = {"prog": program, "description": description}
     command = tyro.cli(kind, args=typed, **options)
     words = typed

@@ -10,6 +10,7 @@ from experiments.common.flags import (
     MODE,
     TRAINING_MODE,
     DropoutRate,
+    Export,
     Flat,
     Fraction,
     MonitorFlags,
@@ -76,6 +77,8 @@ class Command:
     choose: Annotated[bool, TRAINING_MODE] = False  # compare augmentations by inner folds instead
     # a table with the columns ax ... wz, or a .npy [L, 6], at 50 Hz
     predict: Annotated[Path | None, MODE] = None
+    # write the saved networks as a file for onnxruntime, without training
+    export: Export = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 

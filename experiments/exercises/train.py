@@ -33,6 +33,8 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.confidence import calibrate, describe_answer, fit_temperature
+from experiments.common.onnx_files import export_model
+from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop
@@ -45,6 +47,7 @@ from experiments.exercises.doubts import (
     knows_movement,
 )
 from experiments.exercises.model import ExerciseClassifier, log_probabilities
+from experiments.exercises.onnx_model import build_ensemble
 from experiments.exercises.report import mean_by_recording, write_report
 from experiments.exercises.settings import CANDIDATES, Augmentation, Command, Settings
 from experiments.exercises.wrist_sensor import (
@@ -215,13 +218,18 @@ def experiment(settings: Settings, out: Path) -> None:
     print(f"\nPlots and models are in {out}. Try: {line}")
 
 
+def read_settings(record: dict[str, Any]) -> Settings:
+    """The settings in the record of the saved networks."""
+    augmentation = Augmentation(*record["settings"]["augmentation"])
+    return Settings(**record["settings"] | {"augmentation": augmentation})
+
+
 def predict(out: Path, file: Path) -> str:
     """The exercise in a recording by all saved networks together, and in each window."""
     signal = read_signal(file, least=WINDOW)
     check_units(file, signal)
     params, record, _ = load_model(out / MODEL, COMMAND)
-    augmentation = Augmentation(*record["settings"]["augmentation"])
-    settings = Settings(**record["settings"] | {"augmentation": augmentation})
+    settings = read_settings(record)
     starts = cut_windows(np.array([len(signal)]), WINDOW, WINDOW // 2).starts
     windows = signal[starts[:, None] + np.arange(WINDOW)]
     moving = is_moving(windows)
@@ -243,8 +251,25 @@ def predict(out: Path, file: Path) -> str:
     return f"{answer}\nwindows, one per second: {named}{still}"
 
 
+def export(out: Path) -> None:
+    """Writes all saved networks together as an ONNX file."""
+    params, record, names = load_model(out / MODEL, COMMAND)
+    settings = read_settings(record)
+    network = make_classifier(settings)
+
+    def run(signals: np.ndarray) -> list[Array]:
+        return [log_probabilities(network, params, jnp.asarray(signals)).mean(0)]
+
+    model = build_ensemble(params, settings.stride)
+    set_metadata(model, classes=names, temperature=record["temperature"])
+    examples = draw_examples({"signals": (3, WINDOW, 6)}, {"signals": (1, WINDOW // 2 + 1, 6)})
+    export_model(out / "model.onnx", model, run, examples)
+
+
 def main(command: Command) -> None:
-    """Trains, compares augmentations, or predicts, as the command says."""
+    """Trains, compares augmentations, predicts, or exports, as the command says."""
+    if command.export is not None:
+        return export(command.out)
     if command.predict is not None:
         return print(predict(command.out, command.predict))
     print(f"Training, then the report: about {MINUTES[command.quick]} minutes of an idle CPU core.")

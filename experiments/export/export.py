@@ -29,12 +29,12 @@ from experiments import sentiment
 from experiments.common.data import text
 from experiments.common.data.records import clean_text
 from experiments.common.durable import DamagedFileError
+from experiments.common.onnx_files import export_model, read_onnx
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import format_table, timing
 from experiments.common.training.models import load_model
 from experiments.export.onnx_classifier import build_classifier
-from experiments.export.onnx_file import read_onnx, write_onnx
 from experiments.export.settings import Command
 from experiments.sentiment import Answer, check_text, describe_answer, vader
 
@@ -65,9 +65,17 @@ def write_classifier(model: Path, path: Path) -> TrainedModel:
     """Writes the trained classifier in the file `model` to the ONNX file `path`, and returns it."""
     trained = TrainedModel(*load_model(model, sentiment.COMMAND))
     classes = trained.record.get("classes", vader.CLASSES)
-    values = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": classes}
-    metadata = {name: json.dumps(value) for name, value in values.items()}
-    write_onnx(path, build_classifier(trained.params, metadata))
+    metadata = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": classes}
+    network = sentiment.Classifier(trained.settings, len(trained.vocabulary), len(classes))
+
+    @jax.jit
+    def run(**inputs: jax.Array) -> tuple[jax.Array, ...]:
+        outputs: Any = network.apply(trained.params, inputs, train=False)
+        return nn.softmax(outputs[0]), *outputs[1:]
+
+    lexicon = trained.record["lexicon"]
+    example = sentiment.encode(sentiment.EXAMPLES, trained.vocabulary, lexicon, trained.settings)
+    export_model(path, build_classifier(trained.params, metadata), run, [example])
     return trained
 
 
@@ -182,7 +190,7 @@ def main(command: Command) -> None:
     if command.predict is not None:
         return print(ask(path, command.predict))
     trained = write_classifier(command.model, path)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB. Comparing it with JAX ...")
+    print(f"{path.stat().st_size / 1e6:.1f} MB. Comparing it with JAX on the test sentences ...")
     results = compare(trained, start_session(path), command.seconds)
     write_results(command.out / "results.json", results)
     print(f"\n{describe(results)}")

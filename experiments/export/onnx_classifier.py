@@ -4,10 +4,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx.parser
 
 from experiments.common.data.text import NUM_SUBWORDS, PADDING
-from grujax import convert
+from experiments.common.onnx_models import (
+    build_model,
+    dense_weights,
+    input_size,
+    read_stack,
+    set_metadata,
+)
 
 # In ONNX's textual syntax; {features}, {subwords}, {scores} and {classes} are sizes. Names that are
 # read but not defined are weights. The nodes of the GRU, which map xs and lengths to hs, come in
@@ -36,7 +41,7 @@ embed (int32[B,T] words, int32[B,T,{subwords}] subwords, float[B,T,{features}] t
 }}
 """
 ANSWER = """
-answer (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features)
+sentiment (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features)
   => (float[B,{classes}] probabilities, float[B] rating, float[B,T] attention)
 {{
   hs_by_row = Transpose <perm = [1, 0, 2]> (hs)
@@ -70,42 +75,28 @@ answer (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features)
 """
 
 
-def build_classifier(params: dict[str, Any], metadata: dict[str, str]) -> onnx.ModelProto:
+def build_classifier(params: dict[str, Any], metadata: dict[str, Any]) -> onnx.ModelProto:
     """Builds the whole classifier, from ids to probabilities, mean rating and attention.
 
     Batch and time are symbolic. The inputs have the names and shapes of the classifier's inputs.
 
     Args:
       params: all parameters of a `Classifier`.
-      metadata: properties to store in the model.
+      metadata: JSON values to store in the model.
     """
     tree = params["params"]
     weights = _weights(tree)
-    layers = convert.from_linen(tree["StackedGRU_0"])
-    gru = convert.to_onnx(layers, with_lengths=True)
-    embedding_size, width = weights["word_table"].shape[1], layers[0][0].input_size
+    layers = read_stack(tree["StackedGRU_0"])
+    features = input_size(layers) - weights["word_table"].shape[1]
     scores = len(weights["class_kernel"]) - len(weights["attention_kernel"])
-    embed = onnx.parser.parse_graph(
-        EMBED.format(subwords=NUM_SUBWORDS, features=width - embedding_size)
+    model = build_model(
+        layers,
+        ANSWER.format(scores=scores, classes=len(weights["class_bias"])),
+        weights,
+        EMBED.format(subwords=NUM_SUBWORDS, features=features),
+        with_lengths=True,
     )
-    answer = onnx.parser.parse_graph(
-        ANSWER.format(scores=scores, classes=len(weights["class_bias"]))
-    )
-    _, *answer_inputs = answer.input  # without hs
-    graph = onnx.helper.make_graph(
-        [*embed.node, *gru.graph.node, *answer.node],
-        "sentiment",
-        [*embed.input, *answer_inputs],
-        answer.output,
-        [*gru.graph.initializer]
-        + [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
-    model = onnx.helper.make_model(
-        graph, producer_name="grujax", ir_version=gru.ir_version, opset_imports=gru.opset_import
-    )
-    onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return set_metadata(model, **metadata)
 
 
 def _weights(tree: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -113,13 +104,11 @@ def _weights(tree: dict[str, Any]) -> dict[str, np.ndarray]:
     embed, pool = tree["WordEmbedding_0"], tree["AttentionPooling_0"]
     subword_table = 2 * np.array(embed["Embed_1"]["embedding"])  # the model adds twice the mean
     subword_table[PADDING] = 0
-    weights = {"word_table": embed["Embed_0"]["embedding"], "subword_table": subword_table}
     dense = {
         "attention": pool["Dense_1"],
         "energy": pool["Dense_0"],  # the outer layer; Flax numbers it first
         "class": tree["Dense_0"],
         "rating": tree["Dense_1"],
     }
-    for name, layer in dense.items():
-        weights |= {f"{name}_kernel": layer["kernel"], f"{name}_bias": layer["bias"]}
-    return {name: np.asarray(array) for name, array in weights.items()}
+    word_table = np.asarray(embed["Embed_0"]["embedding"])
+    return {"word_table": word_table, "subword_table": subword_table} | dense_weights(dense)

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    Export,
     Flat,
     Fraction,
     MonitorFlags,
@@ -41,7 +42,7 @@ class Command:
     # pulses such as "+-+ ... .+." to feed to the saved network instead
     predict: Annotated[str | None, MODE] = None
     # write the saved network as a file for onnxruntime, without training
-    export: Annotated[Literal["onnx"] | None, MODE] = None
+    export: Export = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 

@@ -31,7 +31,9 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import InputError
-from experiments.common.outputs import write_bytes, write_results
+from experiments.common.onnx_files import export_model
+from experiments.common.onnx_models import draw_examples
+from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import plots
 from experiments.common.training import loop
@@ -125,19 +127,24 @@ def predict(out: Path, pulses: str) -> str:
     return f"pulses  {' '.join(steps)}\nmemory  {' '.join(signs)}"
 
 
-def export(out: Path) -> Path:
-    """Writes the saved network as an ONNX file, and returns its path."""
+def export(out: Path) -> None:
+    """Writes the saved network as an ONNX file."""
     params, record, _ = load_model(out / "seed0" / MODEL, COMMAND)
-    model = build_model(FlipFlop(record["settings"]["hidden_size"]), params)
-    path = out / "seed0" / "model.onnx"
-    write_bytes(path, model.SerializeToString())
-    return path
+    model = FlipFlop(record["settings"]["hidden_size"])
+
+    @jax.jit
+    def run(xs: Array) -> list[Array]:
+        outputs: Any = model.apply(params, xs.swapaxes(0, 1))
+        return [outputs[0].swapaxes(0, 1)]
+
+    examples = draw_examples({"xs": (9, 4, BITS)}, {"xs": (5, 1, BITS)})
+    export_model(out / "seed0" / "model.onnx", build_model(params), run, examples)
 
 
 def main(command: Command) -> None:
     """Runs the command."""
     if command.export is not None:
-        return print(export(command.out))
+        return export(command.out)
     if command.predict is not None:
         return print(predict(command.out, command.predict))
     experiment(command.settings, command.seeds, command.out)

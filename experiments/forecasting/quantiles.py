@@ -38,14 +38,17 @@ def ordered_quantiles(raw: Array) -> Array:
     The middle number is the median; a softplus turns the others into the gaps between the levels.
     Zeros give the quantiles of the standard normal distribution.
     """
-    middle = len(LEVELS) // 2
-    normal_gaps = np.diff(norm.ppf(LEVELS))
-    shift = np.log(np.expm1(normal_gaps))  # softplus(shift) = normal_gaps
+    middle, shift = len(LEVELS) // 2, gap_shifts()
     median = raw[..., middle : middle + 1]
     below = jax.nn.softplus(raw[..., :middle] + shift[:middle])
     above = jax.nn.softplus(raw[..., middle + 1 :] + shift[middle:])
     lower = median - jnp.cumsum(below[..., ::-1], -1)[..., ::-1]
     return jnp.concatenate([lower, median, median + jnp.cumsum(above, -1)], -1)
+
+
+def gap_shifts() -> np.ndarray:
+    """The numbers whose softplus is the gaps between a normal distribution's quantiles, [Q − 1]."""
+    return np.log(np.expm1(np.diff(norm.ppf(LEVELS))))
 
 
 def median(quantiles: np.ndarray) -> np.ndarray:

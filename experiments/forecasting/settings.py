@@ -9,6 +9,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     DropoutRate,
+    Export,
     Flat,
     Given,
     MonitorFlags,
@@ -63,6 +64,8 @@ class Command:
     out: Annotated[Path, ALWAYS] = Path("runs/forecasting")
     # a date, or `end`: forecast from there with the saved networks
     predict: Annotated[str | None, MODE] = None
+    # write the saved networks as a file for onnxruntime, without training
+    export: Export = None
     # your own table, to train on and forecast instead
     csv: Annotated[Path | None, ALWAYS] = None
     target: Annotated[str | None, Needs("csv")] = None  # the column to forecast
@@ -91,8 +94,9 @@ class Command:
         if self.csv is not None and self.target is None:
             raise InputError("--csv needs --target, the column to forecast.")
         changed = given & {field.name for field in fields(Settings)}
-        if self.csv is None and self.predict is not None and changed:
-            raise has_no_effect(min(changed), "predict")
+        for mode in ("predict", "export"):
+            if self.csv is None and getattr(self, mode) is not None and changed:
+                raise has_no_effect(min(changed), mode)
 
     def study_settings(self, data: str) -> Settings:
         """The settings of a study."""

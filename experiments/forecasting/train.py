@@ -41,6 +41,8 @@ from jax import Array
 from experiments.common import training
 from experiments.common.data import tables
 from experiments.common.data.cells import Notation
+from experiments.common.onnx_files import export_model
+from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.report.plots import plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
@@ -57,7 +59,9 @@ from experiments.forecasting.model import (
     pinball_mean,
     validation_coverage,
 )
+from experiments.forecasting.onnx_model import build_ensemble
 from experiments.forecasting.problem import Problem
+from experiments.forecasting.quantiles import LEVELS
 from experiments.forecasting.report import (
     describe_forecasts,
     describe_quantiles,
@@ -196,19 +200,29 @@ def predict(data: str, date: str, out: Path) -> str:
     return describe_forecasts(problem, rows, quantiles)
 
 
+def read_columns(command: Command) -> tuple[Any, ...]:
+    """What is read of the user's table, see `tables.read_series`."""
+    notation = Notation(command.decimal, command.date_format)
+    return command.target, command.time, command.covariates, notation
+
+
+def table_directory(command: Command) -> Path:
+    """The folder of a training on this table, with these columns and settings."""
+    table = command.csv.read_bytes()
+    request = (table, read_columns(command), command.horizon, command.settings)
+    digest = hashlib.sha256(repr(request).encode()).hexdigest()[:8]
+    return command.out / f"{command.csv.stem}-{digest}"
+
+
 def forecast_table(command: Command) -> None:
     """Forecasts a column of the user's table, after measuring how accurate that is."""
     settings = command.settings
-    notation = Notation(command.decimal, command.date_format)
-    columns = (command.target, command.time, command.covariates, notation)
-    series = tables.read_series(command.csv, *columns)
+    series = tables.read_series(command.csv, *read_columns(command))
     problem, notes = user_table.make_problem(
         series, command.target, command.horizon, settings.window
     )
     print("\n".join(notes))
-    request = (command.csv.read_bytes(), columns, command.horizon, settings)
-    digest = hashlib.sha256(repr(request).encode()).hexdigest()[:8]
-    out = command.out / f"{command.csv.stem}-{digest}"
+    out = table_directory(command)
     name = command.predict or "end"
     row = user_table.origin_at(problem, name, command.date_format)
     times = user_table.times_after(series, problem.origins[row], command.horizon)
@@ -221,8 +235,33 @@ def forecast_table(command: Command) -> None:
     print(f"\nforecast.csv, results.json, plots and the model are in {out}.")
 
 
+def export(out: Path) -> None:
+    """Writes all saved networks of a study or a table together as an ONNX file."""
+    params, record, names = load_model(out / MODEL, COMMAND)
+    settings = Settings(**record["settings"])
+    network = Forecaster(len(names), settings.hidden_size, settings.dropout)
+
+    @jax.jit
+    def run(inputs: Array) -> list[Array]:
+        each_seed = jax.vmap(partial(ensemble_quantiles, network), (0, None))
+        return [each_seed(params, inputs).mean((0, 2))]
+
+    size = params["params"]["GRU_0"]["cell"]["in"]["kernel"].shape[-2]
+    shapes = (3, settings.window, size), (1, settings.window + 3, size)
+    model = set_metadata(build_ensemble(params), targets=names, levels=LEVELS.tolist())
+    export_model(
+        out / "model.onnx", model, run, draw_examples(*({"inputs": shape} for shape in shapes))
+    )
+
+
 def main(command: Command) -> None:
-    """Trains or forecasts, as the command says."""
+    """Trains, forecasts, or exports, as the command says."""
+    if command.export is not None and command.csv is not None:
+        return export(table_directory(command))
+    if command.export is not None:
+        for data in [command.data] if command.data else list(STUDIES):
+            export(command.out / data)
+        return
     if command.csv is not None:
         return forecast_table(command)
     if command.predict is None:

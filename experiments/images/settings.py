@@ -8,6 +8,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     DropoutRate,
+    Export,
     Flat,
     Given,
     MonitorFlags,
@@ -81,6 +82,8 @@ class Command:
     train: Annotated[Path | None, ALWAYS] = None
     # image or .npy file of one digit to classify instead of training
     predict: Annotated[Path | None, MODE] = None
+    # write the saved bidirectional GRU as a file for onnxruntime, without training
+    export: Export = None
     given: Given = frozenset()
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched

@@ -39,12 +39,15 @@ from experiments.common.confidence import (
     to_log_probs,
 )
 from experiments.common.data.user_files import own_directory
+from experiments.common.onnx_files import export_model
+from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
 from experiments.images.baselines import logistic_regression, support_vector_machine
 from experiments.images.distortions import distort
 from experiments.images.networks import ConvNet, ReNet, RowReader, from_module
+from experiments.images.onnx_model import build_model
 from experiments.images.own_images import (
     read_class_folders,
     read_own_image,
@@ -55,7 +58,7 @@ from experiments.images.sequences import Network, cell_network, gradient_flow
 from experiments.images.settings import LARGER, Command, Distortion, Settings
 from experiments.images.strokes import find_doubt, fit_ranges
 from experiments.images.user_image import read_image, to_mnist, to_text
-from experiments.vision.digits import CLASSES, Digits, Splits, read_digits, split_three_ways
+from experiments.vision.digits import CLASSES, SIDE, Digits, Splits, read_digits, split_three_ways
 
 COMMAND = "python -m experiments.images"
 MODEL = "model.msgpack"
@@ -264,8 +267,26 @@ def predict(out: Path, file: Path) -> str:
     return "\n".join(lines)
 
 
+def export(path: Path) -> None:
+    """Writes a saved bidirectional GRU as an ONNX file beside it."""
+    network, params, record, names = load_network(path)
+    temperature = record["temperature"]
+
+    @jax.jit
+    def run(images: Array) -> list[Array]:
+        return [jax.nn.softmax(network.logits(params, images, None) / temperature)]
+
+    model = set_metadata(build_model(params, temperature), classes=names or DIGITS)
+    examples = draw_examples({"images": (3, SIDE, SIDE)}, {"images": (1, SIDE // 2, SIDE)})
+    export_model(path.with_suffix(".onnx"), model, run, examples)
+
+
 def main(command: Command) -> None:
     """Runs the command."""
+    if command.export is not None and command.train is not None:
+        return export(own_directory(command.out, command.train) / MODEL)
+    if command.export is not None:
+        return export(command.out / "bidirectional-seed0" / MODEL)
     if command.train is not None and command.predict is not None:
         path = own_directory(command.out, command.train) / MODEL
         return print(predict_own(path, command.predict))

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
     DropoutRate,
+    Export,
     Flat,
     MonitorFlags,
     Needs,
@@ -19,7 +19,7 @@ from experiments.common.flags import (
     Range,
     ScaleFlags,
 )
-from experiments.common.parsing import spell
+from experiments.common.parsing import has_no_effect
 
 COMMAND = "python -m experiments.sentiment"
 MODEL = "model.msgpack"
@@ -68,7 +68,7 @@ class Command:
     # a text to classify with the saved model, without training
     predict: Annotated[str | None, MODE] = None
     # write the saved model as a file for onnxruntime, without training
-    export: Annotated[Literal["onnx"] | None, MODE] = None
+    export: Export = None
     # the folder of a model that --train wrote
     model: Annotated[Path | None, Needs("predict", "export")] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
@@ -82,4 +82,4 @@ class Command:
         """Raises InputError if flags do not fit together."""
         unused = given & {"folds", "seeds", "label_width", "rating_weight", "film_weight"}
         if self.train and unused:
-            raise InputError(f"{spell(min(unused))} has no effect with --train.")
+            raise has_no_effect(min(unused), "train")

@@ -243,20 +243,18 @@ def train_on_file(path: Path, columns: Columns | None, settings: Settings, out: 
     print(f"Try: {line}")
 
 
-def export(directory: Path) -> Path:
-    """Writes the saved model as an ONNX file, see `experiments.export`, and returns its path."""
+def export(directory: Path) -> None:
+    """Writes the saved model as an ONNX file, see `experiments.export`."""
     from experiments.export import write_classifier  # which imports this module
 
-    path = directory / "classifier.onnx"
-    write_classifier(directory / MODEL, path)
-    return path
+    write_classifier(directory / MODEL, directory / "classifier.onnx")
 
 
 def main(command: Command) -> None:
     """Runs the command."""
     saved = command.out / "lexicon-fold0-seed0" if command.model is None else command.model / "gru"
     if command.export is not None:
-        return print(export(saved))
+        return export(saved)
     if command.predict is not None:
         return print(describe_answer(predict(saved, command.predict)))
     if command.train is not None:

@@ -8,6 +8,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     DropoutRate,
+    Export,
     Flat,
     Given,
     MonitorFlags,
@@ -70,6 +71,8 @@ class Command:
     train: Annotated[Path | None, ALWAYS] = None
     # a WAV file to recognize, or a .npy file of MFCCs [T, 13]
     predict: Annotated[Path | None, MODE] = None
+    # write the saved networks as a file for onnxruntime, without training
+    export: Export = None
     given: Given = frozenset()
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched

@@ -35,6 +35,8 @@ from jax import Array
 from experiments.common import training
 from experiments.common.command import InputError
 from experiments.common.data.user_files import own_directory
+from experiments.common.onnx_files import export_model
+from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop
@@ -56,6 +58,7 @@ from experiments.speech_recognition.examples import (
     validation_metrics,
 )
 from experiments.speech_recognition.front_end import read_wav, speech_cepstra
+from experiments.speech_recognition.onnx_model import build_model
 from experiments.speech_recognition.own_recordings import OwnData, read_folder
 from experiments.speech_recognition.own_report import report_own
 from experiments.speech_recognition.report import write_report
@@ -243,8 +246,41 @@ def predict(command: Command, file: Path) -> str:
     )
 
 
+def export(path: Path) -> None:
+    """Writes a saved network as an ONNX file beside it."""
+    trained = load_recognizer(path, COMMAND)
+    network = trained.model
+
+    @jax.jit
+    def run(cepstra: Array, num_frames: Array | None = None, h0: Array | None = None) -> list:
+        frames = (cepstra - trained.standardizer.mean) / trained.standardizer.deviation
+        carry, log_probs = network.apply(
+            trained.params, frames, num_frames, None if h0 is None else list(h0)
+        )
+        return [log_probs] if network.bidirectional else [log_probs, jnp.stack(carry)]
+
+    examples = []
+    for batch_size, num_frames in ((3, 21), (1, 8)):
+        [example] = draw_examples({"cepstra": (batch_size, num_frames, COEFFICIENTS)})
+        if network.bidirectional:
+            example["num_frames"] = np.arange(num_frames, num_frames - batch_size, -1, np.int32)
+        else:
+            shape = (network.num_layers, batch_size, network.hidden_size)
+            example |= draw_examples({"h0": shape})[0]
+        examples.append(example)
+    about = {"labels": trained.words, "separator": trained.separator}
+    model = set_metadata(build_model(trained), temperature=trained.temperature, **about)
+    export_model(path.with_suffix(".onnx"), model, run, examples)
+
+
 def main(command: Command) -> None:
-    """Trains or predicts, as the command says."""
+    """Trains, predicts, or exports, as the command says."""
+    if command.export is not None and command.train is not None:
+        return export(own_directory(command.out, command.train) / MODEL)
+    if command.export is not None:
+        for name in SETTINGS:
+            export(command.out / name / MODEL)
+        return
     if command.predict is not None:
         return print(predict(command, command.predict))
     if command.train is not None:

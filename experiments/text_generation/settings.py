@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
+    Export,
     Flat,
     Fraction,
     Given,
@@ -72,13 +72,15 @@ class Command:
     train: Annotated[Path | None, TRAINING_MODE] = None
     # a prompt for the saved model to continue, without training
     sample: Annotated[str | None, MODE] = None
+    # write the saved model as a file for onnxruntime, without training
+    export: Export = None
     # of the sampling: lower is more predictable, higher more random; 0: always the most likely
     temperature: Annotated[NonNegativeFloat, Needs("sample")] = 0.7
     # sample from the most likely characters with this total probability
     top_p: Annotated[Fraction, Needs("sample")] = 0.95
     length: Annotated[NonNegativeInt, Needs("sample")] = 500  # characters
     # the folder of a model that --train wrote
-    model: Annotated[Path | None, Needs("sample")] = None
+    model: Annotated[Path | None, Needs("sample", "export")] = None
     given: Given = frozenset()
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
@@ -92,11 +94,9 @@ class Command:
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
         if self.corpus and (self.train or self.model):
-            raise InputError("--corpus has no effect with --train or --model.")
+            raise has_no_effect("corpus", "train", "model")
         if self.quick and self.train:
-            raise InputError(
-                "--quick has no effect with --train; --passes sets how long it trains."
-            )
+            raise has_no_effect("quick", "train")  # `passes` says how long it trains
         if self.quick and self.model:
             raise has_no_effect("quick", "model")
 

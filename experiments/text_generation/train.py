@@ -32,6 +32,8 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import InputError
+from experiments.common.onnx_files import export_model
+from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import format_table
@@ -40,6 +42,7 @@ from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
 from experiments.text_generation.baselines import baselines
 from experiments.text_generation.model import CharacterModel, from_arrays, model_of_size, to_arrays
+from experiments.text_generation.onnx_model import build_model
 from experiments.text_generation.plots import Curve, plot_curves
 from experiments.text_generation.prose import CORPORA, Corpus, decode, read_corpus
 from experiments.text_generation.sampling import SamplingOptions, print_stream, sample_text
@@ -221,13 +224,36 @@ def train_on_file(command: Command, path: Path) -> None:
     print(f"\nPlot and model are in {out / name}. Try: {line}")
 
 
+def saved_model(command: Command) -> Path:
+    """The file of the model to use."""
+    if command.model is None:
+        return command.out / (command.corpus or "bible") / SAMPLED / MODEL
+    return command.model / "gru" / MODEL
+
+
+def export(path: Path) -> None:
+    """Writes a saved model as an ONNX file beside it."""
+    arrays, record, alphabet = load_model(path, COMMAND)
+    model = CharacterModel(**record["model"])
+    params = from_arrays(model, arrays)
+
+    @jax.jit
+    def run(symbols: Array, h0: Array) -> list[Array]:
+        state, logits = model.read(params, h0[0], symbols)
+        return [logits, state[None]]
+
+    examples = []
+    for steps, rows in ((9, 3), (1, 1)):
+        [example] = draw_examples({"h0": (1, rows, model.hidden_size)})
+        numbers = np.arange(steps * rows, dtype=np.int32) % model.num_symbols
+        examples.append(example | {"symbols": numbers.reshape(steps, rows)})
+    built = set_metadata(build_model(params), alphabet=alphabet)
+    export_model(path.with_suffix(".onnx"), built, run, examples)
+
+
 def sample(command: Command) -> None:
     """Prints the prompt and its continuation by the saved model."""
-    if command.model is None:
-        directory = command.out / (command.corpus or "bible") / SAMPLED
-    else:
-        directory = command.model / "gru"
-    arrays, record, alphabet = load_model(directory / MODEL, COMMAND)
+    arrays, record, alphabet = load_model(saved_model(command), COMMAND)
     model = CharacterModel(**record["model"])
     options = SamplingOptions(command.temperature, command.top_p, command.settings.seed)
     prompt = unicodedata.normalize("NFC", command.sample or "")
@@ -241,6 +267,8 @@ def sample(command: Command) -> None:
 
 def main(command: Command) -> None:
     """Runs the command."""
+    if command.export is not None:
+        return export(saved_model(command))
     if command.sample is not None:
         return sample(command)
     if command.train is not None:

@@ -8,6 +8,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     DropoutRate,
+    Export,
     Flat,
     Given,
     MonitorFlags,
@@ -60,6 +61,8 @@ class Command:
     out: Annotated[Path, ALWAYS] = Path("runs/video")
     # .npy file of frames [T, 32, 32], or a folder of images, to classify instead of training
     predict: Annotated[Path | None, MODE] = None
+    # write the saved GRU as a file for onnxruntime, without training
+    export: Export = None
     given: Given = frozenset()
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched

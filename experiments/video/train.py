@@ -35,6 +35,8 @@ from experiments.common.confidence import (
     fit_temperature,
     to_log_probs,
 )
+from experiments.common.onnx_files import export_model
+from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop
@@ -42,6 +44,7 @@ from experiments.common.training.models import load_model, save_model
 from experiments.video.data import (
     DIRECTIONS,
     NUM_CLASSES,
+    SIDE,
     SPEEDS,
     Clips,
     draw_clips,
@@ -49,6 +52,7 @@ from experiments.video.data import (
     read_splits,
 )
 from experiments.video.model import VideoNetwork, init_network, predict_frames
+from experiments.video.onnx_model import build_model
 from experiments.video.plots import plot_frames
 from experiments.video.report import run_network, write_report
 from experiments.video.settings import Command, Settings
@@ -197,8 +201,26 @@ def predict(out: Path, file: Path) -> str:
     return "\n".join([*lines, f"next {NEXT} frames: {out / 'expected.npy'} and expected.png"])
 
 
+def export(path: Path) -> None:
+    """Writes the saved GRU with its three classifiers as an ONNX file."""
+    params, record, _ = load_model(path, COMMAND)
+    network, temperatures = make_network(Settings(**record["settings"])), record["temperatures"]
+
+    @jax.jit
+    def run(frames: Array) -> list[Array]:
+        logits = network.apply(params, frames)[0]
+        return [jax.nn.softmax(logits[name] / temperatures[name]) for name in NUM_CLASSES]
+
+    examples = draw_examples({"frames": (2, SEEN, SIDE, SIDE)}, {"frames": (1, 3, SIDE, SIDE)})
+    model = build_model(params, temperatures)
+    set_metadata(model, direction=list(DIRECTIONS), speed=SPEEDS)
+    export_model(path.with_suffix(".onnx"), model, run, examples)
+
+
 def main(command: Command) -> None:
     """Runs the command."""
+    if command.export is not None:
+        return export(command.out / "gru" / MODEL)
     if command.predict is None:
         return experiment(command)
     print(predict(command.out, command.predict))

@@ -30,7 +30,7 @@ def test_experiment_and_predict(tmp_path, capsys):
     answer = capsys.readouterr().out.splitlines()
     assert answer[1].split() == ["memory", "+-+", "+-+", "+++", "+++", "-++"]
     flip_flop.main(flip_flop.Command(out=tmp_path, export="onnx"))
-    session = onnxruntime.InferenceSession(capsys.readouterr().out.strip())
+    session = onnxruntime.InferenceSession(capsys.readouterr().out.splitlines()[0])
     pulses = np.array([[1, -1, 1], [0, 0, 0], [0, 1, 0]], np.float32)[:, None]
     [memory] = session.run(None, {"xs": pulses})
     np.testing.assert_array_equal(np.sign(memory[:, 0]), [[1, -1, 1], [1, -1, 1], [1, 1, 1]])

@@ -5,14 +5,18 @@ metadata. Protocol buffers merge what is concatenated: the entry becomes one of 
 """
 
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 
 from experiments.common.durable import DamagedFileError, naming, write_durably
 
 KEY = "sha256"
+LARGEST_DIFFERENCE = 1e-3  # between JAX and onnxruntime, as a share of the largest output
 
 
 def write_onnx(path: Path, model: onnx.ModelProto) -> None:
@@ -40,6 +44,44 @@ def read_onnx(path: Path) -> onnxruntime.InferenceSession:
     except Exception as error:  # onnxruntime's errors have no common class of their own
         reason = str(error).splitlines()[0]
         raise DamagedFileError(f"{path} is damaged, or no ONNX model ({reason}).") from error
+
+
+def export_model(
+    path: Path,
+    model: onnx.ModelProto,
+    run_jax: Callable[..., Sequence[Any]],
+    examples: Sequence[dict[str, np.ndarray]],
+) -> None:
+    """Writes a model whose outputs in onnxruntime are those of JAX, and prints the difference.
+
+    Args:
+      path: the file.
+      model: the model.
+      run_jax: takes the model's inputs by name, and returns its outputs in order.
+      examples: inputs to compare; their shapes differ.
+
+    Raises:
+      RuntimeError: an output differs by more than rounding; nothing is written.
+      OSError: the file cannot be written.
+    """
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    largest = 0.0
+    for inputs in examples:
+        expected = map(np.asarray, run_jax(**inputs))
+        for value, ours, theirs in zip(
+            session.get_outputs(), expected, session.run(None, inputs), strict=True
+        ):
+            difference = float(np.abs(ours - theirs).max())
+            if not difference <= LARGEST_DIFFERENCE * max(1.0, float(np.abs(ours).max())):
+                raise RuntimeError(
+                    f"{path} is not written: JAX and onnxruntime differ by {difference:.1e} in "
+                    f"{value.name}."
+                )
+            largest = max(largest, difference)
+    write_onnx(path, model)
+    print(f"{path}\nJAX and onnxruntime differ by at most {largest:.1e}.")
 
 
 def _checksum(content: bytes) -> bytes:
