@@ -1,18 +1,16 @@
 """Runs the command line of an experiment, whose `__main__.py` calls `run`.
 
 The flags are read and checked before anything that takes long to import: see
-`experiments.common.parsing`. This file imports only Python's own modules.
+`experiments.common.parsing`. This file imports nothing but Python's own modules.
 """
 
 import ast
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+
+from experiments.common.interrupts import quiet_interrupts
 
 
 class InputError(ValueError):
@@ -43,20 +41,8 @@ def run(settings: str, script: str) -> None:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-@contextmanager
-def quiet_interrupts() -> Iterator[None]:
-    """Inside, Ctrl-C ends the process at once, with status 130.
-
-    Modules are imported here, and those in C++ abort with a traceback if Python raises an error in
-    them.
-    """
-    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def program_name(script: str) -> str:

@@ -23,7 +23,6 @@ from experiments.common.training.loop import SettingsMismatchError
 from experiments.common.training.processes import (
     LostProcessError,
     Processes,
-    ScaleError,
     exit_immediately,
     is_writer,
     silence_non_writers,
@@ -38,7 +37,6 @@ USER_ERRORS = (
     DirectoryInUseError,
     LostProcessError,
     OSError,
-    ScaleError,
     SettingsMismatchError,
 )
 

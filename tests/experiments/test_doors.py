@@ -1,9 +1,11 @@
 """The door of all commands: `--help`, wrong inputs, and Ctrl-C, before anything is imported."""
 
+import os
 import subprocess
 import sys
 from importlib import import_module
 from operator import attrgetter
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from experiments.common.command import InputError, run
 from experiments.common.parsing import parse
 from tests.helpers import ROOT
 
+COMMANDS = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py"))
 OUT_OF_RANGE = [
     ("sentiment --epochs 0", "--epochs must be at least 1, got 0."),
     ("sentiment --batch-size 0", "--batch-size must be at least 1, got 0."),
@@ -50,6 +53,11 @@ WITHOUT_EFFECT = [
     ("sentiment --predict x --epochs 3", "--epochs has no effect with --predict: leave it out."),
     ("flip_flop --predict +++ --log csv", "--log has no effect with --predict: leave it out."),
     ("video --predict x.npy --devices 2", "--devices has no effect with --predict: leave it out."),
+    ("video --export onnx --epochs 2", "--epochs has no effect with --export: leave it out."),
+    ("sentiment --train x --seeds 2", "--seeds has no effect with --train: leave it out."),
+    ("question_answering --train x --quick", "--quick has no effect with --train: leave it out."),
+    ("translation --train x --data dates", "--data has no effect with --train or --model: leave"),
+    ("summarization --summarize x --model y --copy", "--copy has no effect with --model: leave"),
     ("question_answering --story x.", "--story has no effect without --ask: add it, or leave "),
     ("text_generation --temperature 1", "--temperature has no effect without --sample: add it"),
     ("forecasting --horizon 3", "--horizon has no effect without --csv: add it, or leave --hor"),
@@ -75,6 +83,11 @@ CONTRADICTIONS = [
     ("sweep_adding --steps", "--steps needs at least one value."),
     ("benchmark --implementations", "--implementations needs at least one value."),
     ("flip_flop --config no/such.toml", "--config: no/such.toml cannot be read as TOML (No such"),
+]
+NOT_EXPORTED = [
+    ("translation --export onnx", "translation has no --export: only a network that is one stack"),
+    ("memory_rl --export=onnx --quick", "memory_rl has no --export: only a network that is one"),
+    ("images --export onnx --predict x.png", "--predict and --export exclude each other: give one"),
 ]
 OF_ANOTHER_TYPE = [
     ("benchmark --libraries nope", "nope"),
@@ -103,7 +116,9 @@ def refuse(line: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("line", "sentence"), OUT_OF_RANGE + WITHOUT_EFFECT + CONTRADICTIONS)
+@pytest.mark.parametrize(
+    ("line", "sentence"), OUT_OF_RANGE + WITHOUT_EFFECT + CONTRADICTIONS + NOT_EXPORTED
+)
 def test_a_wrong_input_is_refused_in_one_sentence(line, sentence):
     said = refuse(line)
     assert said.startswith(sentence)
@@ -146,11 +161,10 @@ def test_a_wrong_input_is_refused_before_anything_is_imported():
 
 
 def test_help_of_all_commands_imports_nothing_that_takes_long():
-    names = sorted(path.parent.name for path in (ROOT / "experiments").glob("*/__main__.py"))
     heavy = "jax jaxlib numpy flax optax orbax matplotlib pandas scipy sklearn tokenizers grujax"
     ran = run_python(
         "import runpy, sys\n"
-        f"for name in {names}:\n"
+        f"for name in {COMMANDS}:\n"
         "    sys.argv = [name, '--help']\n"
         "    try:\n"
         "        runpy.run_module(f'experiments.{name}', run_name='__main__')\n"
@@ -160,23 +174,58 @@ def test_help_of_all_commands_imports_nothing_that_takes_long():
         "print('imported:', sorted(heavy & sys.modules.keys()), file=sys.stderr)"
     )
     assert ran.stderr == "imported: []\n"
-    for name in names:
+    for name in COMMANDS:
         assert f"usage: python -m experiments.{name} [-h]" in ran.stdout
 
 
-def test_ctrl_c_while_it_imports_is_quiet():
-    ran = run_python(
-        "import os, signal, sys\n"
-        "class Interrupt:\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'jax':\n"
-        "            os.kill(os.getpid(), signal.SIGINT)\n"
-        "sys.meta_path.insert(0, Interrupt())\n"
-        "sys.argv = ['sentiment']\n"
-        "from experiments.common.command import run\n"
-        "run('experiments.sentiment.settings', 'experiments.sentiment.train')"
+INTERRUPT = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == os.environ["INTERRUPTED"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+"""
+
+
+def interrupt(folder: Path, command: str, imported: str) -> tuple[int, str, str]:
+    """Sends a command SIGINT when it imports a module. Returns: its status, and what it prints."""
+    (folder / "sitecustomize.py").write_text(INTERRUPT)
+    paths = f"{folder}{os.pathsep}{ROOT}"
+    ran = subprocess.run(
+        [sys.executable, "-m", f"experiments.{command}"],
+        env=os.environ | {"INTERRUPTED": imported, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        check=False,
+        timeout=200,
     )
-    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+    return ran.returncode, ran.stdout, ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_ctrl_c_before_a_command_begins_is_quiet(command, tmp_path):
+    for imported in (f"experiments.{command}", "experiments.common.command"):
+        assert interrupt(tmp_path, command, imported) == (130, "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("imported", ["tyro", "jax", "experiments.sentiment.train", "flax.linen"])
+def test_ctrl_c_while_a_command_imports_is_quiet(imported, tmp_path):
+    assert interrupt(tmp_path, "sentiment", imported) == (130, "", "")
+
+
+def test_importing_the_experiments_leaves_ctrl_c_alone():
+    ran = run_python(
+        "import signal\n"
+        "import experiments.common.command\n"
+        "print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    )
+    assert ran.stdout == "True\n"
 
 
 @pytest.mark.parametrize(

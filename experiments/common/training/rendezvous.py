@@ -25,13 +25,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NoReturn
 
+from experiments.common.command import InputError
+
 RETRY_SECONDS = 0.1  # between two attempts to connect
 GRACE_SECONDS = 1.0  # after another process has failed, to end with a message of one's own
 MAX_MESSAGE = 4096  # bytes
 MAX_STRANGERS = 64  # connections that have not said who they are
 
 
-class ScaleError(ValueError):
+class ScaleError(InputError):
     """The flags for devices and processes are invalid here; the message says why."""
 
 

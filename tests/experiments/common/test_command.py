@@ -14,6 +14,7 @@ from experiments.common.durable import DamagedFileError, DirectoryInUseError
 from experiments.common.execution import execute
 from experiments.common.outputs import write_results
 from experiments.common.training.checkpoints import CheckpointError
+from experiments.common.training.scale import Scale
 from tests.helpers import ROOT
 
 
@@ -51,6 +52,18 @@ def test_a_wrong_input_is_one_line_and_has_status_2(capsys):
         run(main, 7)
     assert caught.value.code == 2
     assert capsys.readouterr().err == "error: 7 is too much.\n"
+
+
+def test_flags_that_do_not_fit_the_devices_are_wrong_input(capsys):
+    def main(command: Command) -> None:
+        Scale(accumulate=3).check(rows=16)
+
+    with pytest.raises(SystemExit) as caught:
+        run(main)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(
+        "error: A batch of 16 rows cannot be cut into 3 equal"
+    )
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_the_flags_of_a_command(tmp_path):
         )
 
     refused = run("--devices", "3")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert refused.stderr.startswith("error: A batch of 16 rows cannot be cut into 1 equal pieces")
     done = run("--devices", "4", "--epochs", "1")
     assert done.stdout == "training\ndone\n"
