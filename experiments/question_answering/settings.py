@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -19,7 +18,7 @@ from experiments.common.flags import (
     PositiveInt,
     ScaleFlags,
 )
-from experiments.common.parsing import has_no_effect, spell
+from experiments.common.parsing import has_no_effect
 
 STORY = "John went to the kitchen. John took the milk. John moved to the garden."
 
@@ -75,6 +74,6 @@ class Command:
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
         if self.train and (unused := given & {"quick", "num_test", "num_examples"}):
-            raise InputError(f"{spell(min(unused))} has no effect with --train.")
+            raise has_no_effect(min(unused), "train")
         if self.quick and self.model:
             raise has_no_effect("quick", "model")

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import tyro
 
-from experiments.common.command import InputError
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -21,6 +20,7 @@ from experiments.common.flags import (
     PositiveInt,
     ScaleFlags,
 )
+from experiments.common.parsing import has_no_effect
 
 OUT = Path("runs/summarization")
 
@@ -91,6 +91,6 @@ class Command:
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
         if self.quick and (self.train or self.model):
-            raise InputError("--quick has no effect with --train or --model.")
+            raise has_no_effect("quick", "train", "model")
         if self.model and "copy" in given:
-            raise InputError("--copy has no effect with --model, whose settings it has.")
+            raise has_no_effect("copy", "model")

@@ -19,6 +19,7 @@ from experiments.common.flags import (
     PositiveInt,
     ScaleFlags,
 )
+from experiments.common.parsing import has_no_effect
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,6 @@ class Command:
         """Raises InputError if flags do not fit together."""
         unused = given & {"data", "target", "quick"}
         if unused and (self.train or self.model):
-            raise InputError(f"--{min(unused)} has no effect with --train or --model.")
+            raise has_no_effect(min(unused), "train", "model")
         if self.data == "dates" and self.target != "it":
             raise InputError("--target is a language of --data ddtp; dates become ISO 8601.")

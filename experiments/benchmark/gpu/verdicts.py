@@ -87,16 +87,14 @@ def is_as_fast(
 
     def judge(results: Results) -> Verdict:
         found = [ratios(results, "float32", mode, peer) for mode in MODES]
-        mean, least = (
-            [geometric_mean(values) for values in found],
-            [min(values) for values in found],
-        )
+        measured = [*map(geometric_mean, found), *map(min, found)]
+        mean_forward, mean_training, least_forward, least_training = measured
         figure = (
-            f"{mean[0]:.2f} and {mean[1]:.2f} times in the mean, at least {least[0]:.2f} and "
-            f"{least[1]:.2f}, at {len(found[0])} shapes"
+            f"{mean_forward:.2f} and {mean_training:.2f} times in the mean, "
+            f"at least {least_forward:.2f} and {least_training:.2f}, at {len(found[0])} shapes"
         )
-        pairs = zip([*mean, *least], [*means, *leasts], strict=True)
-        return Verdict(figure, all(round(value, digits) >= claimed for value, claimed in pairs))
+        claims = zip(measured, [*means, *leasts], strict=True)
+        return Verdict(figure, all(round(value, digits) >= claimed for value, claimed in claims))
 
     return judge
 

@@ -10,15 +10,12 @@ import io
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.common.command import InputError
+from experiments.common.data.separators import SEPARATORS, find_separator
 from experiments.common.data.user_files import quote, read_text
-
-SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
-_SAMPLE = 200  # rows that are looked at for the separator
 
 Fields = Mapping[str, Sequence[str]]  # the name of each field -> its other names in a header
 _Rows = Iterator[tuple[int, list[str]]]  # the line where a row begins, and its cells
@@ -62,7 +59,7 @@ def read_records(path: Path, fields: Fields, columns: Sequence[str] | None = Non
     text = read_text(path)
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         return _complete(path, fields, _json_rows(path, text, fields, columns), [])
-    separator = _find_separator(text, len(fields))
+    separator = find_separator(text, len(fields))
     if separator is None:
         raise InputError(
             f"{path} has one column; expected {_join(fields)}, separated by a comma, semicolon, "
@@ -125,24 +122,6 @@ def _json_text(path: Path, line: int, record: dict[str, Any], names: Sequence[st
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _find_separator(text: str, width: int) -> str | None:
-    """The separator for which most rows have as many cells as the first one; None: there is none.
-
-    `csv.Sniffer` is not used: the commas within sentences mislead it.
-    """
-
-    def count(separator: str) -> int:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        try:
-            sizes = [len(row) for row in islice(reader, _SAMPLE) if row]
-        except csv.Error:
-            return 0
-        return sizes.count(sizes[0]) if sizes and sizes[0] >= width else 0
-
-    best = max(SEPARATORS, key=count)
-    return best if count(best) else None
 
 
 def _table_rows(path: Path, text: str, separator: str) -> _Rows:

@@ -1,13 +1,12 @@
 """Columns of a user's table as time series with equal steps and marked gaps.
 
-The file has a header row; commas, semicolons or tabs separate its cells. `cells` says how numbers
-and dates may be written. Error messages name the column and the row, counted as in a spreadsheet:
-the header is row 1.
+The file has a header row; `separators` says what is between its cells, and `cells` how numbers and
+dates may be written. Error messages name the column and the row, counted as in a spreadsheet: the
+header is row 1.
 """
 
 import csv
 import io
-import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from experiments.common.data.cells import (
     parse_numbers,
     parse_times,
 )
+from experiments.common.data.separators import find_separator
 from experiments.common.data.user_files import quote, read_text, shorten
 
 LIMIT = 250_000_000  # bytes of a file; its cells take several times as many in memory
@@ -161,7 +161,7 @@ def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
 
 def _read_table(path: Path) -> _Table:
     text = read_text(path, LIMIT)
-    separator = _find_separator(text)
+    separator = find_separator(text, width=2) or ";"  # numbers of one column may have commas
     header, *rows = _split_cells(path, text, separator) or [[]]
     if not any(header):
         raise InputError(f"{path} has no header: row 1 must name the columns.")
@@ -182,12 +182,6 @@ def _read_table(path: Path) -> _Table:
         numbers.append(number)
         kept.append(cells)
     return _Table(path, separator, header, np.array(numbers, int), kept)
-
-
-def _find_separator(text: str) -> str:
-    """The most frequent separator in row 1, outside quotes; a semicolon or a tab if two tie."""
-    first = re.sub(r'"[^"]*"', "", text.partition("\n")[0])
-    return max(";\t,", key=first.count)
 
 
 def _split_cells(path: Path, text: str, separator: str) -> list[list[str]]:
