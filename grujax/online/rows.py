@@ -115,11 +115,7 @@ class Rows:
             state = self.layout.split(s, ones)
             x = jax.tree.map(lambda leaf: leaf.reshape(*ones, *leaf.shape), x)
             new_state = as_arrays("state", cell(params, state, x))
-            if layout_of(new_state, len(ones)) != self.layout:
-                raise ValueError(
-                    "`cell` must return a state of the structure, shapes and dtypes that it takes, "
-                    f"{_describe(state)}, got {_describe(new_state)}."
-                )
+            check_same_type(state, new_state)
             return self.layout.join(new_state, ones).reshape(self.size)
 
         return step
@@ -146,6 +142,15 @@ def check_wide(name: str, leaves: list[Any]) -> None:
                 f"`{name}` must be float32 or float64, got {leaf.dtype}: an influence sums up all "
                 "steps so far, and 16 bits lose the small ones."
             )
+
+
+def check_same_type(state: Any, new_state: Any) -> None:
+    """Raises ValueError unless a step returns a state like the one that it took."""
+    if layout_of(new_state) != layout_of(state):
+        raise ValueError(
+            "`cell` must return a state of the structure, shapes and dtypes that it takes, "
+            f"{_describe(state)}, got {_describe(new_state)}."
+        )
 
 
 class StepDerivatives(NamedTuple):

@@ -21,7 +21,7 @@ from grujax.cell import gru_cell
 from grujax.checks import check_callable
 from grujax.online.gru import advance_influence, take_step
 from grujax.online.method import Carry, Method, check_start, join_gradient
-from grujax.online.rows import Cell, pull_back, rows_of
+from grujax.online.rows import Cell, check_same_type, pull_back, rows_of
 from grujax.params import GRUParams
 
 
@@ -29,12 +29,11 @@ def rtrl(cell: Cell) -> Method:
     """Real-time recurrent learning: exact gradients, for any cell.
 
     It carries the influence ∂s/∂θ `[B, S, P]`, for S numbers in the state of a row and P
-    parameters; for the GRU S = H and P = 3·H·(I + H) + 4·H.
+    parameters; in a GRU S = H and P = 3·H·(I + H) + 4·H. Per row that takes:
 
-    | | any cell | GRU, H ≫ I |
-    |---|---|---|
-    | memory, numbers per row | S·P | 3·H³ |
-    | multiply-adds per row and step | S²·P | 3·H⁴ |
+                                   any cell    GRU, H ≫ I
+        memory, numbers            S·P         3·H³
+        multiply-adds per step     S²·P        3·H⁴
 
     Neither depends on the number of steps. `grujax.gru_cell` runs in closed form, which is faster
     and has the same results.
@@ -88,6 +87,7 @@ def _step_gru(params: GRUParams, carry: Carry, x: Any) -> tuple[Carry, Any]:
     """`Method.step` of a GRU in closed form."""
     rows_of("state", carry.state).split_inputs(x)
     steps = take_step(params, carry.state, x)
+    check_same_type(carry.state, steps.after)
     influence = advance_influence(params, steps, x, carry.influence)
     return replace(carry, state=steps.after, influence=influence), steps.after
 

@@ -119,8 +119,8 @@ def value_and_gradient(
         params: a pytree of float32 or float64 arrays.
         xs: `[T, B, F]`, or a pytree of `[T, B, ...]`.
         loss: `loss(hs) -> []`, a scalar function of the states after all steps, `[T, B, H]`, or a
-            pytree of such arrays. If it is a sum over steps, the gradient is the sum of what
-            `Method.gradient` returns at each step.
+            pytree of such arrays. It may be a sum over steps, or any other function of the states.
+            If it reads parameters by itself, the gradient does not cover that.
         method: `"rtrl"`, `"snap"` (of order 1), `"eprop"`, `"uoro"`, or a `Method`.
         h0: the initial state, a pytree of `[B, n]`. None means zeros, for the cells of grujax.
         lengths: `[B]` integers, see `grujax.gru`.

@@ -22,17 +22,15 @@ def snap(cell: Cell, order: int = 1) -> Method:
 
     The pattern is found from the cell's Jacobians at random points, when `Method.init` is called.
     Entries of units that share no parameter share a slot: Q slots `[B, Q, P]` in place of the
-    `[B, S, P]` of `rtrl`, for S numbers in the state of a row and P parameters.
+    `[B, S, P]` of `rtrl`, for S numbers in the state of a row and P parameters. Q is:
 
-    | | Q |
-    |---|---|
-    | order 1 of RNN, minGRU, GRU with `reset_after=True` | 1 |
-    | order 1 of LSTM | 2 |
-    | order 1 of GRU with `reset_after=False`, layer-normalized GRU | S |
-    | order 2 of any cell with a full recurrent matrix | S |
+        order 1   RNN, minGRU, GRU with reset_after=True             1
+                  LSTM                                               2
+                  GRU with reset_after=False, layer-normalized GRU   S
+        order 2   any cell with a full recurrent matrix              S
 
     Memory: Q·P numbers per row. Multiply-adds per row and step: Q²·P, or S²·P if Q = S, plus S
-    reverse passes through one step for ∂s'/∂s, O(S·H²) in a GRU, and Q for ∂s'/∂θ, O(Q·P).
+    reverse passes through the step for ∂s'/∂s, O(S·H²) in a GRU, and Q for ∂s'/∂θ, O(Q·P).
 
     Args:
         cell: `cell(params, state, x) -> state`, as in `grujax.scan_cell`, with a state of arrays

@@ -82,7 +82,7 @@ def uoro(cell: Cell) -> Method:
         rows = rows_of("state", carry.state)
         one, xs, states = rows.of_one(cell), rows.split_inputs(x), rows.join(carry.state)
         before = jax.tree.map(lambda leaf: leaf.reshape(rows.number, -1), carry.influence)
-        key, draw = jax.random.split(carry.key)
+        key, draw = jax.random.split(check_key("carry.key", carry.key))
         signs = jax.random.rademacher(draw, states.shape, states.dtype)
         states, influence = jax.vmap(
             lambda *of_row: _step_of_row(one, params, *of_row), in_axes=(0, 0, 0, 0)

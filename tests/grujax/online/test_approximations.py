@@ -9,6 +9,7 @@ import grujax
 from grujax import baselines, online
 from tests.grujax.online.cases import B, H, I, assert_equal, bptt, differs, problem_of
 from tests.grujax.online.cases import online as run_online
+from tests.helpers import Draw
 
 
 def diagonal(problem):
@@ -48,7 +49,10 @@ def chain_problem():
     return problem._replace(cell=chain, params=params)
 
 
-@pytest.mark.parametrize(("order", "slots"), [(1, 1), (2, 2), (3, 3), (9, 3)])
+@pytest.mark.parametrize(
+    ("order", "slots"),
+    [(2, 2), (9, 3), *(pytest.param(n, n, marks=pytest.mark.slow) for n in (1, 3))],
+)
 def test_the_pattern_of_a_chain_grows_by_a_unit_with_each_order(order, slots):
     problem = chain_problem()
     method = online.snap(chain, order)
@@ -73,7 +77,13 @@ def test_snap_of_a_large_order_is_exact(x64, name):
 
 @pytest.mark.parametrize(
     ("name", "order", "slots"),
-    [("rnn", 1, 1), ("gru", 1, 1), ("gru", 2, H), ("lstm", 1, 2), ("layer_norm_gru", 1, H)],
+    [
+        ("lstm", 1, 2),
+        *(
+            pytest.param(*values, marks=pytest.mark.slow)
+            for values in (("rnn", 1, 1), ("gru", 1, 1), ("gru", 2, H), ("layer_norm_gru", 1, H))
+        ),
+    ],
 )
 def test_slots_of_the_cells(name, order, slots):
     problem = problem_of(name, "float32")
@@ -133,7 +143,7 @@ def test_the_mean_of_uoro_is_the_gradient(x64, name):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_16_bits_are_refused(dtype):
-    params = grujax.init_gru(jax.random.key(0), I, H, dtype=dtype)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), Draw("16").params(I, H))
     with pytest.raises(ValueError, match=f"`params` must be float32 or float64, got {dtype}"):
         online.gradient(grujax.gru_cell, params, jnp.ones((4, B, I)), jnp.sum)
 
@@ -155,5 +165,7 @@ def test_what_is_missing_is_named():
     method = online.rtrl(cell)
     with pytest.raises(ValueError, match="`x` holds an array of shape"):
         method.step(params, method.init(params, h), x[:1])
+    with pytest.raises(ValueError, match="`cell` must return a state of the structure"):
+        online.rtrl(lambda params, h, x: (h,)).step(params, method.init(params, h), x)
     with pytest.raises(ValueError, match="`d_state` must have the structure and the shapes"):
         method.gradient(method.init(params, h), h[:1])

@@ -1,6 +1,7 @@
 """Real-time recurrent learning gives the gradient of backpropagation through time."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,13 @@ import pytest
 
 import grujax
 from grujax import baselines, online
+from tests.fixtures.baseline_cells import draw_rnn
 from tests.grujax.online.cases import CASES, H, I, assert_equal, bptt, problem_of
 from tests.grujax.online.cases import online as run_online
 from tests.helpers import Draw
 
-FAST = ("gru", "gru_reset_before", "lstm", "leaky")
+PARAMS = Draw("params", "float32").params(I, H)
+FAST = ("gru", "gru_reset_before", "leaky")
 
 
 @pytest.mark.parametrize(
@@ -25,25 +28,26 @@ def test_it_equals_bptt_with_lengths_resets_and_skipped_steps(x64, name):
     assert_equal(run_online(problem, "rtrl"), bptt(problem))
 
 
-def as_any_cell(params, h, x):
+def any_cell(params, h, x):
     """The GRU, without its closed form."""
     return grujax.gru_cell(params, h, x)
 
 
-@pytest.mark.parametrize("reset_after", [True, False])
-@pytest.mark.parametrize("batch", [(), (2, 2)])
+@pytest.mark.parametrize(("reset_after", "batch"), [(True, ()), (False, (2, 2))])
 def test_the_closed_form_of_the_gru_is_the_step_of_any_cell(x64, reset_after, batch):
     draw = Draw("closed form")
-    params = jax.tree.map(jnp.asarray, draw.params(I, H, reset_after))
-    x = jnp.asarray(draw.normal(*batch, I))
-    steps = []
-    for cell in (grujax.gru_cell, as_any_cell):
+    params, x, h = draw.params(I, H, reset_after), draw.normal(*batch, I), draw.normal(*batch, H)
+    influence = draw.normal(*batch, H, grujax.baselines.count_parameters(params))
+
+    @partial(jax.jit, static_argnums=0)
+    def step(cell, params, x, h, influence):
         method = online.rtrl(cell)
-        carry = method.init(params, Draw("h").normal(*batch, H))
-        carry = replace(carry, influence=jnp.asarray(Draw("M").normal(*carry.influence.shape)))
-        carry, h = method.step(params, carry, x)
-        steps.append((carry.influence, h, method.gradient(carry, jnp.cos(h))))
-    assert_equal(*steps, tolerance=1e-13)
+        carry = replace(method.init(params, h), influence=influence)
+        carry, new_h = method.step(params, carry, x)
+        return carry.influence, new_h, method.gradient(carry, jnp.cos(new_h))
+
+    closed, general = (step(cell, params, x, h, influence) for cell in (grujax.gru_cell, any_cell))
+    assert_equal(closed, general, tolerance=1e-13)
 
 
 @pytest.mark.slow
@@ -71,7 +75,7 @@ def memory_of(run, *arguments):
 
 
 def test_the_memory_of_a_stream_does_not_grow_with_its_length():
-    params = grujax.init_gru(jax.random.key(0), I, H)
+    params = PARAMS
     method = online.rtrl(grujax.gru_cell)
 
     def learn(params, xs):
@@ -93,8 +97,7 @@ def test_the_memory_of_a_stream_does_not_grow_with_its_length():
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", [grujax.gru_cell, baselines.rnn_cell])
 def test_of_a_sequence_only_states_and_their_gradients_grow(cell):
-    init = grujax.init_gru if cell is grujax.gru_cell else baselines.init_rnn
-    params = init(jax.random.key(0), I, H)
+    params = PARAMS if cell is grujax.gru_cell else draw_rnn(Draw("rnn", "float32"), I, H)
 
     def run(params, xs):
         return online.gradient(cell, params, xs, lambda hs: (hs**2).sum())
@@ -108,15 +111,15 @@ def test_of_a_sequence_only_states_and_their_gradients_grow(cell):
 
 
 def test_no_steps_have_no_gradient():
-    params = grujax.init_gru(jax.random.key(0), I, H)
-    gradient = online.gradient(grujax.gru_cell, params, jnp.ones((0, 2, I)), jnp.sum)
+    gradient = jax.jit(
+        lambda params: online.gradient(grujax.gru_cell, params, jnp.ones((0, 2, I)), jnp.sum)
+    )(PARAMS)
     assert all(not leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
 def test_a_reset_clears_the_influence_of_its_rows_alone():
-    params = grujax.init_gru(jax.random.key(0), I, H)
-    method = online.rtrl(grujax.gru_cell)
-    carry, _ = method.step(params, method.init(params, jnp.ones((2, H))), jnp.ones((2, I)))
+    carry = online.rtrl(grujax.gru_cell).init(PARAMS, jnp.ones((2, H)))
+    carry = replace(carry, influence=1 + carry.influence)
     after = online.reset(carry, jnp.array([True, False]), reset_state=0.5)
     np.testing.assert_array_equal(after.state[0], 0.5)
     np.testing.assert_array_equal(after.influence[0], 0)
