@@ -1,6 +1,5 @@
 """The benchmark's plots."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
-from PIL import Image
 
 from experiments.benchmark.peers import MODES, Setting
 from experiments.benchmark.report import Point
-from experiments.common.outputs import write_bytes
+from experiments.common.report.plots import add_legend, line_styles, save_figure
 
 AXES = {"steps": "T", "batch": "B", "hidden_size": "H"}
+NAMES = {"T": "steps", "B": "rows of the batch", "H": "units"}
 
 
 def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
@@ -25,6 +24,7 @@ def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
     axes = figure.subplots(2, 3, sharey="row")
     libraries = list(dict.fromkeys(m.library for p in points for m in p.all_libraries()))
     libraries = [name for name in libraries if not name.endswith("unmasked")]
+    styles = line_styles(libraries)
     for row, mode in zip(axes, MODES, strict=True):
         for axis, (field, letter) in zip(row, AXES.items(), strict=True):
             line = [
@@ -33,9 +33,10 @@ def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
                 if p.mode == mode and replace(p.setting, **{field: getattr(base, field)}) == base
             ]
             line.sort(key=lambda p: getattr(p.setting, field))
-            for i, name in enumerate(libraries):
+            for name in libraries:
                 measured = [m for p in line for m in p.all_libraries() if m.library == name]
                 ours = name.startswith("grujax")
+                width = 2.2 if ours else 1.2
                 axis.errorbar(
                     [getattr(m, field) for m in measured],
                     [m.median_ms for m in measured],
@@ -44,23 +45,19 @@ def plot_times(path: Path, points: Sequence[Point], base: Setting) -> None:
                         [m.upper_ms - m.median_ms for m in measured],
                     ],
                     label=name,
-                    color=f"C{i}",
-                    marker="o" if ours else ".",
-                    linewidth=2.5 if ours else 1.2,
-                    zorder=3 if ours else 2,
                     capsize=2,
+                    **styles[name] | {"lw": width, "elinewidth": 1, "zorder": 2 + ours},
                 )
             fixed = (f"{AXES[f]} = {getattr(base, f)}" for f in AXES if f != field)
             sizes = [getattr(p.setting, field) for p in line]
-            axis.set(xscale="log", yscale="log", xlabel=letter, xticks=sizes)
+            axis.set(xscale="log", yscale="log", xlabel=f"{letter}, {NAMES[letter]}", xticks=sizes)
             axis.xaxis.set_major_formatter(ScalarFormatter())
             axis.xaxis.set_minor_locator(NullLocator())
             axis.set_title(f"{mode}: {', '.join(fixed)}, I = {base.input_size}", fontsize=10)
             axis.grid(alpha=0.3, which="both")
         row[0].set_ylabel("time, ms (median and quartiles)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper")
-    _save(figure, path)
+    add_legend(figure, axes[0, 0], "library")
+    save_figure(figure, path)
 
 
 def plot_ratios(path: Path, points: Sequence[Point]) -> None:
@@ -95,7 +92,7 @@ def plot_ratios(path: Path, points: Sequence[Point]) -> None:
         bar.set_label("time of the fastest peer / grujax's", fontsize=10)
         bar.ax.xaxis.set_major_formatter(ScalarFormatter())
         bar.ax.xaxis.set_minor_formatter(NullFormatter())
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _heat_map(axis, points: Sequence[Point], rows: Sequence[tuple[int, int]]) -> AxesImage:
@@ -113,12 +110,3 @@ def _heat_map(axis, points: Sequence[Point], rows: Sequence[tuple[int, int]]) ->
     axis.set_xticks(range(len(columns)), [f"H {h}" for h in columns], fontsize=8)
     axis.set_yticks(range(len(rows)), [f"T {t}, B {b}" for t, b in rows], fontsize=9)
     return image
-
-
-def _save(figure, path: Path) -> None:
-    """Writes a PNG with a palette, which takes a quarter of the bytes of true colors."""
-    full, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png", dpi=120)
-    colors = Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    colors.save(small, format="png", optimize=True)
-    write_bytes(path, small.getvalue())

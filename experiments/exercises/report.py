@@ -9,6 +9,7 @@ from experiments.common.confidence import calibrate, calibration_error, fit_temp
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
 from experiments.common.report.bootstrap import ratio_interval
+from experiments.common.report.heat_maps import plot_confusion
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records, score_classifier
 from experiments.exercises.augmentation import mirror
@@ -215,6 +216,8 @@ def draw_plots(
         name: np.asarray(score_classifier(truth, log_probs.argmax(1), CLASSES).confusion)
         for name, log_probs in answers.items()
     }
-    plots.plot_confusion(out / "confusion.png", matrices, EXERCISES)
+    plot_confusion(out / "confusion.png", matrices, EXERCISES)
     records = {"all networks": read_records(out / "networks" / loop.METRICS)}
-    plots.plot_learning_curves(out / "learning_curves.png", records, "seen_accuracy")
+    loss = "cross-entropy, nats, sum over the networks"
+    metric = plots.Curve("seen_accuracy", "accuracy on windows of the training")
+    plots.plot_learning_curves(out / "learning_curves.png", records, loss, metric)

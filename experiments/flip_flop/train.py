@@ -108,7 +108,8 @@ def experiment(settings: Settings, seeds: int, out: Path) -> None:
     results = {name: summary._asdict() for name, summary in summaries.items()}
     write_results(out / "results.json", results)
     records = {path.parent.name: read_records(path) for path in sorted(out.glob("*/metrics.jsonl"))}
-    plots.plot_learning_curves(out / "learning_curves.png", records, "validation_score")
+    metric = plots.Curve("validation_score", "validation mean squared error", is_negated=True)
+    plots.plot_learning_curves(out / "learning_curves.png", records, "mean squared error", metric)
     line = command_line(COMMAND, "--predict", "+-+ ... .+.")
     print(f"\nPlots and models are in {out}. Try: {line}")
 

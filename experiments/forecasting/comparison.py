@@ -16,6 +16,7 @@ from experiments.forecasting.scores import (
     describe_reduction,
     error_reduction,
     r_squared,
+    share_with_interval,
     squared_error,
 )
 
@@ -34,20 +35,40 @@ class Measure(NamedTuple):
         [np.ndarray, np.ndarray, np.ndarray], np.ndarray
     ]  # [K], with arguments as `r_squared`
     worst: Callable[..., np.ndarray]  # the worst of several totals
+    # [3, K], the total of errors [N, K] and its 95% interval, with the targets, the reference [K]
+    # and the times [N] of the forecasts
+    interval: Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def _mean_absolute_error(forecasts: np.ndarray, targets: np.ndarray, _: np.ndarray) -> np.ndarray:
     return np.nanmean(absolute_error(forecasts, targets), 0)
 
 
-ABSOLUTE = Measure("mean absolute error", median, absolute_error, _mean_absolute_error, np.max)
-SQUARED = Measure("R², against the training mean", mean, squared_error, r_squared, np.min)
+def _mean_interval(
+    errors: np.ndarray, targets: np.ndarray, _: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    return share_with_interval(errors, np.isfinite(targets).astype(float), times, BLOCK)
+
+
+def _r_squared_interval(
+    errors: np.ndarray, targets: np.ndarray, reference: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    return error_reduction(errors, squared_error(reference, targets), times, BLOCK)
+
+
+ABSOLUTE = Measure(
+    "mean absolute error", median, absolute_error, _mean_absolute_error, np.max, _mean_interval
+)
+SQUARED = Measure(
+    "R², against the training mean", mean, squared_error, r_squared, np.min, _r_squared_interval
+)
 
 
 class Comparison(NamedTuple):
     """The scores of N forecasts of K targets on the test set."""
 
     totals: dict[str, np.ndarray]  # [K] of each rival, the mean over seeds, and the worst seed
+    intervals: dict[str, np.ndarray]  # [3, K], the totals but the worst, with their 95% intervals
     reductions: dict[str, np.ndarray]  # [3, K], of each rival's error, see `error_reduction`
     pinball: dict[str, np.ndarray]  # [K], of the network and of CONSTANT
     pinball_reduction: np.ndarray  # [3, K], of CONSTANT's loss
@@ -68,17 +89,21 @@ def compare(problem: Problem, quantiles: np.ndarray, measure: Measure) -> Compar
     reference = np.nanmean(problem.targets[problem.split.train], 0)
     points = measure.point(quantiles[:, rows])
     seeds = np.stack([measure.total(point, targets, reference) for point in points])
-    totals, reductions = {}, {}
+    totals, reductions, intervals = {}, {}, {}
+    beside = targets, reference, problem.origins[rows]
     errors = np.mean([measure.error(point, targets) for point in points], 0)
     for name, forecasts in problem.rivals.items():
         totals[name] = measure.total(forecasts[rows], targets, reference)
         rival = measure.error(forecasts[rows], targets)
         reductions[name] = error_reduction(errors, rival, problem.origins[rows], BLOCK)
+        intervals[name] = measure.interval(rival, *beside)
     totals[NETWORK], totals[WORST] = seeds.mean(0), measure.worst(seeds, axis=0)
+    intervals[NETWORK] = measure.interval(errors, *beside)
     losses = np.mean([pinball_loss(q, targets) for q in quantiles[:, rows]], 0)
     constant = np.asarray(pinball_loss(constant_quantiles(problem)[rows], targets))
     return Comparison(
         totals,
+        intervals,
         reductions,
         {CONSTANT: np.nanmean(constant, 0), NETWORK: np.nanmean(losses, 0)},
         error_reduction(losses, constant, problem.origins[rows], BLOCK),

@@ -5,12 +5,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from experiments.common.outputs import write_figure
+from experiments.common.report.plots import (
+    BLACK,
+    CELLS,
+    GRAY,
+    add_legend,
+    error_bars,
+    line_styles,
+    save_figure,
+)
 from experiments.forecasting.quantiles import LEVELS, median
 
-COLORS = ("0.55", "tab:brown", "tab:olive", "tab:green", "tab:purple", "tab:cyan")  # of the rivals
+NETWORK = CELLS["gru"][0]  # its color
 
 
 class Fan(NamedTuple):
@@ -27,77 +36,96 @@ def plot_fans(path: Path, fans: Sequence[Fan], unit: str) -> None:
     figure, axes = _new_axes(len(fans), columns=2, size=(5.6, 2.7))
     for axis, fan in zip(axes, fans, strict=True):
         steps = np.arange(1, len(fan.truth) + 1)
-        axis.plot(np.arange(1 - len(fan.past), 1), fan.past, ".-", color="0.4", label="known")
+        axis.plot(np.arange(1 - len(fan.past), 1), fan.past, ".-", color=GRAY, label="known")
         _draw_quantiles(axis, steps, fan.quantiles)
-        axis.plot(steps, fan.truth, "k.", label="truth")
+        axis.plot(steps, fan.truth, "D", color=BLACK, ms=4, label="truth")
         axis.set_title(fan.title, fontsize=10)
         axis.set(xlabel="steps ahead", ylabel=unit)
         axis.grid(alpha=0.3)
-    handles = axes[-1].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=5, fontsize=8)
-    _save(figure, path)
+    add_legend(figure, axes[-1], "GRU's forecast and truth", columns=5)
+    save_figure(figure, path)
 
 
 def plot_errors(
     path: Path, rows: Mapping[str, np.ndarray], names: Sequence[str], xlabel: str, ylabel: str
 ) -> None:
-    """Draws the error of each forecast against the horizon; the last row is the network's.
+    """Draws the error of each forecast against the horizon, with its 95% interval.
 
     Args:
       path: the PNG to write.
-      rows: the error [K] of each forecast.
+      rows: of each forecast the error and the ends of its interval, [3, K].
       names: the names of the K horizons.
       xlabel, ylabel: the labels of the axes.
     """
-    figure, [axis] = _new_axes(1, columns=1, size=(6.5, 3.8))
-    for i, (name, errors) in enumerate(rows.items()):
-        last = i == len(rows) - 1
-        color = "tab:red" if last else COLORS[i % len(COLORS)]
-        axis.plot(range(len(names)), errors, "o--" if last else "o-", ms=4, label=name, c=color)
+    figure, [axis] = _new_axes(1, columns=1, size=(8, 3.8))
+    styles = line_styles(rows)
+    for number, (name, (errors, *interval)) in enumerate(rows.items()):
+        apart = np.arange(len(names)) + 0.08 * (number - len(rows) / 2)  # so that all bars show
+        bars = error_bars(errors, np.transpose(interval))
+        style = styles[name] | {"elinewidth": 0.8, "capsize": 2}
+        axis.errorbar(apart, errors, bars, label=name, **style)
     axis.set_xticks(range(len(names)), names)
-    axis.set(xlabel=xlabel, ylabel=ylabel)
-    axis.legend(fontsize=8)
+    axis.set(xlabel=xlabel, ylabel=f"{ylabel},\n95% interval")
     axis.grid(alpha=0.3)
-    _save(figure, path)
+    add_legend(figure, axis, "forecast")
+    save_figure(figure, path)
 
 
 def plot_bars(
-    path: Path, rows: Mapping[str, np.ndarray], names: Sequence[str], ylabel: str
+    path: Path, rows: Mapping[str, np.ndarray], names: Sequence[str], xlabel: str
 ) -> None:
-    """Draws the score [K] of each forecast as bars, one panel for each of the K targets."""
-    figure, axes = _new_axes(len(names), columns=len(names), size=(3.6, 3.2))
+    """Draws the score of each forecast as bars, one panel for each of the K targets.
+
+    Args:
+      path: the PNG to write.
+      rows: of each forecast the score and the ends of its 95% interval, [3, K].
+      names: the names of the K targets.
+      xlabel: the name of the score.
+    """
+    figure, axes = _new_axes(len(names), columns=len(names), size=(3.8, 0.42 * len(rows) + 1.3))
+    styles = line_styles(rows)
     for k, (axis, name) in enumerate(zip(axes, names, strict=True)):
-        values = [row[k] for row in rows.values()]
-        colors = ["0.65"] * (len(rows) - 1) + ["tab:red"]
-        bars = axis.barh(range(len(rows)), values, color=colors)
-        axis.bar_label(bars, [f"{value:.3f}" for value in values], padding=2, fontsize=8)
+        values, low, high = np.array([row[:, k] for row in rows.values()]).T
+        colors = [styles[row]["color"] for row in rows]
+        bars = error_bars(values, np.transpose([low, high]))
+        axis.barh(range(len(rows)), values, color=colors, alpha=0.8)
+        style = {"fmt": "none", "ecolor": BLACK, "capsize": 2, "elinewidth": 1}
+        axis.errorbar(values, range(len(rows)), xerr=bars, **style)
+        for y, value in enumerate(values):
+            text = {"fontsize": 8, "va": "center", "ha": "right"}
+            axis.text(0.98, y, f"{value:.3f}", transform=axis.get_yaxis_transform(), **text)
         axis.set_yticks(range(len(rows)), list(rows) if k == 0 else [""] * len(rows), fontsize=8)
-        axis.invert_yaxis()
-        axis.margins(x=0.25)
-        axis.axvline(0, color="k", lw=0.8)
+        axis.set_ylim(len(rows) - 0.5, -0.5)
+        left, right = min(low.min(), 0), max(high.max(), 0)
+        axis.set_xlim(left - 0.05 * (right - left), right + 0.35 * (right - left))
+        axis.axvline(0, color=BLACK, lw=0.8)
         axis.set_title(name, fontsize=10)
-        axis.set_xlabel(ylabel)
-    _save(figure, path)
+    figure.supxlabel(f"{xlabel}, 95% interval", fontsize=10)
+    axes[0].set_ylabel("forecast")
+    save_figure(figure, path)
 
 
-def plot_calibration(path: Path, quantiles: np.ndarray, targets: np.ndarray, names: Sequence[str]):
+def plot_calibration(path: Path, shares: np.ndarray, names: Sequence[str]) -> None:
     """Draws how often the truth was below each quantile, against the quantile's level.
 
     Args:
       path: the PNG to write.
-      quantiles: [N, K, Q].
-      targets: [N, K]; a NaN is left out.
+      shares: [3, K, Q], the shares and the ends of their 95% intervals.
       names: the names of the K targets.
     """
-    figure, [axis] = _new_axes(1, columns=1, size=(4.6, 4.2))
-    below = np.where(np.isfinite(targets)[..., None], targets[..., None] <= quantiles, np.nan)
-    for name, shares in zip(names, np.nanmean(below, axis=0), strict=True):
-        axis.plot(LEVELS, shares, "o-", ms=4, label=name)
-    axis.plot([0, 1], [0, 1], "k:", lw=1, label="perfect calibration")
-    axis.set(xlabel="level of the quantile", ylabel="how often the truth was below")
-    axis.legend(fontsize=8)
+    figure, [axis] = _new_axes(1, columns=1, size=(6.2, 4.2))
+    styles = line_styles(names)
+    for number, name in enumerate(names):
+        values, low, high = shares[:, number]
+        apart = np.array(LEVELS) + 0.008 * (number - len(names) / 2)  # so that all bars show
+        bars = error_bars(values, np.transpose([low, high]))
+        style = styles[name] | {"elinewidth": 0.8, "capsize": 2}
+        axis.errorbar(apart, values, bars, label=name, **style)
+    axis.plot([0, 1], [0, 1], ":", color=BLACK, lw=1, label="perfect calibration")
+    axis.set(xlabel="level of the quantile", ylabel="how often the truth was below,\n95% interval")
     axis.grid(alpha=0.3)
-    _save(figure, path)
+    add_legend(figure, axis, "target")
+    save_figure(figure, path)
 
 
 def plot_tracks(
@@ -115,22 +143,23 @@ def plot_tracks(
     figure, axes = _new_axes(len(panels), columns=1, size=(9, 2.3))
     for axis, (title, (times, quantiles, truth)) in zip(axes, panels.items(), strict=True):
         _draw_quantiles(axis, times, quantiles)
-        axis.plot(times, truth, "k.", ms=3, label="truth")
+        axis.plot(times, truth, ".", color=BLACK, ms=4, label="truth")
         axis.set_title(title, fontsize=10)
         axis.set_ylabel(ylabel)
         axis.grid(alpha=0.3)
-    handles = axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize=8)
-    _save(figure, path)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
+    axes[-1].set_xlabel("date of the forecast")
+    add_legend(figure, axes[0], "GRU's forecast and truth", columns=4)
+    save_figure(figure, path)
 
 
 def _draw_quantiles(axis, times: np.ndarray, quantiles: np.ndarray) -> None:
-    axis.plot(times, median(quantiles), color="tab:red", label="median")
+    axis.plot(times, median(quantiles), color=NETWORK, label="median")
     for low, alpha in ((0, 0.2), (1, 0.35)):
         high = len(LEVELS) - 1 - low
         label = f"{LEVELS[high] - LEVELS[low]:.0%} interval"
         bounds = quantiles[:, low], quantiles[:, high]
-        axis.fill_between(times, *bounds, color="tab:red", alpha=alpha, lw=0, label=label)
+        axis.fill_between(times, *bounds, color=NETWORK, alpha=alpha, lw=0, label=label)
 
 
 def _new_axes(number: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
@@ -141,7 +170,3 @@ def _new_axes(number: int, columns: int, size: tuple[float, float]) -> tuple[Any
     for axis in axes.flat[number:]:
         axis.axis("off")
     return figure, list(axes.flat[:number])
-
-
-def _save(figure: Any, path: Path) -> None:
-    write_figure(path, figure, dpi=120)

@@ -16,7 +16,6 @@ from experiments.forecasting.comparison import (
     BLOCK,
     NETWORK,
     SQUARED,
-    WORST,
     compare,
     print_comparison,
     write_comparison,
@@ -24,7 +23,7 @@ from experiments.forecasting.comparison import (
 from experiments.forecasting.plots import Fan
 from experiments.forecasting.problem import Problem
 from experiments.forecasting.quantiles import COVERAGE, LEVELS, TOLERANCE, median
-from experiments.forecasting.scores import describe_reduction, error_reduction
+from experiments.forecasting.scores import describe_reduction, error_reduction, share_with_interval
 
 ALWAYS_UP = "always up"
 PAST = 21  # steps shown before a fan
@@ -69,11 +68,10 @@ def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
     direction = measure_direction(problem, quantiles)
     write_comparison(comparison, problem.names, out / "results.json", direction=direction)
     print(f"\n{describe_direction(direction)}")
-    totals = {name: row for name, row in comparison.totals.items() if name != WORST}
-    plots.plot_bars(out / "r_squared.png", totals, problem.names, SQUARED.title)
+    plots.plot_bars(out / "r_squared.png", comparison.intervals, problem.names, SQUARED.title)
     average, rows = quantiles.mean(0), problem.split.test
-    calibration = average[rows], problem.targets[rows], problem.names
-    plots.plot_calibration(out / "calibration.png", *calibration)
+    shares = shares_below(problem, quantiles)
+    plots.plot_calibration(out / "calibration.png", shares, problem.names)
     panels = {}
     for stock in SHOWN_STOCKS:
         chosen = rows[problem.series[rows] == stock][-SHOWN_DAYS:]
@@ -81,6 +79,17 @@ def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
             truth = problem.targets[chosen, 0]
             panels[stock] = (problem.origins[chosen], average[chosen, 0], truth)
     plots.plot_tracks(out / "forecasts.png", panels, problem.names[0])
+
+
+def shares_below(problem: Problem, quantiles: np.ndarray) -> np.ndarray:
+    """How often the truth of the test set is below each quantile: [3, K, Q], with 95% intervals."""
+    rows = problem.split.test
+    targets = problem.targets[rows, :, None]
+    below = np.where(np.isfinite(targets), targets <= quantiles.mean(0)[rows], np.nan)
+    flat = below.reshape(len(rows), -1)
+    known = np.isfinite(flat).astype(float)
+    shares = share_with_interval(flat, known, problem.origins[rows], BLOCK)
+    return shares.reshape(3, *below.shape[1:])
 
 
 def measure_direction(problem: Problem, quantiles: np.ndarray) -> dict[str, Any]:
@@ -174,12 +183,10 @@ def _report_horizons(
     comparison = compare(problem, quantiles, ABSOLUTE)
     print_comparison(comparison, problem.names, f"{ABSOLUTE.title}, {steps}")
     write_comparison(comparison, problem.names, out / "results.json")
-    totals = {name: row for name, row in comparison.totals.items() if name != WORST}
     label = f"{unit}: {ABSOLUTE.title}"
-    plots.plot_errors(out / "errors.png", totals, problem.names, steps, label)
-    rows = problem.split.test
-    calibration = quantiles.mean(0)[rows], problem.targets[rows], problem.names
-    plots.plot_calibration(out / "calibration.png", *calibration)
+    plots.plot_errors(out / "errors.png", comparison.intervals, problem.names, steps, label)
+    names = [f"{name} {steps}" for name in problem.names]
+    plots.plot_calibration(out / "calibration.png", shares_below(problem, quantiles), names)
 
 
 def _fan(problem: Problem, quantiles: np.ndarray, row: int) -> Fan:

@@ -65,6 +65,23 @@ def error_reduction(
     return np.stack([whole, *np.percentile(shares, [2.5, 97.5], axis=0)])
 
 
+def share_with_interval(
+    numerators: np.ndarray, denominators: np.ndarray, times: np.ndarray, block: int, seed: int = 0
+) -> np.ndarray:
+    """Σ numerators / Σ denominators with its 95% interval, by the bootstrap of `error_reduction`.
+
+    Args:
+      numerators, denominators: [N, K]; a NaN is left out.
+      times: [N], when each forecast was made.
+      block: the number of consecutive times drawn together.
+      seed: the seed of the draws.
+
+    Returns: [3, K]: the share, and the interval's lower and upper end.
+    """
+    share, low, high = 1 - error_reduction(numerators, denominators, times, block, seed)
+    return np.stack([share, high, low])
+
+
 def describe_reduction(reduction: np.ndarray) -> str:
     """Formats one column of `error_reduction` in percent: "3.1 (1.0 to 5.2) *".
 

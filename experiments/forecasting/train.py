@@ -43,7 +43,7 @@ from experiments.common.data import tables
 from experiments.common.data.cells import Notation
 from experiments.common.onnx_files import export_model
 from experiments.common.onnx_models import draw_examples, set_metadata
-from experiments.common.report.plots import plot_learning_curves
+from experiments.common.report.plots import Curve, plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import read_records
@@ -162,7 +162,8 @@ def train_seeds(settings: Settings, problem: Problem, out: Path, label: str) -> 
     save_model(out / MODEL, params, record, problem.names)
     paths = sorted(out.glob(f"*/{loop.METRICS}"))
     records = {path.parent.name: read_records(path) for path in paths}
-    plot_learning_curves(out / "learning_curves.png", records, "validation_score")
+    metric = Curve("validation_score", "validation pinball loss", is_negated=True)
+    plot_learning_curves(out / "learning_curves.png", records, "pinball loss", metric)
     return params
 
 

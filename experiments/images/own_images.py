@@ -7,7 +7,7 @@ import numpy as np
 from experiments.common.command import InputError
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
-from experiments.common.report.plots import plot_confusion
+from experiments.common.report.heat_maps import plot_confusion
 from experiments.common.training.metrics import score_classifier
 from experiments.images.baselines import logistic_regression
 from experiments.vision.digits import SIDE, Digits, Splits

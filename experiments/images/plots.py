@@ -11,20 +11,29 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.common.outputs import write_figure
-from experiments.images.sequences import cell_title
+from experiments.common.report.plots import (
+    CELLS,
+    GRAY,
+    add_legend,
+    cell_title,
+    error_bars,
+    line_styles,
+    share_interval,
+)
 from experiments.memory import gradient_flow
-from experiments.memory.gradient_flow import COLORS
 from experiments.vision.digits import CLASSES
 
+HATCHES = ("", "//", "..", "xx")  # tell bars apart in gray print
 Profiles = Mapping[str, tuple[np.ndarray, np.ndarray]]  # per cell: untrained [T] and trained [T]
 
 
-def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]]) -> None:
+def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], num_test: int) -> None:
     """Draws bars of the test accuracy: one group per reading, one bar per cell.
 
     Args:
       path: the PNG to write.
       accuracy: of each cell, by the title of the reading.
+      num_test: the number of test digits, for 95% intervals.
     """
     figure = Figure((1.5 + 1.9 * len(accuracy), 3.4), dpi=120, layout="constrained")
     axis = figure.subplots()
@@ -33,14 +42,20 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]]) -> No
     for number, cell in enumerate(cells):
         xs = np.arange(len(accuracy)) + width * (number - (len(cells) - 1) / 2)
         heights = [row[cell] for row in accuracy.values()]
-        axis.bar(xs, heights, width, label=cell_title(cell), color=COLORS[cell])
-        for x, height in zip(xs, heights, strict=True):
-            axis.text(x, height + 0.01, f"{100 * height:.0f}", ha="center", fontsize=8)
-    axis.axhline(1 / CLASSES, color="gray", linestyle=":", label="guessing")
+        bars = error_bars(
+            heights, [share_interval(round(height * num_test), num_test) for height in heights]
+        )
+        style = {"color": CELLS[cell][0], "hatch": HATCHES[number % 4], "edgecolor": "white"}
+        axis.bar(xs, heights, width, label=cell_title(cell), **style)
+        axis.errorbar(xs, heights, bars, fmt="none", ecolor="black", capsize=2, elinewidth=1)
+        for x, height, above in zip(xs, heights, bars[1], strict=True):
+            label = f"{100 * height:.0f}"
+            axis.text(x, height + above + 0.015, label, ha="center", fontsize=8)
+    axis.axhline(1 / CLASSES, color=GRAY, linestyle=":", label="guessing")
     axis.set_xticks(range(len(accuracy)), accuracy)
-    axis.set(ylim=(0, 1.08), ylabel="test accuracy")
+    axis.set(ylim=(0, 1.12), ylabel="test accuracy, 95% interval", xlabel="how the image is read")
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    add_legend(figure, axis, "cell")
     write_figure(path, figure)
 
 
@@ -58,7 +73,7 @@ def plot_gradients(path: Path, profiles: Mapping[str, Profiles]) -> None:
         _draw_gradients(axis, cells)
         axis.set_title(title, fontsize=10)
     axes[0].set_ylabel(gradient_flow.NORM_LABEL)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    add_legend(figure, axes[0], "cell")
     write_figure(path, figure)
 
 
@@ -75,14 +90,16 @@ def plot_failure(
     """
     figure = Figure((11, 3.4), dpi=120, layout="constrained")
     axes = figure.subplots(1, 3)
+    styles = line_styles(records)
     for cell, rows in records.items():
         epochs = [row["epoch"] for row in rows]
         for axis, field in zip(axes, ("train_loss", "validation_accuracy"), strict=False):
-            axis.plot(epochs, [row[field] for row in rows], color=COLORS[cell])
-    guessing = {"color": "gray", "linestyle": ":"}
+            line = styles[cell] | {"markevery": max(1, len(rows) // 8)}
+            axis.plot(epochs, [row[field] for row in rows], **line)
+    guessing = {"color": GRAY, "linestyle": ":"}
     axes[0].axhline(log(CLASSES), **guessing)
     axes[1].axhline(1 / CLASSES, **guessing)
-    axes[0].set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    axes[0].set(xlabel="epoch", ylabel="training loss: cross-entropy, nats", ylim=(0, None))
     axes[1].set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
     axes[1].yaxis.set_major_formatter(PercentFormatter(1.0))
     _draw_gradients(axes[2], profiles)
@@ -90,8 +107,8 @@ def plot_failure(
     for axis in axes[:2]:
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-    figure.legend(*axes[2].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.suptitle(f"{title} (gray: guessing)", fontsize=11)
+    add_legend(figure, axes[2], "cell")
+    figure.suptitle(f"{title} (dotted gray: guessing)", fontsize=11)
     write_figure(path, figure)
 
 
@@ -125,8 +142,11 @@ def plot_misread(
 
 def _draw_gradients(axis: Axes, profiles: Profiles) -> None:
     for cell, (before, after) in profiles.items():
-        for profile, style, when in ((before, ":", "untrained"), (after, "-", "trained")):
+        color, marker = CELLS[cell]
+        for profile, dashes, when in ((before, ":", "untrained"), (after, "-", "trained")):
+            style = {"color": color, "marker": marker, "ls": dashes, "ms": 4}
+            style |= {"mfc": "white" if dashes == ":" else color}
             label = f"{cell_title(cell)}, {when}"
-            gradient_flow.draw_profile(axis, profile, style, color=COLORS[cell], label=label)
+            gradient_flow.draw_profile(axis, profile, label=label, **style)
     gradient_flow.format_axis(axis)
     axis.set_xlabel(gradient_flow.STEPS_LABEL)

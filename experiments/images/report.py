@@ -9,9 +9,9 @@ from scipy.stats import binomtest
 
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation
-from experiments.common.report.plots import plot_learning_curves
+from experiments.common.report.plots import Curve, cell_title, plot_learning_curves
 from experiments.images.plots import plot_accuracy, plot_failure, plot_gradients, plot_misread
-from experiments.images.sequences import READINGS, cell_title, hidden_size_for, reading_title
+from experiments.images.sequences import READINGS, hidden_size_for, reading_title
 from experiments.memory.gradient_flow import describe_flow
 from experiments.vision.digits import Digits
 
@@ -121,17 +121,17 @@ def write_report(
         },
     }
     write_results(out / "results.json", summary)
-    draw_figures(results, out)
+    draw_figures(results, len(test.labels), out)
     plot_misread(out / "misread.png", test.images, test.labels, probabilities)
 
 
-def draw_figures(results: CellResults, out: Path) -> None:
+def draw_figures(results: CellResults, num_test: int, out: Path) -> None:
     """Draws accuracies, gradients, and the longest reading in a figure of its own."""
     accuracies = {
         reading_title(reading): {cell: result.accuracy for cell, result in row.items()}
         for reading, row in results.items()
     }
-    plot_accuracy(out / "accuracy.png", accuracies)
+    plot_accuracy(out / "accuracy.png", accuracies, num_test)
     profiles = {
         reading_title(reading): {
             cell: (result.before, result.after) for cell, result in row.items()
@@ -147,4 +147,5 @@ def draw_figures(results: CellResults, out: Path) -> None:
 
 def draw_learning_curves(records: Mapping[str, list[dict[str, Any]]], out: Path) -> None:
     """Draws the trainings of the networks that see whole images."""
-    plot_learning_curves(out / "learning_curves.png", records, "validation_log_likelihood")
+    metric = Curve("validation_log_likelihood", "validation cross-entropy, nats", is_negated=True)
+    plot_learning_curves(out / "learning_curves.png", records, "cross-entropy, nats", metric)

@@ -29,11 +29,6 @@ LAYERS = {"min_gru": 3}  # stacked, since the gates of this cell do not read its
 _ORDER = np.random.default_rng(0).permutation(READINGS["permuted"][0])
 
 
-def cell_title(cell: str) -> str:
-    """A cell's name in tables and figures."""
-    return {"min_gru": "minGRU"}.get(cell, cell.upper())
-
-
 def reading_title(reading: str) -> str:
     """Such as "pixels, T = 784"."""
     return f"{reading}, T = {READINGS[reading][0]}"

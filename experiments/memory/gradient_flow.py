@@ -4,14 +4,15 @@ A profile [T] holds the norm of the loss's gradient with respect to the hidden s
 steps before the end, relative to that at the last step.
 """
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 
-COLORS = {"gru": "tab:green", "lstm": "tab:blue", "rnn": "tab:orange", "min_gru": "tab:purple"}
 SMALLEST = 1e-37  # about the smallest normal float32; smaller norms are not told apart
 SMALLEST_DRAWN = 1e-12
 STEPS_LABEL = "steps back from the end"
-NORM_LABEL = "‖∂L/∂state‖, relative"
+NORM_LABEL = "‖∂L/∂state‖, relative to the end"
 
 
 def geometric_mean(norms: np.ndarray) -> np.ndarray:
@@ -33,9 +34,10 @@ def _describe_norms(norms: np.ndarray) -> str:
     return f"{mean:.0e}" if mean < 0.01 else f"{mean:.2g}"
 
 
-def draw_profile(axis: Axes, profile: np.ndarray, *line: str, **style: str | float) -> None:
-    """Draws a profile [T] without its values below `SMALLEST_DRAWN`."""
-    axis.plot(np.where(profile > SMALLEST_DRAWN, profile, np.nan), *line, **style)
+def draw_profile(axis: Axes, profile: np.ndarray, **style: Any) -> None:
+    """Draws a profile [T] without its values below `SMALLEST_DRAWN`, with up to 7 markers."""
+    every = max(1, len(profile) // 6)
+    axis.plot(np.where(profile > SMALLEST_DRAWN, profile, np.nan), markevery=every, **style)
 
 
 def format_axis(axis: Axes) -> None:

@@ -8,8 +8,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from experiments.common.outputs import write_figure
 from experiments.common.report import format_table
+from experiments.common.report.plots import (
+    CELLS,
+    GRAY,
+    add_legend,
+    cell_title,
+    line_styles,
+    save_figure,
+)
 
 HEADER = ["", "parameters", "return while learning", "return", "worst seed", "steps/s"]
 
@@ -66,29 +73,44 @@ def plot_returns(path: Path, results: list[Result], optimum: float | None) -> No
     """Draws the mean return while learning, and its 95% interval over the seeds."""
     figure = Figure((6.5, 3.6), layout="constrained")
     axis = figure.subplots()
+    styles = line_styles(result.name for result in results)
     for result in results:
         steps = result.steps_per_epoch * np.arange(1, len(result.curves) + 1) / 1e6
         mean, half = result.curves.mean(axis=1), interval(result.curves)
-        axis.plot(steps, mean, label=result.name)
-        axis.fill_between(steps, mean - half, mean + half, alpha=0.2)
+        style = styles[result.name]
+        every = max(1, len(mean) // 8)
+        axis.plot(steps, mean, label=label_of(result.name), markevery=every, **style)
+        band = {"color": style["color"], "alpha": 0.2, "lw": 0}
+        axis.fill_between(steps, mean - half, mean + half, **band)
     if optimum is not None:
-        axis.axhline(optimum, color="0.5", linestyle=":", label="optimum")
-    axis.set(xlabel="steps of the environment, millions", ylabel="mean return")
+        axis.axhline(optimum, color=GRAY, linestyle=":", label="optimum")
+    label = "mean return per episode,\nband: 95% interval over seeds"
+    axis.set(xlabel="steps of the environment, millions", ylabel=label)
     axis.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8)
-    write_figure(path, figure, dpi=120)
+    add_legend(figure, axis, "core of the agent")
+    save_figure(figure, path)
 
 
 def plot_lengths(path: Path, returns: Mapping[str, Mapping[int, np.ndarray]]) -> None:
     """Draws the return of each core against the length of the memory; returns: [S] each."""
     figure = Figure((5.5, 3.6), layout="constrained")
     axis = figure.subplots()
+    styles = line_styles(returns)
     for name, by_length in returns.items():
         means = [values.mean() for values in by_length.values()]
         halves = [interval(values) for values in by_length.values()]
-        axis.errorbar(list(by_length), means, halves, marker="o", capsize=3, label=name)
-    axis.set(xlabel="steps between cue and question", ylabel="mean return", ylim=(-0.6, 1.1))
+        style = styles[name] | {"capsize": 3, "elinewidth": 1}
+        axis.errorbar(list(by_length), means, halves, label=label_of(name), **style)
+    label = "mean return per episode,\n95% interval over seeds"
+    axis.set(xlabel="steps between cue and question", ylabel=label, ylim=(-0.6, 1.1))
     axis.set_xscale("log", base=2)
+    lengths = sorted({length for by_length in returns.values() for length in by_length})
+    axis.set_xticks(lengths, [str(length) for length in lengths])
     axis.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize=8)
-    write_figure(path, figure, dpi=120)
+    add_legend(figure, axis, "core of the agent")
+    save_figure(figure, path)
+
+
+def label_of(core: str) -> str:
+    """The name of a core in a figure."""
+    return cell_title(core) if core in CELLS else core

@@ -231,7 +231,8 @@ def report(
 def report_plots(test: Sequence[Question], given: Sequence[str], attention: np.ndarray, out: Path):
     """Draws the learning curve, and the attention for one question per task."""
     records = {"network": read_records(out / "network" / loop.METRICS)}
-    plots.plot_learning_curves(out / "learning_curves.png", records, "validation_accuracy")
+    metric = plots.Curve("validation_accuracy", "validation accuracy")
+    plots.plot_learning_curves(out / "learning_curves.png", records, "cross-entropy, nats", metric)
     examples = []
     for task in tasks_of(test):
         asked = [i for i, q in enumerate(test) if q.task == task]

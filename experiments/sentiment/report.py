@@ -7,13 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from experiments.common.confidence import SURE
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
+from experiments.common.report.heat_maps import plot_confusion
 from experiments.common.training.metrics import read_records, score_classifier
 
+SHADES = colormaps["Oranges"](np.linspace(0, 0.65, 64))  # light enough for black words
 SHOWN = 5  # classes and tokens of an answer
 CALIBRATION = ("calibration error, uncalibrated", "calibration error")
 
@@ -102,10 +106,12 @@ def write_report(
         if errors := mean_calibration_errors(row):
             before, after = errors.values()
             print(f"Calibration error of {name}: {after:.1%}, before the calibration {before:.1%}.")
-    plots.plot_confusion(directory / "confusion.png", dict(list(matrices.items())[1:]), classes)
+    plot_confusion(directory / "confusion.png", dict(list(matrices.items())[1:]), classes)
     paths = sorted(directory.glob("*/metrics.jsonl"))
     records = {path.parent.name: read_records(path) for path in paths}
-    plots.plot_learning_curves(directory / "learning_curves.png", records, "validation_score")
+    loss = "cross-entropy, nats, and squared error of ratings"
+    metric = plots.Curve("validation_score", "validation: mean of accuracy and macro-F1")
+    plots.plot_learning_curves(directory / "learning_curves.png", records, loss, metric)
     print(f"\nresults.json, plots and models are in {directory}.")
 
 
@@ -132,12 +138,18 @@ def describe_answer(answer: Answer) -> str:
 
 
 def plot_attention(path: Path, answers: Sequence[Answer]) -> None:
-    """Draws texts word by word as a PNG, each word shaded by its attention weight."""
-    figure = Figure((9, 0.5 * len(answers) + 0.3), layout="constrained")
+    """Draws texts word by word as a PNG, each word shaded by its attention weight.
+
+    A text that is wider than the figure ends with an ellipsis.
+    """
+    figure = Figure((9, 0.45 * len(answers) + 0.9), layout="constrained")
     renderer = FigureCanvasAgg(figure).get_renderer()
     axis = figure.subplots()
     axis.set(xlim=(0, 1), ylim=(len(answers), 0))
     axis.axis("off")
+    shades = ScalarMappable(Normalize(0, 100), LinearSegmentedColormap.from_list("", SHADES))
+    label = "attention weight, % of the text's largest"
+    figure.colorbar(shades, ax=axis, location="bottom", label=label, shrink=0.4, aspect=40)
     figure.draw_without_rendering()
     width = axis.get_window_extent(renderer).width
     for row, (classes, probabilities, tokens, weights, _) in enumerate(answers):
@@ -145,12 +157,12 @@ def plot_attention(path: Path, answers: Sequence[Answer]) -> None:
         axis.text(0, row + 0.5, heading, va="center", fontsize=9, fontweight="bold")
         left = 0.17
         for token, weight in zip(tokens, weights, strict=True):
-            color = colormaps["Oranges"](0.65 * float(weight) / float(np.max(weights)))
+            color = shades.to_rgba(100 * float(weight) / float(np.max(weights)))
             box = {"facecolor": color, "edgecolor": "none", "pad": 1.5}
             label = token.replace("$", r"\$")
             text = axis.text(left, row + 0.5, label, va="center", fontsize=9, bbox=box)
             left += text.get_window_extent(renderer).width / width + 0.008
-            if left > 1:
-                text.remove()
+            if left > 0.98:
+                text.set(text="…", bbox=None)
                 break
     plots.save_figure(figure, path)

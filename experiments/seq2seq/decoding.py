@@ -111,7 +111,7 @@ class Translator(NamedTuple):
         ids = self.columns(source, target)
         _, weights = self.model.apply(self.params, ids[0], shift_right(ids[1]), train=False)
         names = [
-            [self.tokenizer.id_to_token(i).replace("▁", "·") for i in column[:, 0].tolist()]
+            [self.tokenizer.id_to_token(i).replace("▁", "␣") for i in column[:, 0].tolist()]
             for column in ids
         ]
         return names[0], names[1], np.asarray(weights)[:, 0]

@@ -127,7 +127,9 @@ def train_and_save(
     state = loop.run(plan, jax.random.key(settings.seed), out, record, out.name)
     save_model(out / MODEL, state.best_params, record, [])
     records = {out.name: read_records(out / loop.METRICS)}
-    plots.plot_learning_curves(out / "learning_curves.png", records, "validation_accuracy")
+    metric = plots.Curve("validation_accuracy", "validation accuracy, per token")
+    loss = "cross-entropy, nats per token"
+    plots.plot_learning_curves(out / "learning_curves.png", records, loss, metric)
 
 
 def _report_left_out(settings: Settings, corpus: Corpus, batches: buckets.Data) -> None:

@@ -32,14 +32,6 @@ class Score(NamedTuple):
         """The share of strings without an error."""
         return float((self.errors.sum(1) == 0).mean())
 
-    def error_rate_by_length(self) -> dict[int, float]:
-        """The error rate of the strings with each number of digits."""
-        lengths = self.valid.sum(1)
-        return {
-            int(n): float(self.errors[lengths == n].sum() / (n * (lengths == n).sum()))
-            for n in np.unique(lengths)
-        }
-
 
 def score_strings(digits: np.ndarray, heard: Sequence[Sequence[int]]) -> Score:
     """Aligns the digits heard with the digits said. An insertion counts at the preceding digit.
@@ -84,6 +76,26 @@ def error_rate_interval(
     """
     errors = score.errors[score.valid]
     return ratio_interval(errors, np.ones(len(errors)), utterances[score.valid], draws)
+
+
+def error_rates_by_length(
+    score: Score, utterances: np.ndarray
+) -> dict[int, tuple[float, float, float]]:
+    """The error rate of the strings with each number of digits, with its 95% interval.
+
+    Args:
+      score: of B strings of at most D digits.
+      utterances: int [B, D], as for `error_rate_interval`; the interval is the rate itself where
+        all strings of a length have the same one.
+    """
+    rates = {}
+    for length in np.unique(score.valid.sum(1)).tolist():
+        rows = score.valid.sum(1) == length
+        part, said = Score(score.errors[rows], score.valid[rows], Counter()), utterances[rows]
+        several = len(np.unique(said[part.valid])) > 1
+        interval = error_rate_interval(part, said) if several else (part.error_rate,) * 2
+        rates[length] = (part.error_rate, *interval)
+    return rates
 
 
 def edit_distances(references: Array, hypotheses: Array, blank: int) -> Array:

@@ -17,6 +17,7 @@ from experiments.speech.scores import edit_distances
 from experiments.speech.spoken_digits import Utterances
 from experiments.speech_recognition.baselines import nearest_neighbor
 from experiments.speech_recognition.own_recordings import OwnData
+from experiments.speech_recognition.plots import LEARNING_CURVE
 from experiments.speech_recognition.report import describe_confidence, recognize_strings, to_digits
 
 NETWORK, NEAREST, FREQUENT = "GRU", "nearest recording, time warped", "the most frequent text"
@@ -59,7 +60,7 @@ def report_own(
     }
     write_results(out / "results.json", results | {"confidence": confidence})
     records = {NETWORK: read_records(out / loop.METRICS)}
-    plot_learning_curves(out / "learning_curves.png", records, "validation_log_likelihood")
+    plot_learning_curves(out / "learning_curves.png", records, *LEARNING_CURVE)
 
 
 def _score(said: list[list[int]], heard: list[list[int]]) -> tuple[float, float]:

@@ -8,6 +8,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.common.outputs import write_figure
+from experiments.common.report.plots import (
+    GRAY,
+    ORANGE,
+    Curve,
+    add_legend,
+    error_bars,
+    line_styles,
+)
+
+LEARNING_CURVE = (
+    "CTC, nats per string",
+    Curve("validation_log_likelihood", "validation CTC loss, nats per string", is_negated=True),
+)
 
 
 def plot_posteriorgram(
@@ -36,33 +49,43 @@ def plot_posteriorgram(
         )
         for step in np.flatnonzero(labels):
             # A step's label is known once all of its frames have been read.
-            axis.plot(stride * (step + 1), labels[step] - 1, "o", color="tab:orange", markersize=5)
+            axis.plot(stride * (step + 1), labels[step] - 1, "o", color=ORANGE, mec="black", ms=5)
         for end, digit in zip(ends, digits, strict=True):
-            axis.axvline(end, color="gray", linewidth=0.8, linestyle=":")
+            axis.axvline(end, color=GRAY, linewidth=0.8, linestyle=":")
             axis.text(end, -0.7, str(digit), ha="right", va="bottom", fontsize=9)
         axis.set_yticks(range(10))
         axis.set_ylabel("digit")
         axis.set_title(name, fontsize=10, loc="left", pad=16)
-    axes[-1].set_xlabel("frame (dotted line: a digit ends; dot: it is recognized)")
-    figure.colorbar(image, ax=list(axes), label="probability")
+    axes[-1].set_xlabel("frame")
+    axes[-1].plot([], [], "o", color=ORANGE, mec="black", ms=5, label="the network adds a digit")
+    axes[-1].plot([], [], ":", color=GRAY, label="a digit ends, its name above")
+    add_legend(figure, axes[-1], "marks", columns=2)
+    figure.colorbar(image, ax=list(axes), label="probability of the digit")
     write_figure(path, figure)
 
 
-def plot_errors_by_length(path: Path, rates: Mapping[str, Mapping[int, float]]) -> None:
-    """Draws digit error rates against the number of digits in a string.
+def plot_errors_by_length(
+    path: Path, rates: Mapping[str, Mapping[int, tuple[float, float, float]]]
+) -> None:
+    """Draws digit error rates, with their 95% intervals, against the number of digits in a string.
 
     Args:
       path: the PNG to write.
-      rates: for each recognizer the error rate by number of digits.
+      rates: for each recognizer by number of digits the error rate, and the ends of its interval.
     """
-    figure = Figure(figsize=(5.5, 3.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(7.5, 3.6), dpi=120, layout="constrained")
     axis = figure.subplots()
-    for (name, row), marker in zip(rates.items(), "os^D", strict=False):
-        axis.plot(list(row), list(row.values()), f"{marker}-", label=name, alpha=0.8)
-    axis.set(xlabel="digits in the string", ylabel="digit errors")
+    styles = line_styles(rates)
+    for number, (name, row) in enumerate(rates.items()):
+        values, *interval = np.array(list(row.values())).T
+        apart = np.array(list(row)) + 0.06 * (number - len(rates) / 2)  # so that all bars show
+        bars = error_bars(values, np.transpose(interval))
+        style = styles[name] | {"elinewidth": 0.8, "capsize": 2}
+        axis.errorbar(apart, values, bars, label=name, **style)
+    axis.set(xlabel="digits in the string", ylabel="errors per digit said,\n95% interval")
     axis.set_ylim(bottom=0)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    add_legend(figure, axis, "network, decoding")
     write_figure(path, figure)

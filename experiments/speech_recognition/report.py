@@ -21,11 +21,20 @@ from experiments.speech.recognizer import (
     milliseconds_per_frame,
     recognition_delays,
 )
-from experiments.speech.scores import Score, error_rate_interval, score_strings
+from experiments.speech.scores import (
+    Score,
+    error_rate_interval,
+    error_rates_by_length,
+    score_strings,
+)
 from experiments.speech.spoken_digits import Corpus, Utterances
 from experiments.speech_recognition.baselines import nearest_neighbor, support_vector_machine
 from experiments.speech_recognition.examples import Examples
-from experiments.speech_recognition.plots import plot_errors_by_length, plot_posteriorgram
+from experiments.speech_recognition.plots import (
+    LEARNING_CURVE,
+    plot_errors_by_length,
+    plot_posteriorgram,
+)
 
 Networks = Mapping[str, tuple[Recognizer, Any]]  # by name, with their parameters
 NUM_CONFUSIONS = 5  # shown for each way to decode
@@ -226,7 +235,9 @@ def draw_plots(
     strides = [model.stride for model, _ in networks.values()]
     ends = strings.ends[row][: len(said)]
     plot_posteriorgram(out / "posteriorgram.png", panels, strides, said, ends)
-    rates = {name: score.error_rate_by_length() for name, score in scores.items()}
+    rates = {
+        name: error_rates_by_length(score, strings.utterances) for name, score in scores.items()
+    }
     plot_errors_by_length(out / "errors_by_length.png", rates)
     records = {name: read_records(out / name / loop.METRICS) for name in networks}
-    plot_learning_curves(out / "learning_curves.png", records, "validation_log_likelihood")
+    plot_learning_curves(out / "learning_curves.png", records, *LEARNING_CURVE)

@@ -37,5 +37,5 @@ def plot_spectrograms(path: Path, text: str, sounds: Mapping[str, np.ndarray]) -
         axis.set_title(name, fontsize=10, loc="left")
     axes[-1].set_xlabel("seconds")
     figure.suptitle(f'"{text}"', fontsize=10)
-    figure.colorbar(image, ax=list(axes), label="dB")
+    figure.colorbar(image, ax=list(axes), label="level of the band, dB")
     write_figure(path, figure)

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, plots
+from experiments.common.report.heat_maps import plot_alignment
 from experiments.speech.scores import edit_distances, score_strings
 from experiments.speech_synthesis.audio import (
     HOP,
@@ -100,7 +101,10 @@ def write_report(
     write_results(out / "results.json", results)
     draw_plots(digits, answers, teacher, out)
     curves = {"synthesizer": records}
-    plots.plot_learning_curves(out / "learning_curves.png", curves, "validation_score")
+    loss = "distance and square of frames, stop, attention"
+    label = "validation loss: distance of frames and stop"
+    metric = plots.Curve("validation_score", label, is_negated=True)
+    plots.plot_learning_curves(out / "learning_curves.png", curves, loss, metric)
 
 
 def compare_longer(
@@ -173,6 +177,7 @@ def draw_plots(
         seconds = len(answer.audio) / RATE * np.arange(num_steps) / num_steps
         letters = [ALPHABET[letter - 1] for letter in letter_ids(spell(string))]
         maps.append((letters, [f"{second:.2f}" for second in seconds], answer.weights))
-    plots.plot_alignment(out / "attention.png", maps, written="seconds")
+    written = "time in the speech, seconds"
+    plot_alignment(out / "attention.png", maps, read="letter", written=written)
     both = {"teacher": teacher[0], "GRU": answers[0].audio}
     plot_spectrograms(out / "spectrograms.png", spell(digits[0]), both)

@@ -30,7 +30,7 @@ from tokenizers import Tokenizer
 from experiments.common import training
 from experiments.common.data.user_files import read_standard_input
 from experiments.common.provenance import command_line
-from experiments.common.report import plots
+from experiments.common.report.heat_maps import plot_alignment
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
 from experiments.seq2seq.decoding import Translator, describe_speed
@@ -161,7 +161,8 @@ def plot_examples(path: Path, summarizer: Translator, pairs: Sequence[tuple[str,
             )
             written = [f"{token} {p:.0%}" for token, p in zip(written, p_gen[:, 0], strict=True)]
         maps.append((read, written, weights))
-    plots.plot_alignment(path, maps, stacked=True, written="written, p_gen")
+    written = "token that is written" + ", p_gen" * isinstance(summarizer.model, PointerGenerator)
+    plot_alignment(path, maps, written=written, is_stacked=True)
 
 
 def find_output(out: Path) -> Path:

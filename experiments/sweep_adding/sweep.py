@@ -35,6 +35,7 @@ import grujax
 from experiments.common.cells import CELLS, run_cell
 from experiments.common.outputs import reporting, write_figure, write_results, write_text
 from experiments.common.report import format_table
+from experiments.common.report.plots import cell_title
 from experiments.memory import adding, shared_sweep
 from experiments.sweep_adding import search
 from experiments.sweep_adding.plots import plot_success
@@ -84,21 +85,19 @@ def make_train(settings: Settings):
     return train
 
 
-def success_rates(result: sweep.SweepResult) -> dict[str, dict[int, float]]:
-    """T -> the share of solved trainings, for each cell with all and with each initialization."""
-    trials, rates = result.trials, {}
+def solved_trainings(result: sweep.SweepResult) -> dict[str, dict[int, np.ndarray]]:
+    """T -> whether each training solved it, for each cell with all and with each initialization."""
+    trials, solved = result.trials, {}
     for cell in CELL_NAMES:
         for initialization in ("all", *INITIALIZATIONS):
             chosen = trials["cell"] == cell
             if initialization != "all":
                 chosen = chosen & (trials["initialisation"] == initialization)
-            rates[f"{cell.upper()}, {initialization}"] = {
-                int(steps): float(
-                    result.metrics["solved"][chosen & (trials["steps"] == steps)].mean()
-                )
+            solved[f"{cell_title(cell)}, {initialization}"] = {
+                int(steps): result.metrics["solved"][chosen & (trials["steps"] == steps)]
                 for steps in np.unique(trials["steps"])
             }
-    return rates
+    return solved
 
 
 def main(command: Command) -> None:
@@ -123,21 +122,22 @@ def main(command: Command) -> None:
         static=("cell", "steps", "initialisation"),
         directory=out / "chunks",
     )
-    rates = success_rates(result)
+    solved = solved_trainings(result)
     lengths = [str(steps) for steps in settings.steps]
-    rows = [[name, *(f"{rate:.0%}" for rate in row.values())] for name, row in rates.items()]
+    rows = [[name, *(f"{x.mean():.0%}" for x in row.values())] for name, row in solved.items()]
     print(f"\nSolved, of {number // len(CELL_NAMES) // len(lengths)} trainings per cell and T:")
     print(format_table(["T", *lengths], rows))
-    write(out, result, rates)
+    write(out, result, solved)
 
 
-def write(out: Path, result: sweep.SweepResult, rates: dict[str, dict[int, float]]) -> None:
+def write(out: Path, result: sweep.SweepResult, solved: dict[str, dict[int, np.ndarray]]) -> None:
     """Writes table, file and figures, and prints the best training of each cell."""
     write_text(out / "table.csv", result.table().to_csv(lineterminator="\n"))
     with reporting(out / "sweep.npz"):
         result.save(out / "sweep.npz")
+    rates = {name: {t: float(x.mean()) for t, x in row.items()} for name, row in solved.items()}
     write_results(out / "results.json", {"solved": rates})
-    plot_success(out / "success.png", rates)
+    plot_success(out / "success.png", solved)
     for cell in CELL_NAMES:
         chosen = result.trials["cell"] == cell
         part = sweep.SweepResult(

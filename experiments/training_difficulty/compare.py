@@ -116,7 +116,7 @@ def write_report(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[in
     write_text(out / "table.csv", result.table().to_csv(lineterminator="\n"))
     with reporting(out / "sweep.npz"):
         result.save(out / "sweep.npz")
-    solved = {key: metrics["solved"][trials].mean() for key, trials in index.items()}
+    solved = {key: metrics["solved"][trials] for key, trials in index.items()}
     plots.plot_success(out / "success.png", tasks, CELL_NAMES, solved)
     plots.plot_gains(out / "tricks.png", tasks, CELL_NAMES, paired_gains(result))
     for task, lengths in tasks.items():

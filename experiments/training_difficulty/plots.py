@@ -9,6 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from experiments.common.outputs import write_figure
+from experiments.common.report.plots import (
+    CELLS,
+    add_legend,
+    cell_title,
+    error_bars,
+    line_styles,
+    share_interval,
+)
 from experiments.memory import gradient_flow
 from experiments.memory.tricks import TRICKS
 from experiments.training_difficulty.report import Key, describe_gain, task_title
@@ -18,7 +26,7 @@ def plot_success(
     path: Path,
     tasks: Mapping[str, Sequence[int]],
     cells: Sequence[str],
-    solved: Mapping[Key, float],
+    solved: Mapping[Key, np.ndarray],
 ) -> None:
     """Plots the share of trainings that solved each task by its length: all tricks, and plain.
 
@@ -26,28 +34,33 @@ def plot_success(
       path: the PNG to write.
       tasks: the lengths of each task, ascending.
       cells: names of cells.
-      solved: the share of seeds that solved it.
+      solved: whether each training [seeds] solved it.
     """
     figure, axes = _panels(1, len(tasks), (3.5, 3.3), sharey=True)
     for axis, (task, lengths) in zip(axes[0], tasks.items(), strict=True):
         for number, cell in enumerate(cells):
             overall = [
-                np.mean([v for k, v in solved.items() if k[:3] == (task, length, cell)])
+                np.concatenate([v for k, v in solved.items() if k[:3] == (task, length, cell)])
                 for length in lengths
             ]
             plain = [solved[task, length, cell, "plain"] for length in lengths]
-            x = np.arange(len(lengths)) + 0.03 * (number - 1)  # apart, so that all are visible
-            style = {"color": gradient_flow.COLORS[cell], "marker": "osD"[number]}
-            axis.plot(x, overall, "-", label=f"{cell.upper()}, all", markersize=9, **style)
-            label = f"{cell.upper()}, plain"
-            axis.plot(x, plain, ":", label=label, markersize=4, mfc="white", **style)
+            color, marker = CELLS[cell]
+            for trainings, name, dashes in ((overall, "all", "-"), (plain, "plain", ":")):
+                # Apart, so that all are visible.
+                x = np.arange(len(lengths)) + 0.06 * (number - 1) + 0.2 * (name == "plain") - 0.1
+                rates = [t.mean() for t in trainings]
+                bars = error_bars(rates, [share_interval(int(t.sum()), len(t)) for t in trainings])
+                style = {"color": color, "marker": marker, "ls": dashes, "ms": 5}
+                style |= {"mfc": "white" if name == "plain" else color}
+                label = f"{cell_title(cell)}, {name}"
+                axis.errorbar(x, rates, bars, label=label, elinewidth=0.8, capsize=2, **style)
         axis.set_xticks(range(len(lengths)), [str(length) for length in lengths])
-        axis.set(xlim=(-0.3, len(lengths) - 0.7), ylim=(-0.04, 1.04), title=task)
+        axis.set(xlim=(-0.4, len(lengths) - 0.6), ylim=(-0.04, 1.04), title=task)
         axis.set_xlabel("delay" if task == "copy" else "steps T")
         axis.yaxis.set_major_formatter(PercentFormatter(1.0))
         axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("trainings that solved the task")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    axes[0, 0].set_ylabel("trainings that solved the task,\n95% interval")
+    add_legend(figure, axes[0, 0], "cell, tricks")
     write_figure(path, figure)
 
 
@@ -82,10 +95,14 @@ def plot_gains(
                 text = "–" if gain is None else describe_gain(gain)
                 color = "white" if abs(mean) > 40 else "black"
                 axis.text(x, y, text, ha="center", va="center", fontsize=8, color=color)
-            axis.set_xticks(range(len(cells)), [cell.upper() for cell in cells])
+            axis.set_xticks(range(len(cells)), map(cell_title, cells))
             axis.set_yticks(range(len(tricks)), tricks)
             axis.set_title(task_title(task, length), fontsize=10)
             axis.tick_params(length=0)
+    for row in axes:
+        row[0].set_ylabel("trick")
+    for axis in axes[-1]:
+        axis.set_xlabel("cell")
     label = "gain in “learned” over plain, percentage points"
     figure.colorbar(image, ax=axes, extend="both", shrink=0.5, label=label)
     write_figure(path, figure)
@@ -108,17 +125,18 @@ def plot_flows(
     """
     figure, axes = _panels(2, len(cells), (3.6, 2.8), sharey=True, sharex=True)
     tricks = _tricks(flows)
+    styles = line_styles(tricks)
     for column, cell in enumerate(cells):
         for row, when in enumerate(("untrained", "trained")):
             axis = axes[row, column]
-            for number, trick in enumerate(tricks):
+            for trick in tricks:
                 if (cell, trick) not in flows:
                     continue
                 mean = gradient_flow.geometric_mean(flows[cell, trick][row])
-                color, width = ("black", 2.2) if trick == "plain" else (f"C{number - 1}", 1.3)
-                gradient_flow.draw_profile(axis, mean, label=trick, color=color, linewidth=width)
+                style = styles[trick] | {"lw": 2.2 if trick == "plain" else 1.3, "ms": 4}
+                gradient_flow.draw_profile(axis, mean, label=trick, **style)
             gradient_flow.format_axis(axis)
-            axis.set_title(f"{cell.upper()}, {when}")
+            axis.set_title(f"{cell_title(cell)}, {when}")
     for axis in axes[-1]:
         axis.set_xlabel(gradient_flow.STEPS_LABEL)
     for axis in axes[:, 0]:
@@ -128,7 +146,8 @@ def plot_flows(
         for axis in axes.flat
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
-    figure.legend([handles[trick] for trick in tricks], tricks, loc="outside right upper")
+    lines = [handles[trick] for trick in tricks]
+    figure.legend(lines, tricks, title="trick", loc="outside right upper")
     figure.suptitle(title)
     write_figure(path, figure)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from experiments.common.report import format_table
+from experiments.common.report.plots import cell_title
 from experiments.memory.gradient_flow import describe_flow
 from experiments.memory.tricks import TRICKS, Trick, is_applicable
 from experiments.training_difficulty.tasks import num_steps
@@ -28,7 +29,7 @@ def print_report(
       cells: names of cells, the columns.
     """
     index, metrics, gains = index_trials(result), result.metrics, paired_gains(result)
-    names = [cell.upper() for cell in cells]
+    names = [cell_title(cell) for cell in cells]
 
     def steps(key: Key) -> str:
         trials = index[key]

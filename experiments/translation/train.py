@@ -28,7 +28,7 @@ from jax import Array
 from experiments.common import training
 from experiments.common.command import InputError
 from experiments.common.provenance import command_line
-from experiments.common.report import plots
+from experiments.common.report.heat_maps import plot_alignment
 from experiments.seq2seq import dates
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
@@ -122,7 +122,7 @@ def experiment(command: Command, out: Path) -> None:
     print(f"\n{describe_speed(translator, test, BATCH)}")
     examples = np.random.default_rng(1).choice(len(test), 3, replace=False)
     maps = [translator.attention_map(test[i], outputs[i]) for i in examples]
-    plots.plot_alignment(out / "attention.png", maps)
+    plot_alignment(out / "attention.png", maps)
     own = [] if command.train is None else ["--model", str(out)]
     print(f"Try: {command_line(COMMAND, '--translate', test[examples[0]], *own)}")
 

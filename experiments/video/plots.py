@@ -1,5 +1,6 @@
 """The figures of `experiments.video`."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.common.outputs import write_figure
+from experiments.common.report.plots import add_legend, error_bars, line_styles
 
 
 def plot_frames(path: Path, clips: Sequence[tuple[str, Mapping[str, np.ndarray]]]) -> None:
@@ -41,13 +43,22 @@ def plot_frames(path: Path, clips: Sequence[tuple[str, Mapping[str, np.ndarray]]
 
 
 def plot_psnr(path: Path, psnrs: Mapping[str, np.ndarray]) -> None:
-    """Plots the PSNR [count] of each forecaster by the number of frames ahead."""
-    figure = Figure(figsize=(6, 3.8), dpi=120, layout="constrained")
+    """Plots the PSNR of each forecaster by the number of frames ahead.
+
+    Args:
+      path: the PNG to write.
+      psnrs: of each forecaster the PSNR, and the ends of its 95% interval, [3, count].
+    """
+    figure = Figure(figsize=(8, 3.6), dpi=120, layout="constrained")
     axis = figure.subplots()
-    for (name, row), marker in zip(psnrs.items(), "os^D", strict=False):
-        axis.plot(np.arange(len(row)) + 1, row, f"{marker}-", label=name, alpha=0.8)
-    axis.set(xlabel="frames ahead", ylabel="PSNR, dB")
+    styles = line_styles(psnrs)
+    for number, (name, (values, *interval)) in enumerate(psnrs.items()):
+        apart = np.arange(len(values)) + 1 + 0.04 * (number - len(psnrs) / 2)
+        bars = error_bars(values, np.transpose(interval))
+        style = styles[name] | {"elinewidth": 0.8, "capsize": 2}
+        axis.errorbar(apart, values, bars, label="\n".join(textwrap.wrap(name, 28)), **style)
+    axis.set(xlabel="frames ahead", ylabel="peak signal-to-noise ratio, dB,\n95% interval")
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=2, fontsize=7)
+    add_legend(figure, axis, "forecast")
     write_figure(path, figure)

@@ -11,7 +11,9 @@ import numpy as np
 
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
-from experiments.common.report.plots import plot_confusion, plot_learning_curves
+from experiments.common.report.bootstrap import ratio_interval
+from experiments.common.report.heat_maps import plot_confusion
+from experiments.common.report.plots import Curve, plot_learning_curves
 from experiments.common.training import loop, map_batches
 from experiments.common.training.metrics import read_records, score_classifier
 from experiments.video.baselines import estimate_motion, extrapolate_last, extrapolate_mean
@@ -81,7 +83,9 @@ def write_report(networks: Networks, clips: Clips, seen: int, out: Path) -> None
     decibels = {name: psnr(np.array(row)).tolist() for name, row in errors.items()}
     results = {"right": accuracy, "mean squared error": errors, "PSNR in dB": decibels}
     write_results(out / "results.json", results)
-    plot_psnr(out / "errors.png", {name: psnr(np.array(row)) for name, row in errors.items()})
+    rows = {name: ((frames - truth) ** 2).mean((2, 3)) for name, frames in predicted.items()}
+    psnrs = {name: psnr_with_interval(np.asarray(row)) for name, row in rows.items()}
+    plot_psnr(out / "errors.png", psnrs)
     draw_plots(answers, predicted["GRU"], clips, seen, out)
 
 
@@ -122,6 +126,17 @@ def psnr(error: Any) -> Any:
     return -10 * np.log10(error)
 
 
+def psnr_with_interval(errors: np.ndarray) -> np.ndarray:
+    """The PSNR of the mean of errors [N, count], and its 95% interval by bootstrap over clips.
+
+    Returns: [3, count]: the PSNR, and the interval's lower and upper end.
+    """
+    ones, clips = np.ones(len(errors)), np.arange(len(errors))
+    ends = [ratio_interval(column, ones, clips, draws=1000) for column in errors.T]
+    low, high = np.transpose(ends)
+    return psnr(np.stack([errors.mean(0), high, low]))
+
+
 def draw_plots(answers: Answers, predicted: np.ndarray, clips: Clips, seen: int, out: Path) -> None:
     """Draws clips with the GRU's predictions, confusion of directions, and learning curves."""
     drawn = []
@@ -140,7 +155,9 @@ def draw_plots(answers: Answers, predicted: np.ndarray, clips: Clips, seen: int,
     }
     plot_confusion(out / "directions.png", confusions, list(DIRECTIONS))
     records = {name: read_records(out / reader / loop.METRICS) for reader, name in NAMES.items()}
-    plot_learning_curves(out / "learning_curves.png", records, "validation_mean")
+    loss = "cross-entropy, nats, and error of frames"
+    metric = Curve("validation_mean", "validation accuracy, mean over the labels")
+    plot_learning_curves(out / "learning_curves.png", records, loss, metric)
 
 
 def describe(labels: Mapping[str, int]) -> str:
