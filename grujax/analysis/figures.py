@@ -18,6 +18,9 @@ from jax.typing import ArrayLike
 
 from grujax.checks import describe, has_an_end
 
+# Okabe & Ito (2008), "Color Universal Design": people who see fewer hues can tell them apart.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#1a1a1a")
+DASHES = ("-", "--", "-.", ":")  # tell lines apart in gray print
 _MISSING = "#7b7b7b"  # in no color map of these plots
 
 
@@ -87,6 +90,7 @@ def label_steps(axis: Any, tokens: Sequence[str] | None, steps: int) -> None:
         return
     labels = [token.replace("$", r"\$") for token in tokens]  # not math
     axis.set_xticks(range(steps), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axis.set_xlabel("token")
 
 
 def finite(values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from grujax.analysis.figures import (
+    COLORS,
+    DASHES,
     as_concrete,
     as_real,
     check_tokens,
@@ -27,12 +29,12 @@ from grujax.analysis.fixed_points import FixedPoints, Stability
 from grujax.analysis.gradient_profile import UNKNOWN, VANISHED, GradientFlow
 from grujax.checks import check_instance, check_integer, check_string
 
-_MARKERS = {  # color and size for each kind of point
-    Stability.STABLE: ("#1a1a1a", 46),
-    Stability.SADDLE: ("#c8322b", 22),
-    Stability.UNSTABLE: ("#e08214", 22),
-    Stability.SLOW: ("#8e6bbf", 14),
-    Stability.UNKNOWN: ("#7b7b7b", 22),
+_MARKERS = {  # color, size and shape for each kind of point
+    Stability.STABLE: ("#1a1a1a", 46, "o"),
+    Stability.SADDLE: ("#D55E00", 30, "X"),
+    Stability.UNSTABLE: ("#E69F00", 30, "^"),
+    Stability.SLOW: ("#CC79A7", 20, "s"),
+    Stability.UNKNOWN: ("#7b7b7b", 22, "D"),
 }
 
 
@@ -79,7 +81,7 @@ def plot_gates(
     )
     label_steps(axis, tokens, len(gate))
     axis.set(ylabel="unit, by its mean", title=name)
-    figure.colorbar(image, ax=axis, pad=0.01)
+    figure.colorbar(image, ax=axis, pad=0.01, label="value")
     return figure
 
 
@@ -87,8 +89,9 @@ def plot_eigenvalues(eigenvalues: ArrayLike, *, title: str = "eigenvalues of ∂
     """Eigenvalues in the complex plane, with the unit circle that separates decay from growth.
 
     Args:
-        eigenvalues: complex `[H]`, or `[M, H]` with one color per row. Rows that are all NaN, the
-            unused slots of `FixedPoints`, are skipped. Eigenvalues outside the circle get a ring.
+        eigenvalues: complex `[H]`, or `[M, H]` with one color and shape per row. Rows that are all
+            NaN, the unused slots of `FixedPoints`, are skipped. Eigenvalues outside the circle get
+            a ring.
         title: the title.
 
     Returns:
@@ -115,10 +118,11 @@ def plot_eigenvalues(eigenvalues: ArrayLike, *, title: str = "eigenvalues of ∂
     rows = np.where(np.isfinite(rows), rows, np.nan)
     angle = np.linspace(0, 2 * np.pi, 400)
     axis.plot(np.cos(angle), np.sin(angle), color="#7b7b7b", linewidth=1)
-    for row in rows:
-        axis.scatter(row.real, row.imag, s=16, alpha=0.8, linewidths=0)
+    for number, row in enumerate(rows):
+        style = {"color": COLORS[number % len(COLORS)], "marker": "os^DvP"[number % 6]}
+        axis.scatter(row.real, row.imag, s=18, alpha=0.8, linewidths=0, **style)
         outside = row[np.abs(row) > 1]
-        axis.scatter(outside.real, outside.imag, s=44, facecolors="none", edgecolors="#c8322b")
+        axis.scatter(outside.real, outside.imag, s=60, facecolors="none", edgecolors="#1a1a1a")
     axis.set(xlabel="real part", ylabel="imaginary part", title=title, aspect="equal")
     points = finite(rows)
     reach = 1.1 * max(1.0, np.abs(points.real).max(initial=0), np.abs(points.imag).max(initial=0))
@@ -159,15 +163,18 @@ def plot_gradient_flow(flow: GradientFlow) -> Any:
             f"`flow` must have one name per entry of its L axis, got {len(flow.names)} names and "
             f"{len(profiles)} profiles."
         )
-    figure, axis = figure_with_axis(6.4, 3.8)
-    for name, profile, steps in zip(flow.names, profiles, vanishes, strict=True):
+    figure, axis = figure_with_axis(7.2, 3.8)
+    lines = zip(flow.names, profiles, vanishes, strict=True)
+    for number, (name, profile, steps) in enumerate(lines):
         lost = " (NaN or infinite)" if steps == UNKNOWN or np.isinf(profile).any() else ""
-        axis.plot(np.where(profile > 0, profile, np.nan), label=f"{name}{lost}")
+        style = {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
+        axis.plot(np.where(profile > 0, profile, np.nan), label=f"{name}{lost}", **style)
     axis.axhline(VANISHED, color="#7b7b7b", linewidth=0.8, linestyle="--")
     axis.text(0, VANISHED, "vanished", va="bottom", fontsize=8, color="#7b7b7b")
-    axis.set(yscale="log", xlabel="steps back from the end", ylabel="‖∂L/∂h‖, relative")
+    label = "‖∂L/∂h‖, relative to the end"
+    axis.set(yscale="log", xlabel="steps back from the end", ylabel=label)
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False)
+    figure.legend(title="layer", loc="outside right upper", frameon=False)
     return figure
 
 
@@ -223,14 +230,16 @@ def plot_state_space(
     space.set_box_aspect(None, zoom=0.88)  # leave room for the labels
     plane.set(xlabel="component 1", ylabel="component 2")
     if found is not None:
-        for kind, (color, area) in _MARKERS.items():
+        for kind, (color, area, marker) in _MARKERS.items():
             shown = project(points[kinds == kind])
             if len(shown):
                 label = f"{len(shown)} {kind.name.lower()}"
-                space.scatter(*shown.T, s=area, color=color, depthshade=False, label=label)
-                plane.scatter(*shown[:, :2].T, s=area, color=color, zorder=3)
+                style = {"s": area, "color": color, "marker": marker, "linewidths": 0}
+                space.scatter(*shown.T, depthshade=False, label=label, **style)
+                plane.scatter(*shown[:, :2].T, zorder=3, **style)
         if space.collections:
-            figure.legend(loc="outside lower center", ncols=len(_MARKERS), frameon=False)
+            place = {"loc": "outside lower center", "ncols": len(_MARKERS), "frameon": False}
+            figure.legend(title="fixed points", **place)
     return figure
 
 

@@ -56,7 +56,7 @@ def plot_text_saliency(tokens: Sequence[str], relevance: ArrayLike, *, title: st
         note_missing(axis, np.sum(~is_finite), "×")
     axis.axhline(0, color="#7b7b7b", linewidth=0.8)
     label_steps(axis, tokens, len(relevance))
-    axis.set(ylabel="contribution", title=title)
+    axis.set(ylabel="contribution, above 0: for the answer", title=title)
     axis.spines[["top", "right"]].set_visible(False)
     return figure
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BEST = "tab:red"
+# Okabe & Ito (2008), "Color Universal Design": people who see fewer hues can tell them apart.
+BEST, TRIALS, MEDIAN = "#D55E00", "#0072B2", "#E69F00"
 COLUMNS = 4  # small plots per row
 TICKS = 6  # an axis with at most this many values has a tick at each
 _REACH = 4.0  # outliers are farther from the quartiles than this many interquartile ranges

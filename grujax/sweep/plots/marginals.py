@@ -10,7 +10,9 @@ from grujax.checks import check_instance
 from grujax.sweep.plots.axes import (
     BEST,
     COLUMNS,
+    MEDIAN,
     TICKS,
+    TRIALS,
     as_floats,
     is_wide,
     limits_of,
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MEDIAN = "tab:orange"
 _PER_BIN = 6  # trials at least: with fewer, no interval for their median holds 95%
 _BINS = 8  # at most
 
@@ -72,7 +73,9 @@ def plot_marginals(result: SweepResult, metric: str, mode: str = "min") -> Figur
     values = as_floats(result.scalar(metric))
     for axis, array in zip(axes, result.trials.values(), strict=True):
         _draw_medians(axis, array, values)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", fontsize=8)
+    lines = axes[0].get_legend_handles_labels()
+    place = {"loc": "outside upper right", "ncols": 4, "fontsize": 8, "title_fontsize": 8}
+    figure.legend(*lines, title="trials of the sweep", **place)
     return figure
 
 
@@ -101,10 +104,13 @@ def draw_metric(part: Any, result: SweepResult, metric: str, best: int) -> list[
     for axis, (name, array) in zip(axes, result.trials.items(), strict=True):
         numbers, labels = numbers_of(array)
         numbers = np.clip(numbers, *limits_of(numbers, clip=False))
-        axis.plot(numbers, shown, "o", color="tab:blue", alpha=0.5, markersize=4)
-        axis.plot(numbers[best], shown[best], "*", color=BEST, markersize=13, clip_on=False)
+        axis.plot(numbers, shown, "o", color=TRIALS, alpha=0.5, markersize=4, label="trial")
+        star = {"color": BEST, "markersize": 13, "clip_on": False, "label": "best trial"}
+        axis.plot(numbers[best], shown[best], "*", **star)
         gone = numbers[np.isnan(values)]
-        axis.plot(gone, np.ones(len(gone)), "x", color="0.4", transform=axis.get_xaxis_transform())
+        cross = {"color": "0.4", "transform": axis.get_xaxis_transform(), "label": "NaN"}
+        if len(gone):
+            axis.plot(gone, np.ones(len(gone)), "x", **cross)
         if labels is not None:
             axis.set_xticks(range(len(labels)), labels)
             axis.set_xlim(-0.5, len(labels) - 0.5)
@@ -130,11 +136,11 @@ def _draw_medians(axis: Axes, array: np.ndarray, values: np.ndarray) -> None:
     median, lower, upper = found.T
     name = "median, 95% interval"
     if labels is None and len(bins) > 1:
-        axis.plot(centers, median, ".-", color=_MEDIAN, label=name)
-        axis.fill_between(centers, lower, upper, color=_MEDIAN, alpha=0.25, linewidth=0)
+        axis.plot(centers, median, ".-", color=MEDIAN, label=name)
+        axis.fill_between(centers, lower, upper, color=MEDIAN, alpha=0.25, linewidth=0)
     else:
         reach = [median - lower, upper - median]
-        axis.errorbar(centers, median, reach, fmt="o", color=_MEDIAN, capsize=4, label=name)
+        axis.errorbar(centers, median, reach, fmt="o", color=MEDIAN, capsize=4, label=name)
 
 
 def _bins(numbers: np.ndarray) -> list[np.ndarray]:

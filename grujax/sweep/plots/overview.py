@@ -9,6 +9,7 @@ import numpy as np
 from grujax.sweep.plots.axes import (
     BEST,
     COLUMNS,
+    TRIALS,
     as_floats,
     new_figure,
     show_range,
@@ -52,7 +53,7 @@ def _draw_curves(part: Any, result: SweepResult, curves: list[str], best: int) -
     for axis, name in zip(axes, curves, strict=True):
         values = as_floats(result.metrics[name])
         steps = np.arange(1, values.shape[1] + 1)
-        axis.plot(steps, values.T, color="tab:blue", alpha=0.25, linewidth=0.8)
+        axis.plot(steps, values.T, color=TRIALS, alpha=0.25, linewidth=0.8)
         axis.plot(steps, values[best], color=BEST, linewidth=2)
         show_range(axis, values)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -19,7 +19,7 @@ _DIVERGED = "0.75"
 def plot_parallel(result: SweepResult, metric: str, mode: str = "min") -> Figure:
     """Plots parallel coordinates: one line per trial through its hyperparameters and its metric.
 
-    The lines are colored by the metric. The best trial is red, and drawn on top; trials whose
+    The lines are colored by the metric. The best trial is orange, and drawn on top; trials whose
     metric is NaN are dotted. The axis of a positive hyperparameter or metric that spans more than a
     factor of 30 is logarithmic.
 
@@ -91,4 +91,6 @@ def draw_parallel(part: Any, result: SweepResult, metric: str, best: int, mode: 
     missing = int(np.isnan(heights[:, -1]).sum())
     if missing:
         axis.plot([], [], color=_DIVERGED, linestyle=":", label=f"diverged: {missing}")
-    axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, frameon=False)
+    title = f"trials, colored by {titles[-1]}"
+    place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "ncols": 2, "frameon": False}
+    axis.legend(title=title, fontsize=8, title_fontsize=8, **place)

@@ -47,7 +47,7 @@ def test_the_gradient_flow_has_one_line_per_layer_and_direction(tmp_path):
     layers = [draw.params(3, 4), (draw.params(4, 5), draw.params(4, 5))]
     flow = analysis.gradient_flow(layers, draw.normal(9, 2, 3), lambda h_last, hs: hs[-1].sum())
     figure = analysis.plot_gradient_flow(flow)
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["layer 0", "layer 1 forward", "layer 1 backward"]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), flow.profile[0])
     save(figure, tmp_path / "flow.png")

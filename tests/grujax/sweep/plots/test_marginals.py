@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from grujax.sweep import SweepResult, plot_marginals
-from grujax.sweep.plots.axes import BEST
+from grujax.sweep.plots.axes import BEST, MEDIAN
 from grujax.sweep.plots.marginals import median_interval
 
 
@@ -35,7 +35,7 @@ def test_many_values_are_cut_into_bins_and_few_are_not():
     figure = plot_marginals(result, "loss")
     losses = result.metrics["loss"]
     medians = {
-        axis.get_xlabel(): next(line for line in axis.lines if line.get_color() == "tab:orange")
+        axis.get_xlabel(): next(line for line in axis.lines if line.get_color() == MEDIAN)
         for axis in figure.axes
     }
     assert len(medians["many"].get_xdata()) == 8
