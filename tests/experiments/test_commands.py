@@ -47,6 +47,8 @@ NOT_RUN = {
     "--out $SLURM_SUBMIT_DIR/runs/translation": "needs SLURM",
 }
 SAME_AS = {"make demo": "python -m experiments.sentiment"}
+USES_A_MODEL = re.compile(" --(ask|export|play|predict|sample|summarize|translate) ?")
+OF_THE_USER = re.compile(" --(csv|model|train) ")
 
 
 def commands_of(line: str) -> list[tuple[str, str]]:
@@ -114,6 +116,24 @@ def test_quick_is_refused_with_a_model_of_the_user(name):
         parse_line(name, f"{spell(mode)} text --model folder --quick")
 
 
+def training_before(line: str) -> list[str]:
+    """The quick training whose model a line uses; the user's own is on the same page."""
+    for name, flags in commands_of(line):
+        trained = USE_THE_MODEL_OF.get(name, name)
+        if trained != name or (USES_A_MODEL.search(flags) and not OF_THE_USER.search(flags)):
+            return [quick_form(f"python -m experiments.{trained}")]
+    return []
+
+
+def test_a_model_is_trained_before_it_is_used():
+    train, use = "python -m experiments.images", "python -m experiments.images --predict digit.png"
+    assert in_order([use]) == [f"{train} --quick", f"{use} --quick"]
+    assert in_order(["make demo", "make test"]) == in_order(["python -m experiments.sentiment"])
+    line = "python -m experiments.sweep_adding --quick --distributed --process"
+    both = f"{line} 0 --out runs/apart & {line} 1 --out runs/apart && wait $!"
+    assert in_order([f"{line} 0", f"{line} 1"]) == [both]
+
+
 def in_order(lines: list[str]) -> list[str]:
     """What is typed to follow a page: without what is not run, processes together."""
     typed: list[str] = []
@@ -121,11 +141,7 @@ def in_order(lines: list[str]) -> list[str]:
         if line in NOT_RUN:
             continue
         line = quick_form(SAME_AS.get(line, line))
-        typed += [
-            quick_form(f"python -m experiments.{USE_THE_MODEL_OF[name]}")
-            for name, _ in commands_of(line)
-            if name in USE_THE_MODEL_OF
-        ]
+        typed += training_before(line)
         if "--process 1" in line:
             typed[-1] = f"{typed[-1]} & {line} && wait $!"
         else:
