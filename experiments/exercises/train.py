@@ -10,9 +10,9 @@ classified by all of its windows. Each subject is tested by networks that never 
     python -m experiments.exercises --choose   compares the augmentations by inner folds
 
 Results over five folds of two subjects, % right of windows / of recordings by vote / of recordings
-by mean log-probability: one network 90.2 / 94.8 / 95.0 (mean of three seeds), the average of three
-networks 90.4 / 94.3 / 95.0, features + random forest 87.1 / 90.7 / 92.1. The difference on windows
-is 3.3 points (95% interval by subjects -1.8 to 8.3): seven subjects gain and three lose, which may
+by mean log-probability: one network 90.0 / 94.0 / 94.8 (mean of three seeds), the average of three
+networks 90.2 / 94.3 / 95.0, features + random forest 87.1 / 90.7 / 92.1. The difference on windows
+is 3.1 points (95% interval by subjects -2.0 to 8.2): seven subjects gain and three lose, which may
 be chance.
 
 The augmentation is one of four, chosen by inner folds: with two neighboring folds left out of the
