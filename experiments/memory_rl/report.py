@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
 
 from experiments.common.report import format_table
 from experiments.common.report.plots import (
@@ -17,6 +16,7 @@ from experiments.common.report.plots import (
     line_styles,
     save_figure,
 )
+from experiments.memory.intervals import interval
 
 HEADER = ["", "parameters", "return while learning", "return", "worst seed", "steps/s"]
 
@@ -30,15 +30,6 @@ class Result(NamedTuple):
     parameters: int
     steps_per_epoch: int  # of the environments, of one seed
     seconds: float  # per epoch, of all seeds
-
-
-def interval(values: np.ndarray) -> np.ndarray:
-    """Half the width of the 95% interval of the mean over the last axis, by Student's t; [...]."""
-    number = values.shape[-1]
-    if number == 1:
-        return np.zeros(values.shape[:-1])
-    deviation = values.std(axis=-1, ddof=1) / number**0.5
-    return stats.t.ppf(0.975, number - 1) * deviation
 
 
 def mean_and_interval(values: np.ndarray) -> str:

@@ -1,7 +1,7 @@
 """Three tasks that need a long memory, in one form: sequences in, answers at the last steps out.
 
 adding   the adding problem, see `experiments.memory.adding`; length is T
-copy     copy memory, see `experiments.training_difficulty.copy_memory`; length is the delay
+copy     copy memory, see `experiments.memory.copy_memory`; length is the delay
 pixels   classify a digit read pixel by pixel (Le et al. 2015, https://arxiv.org/abs/1504.00941);
          length is T, the number of pixels: 784, or 196 or 49 for smaller versions of the images
 """
@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from experiments.memory import adding
-from experiments.training_difficulty import copy_memory
+from experiments.memory import adding, copy_memory
 from experiments.vision import digits
 
 TASKS = ("adding", "copy", "pixels")

@@ -27,6 +27,7 @@ def time_interleaved(
     max_rounds: int = 15,
     turn_seconds: float = 0.005,
     wait: Callable[[Any], object] = lambda result: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
     """Times functions in turn, so that drift of the machine affects all of them alike.
 
@@ -43,14 +44,15 @@ def time_interleaved(
       turn_seconds: the minimum length of a turn.
       wait: waits for what the last call of a turn returned, and for all work that was started
         before. A GPU then computes while the next calls are launched.
+      clock: reads the seconds; `time.process_time` counts those of this process's cores.
 
     Returns: the seconds per call of each function, [rounds].
     """
     estimates = {}
     for name, run in runs.items():
-        estimates[name] = _seconds(run, 1, wait)
+        estimates[name] = _seconds(run, 1, wait, clock)
         if estimates[name] < SETTLE_SECONDS:  # the first call is mostly startup
-            estimates[name] = max(_seconds(run, 1, wait), 1e-6)
+            estimates[name] = max(_seconds(run, 1, wait, clock), 1e-6)
     order = np.random.default_rng(0)
     times: dict[str, list[float]] = {name: [] for name in runs}
     start = time.perf_counter()
@@ -61,7 +63,7 @@ def time_interleaved(
             if estimates[name] < SETTLE_SECONDS:
                 wait(runs[name]())
             calls = math.ceil(turn_seconds / estimates[name])
-            times[name].append(_seconds(runs[name], calls, wait))
+            times[name].append(_seconds(runs[name], calls, wait, clock))
     return {name: np.array(values) for name, values in times.items()}
 
 
@@ -100,9 +102,11 @@ def machine_runs() -> dict[str, tuple[Run, float]]:
     }
 
 
-def _seconds(run: Run, calls: int, wait: Callable[[Any], object]) -> float:
-    start = time.perf_counter()
+def _seconds(
+    run: Run, calls: int, wait: Callable[[Any], object], clock: Callable[[], float]
+) -> float:
+    start = clock()
     for _ in range(calls):
         result = run()
     wait(result)
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls

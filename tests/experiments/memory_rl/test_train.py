@@ -7,9 +7,10 @@ import pytest
 
 from experiments.common import training
 from experiments.common.command import InputError
+from experiments.memory.intervals import interval
 from experiments.memory_rl import ppo
 from experiments.memory_rl.play import held_until
-from experiments.memory_rl.report import Result, describe, interval, make_table
+from experiments.memory_rl.report import Result, describe, make_table
 from experiments.memory_rl.seeds import side_by_side
 from experiments.memory_rl.settings import Command, Settings
 from experiments.memory_rl.train import main

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.training_difficulty import copy_memory
-from experiments.training_difficulty.copy_memory import BLANK, MARK
+from experiments.memory import copy_memory
+from experiments.memory.copy_memory import BLANK, MARK
 
 draw = jax.jit(copy_memory.draw_batch, static_argnums=(1, 2, 3))
 
