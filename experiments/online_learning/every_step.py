@@ -45,6 +45,11 @@ class Online(NamedTuple):
     errors: np.ndarray  # [R, S], on the test stream at the end
     deviations: np.ndarray  # [R, S], ‖g − g_exact‖ / ‖g_exact‖, the mean of CHECKS windows
 
+    @property
+    def median_deviations(self) -> np.ndarray:
+        """[R]: over the seeds, for the mean says little where one of them diverged."""
+        return np.median(np.nan_to_num(self.deviations, nan=np.inf, posinf=np.inf), axis=1)
+
 
 def compare_modes(settings: Settings, records: Records) -> dict[str, Online]:
     """Trains in each mode at each learning rate, where there is no record."""
@@ -102,9 +107,11 @@ def last_asked(windows: Window) -> Window:
 def deviation(found: Network, exact: Network) -> float:
     """The relative error ‖g − g_exact‖ / ‖g_exact‖ of the recurrent weights' gradient."""
     g, g_exact = (
-        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(network.cell)])
+        np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(network.cell)]).astype(float)
         for network in (found, exact)
     )
+    if not np.isfinite(g).all():
+        return float("inf")
     return float(np.linalg.norm(g - g_exact) / max(np.linalg.norm(g_exact), 1e-30))
 
 

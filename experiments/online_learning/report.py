@@ -35,8 +35,8 @@ def make_report(
             f"Cosine with the exact gradient, the mean over the training:\n{cosine_table(results)}",
             f"Memory of one gradient by T, and processor time at T = {min(settings.lengths)}:\n"
             f"{cost_table(costs)}",
-            "RTRL on the flip-flop, by the learning rate: the gradient's relative error, and the "
-            f"error in %:\n{mode_table(modes)}",
+            "RTRL on the flip-flop, by the learning rate: the gradient's relative error, the median "
+            f"of the seeds, and the error in %:\n{mode_table(modes)}",
         ]
     )
 
@@ -99,7 +99,7 @@ def mode_table(modes: Mapping[str, Online]) -> str:
     """Both modes: a row of relative errors and one of errors each, by the learning rate."""
     rows = []
     for mode, found in modes.items():
-        rows.append([f"{mode}, gradient", *(_describe(x, 3) for x in found.deviations)])
+        rows.append([f"{mode}, gradient", *(f"{x:.2g}" for x in found.median_deviations)])
         rows.append([f"{mode}, error", *(_describe(x, 1) for x in 100 * found.errors)])
     rates = next(iter(modes.values())).rates
     return format_table(["parameters change", *(f"{rate:g}" for rate in rates)], rows)
@@ -135,9 +135,11 @@ def as_json(results: Results, costs: Costs, modes: Mapping[str, Online]) -> dict
             },
             "rtrl": {
                 mode: {
-                    f"{rate:g}": _mean_and_interval("error", error)
-                    | _mean_and_interval("deviation", deviation)
-                    for rate, error, deviation in zip(*found, strict=True)
+                    f"{rate:g}": {"deviation": float(deviation)}
+                    | _mean_and_interval("error", error)
+                    for rate, deviation, error in zip(
+                        found.rates, found.median_deviations, found.errors, strict=True
+                    )
                 }
                 for mode, found in modes.items()
             },

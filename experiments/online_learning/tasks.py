@@ -118,7 +118,7 @@ def _make_flip_flop(settings: Settings) -> Task:
         return ((outputs - targets) ** 2).mean(-1)
 
     def errors(outputs: Array, targets: Array) -> Array:
-        return (outputs * targets <= 0).mean(-1)
+        return jnp.where(outputs * targets > 0, 0.0, 1.0).mean(-1)  # NaN is wrong, too
 
     history = settings.history
     return Task(draw, losses, errors, steps, BITS, BITS, 0.5, is_stream=True, history=history)
