@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from experiments.common.command import InputError
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -85,6 +86,12 @@ class Command:
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
         return replace(self, settings=QUICK) if self.quick else self
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        return Expectations(
+            too_short=("whether the GRU is better than the forest, as it has one seed of 6 epochs",)
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -52,3 +53,9 @@ class Command:
             return self
         settings = Settings(hidden_size=24, num_examples=1024, epochs=20)
         return replace(self, settings=settings, seeds=1)
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        return Expectations(
+            too_short=("whether every seed finds the cube, as it trains one network",)
+        )

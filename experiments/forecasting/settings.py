@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from experiments.common.command import InputError
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -86,6 +87,16 @@ class Command:
         """The defaults of the flags that are not given."""
         settings = TABLE if self.csv else STUDY_SETTINGS[self.data or "weather"]
         return replace(self, settings=replace(settings, **(QUICK if self.quick else {})))
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        if self.csv is not None:
+            return Expectations()
+        return Expectations(
+            too_short=(
+                "whether the network is better than a rival, as it has one ensemble of 4 epochs",
+            )
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -93,6 +94,16 @@ class Command:
         if not self.quick:
             return self
         return replace(self, settings=replace(self.settings, epochs=QUICK_LARGER_EPOCHS), seeds=1)
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        if self.train is not None:
+            return Expectations()
+        return Expectations(
+            too_short=(
+                "which cell or network is best, as each trains for 3 or 4 epochs, with one seed",
+            )
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

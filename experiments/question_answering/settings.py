@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -70,6 +71,14 @@ class Command:
         if self.train:
             return replace(self, settings=OWN)
         return replace(self, settings=Settings(num_examples=5000, epochs=5)) if self.quick else self
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        return Expectations(
+            too_short=(
+                "whether attention is better than a bag of words, as it learns in more steps",
+            )
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

@@ -85,8 +85,8 @@ def error_rates_by_length(
 
     Args:
       score: of B strings of at most D digits.
-      utterances: int [B, D], as for `error_rate_interval`; the interval is the rate itself where
-        all strings of a length have the same one.
+      utterances: int [B, D], as for `error_rate_interval`; where all strings of a length have the
+        same one, the interval is the rate itself.
     """
     rates = {}
     for length in np.unique(score.valid.sum(1)).tolist():

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -84,6 +85,14 @@ class Command:
                 self, settings=replace(OWN, epochs=QUICK_OWN_EPOCHS) if self.quick else OWN
             )
         return replace(self, settings=QUICK["bidirectional"]) if self.quick else self
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        if self.train is not None:
+            return Expectations()
+        return Expectations(
+            too_short=("whether hearing both directions helps, as there is one seed of 4 epochs",)
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -90,3 +91,9 @@ class Command:
             return self
         settings, listener = QUICK
         return replace(self, settings=settings, listener=listener, num_test=NUM_QUICK)
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        return Expectations(
+            too_short=("whether it is understood as well as its teacher, as 40 strings are few",)
+        )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -87,6 +88,14 @@ class Command:
         if self.train:
             return replace(self, settings=OWN)
         return replace(self, settings=QUICK) if self.quick else self
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        return Expectations(
+            too_short=(
+                "whether the GRU is better than the baselines, as it learns to copy in more steps",
+            )
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

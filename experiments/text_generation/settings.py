@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -90,6 +91,15 @@ class Command:
         if self.train:
             return replace(self, settings=OWN)
         return replace(self, settings=QUICK[SAMPLED]) if self.quick else self
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        return Expectations(
+            too_short=(
+                "which cell is best, as each has one seed",
+                "whether a network is better than n-grams, as it reads a small part once",
+            )
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from experiments.common.command import InputError
+from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     Flat,
@@ -60,6 +61,12 @@ class Command:
             return self
         settings = Settings(adding=(30,), copy=(), pixels=(), adding_cap=1000, seeds=2)
         return replace(self, settings=settings)
+
+    def expected(self) -> Expectations:
+        """What a quick run is too short to judge."""
+        return Expectations(
+            too_short=("whether a trick helps, as there are two seeds of one task",)
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

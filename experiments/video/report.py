@@ -154,7 +154,11 @@ def draw_plots(answers: Answers, predicted: np.ndarray, clips: Clips, seen: int,
         if name in answers
     }
     plot_confusion(out / "directions.png", confusions, list(DIRECTIONS))
-    records = {name: read_records(out / reader / loop.METRICS) for reader, name in NAMES.items()}
+    records = {
+        name: read_records(out / reader / loop.METRICS)
+        for reader, name in NAMES.items()
+        if name in answers
+    }
     loss = "cross-entropy, nats, and error of frames"
     metric = Curve("validation_mean", "validation accuracy, mean over the labels")
     plot_learning_curves(out / "learning_curves.png", records, loss, metric)

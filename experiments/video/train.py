@@ -6,7 +6,7 @@ the frames, which ignores their order, a network that sees only the last frame, 
 cross-correlation, which estimates the motion and extrapolates it.
 
     python -m experiments.video                9 minutes of one core's processor time
-    python -m experiments.video --quick
+    python -m experiments.video --quick        a smaller GRU alone: 2.3 minutes, 72.7 / 98.7 / 54.4
     python -m experiments.video --predict runs/video/example.npy
 
 Measured on 1,000 clips, one per test digit, % correct for digit / direction / speed:
@@ -150,7 +150,7 @@ def make_train(settings: Settings, splits: Splits) -> Callable[..., training.Met
 def experiment(command: Command) -> None:
     """Trains one network per reader, and compares them on the test digits."""
     minutes = MINUTES[command.quick]
-    print(f"Training and testing three networks: about {minutes} minutes on an idle CPU core.")
+    print(f"Training and testing: about {minutes} minutes on an idle CPU core.")
     splits = read_splits()
     networks = {}
     for name, settings in command.trainings().items():

@@ -21,6 +21,7 @@ the two axes H.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -47,7 +48,8 @@ def advance_influence(params: GRUParams, steps: Steps, x: Array, influence: Arra
     size = params.hidden_size
     kept = dense_jacobians(params, NO_MASKS, steps) @ influence
     by_unit = kept.reshape(*steps.before.shape, -1, size)  # [B, H, K, H]
-    own = own_influence(params, steps, x)[..., None, :, :]
+    # Without the barrier, XLA would compute it anew for every unit i, inside of the sum.
+    own = jax.lax.optimization_barrier(own_influence(params, steps, x))[..., None, :, :]
     by_unit = by_unit + jnp.where(jnp.eye(size, dtype=bool)[:, None], own, 0)
     if not params.reset_after:
         by_unit = by_unit + _influence_through_reset(params, steps, x)
@@ -77,6 +79,7 @@ def _influence_through_reset(params: GRUParams, steps: Steps, x: Array) -> Array
     nothing_x, nothing_h = (jnp.zeros((*x.shape[:-1], 2 * v.shape[-1]), h.dtype) for v in (x, h))
     is_reset_bias = jnp.broadcast_to(jnp.array([1, 0, 0, 0], h.dtype), (*h.shape[:-1], 4))
     multiplied = jnp.concatenate([x, nothing_x, h, nothing_h, is_reset_bias], axis=-1)  # [B, K]
+    to_units, multiplied = jax.lax.optimization_barrier((to_units, multiplied))
     return to_units[..., None, :] * multiplied[..., None, :, None]
 
 

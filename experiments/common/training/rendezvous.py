@@ -168,8 +168,9 @@ class _Host:
                     else:
                         self._hear(key.data)
         except BaseException as error:
+            kind = "refused" if isinstance(error, ScaleError) else "lost"
             for connection in (*self.joined.values(), *self.strangers):
-                connection.send({"refused": str(error) or "Process 0 was interrupted."})
+                connection.send({kind: str(error) or "Process 0 was interrupted."})
                 connection.close()
             raise
 
@@ -295,8 +296,10 @@ def _join(meeting: Meeting) -> Connection:
                 f"What answers at {meeting.address} is no process 0 that waits for others: it runs "
                 "already, has ended, or is another program. End it, and start all processes again."
             ) from error
+        if "refused" in messages[0]:
+            raise ScaleError(str(messages[0]["refused"]))
         if "go" not in messages[0]:
-            raise ScaleError(str(messages[0].get("refused")))
+            raise LostProcessError(str(messages[0].get("lost")))
         connection.socket.settimeout(None)
         stack.pop_all()
     return connection

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from experiments.forecasting.scores import describe_reduction, error_reduction, r_squared
+from experiments.forecasting.scores import (
+    describe_reduction,
+    error_reduction,
+    r_squared,
+    share_with_interval,
+)
 
 
 def test_r_squared_matches_scikit_learn():
@@ -31,6 +36,14 @@ def test_the_bootstrap_draws_whole_blocks_of_times():
         shares.append(1 - both[0] / both[1])
     assert reduction[0] == pytest.approx(1 - np.nansum(errors) / np.nansum(rival))
     np.testing.assert_allclose(reduction[1:], np.percentile(shares, [2.5, 97.5]), rtol=1e-9)
+
+
+def test_a_share_is_inside_of_its_interval():
+    values = np.random.default_rng(0).integers(0, 2, (200, 1)).astype(float)
+    share, low, high = share_with_interval(values, np.ones((200, 1)), np.arange(200), 1)[:, 0]
+    assert share == pytest.approx(values.mean())
+    assert share - low == pytest.approx(1.96 * (share * (1 - share) / 200) ** 0.5, rel=0.15)
+    assert high - share == pytest.approx(share - low, rel=0.15)
 
 
 def test_equal_forecasts_have_no_edge():
