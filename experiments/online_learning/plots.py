@@ -20,7 +20,6 @@ from experiments.common.report.plots import (
     add_legend,
     save_figure,
 )
-from experiments.memory.intervals import interval
 from experiments.online_learning.costs import Costs
 from experiments.online_learning.every_step import Online
 from experiments.online_learning.settings import MethodName
@@ -41,7 +40,7 @@ STYLES: dict[MethodName, dict[str, Any]] = {
 
 
 def plot_curves(path: Path, results: Results, guessing: Mapping[str, float]) -> None:
-    """Plots the error on the test stream against updates: mean and interval over the seeds."""
+    """Plots the error on the test stream against updates: mean and range of the seeds."""
     figure, panels = _panels(len(results))
     for axis, (task, found) in zip(panels, results.items(), strict=False):
         for method, result in found.items():
@@ -97,8 +96,10 @@ def plot_modes(path: Path, modes: Mapping[str, Online]) -> None:
     for (mode, found), color, marker in zip(modes.items(), (VERMILION, BLUE), "os", strict=True):
         style = {"color": color, "marker": marker, "label": mode}
         exactness.plot(found.rates, found.median_deviations, **style)
-        half = interval(100 * found.errors)
-        errors.errorbar(found.rates, 100 * found.errors.mean(1), half, capsize=3, **style)
+        percent = 100 * found.errors
+        mean = percent.mean(1)
+        bars = [mean - percent.min(1), percent.max(1) - mean]
+        errors.errorbar(found.rates, mean, bars, capsize=3, **style)
     exactness.set(ylabel="relative error of the gradient", yscale="log")
     exactness.set_ylim(top=min(exactness.get_ylim()[1], 10))  # beyond, trainings diverge
     errors.set(ylabel="error on the flip-flop, %")
@@ -110,11 +111,11 @@ def plot_modes(path: Path, modes: Mapping[str, Online]) -> None:
 
 
 def _draw(axis: Axes, method: MethodName, updates: np.ndarray, values: np.ndarray) -> None:
-    """Draws the mean of values [S, E], and its interval as a band."""
-    mean, half = values.mean(0), interval(values.T)
+    """Draws the mean of values [S, E], and the range of the seeds as a band."""
+    mean = values.mean(0)
     axis.plot(updates, mean, label=method, linewidth=1.6, ms=4, **STYLES[method])
     axis.fill_between(
-        updates, mean - half, mean + half, color=STYLES[method]["color"], alpha=0.15, linewidth=0
+        updates, values.min(0), values.max(0), color=STYLES[method]["color"], alpha=0.1, linewidth=0
     )
 
 

@@ -35,8 +35,8 @@ def make_report(
             f"Cosine with the exact gradient, the mean over the training:\n{cosine_table(results)}",
             f"Memory of one gradient by T, and processor time at T = {min(settings.lengths)}:\n"
             f"{cost_table(costs)}",
-            "RTRL on the flip-flop, by the learning rate: the gradient's relative error, the median "
-            f"of the seeds, and the error in %:\n{mode_table(modes)}",
+            "RTRL on the flip-flop, by the learning rate: the gradient's relative error, the "
+            f"median of the seeds, and the error in %:\n{mode_table(modes)}",
         ]
     )
 
