@@ -21,17 +21,22 @@ _VARIANCE = 0.9  # the share that the principal components of `Familiarity` expl
 _BINS = 10
 
 
-def fit_temperature(log_probs: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(log_probs: np.ndarray, labels: np.ndarray, prior: float = 0.0) -> float:
     """The temperature at which held-out labels are most likely, see `calibrate`.
 
     Args:
       log_probs: [N, C], log-probabilities or logits of examples that were not trained on.
       labels: int [N], their classes.
+      prior: counts as so many examples with each class equally likely. Few examples whose answers
+        are all right would otherwise make every answer certain (Platt 1999).
     """
+    smoothing = prior / (len(labels) + prior)
+    targets = (1 - smoothing) * np.eye(log_probs.shape[-1])[labels]
+    targets += smoothing / log_probs.shape[-1]
 
     def loss(temperature: float) -> float:
         scaled = log_softmax(log_probs / temperature, axis=-1)
-        return -float(scaled[np.arange(len(labels)), labels].mean())
+        return -float((targets * scaled).sum(-1).mean())
 
     return find_temperature(loss)
 

@@ -52,13 +52,7 @@ def draw_windows(
     a = augmentation
     keys = jax.random.split(key, 5)
     batch_size = len(starts)
-    shift, warp, mirrored = jax.random.uniform(keys[0], (3, batch_size))
-    speed = jnp.exp(a.speed * (2 * warp - 1))
-    starts = starts + jitter * (2 * shift - 1)
-    # A faster window is longer. It is moved to end inside the recording, where that is possible.
-    starts = jnp.clip(starts, 0, jnp.maximum(lengths - 1 - speed * (size - 1), 0))
-    positions = starts[:, None] + speed[:, None] * jnp.arange(size)
-    windows = jax.vmap(interpolate)(signals, lengths, positions)
+    windows, speed, mirrored = _cut(keys[0], signals, lengths, starts, size, jitter, a.speed)
     windows = windows.at[..., 3:].multiply(speed[:, None, None])
     windows = jnp.where((mirrored < a.mirrored)[:, None, None], mirror(windows), windows)
     rotation = Rotation.from_rotvec(a.angle * jax.random.normal(keys[1], (batch_size, 3)))
@@ -67,3 +61,43 @@ def draw_windows(
     gains = jnp.exp(a.gain * jax.random.normal(keys[2], (batch_size, 1, 2)))
     noise = a.noise * jax.random.normal(keys[3], windows.shape)
     return windows * jnp.repeat(gains, 3, -1) + noise
+
+
+@partial(jax.jit, static_argnames="size")
+def draw_windows_of_any(
+    key: Array,
+    signals: Array,
+    lengths: Array,
+    starts: Array,
+    size: int,
+    jitter: float,
+    augmentation: Augmentation,
+) -> Array:
+    """`draw_windows` of any channels, [B, L, C] to [B, T, C]: what they measure is not known.
+
+    Only speed, gain and noise change them.
+    """
+    keys = jax.random.split(key, 3)
+    windows, _, _ = _cut(keys[0], signals, lengths, starts, size, jitter, augmentation.speed)
+    shape = (len(starts), 1, windows.shape[-1])
+    gains = jnp.exp(augmentation.gain * jax.random.normal(keys[1], shape))
+    return windows * gains + augmentation.noise * jax.random.normal(keys[2], windows.shape)
+
+
+def _cut(
+    key: Array,
+    signals: Array,
+    lengths: Array,
+    starts: Array,
+    size: int,
+    jitter: float,
+    speed_range: float,
+) -> tuple[Array, Array, Array]:
+    """Windows [B, T, C] at random speeds, these speeds [B], and other random numbers [B]."""
+    shift, warp, other = jax.random.uniform(key, (3, len(starts)))
+    speed = jnp.exp(speed_range * (2 * warp - 1))
+    starts = starts + jitter * (2 * shift - 1)
+    # A faster window is longer. It is moved to end inside the recording, where that is possible.
+    starts = jnp.clip(starts, 0, jnp.maximum(lengths - 1 - speed * (size - 1), 0))
+    positions = starts[:, None] + speed[:, None] * jnp.arange(size)
+    return jax.vmap(interpolate)(signals, lengths, positions), speed, other

@@ -47,20 +47,37 @@ def fit_known_movements(windows: np.ndarray, folds: np.ndarray) -> dict[str, Any
     Its limit is that of windows of other folds, int [M], hence of unseen subjects.
     """
     features = window_features(windows)
-    mean, deviation = features.mean(0), features.std(0) + 1e-6
+    mean, deviation = _fit_features(features)
     scaled = (features - mean) / deviation
     distances = np.zeros(len(scaled))
     for fold in np.unique(folds):
         own = folds == fold
         distances[own] = fit_familiarity(scaled[~own], scaled[own]).distance(scaled[own])
     limit = np.quantile(distances, 1 - UNKNOWN)
-    model = fit_familiarity(scaled, scaled)._replace(limit=limit)
-    parts = {"feature_mean": mean, "feature_deviation": deviation, **model._asdict()}
-    return {name: np.asarray(part).tolist() for name, part in parts.items()}
+    return _as_json(mean, deviation, fit_familiarity(scaled, scaled)._replace(limit=limit))
 
 
-def knows_movement(fitted: dict[str, Any], windows: np.ndarray) -> np.ndarray:
-    """Whether each of the windows [M, T, 6] resembles the recordings: bool [M]."""
+def fit_known_signals(train: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
+    """The same for windows [M, T, C] of any channels; the limit is that of held-out windows."""
+    features, others = (window_features(windows, of_watch=False) for windows in (train, held_out))
+    mean, deviation = _fit_features(features)
+    scaled = ((rows - mean) / deviation for rows in (features, others))
+    return _as_json(mean, deviation, fit_familiarity(*scaled, UNKNOWN))
+
+
+def knows_movement(
+    fitted: dict[str, Any], windows: np.ndarray, of_watch: bool = True
+) -> np.ndarray:
+    """Whether each of the windows [M, T, C] resembles the recordings: bool [M]."""
     parts = {name: np.asarray(part) for name, part in fitted.items()}
     mean, deviation = parts.pop("feature_mean"), parts.pop("feature_deviation")
-    return Familiarity(**parts).knows((window_features(windows) - mean) / deviation)
+    return Familiarity(**parts).knows((window_features(windows, of_watch) - mean) / deviation)
+
+
+def _fit_features(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return features.mean(0), features.std(0) + 1e-6
+
+
+def _as_json(mean: np.ndarray, deviation: np.ndarray, model: Familiarity) -> dict[str, Any]:
+    parts = {"feature_mean": mean, "feature_deviation": deviation, **model._asdict()}
+    return {name: np.asarray(part).tolist() for name, part in parts.items()}

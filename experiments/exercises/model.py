@@ -23,20 +23,22 @@ class ExerciseClassifier(nn.Module):
       hidden_size: H, the size of each direction.
       num_layers: the number of bidirectional GRUs.
       dropout: the rate after each layer; half of it before the first.
+      of_watch: whether the channels are those of the watch, in g and rad/s; else any channels,
+        standardized.
+      num_classes: K.
     """
 
     stride: int
     hidden_size: int
     num_layers: int = 1
     dropout: float = 0.0
+    of_watch: bool = True
+    num_classes: int = len(EXERCISES)
 
     @nn.compact
     def __call__(self, signals: Array, train: bool) -> Array:
-        """Classifies signals [B, T, 6], where T is at least one stride: logits [B, 7]."""
-        scaled = signals / jnp.repeat(jnp.array([1.0, ANGULAR_UNIT], signals.dtype), 3)
-        vectors = scaled.reshape(*scaled.shape[:2], 2, 3)
-        norms = jnp.sqrt((vectors**2).sum(-1) + 1e-6)
-        xs = jnp.concatenate([scaled, norms], -1)
+        """Classifies signals [B, T, C], where T is at least one stride: logits [B, K]."""
+        xs = _with_norms(signals) if self.of_watch else signals
         steps = xs.shape[1] // self.stride
         xs = xs[:, : steps * self.stride].reshape(len(xs), steps, -1)
         xs = nn.relu(nn.Dense(self.hidden_size)(xs))
@@ -47,12 +49,19 @@ class ExerciseClassifier(nn.Module):
         )
         _, hs = gru(xs, deterministic=not train)  # [B, steps, 2H]
         pooled = jnp.concatenate([hs.mean(1), hs.max(1)], -1)
-        return nn.Dense(len(EXERCISES))(nn.Dropout(self.dropout)(pooled, not train))
+        return nn.Dense(self.num_classes)(nn.Dropout(self.dropout)(pooled, not train))
+
+
+def _with_norms(signals: Array) -> Array:
+    """The two vectors of the watch in similar units, and their norms: [B, T, 6] -> [B, T, 8]."""
+    scaled = signals / jnp.repeat(jnp.array([1.0, ANGULAR_UNIT], signals.dtype), 3)
+    vectors = scaled.reshape(*scaled.shape[:2], 2, 3)
+    return jnp.concatenate([scaled, jnp.sqrt((vectors**2).sum(-1) + 1e-6)], -1)
 
 
 @partial(jax.jit, static_argnums=0)
 def log_probabilities(model: ExerciseClassifier, params: Any, signals: Array) -> Array:
-    """Log-probabilities [networks, N, 7] of windows [N, T, 6] by networks [networks, ...]."""
+    """Log-probabilities [networks, N, K] of windows [N, T, C] by networks [networks, ...]."""
 
     def run_network(params: Any) -> Array:
         classify = partial(model.apply, params, train=False)

@@ -1,11 +1,17 @@
 """The report of `experiments.exercises`: windows and whole recordings of unseen subjects."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common.confidence import calibrate, calibration_error, fit_temperature
+from experiments.common.confidence import (
+    calibrate,
+    calibration_error,
+    describe_answer,
+    fit_temperature,
+)
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
 from experiments.common.report.bootstrap import ratio_interval
@@ -75,6 +81,24 @@ def mean_by_recording(log_probs: np.ndarray, recordings: np.ndarray) -> np.ndarr
     sums = np.zeros((recordings.max() + 1, log_probs.shape[1]))
     np.add.at(sums, recordings, log_probs)
     return sums / np.bincount(recordings)[:, None]
+
+
+def describe_recording(
+    log_probs: np.ndarray, names: Sequence[str], temperature: float, still: int
+) -> str:
+    """The answer for a recording, and how many of its windows each class has.
+
+    Args:
+      log_probs: [M, K], of its windows with movement.
+      names: of the K classes.
+      temperature: of the mean log-probabilities.
+      still: the number of windows without movement.
+    """
+    votes = np.bincount(log_probs.argmax(1), minlength=len(names))
+    counts = [f"{names[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i]]
+    counts += [f"without movement {still}"] if still else []
+    answer = describe_answer(calibrate(log_probs.mean(0), temperature), names)
+    return f"{answer}\nwindows, half overlapping: {', '.join(counts)}"
 
 
 def describe_confidence(log_probs: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -15,12 +15,14 @@ from experiments.common.flags import (
     Flat,
     Fraction,
     MonitorFlags,
+    Needs,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ScaleFlags,
 )
+from experiments.common.parsing import has_no_effect
 
 
 class Augmentation(NamedTuple):
@@ -64,6 +66,9 @@ class Settings:
 
 
 QUICK = Settings(seeds=1, epochs=6)
+# Of the user's channels, whose meaning is not known: they are not turned or mirrored.
+OWN = Settings(seeds=1, augmentation=Augmentation(speed=0.2, gain=0.1, noise=0.1))
+UNUSED_BY_OWN = frozenset({"seeds", "angle", "mirrored"})
 
 
 @dataclass(frozen=True)
@@ -76,15 +81,25 @@ class Command:
     # the folder for all output
     out: Annotated[Path, ALWAYS] = Path("runs/exercises")
     choose: Annotated[bool, TRAINING_MODE] = False  # compare augmentations by inner folds instead
-    # a table with the columns ax ... wz, or a .npy [L, 6], at 50 Hz
+    # your own recordings to train on: a table with labels, or a folder with a subfolder a label
+    train: Annotated[Path | None, TRAINING_MODE] = None
+    # what its columns are, as in label=NAME time=NAME person=NAME recording=NAME channel=NAME
+    columns: Annotated[tuple[str, ...], Needs("train")] = ()
+    window: Annotated[PositiveFloat, Needs("train")] = 2.0  # seconds that are classified at once
+    rate: Annotated[PositiveFloat, Needs("train")] = 50.0  # rows per second of tables without times
+    # a table with the columns ax ... wz, or a .npy [L, 6], at 50 Hz; with --model: as trained on
     predict: Annotated[Path | None, MODE] = None
     # write the saved networks as a file for onnxruntime, without training
     export: Export = None
+    # the folder of a model that --train wrote
+    model: Annotated[Path | None, Needs("predict")] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
+        if self.train is not None:
+            return replace(self, settings=OWN)
         return replace(self, settings=QUICK) if self.quick else self
 
     def expected(self) -> Expectations:
@@ -99,3 +114,7 @@ class Command:
             raise InputError(
                 f"--choose compares augmentations with one network each: leave --{min(chosen)} out."
             )
+        if self.train is not None and (unused := given & UNUSED_BY_OWN):
+            raise has_no_effect(min(unused), "train")
+        if self.quick and (self.train or self.model):
+            raise has_no_effect("quick", "train" if self.train else "model")

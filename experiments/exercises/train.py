@@ -8,6 +8,7 @@ classified by all of its windows. Each subject is tested by networks that never 
     python -m experiments.exercises --quick
     python -m experiments.exercises --predict runs/exercises/example.csv
     python -m experiments.exercises --choose   compares the augmentations by inner folds
+    python -m experiments.exercises --train phone.csv   your own recordings
 
 Results over five folds of two subjects, % right of windows / of recordings by vote / of recordings
 by mean log-probability: one network 90.0 / 94.0 / 94.8 (mean of three seeds), the average of three
@@ -32,7 +33,7 @@ import optax
 from jax import Array
 
 from experiments.common import training
-from experiments.common.confidence import calibrate, describe_answer, fit_temperature
+from experiments.common.confidence import fit_temperature
 from experiments.common.onnx_files import export_model
 from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
@@ -48,7 +49,12 @@ from experiments.exercises.doubts import (
 )
 from experiments.exercises.model import ExerciseClassifier, log_probabilities
 from experiments.exercises.onnx_model import build_ensemble
-from experiments.exercises.report import mean_by_recording, write_report
+from experiments.exercises.own_training import predict_own, train_on_own
+from experiments.exercises.report import (
+    describe_recording,
+    mean_by_recording,
+    write_report,
+)
 from experiments.exercises.settings import CANDIDATES, Augmentation, Command, Settings
 from experiments.exercises.wrist_sensor import (
     CHANNELS,
@@ -244,11 +250,7 @@ def predict(out: Path, file: Path) -> str:
         )
     networks = log_probabilities(make_classifier(settings), params, windows)
     log_probs = np.asarray(networks).mean(0)  # [N, 7]
-    votes = np.bincount(log_probs.argmax(1), minlength=CLASSES)
-    named = ", ".join(f"{EXERCISES[i]} {votes[i]}" for i in np.argsort(-votes) if votes[i])
-    still = f", without movement {(~moving).sum()}" if not moving.all() else ""
-    answer = describe_answer(calibrate(log_probs.mean(0), record["temperature"]), EXERCISES)
-    return f"{answer}\nwindows, one per second: {named}{still}"
+    return describe_recording(log_probs, EXERCISES, record["temperature"], (~moving).sum())
 
 
 def export(out: Path) -> None:
@@ -271,7 +273,11 @@ def main(command: Command) -> None:
     if command.export is not None:
         return export(command.out)
     if command.predict is not None:
+        if command.model is not None:
+            return print(predict_own(command.model, command.predict))
         return print(predict(command.out, command.predict))
+    if command.train is not None:
+        return train_on_own(command)
     print(f"Training, then the report: about {MINUTES[command.quick]} minutes of an idle CPU core.")
     if command.choose:
         return compare_augmentations(command.settings, command.out / "choice")

@@ -132,7 +132,7 @@ def read_signal(path: Path, least: int) -> np.ndarray:
     Raises:
       InputError: there is no such file, or it holds anything else; the message says where.
     """
-    signal = _read_array(path) if path.suffix == ".npy" else read_columns(path, CHANNELS)
+    signal = read_array(path, CHANNELS) if path.suffix == ".npy" else read_columns(path, CHANNELS)
     if len(signal) < least:
         raise InputError(
             f"{path} holds {len(signal)} samples; {least} are needed, {least / RATE:g} seconds at "
@@ -141,18 +141,19 @@ def read_signal(path: Path, least: int) -> np.ndarray:
     return signal.astype(np.float32)
 
 
-def _read_array(path: Path) -> np.ndarray:
+def read_array(path: Path, channels: Sequence[str]) -> np.ndarray:
+    """Reads a .npy array [L, C] of these channels. Raises InputError: it is something else."""
     array = load_array(path)
-    if array.ndim != 2 or array.shape[1] != len(CHANNELS):
+    if array.ndim != 2 or array.shape[1] != len(channels):
         raise InputError(
-            f"{path} holds an array of shape {array.shape}; [L, {len(CHANNELS)}] is expected: "
-            f"{', '.join(CHANNELS)} for each of L samples."
+            f"{path} holds an array of shape {array.shape}; [L, {len(channels)}] is expected: "
+            f"{', '.join(channels)} for each of L samples."
         )
     bad_cells = np.argwhere(~np.isfinite(array))
     if len(bad_cells):
         row, column = bad_cells[0]
         raise InputError(
-            f"{path} has {array[row, column]} in row {row}, column {CHANNELS[column]!r}; all "
+            f"{path} has {array[row, column]} in row {row}, column {channels[column]!r}; all "
             "numbers must be finite."
         )
     return array

@@ -4,18 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.common.command import InputError
+from experiments.common.data.class_folders import find_classes
 from experiments.common.outputs import write_results
-from experiments.common.report import format_table
-from experiments.common.report.heat_maps import plot_confusion
-from experiments.common.training.metrics import score_classifier
+from experiments.common.report.classes import report_classes
 from experiments.images.baselines import logistic_regression
 from experiments.vision.digits import SIDE, Digits, Splits
 from experiments.vision.pictures import SUFFIXES, as_ink, find_pictures, read_picture
 
 LEAST = 10  # images of a class
 VALIDATION, TEST = 0.1, 0.2  # the share of each class in these parts
-MOST = 50_000  # images
 
 
 def read_own_image(path: Path) -> np.ndarray:
@@ -29,31 +26,16 @@ def read_class_folders(folder: Path) -> tuple[Splits, list[str]]:
     Raises:
       InputError: there are fewer than two classes, too few or too many images, or a damaged one.
     """
-    if not folder.is_dir():
-        raise InputError(f"`--train` is {folder}; a folder with one subfolder a class is expected.")
-    files = {path.name: sorted(find_pictures(path)) for path in folder.iterdir() if path.is_dir()}
-    names = sorted(name for name, paths in files.items() if paths)
-    if len(names) < 2:
-        raise InputError(
-            f"{folder} has {len(names)} subfolders with images ({', '.join(SUFFIXES)}); at least "
-            "two are needed, one for each class."
-        )
-    for name in names:
-        if len(files[name]) < LEAST:
-            raise InputError(
-                f"{folder / name} holds {len(files[name])} images; at least {LEAST} are needed."
-            )
-    if (total := sum(map(len, files.values()))) > MOST:
-        raise InputError(f"{folder} holds {total:,} images; at most {MOST:,} are read.")
+    files = find_classes(folder, find_pictures, "images", ", ".join(SUFFIXES), LEAST)
     rng = np.random.default_rng(0)
     parts: list[list[tuple[Path, int]]] = [[], [], []]
-    for label, name in enumerate(names):
-        paths = [files[name][i] for i in rng.permutation(len(files[name]))]
+    for label, found in enumerate(files.values()):
+        paths = [found[i] for i in rng.permutation(len(found))]
         test, validation = (max(round(share * len(paths)), 1) for share in (TEST, VALIDATION))
         bounds = [0, len(paths) - test - validation, len(paths) - test, len(paths)]
         for part, first, stop in zip(parts, bounds, bounds[1:], strict=False):
             part += [(path, label) for path in paths[first:stop]]
-    return Splits(*map(_read, parts)), names
+    return Splits(*map(_read, parts)), list(files)
 
 
 def _read(part: list[tuple[Path, int]]) -> Digits:
@@ -84,11 +66,7 @@ def report_own(
         "logistic regression": logistic_regression(data.train, data.test.images),
         f"always {names[frequent]}": np.full(len(truth), frequent),
     }
-    right = {name: float((row == truth).mean()) for name, row in answers.items()}
-    rows = [[name, f"{share:.1%}"] for name, share in right.items()]
-    print(f"\n{format_table([f'{len(truth)} test images', 'right'], rows)}")
+    figures = report_classes(truth, answers, names, "test images", out)
     before, after = confidence["error before"], confidence["error after"]
     print(f"\nCalibration error {before:.1%} before and {after:.1%} after temperature scaling")
-    write_results(out / "results.json", {"right": right, "confidence": confidence})
-    confusion = score_classifier(truth, probabilities.argmax(-1), len(names)).confusion
-    plot_confusion(out / "confusion.png", {"GRU": np.asarray(confusion)}, names)
+    write_results(out / "results.json", figures | {"confidence": confidence})

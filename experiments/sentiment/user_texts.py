@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 from experiments.common.command import InputError
 from experiments.common.data.records import Records, read_records
 from experiments.common.data.splits import Split, merge_groups, stratified_group_splits
 from experiments.common.data.user_files import quote
+from experiments.common.report.classes import wilson_interval
 from experiments.sentiment.baselines import tfidf_logistic_regression
 from experiments.sentiment.vader import plain_words
 
@@ -86,8 +86,8 @@ def predict_baselines(data: LabeledTexts) -> dict[str, np.ndarray]:
 def describe_accuracy(name: str, labels: np.ndarray, predictions: np.ndarray) -> str:
     """The accuracy on N test texts with its 95% interval (Wilson)."""
     correct = int((labels == predictions).sum())
-    interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
+    low, high = wilson_interval(correct / len(labels), len(labels))
     return (
         f"{name}: {correct} of {len(labels)} test texts are right, {correct / len(labels):.1%} "
-        f"(95% interval {interval.low:.1%} to {interval.high:.1%})."
+        f"(95% interval {low:.1%} to {high:.1%})."
     )

@@ -19,7 +19,14 @@ from experiments.common.command import InputError
 from experiments.common.data.arrays import load_array
 from experiments.vision.affine import rotation, transform_image
 from experiments.vision.digits import CLASSES, Splits, read_digits, split_three_ways
-from experiments.vision.pictures import SUFFIXES, as_ink, find_pictures, read_picture
+from experiments.vision.pictures import (
+    ANIMATED,
+    SUFFIXES,
+    as_ink,
+    find_pictures,
+    read_animation,
+    read_picture,
+)
 
 SIDE = 32  # S, of a frame, in pixels
 GLYPH = 14  # G, of a digit, in pixels
@@ -113,9 +120,9 @@ def _distort(image: Array, amounts: Array) -> Array:
 
 
 def read_frames(path: Path) -> np.ndarray:
-    """Reads the user's video: a .npy file of frames [T, 32, 32], or a folder of their images.
+    """Reads the user's video: an animation, a folder of images, or a .npy file [T, 32, 32].
 
-    In a file, integers range from 0, paper, to 255, ink; floating-point numbers from 0 to 1. The
+    In an array, integers range from 0, paper, to 255, ink; floating-point numbers from 0 to 1. The
     images of a folder are the frames in the order of their names, see `read_picture`.
 
     Returns: float32 [T, 32, 32].
@@ -123,7 +130,8 @@ def read_frames(path: Path) -> np.ndarray:
     Raises:
       InputError: there is no such file, or it holds something else.
     """
-    array = _read_folder(path) if path.is_dir() else load_array(path)
+    is_array = not path.is_dir() and path.suffix.lower() not in ANIMATED
+    array = load_array(path) if is_array else as_ink(read_images(path))
     if array.ndim != 3 or array.shape[1:] != (SIDE, SIDE):
         raise InputError(
             f"{path} holds an array of shape {array.shape}; [T, {SIDE}, {SIDE}] is expected: "
@@ -148,18 +156,24 @@ def read_frames(path: Path) -> np.ndarray:
     return frames.astype(np.float32)
 
 
-def _read_folder(folder: Path) -> np.ndarray:
-    """The images of a folder as frames, float [T, 32, 32]."""
-    files = find_pictures(folder)
+def read_images(path: Path) -> np.ndarray:
+    """Reads an animation, or the images of a folder: gray values, float [T, 32, 32], black is 0.
+
+    Raises:
+      InputError: it is neither, or there are too many images, or fewer than two in the folder.
+    """
+    if not path.is_dir():
+        return read_animation(path, SIDE, MOST_FRAMES)
+    files = find_pictures(path)
     if len(files) < 2:
         raise InputError(
-            f"{folder} holds {len(files)} images ({', '.join(SUFFIXES)}); at least 2 frames are "
+            f"{path} holds {len(files)} images ({', '.join(SUFFIXES)}); at least 2 frames are "
             "needed to see a motion."
         )
     if len(files) > MOST_FRAMES:
-        raise InputError(f"{folder} holds {len(files)} images; at most {MOST_FRAMES} are read.")
+        raise InputError(f"{path} holds {len(files)} images; at most {MOST_FRAMES} are read.")
 
     def in_order(path: Path) -> list[tuple[int, str]]:  # frame 10 comes after frame 9
         return [(int(part or -1), text) for text, part in _NUMBER.findall(path.name)]
 
-    return as_ink(np.stack([read_picture(path, SIDE) for path in sorted(files, key=in_order)]))
+    return np.stack([read_picture(path, SIDE) for path in sorted(files, key=in_order)])

@@ -128,6 +128,31 @@ class VideoNetwork(nn.Module):
         return flat.reshape(*frames.shape[:2], -1)
 
 
+class ClipClassifier(nn.Module):
+    """The encoder of `VideoNetwork` and a GRU, with one answer after each frame.
+
+    Attributes:
+      hidden_size: H.
+      features: of the encoder.
+      dropout: the rate, before the answer.
+      num_classes: K.
+    """
+
+    hidden_size: int
+    features: int
+    dropout: float
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, frames: Array, lengths: Array, train: bool = False) -> Array:
+        """Classifies clips [B, T, S, S] of `lengths` [B]: logits [B, T, K]."""
+        encoder = Encoder(self.features)
+        codes = encoder(frames.reshape(-1, SIDE, SIDE) / INK_SCALE)
+        codes = codes.reshape(*frames.shape[:2], -1)
+        _, hs = GRU(self.hidden_size)(codes, lengths=lengths)
+        return nn.Dense(self.num_classes)(nn.Dropout(self.dropout)(hs, deterministic=not train))
+
+
 def init_network(network: VideoNetwork, key: Array) -> PyTree:
     """Draws the parameters of every part that the reader uses."""
 

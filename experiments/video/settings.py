@@ -8,11 +8,13 @@ from experiments.common.expectations import Expectations, Expected
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    TRAINING_MODE,
     DropoutRate,
     Export,
     Flat,
     Given,
     MonitorFlags,
+    Needs,
     NoFlag,
     NonNegativeFloat,
     NonNegativeInt,
@@ -21,6 +23,7 @@ from experiments.common.flags import (
     ScaleFlags,
     override_each,
 )
+from experiments.common.parsing import has_no_effect
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ QUICK_EXPECTED = Expectations(
         Expected(("right", "GRU", "speed"), 0.544, 0.15, judged=False),
     )
 )
+# Of the user's clips, which may be few; each epoch draws `num_clips` of them.
+OWN = Settings(hidden_size=64, features=32, num_clips=256, batch_size=16, epochs=20)
+UNUSED_BY_OWN = frozenset({"frame_weight", "imagined", "num_test"})
 
 
 @dataclass(frozen=True)
@@ -68,21 +74,34 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the folder for all output
     out: Annotated[Path, ALWAYS] = Path("runs/video")
-    # .npy file of frames [T, 32, 32], or a folder of images, to classify instead of training
+    # a folder of your own clips to train on, with one subfolder a class
+    train: Annotated[Path | None, TRAINING_MODE] = None
+    # a clip to classify: a GIF, WebP or APNG, a folder of images, or .npy [T, 32, 32]
     predict: Annotated[Path | None, MODE] = None
     # write the saved GRU as a file for onnxruntime, without training
     export: Export = None
+    # the folder of a model that --train wrote
+    model: Annotated[Path | None, Needs("predict")] = None
     given: Given = frozenset()
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
+        if self.train is not None:
+            return replace(self, settings=OWN)
         return replace(self, settings=QUICK["gru"]) if self.quick else self
 
     def expected(self) -> Expectations:
         """What a quick run reaches."""
         return QUICK_EXPECTED
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        if self.train is not None and (unused := given & UNUSED_BY_OWN):
+            raise has_no_effect(min(unused), "train")
+        if self.quick and (self.train or self.model):
+            raise has_no_effect("quick", "train" if self.train else "model")
 
     def trainings(self) -> dict[str, Settings]:
         """The settings of each network."""

@@ -8,6 +8,7 @@ cross-correlation, which estimates the motion and extrapolates it.
     python -m experiments.video                9 minutes of one core's processor time
     python -m experiments.video --quick        a smaller GRU alone: 2.3 minutes, 72.7 / 98.7 / 54.4
     python -m experiments.video --predict runs/video/example.npy
+    python -m experiments.video --train clips                 your own, one folder for each class
 
 Measured on 1,000 clips, one per test digit, % correct for digit / direction / speed:
 GRU 94.4 / 100.0 / 98.4; mean over the frames 89.5 / 16.7 / 34.3 and last frame 91.8 / 13.0 / 35.8,
@@ -53,6 +54,7 @@ from experiments.video.data import (
 )
 from experiments.video.model import VideoNetwork, init_network, predict_frames
 from experiments.video.onnx_model import build_model
+from experiments.video.own_training import predict_own, train_on_own
 from experiments.video.plots import plot_frames
 from experiments.video.report import run_network, write_report
 from experiments.video.settings import Command, Settings
@@ -221,6 +223,10 @@ def main(command: Command) -> None:
     """Runs the command."""
     if command.export is not None:
         return export(command.out / "gru" / MODEL)
+    if command.train is not None:
+        return train_on_own(command)
     if command.predict is None:
         return experiment(command)
+    if command.model is not None:
+        return print(predict_own(command.model, command.predict))
     print(predict(command.out, command.predict))

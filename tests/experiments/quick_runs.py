@@ -30,6 +30,8 @@ USE_THE_MODEL_OF = {"export": "sentiment", "interpret": "sentiment"}
 # `--quick` is added to each command that takes it, and to those that do not, these flags.
 OTHERWISE = {
     "benchmark": "--seconds 0.1",
+    "exercises": "--epochs 2",
+    "video": "--epochs 2",
     "sentiment": "--epochs 1 --hidden-size 8 --embedding-size 8",
 }
 # What is written instead of flags that ask for a long training.

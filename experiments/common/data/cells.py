@@ -129,6 +129,9 @@ def parse_times(cells: Sequence[str], form: str | None) -> Column:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about cells that are no times
         times = pd.to_datetime(series, errors="coerce", utc=True, **options)
+        if times.isna().any() and form is None:  # ISO times, some with fractions of seconds
+            iso = pd.to_datetime(series, errors="coerce", utc=True, format="ISO8601")
+            times = times if iso.isna().any() else iso
     if times.isna().any():
         i = int(np.flatnonzero(times.isna())[0])
         wanted = f"the format {form!r}" if form else "the format of the rows before it"

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+from experiments.common.command import InputError
+
 
 class Split(NamedTuple):
     """Indices of examples, each an increasing int array; the parts share no group."""
@@ -73,3 +75,35 @@ def stratified_group_splits(
         )
         splits.append(Split(rest[train], rest[validation], test))
     return splits
+
+
+def split_own(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], kind: str) -> Split:
+    """Splits the user's examples by groups; a fifth is for testing, a fifth for validation.
+
+    With fewer than five groups of a label, the parts are larger. Each part has every label.
+
+    Args:
+      labels: int [N], 0 to C - 1.
+      groups: int [N], see `merge_groups`.
+      names: of the C labels.
+      kind: what the groups are, in the plural, for messages.
+
+    Raises:
+      InputError: a label has fewer than three groups, or no split has every label in every part.
+    """
+    counts = [len(np.unique(groups[labels == label])) for label in range(len(names))]
+    if (fewest := min(counts)) < 3:
+        name = names[counts.index(fewest)]
+        raise InputError(
+            f"{name!r} has {fewest} different {kind}; at least 3 are needed, to train, validate "
+            "and test on different ones."
+        )
+    folds = min(fewest, 5)
+    for seed in range(10):
+        for split in stratified_group_splits(labels, groups, folds, folds - 1, seed):
+            if all(len(np.unique(labels[part])) == len(names) for part in split):
+                return split
+    raise InputError(
+        f"The {kind} cannot be split so that every label is in the training, the validation and "
+        f"the test part: more {kind} with all labels are needed."
+    )

@@ -44,7 +44,7 @@ class Series(NamedTuple):
     covariates: dict[str, np.ndarray]  # other columns by name, each float [L], NaN where missing
 
 
-class _Table(NamedTuple):
+class Table(NamedTuple):
     """The cells of a file, without blank rows at the end."""
 
     path: Path
@@ -57,7 +57,7 @@ class _Table(NamedTuple):
         """Returns the name if there is such a column. Raises InputError."""
         if name is None or name not in self.header:
             given = "is missing" if name is None else f"is {name!r}"
-            columns = _list_columns(self.header)
+            columns = list_columns(self.header)
             raise InputError(f"`{flag}` {given}; {self.path} has the columns {columns}.")
         return name
 
@@ -111,7 +111,7 @@ def read_series(
       InputError: there is no such file, or a column is no time series, or named twice; the message
         names column and row.
     """
-    table = _read_table(path)
+    table = read_table(path)
     target = table.check("--target", target)
     time = table.check("--time", time) if time is not None else None
     names = [target, *(table.check("--covariates", name) for name in covariates)]
@@ -144,10 +144,10 @@ def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
       InputError: there is no such file, or a column or a cell is missing, or is not a number; the
         message says where.
     """
-    table = _read_table(path)
+    table = read_table(path)
     missing = [name for name in columns if name not in table.header]
     if missing:
-        has = _list_columns(table.header)
+        has = list_columns(table.header)
         raise InputError(f"{path} has no column {missing[0]!r}; it has the columns {has}.")
     read = []
     for name in columns:
@@ -159,7 +159,8 @@ def read_columns(path: Path, columns: Sequence[str]) -> np.ndarray:
     return np.stack(read, 1)
 
 
-def _read_table(path: Path) -> _Table:
+def read_table(path: Path) -> Table:
+    """Reads a table as text. Raises InputError: it is no table with a header."""
     text = read_text(path, LIMIT)
     separator = find_separator(text, width=2) or ";"  # numbers of one column may have commas
     header, *rows = _split_cells(path, text, separator) or [[]]
@@ -181,7 +182,7 @@ def _read_table(path: Path) -> _Table:
             )
         numbers.append(number)
         kept.append(cells)
-    return _Table(path, separator, header, np.array(numbers, int), kept)
+    return Table(path, separator, header, np.array(numbers, int), kept)
 
 
 def _split_cells(path: Path, text: str, separator: str) -> list[list[str]]:
@@ -194,7 +195,7 @@ def _split_cells(path: Path, text: str, separator: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows]
 
 
-def _list_columns(header: list[str]) -> str:
+def list_columns(header: list[str]) -> str:
     """The names of the columns, as many as fit in a message."""
     more = f", and {len(header) - NAMED} more" if len(header) > NAMED else ""
     return ", ".join(shorten(name) for name in header[:NAMED]) + more

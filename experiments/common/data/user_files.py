@@ -82,9 +82,10 @@ def quote(text: str) -> str:
     return repr(shorten(text))
 
 
-def own_directory(out: Path, folder: Path) -> Path:
-    """The folder, in `out`, of the training on the user's files in `folder`."""
-    return out / f"own-{folder.resolve().name}"
+def own_directory(out: Path, own: Path) -> Path:
+    """The folder, in `out`, of the training on the user's file or folder `own`."""
+    path = own.resolve()
+    return out / f"own-{path.stem if path.is_file() else path.name}"
 
 
 def _decode_windows(content: bytes) -> str:
