@@ -62,3 +62,13 @@ def test_inputs_of_another_kind_are_not_familiar():
     assert not model.knows(5 * draw(100) + 40).any()
     saved = type(model)(**model._asdict())  # as a model's parameters
     np.testing.assert_array_equal(saved.distance(mixing), model.distance(mixing))
+
+
+def test_few_right_answers_do_not_make_every_answer_certain():
+    """With one made-up example beside five, no answer is more likely than 5/6 + 1/24."""
+    logits, labels = np.eye(4)[[0, 1, 2, 3, 0]] * 3, np.array([0, 1, 2, 3, 0])
+    certain, careful = (
+        calibrate(logits, fit_temperature(logits, labels, prior)).max() for prior in (0, 1)
+    )
+    assert certain > 0.999
+    assert careful == pytest.approx(5 / 6 + 1 / 24, abs=1e-3)

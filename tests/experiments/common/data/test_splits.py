@@ -1,10 +1,12 @@
 """Groups and splits."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.common.data.splits import merge_groups, stratified_group_splits
+from experiments.common.command import InputError
+from experiments.common.data.splits import merge_groups, split_own, stratified_group_splits
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
@@ -42,3 +44,18 @@ def test_no_group_straddles_a_split(seed):
     again = stratified_group_splits(labels, groups, num_folds=5, validation_parts=4, seed=seed)
     for one, other in zip(splits, again, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("number", [3, 4, 9])
+def test_each_part_of_the_users_examples_has_every_label(number):
+    groups = np.repeat(np.arange(number), 6)
+    labels = np.tile(np.arange(3), 2 * number)
+    split = split_own(labels, groups, ["a", "b", "c"], "persons")
+    parts = [set(groups[part]) for part in split]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == number
+    assert all(set(labels[part]) == {0, 1, 2} for part in split)
+
+
+def test_users_examples_that_cannot_be_split():
+    with pytest.raises(InputError, match="'b' has 2 different clips; at least 3 are needed"):
+        split_own(np.array([0, 0, 0, 1, 1]), np.arange(5), ["a", "b"], "clips")
