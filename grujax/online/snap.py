@@ -39,8 +39,9 @@ def snap(cell: Cell, order: int = 1) -> Method:
 
     Returns:
         The `Method`. Its gradient is biased: it lacks the ways over more than n − 1 other units.
-        It equals that of `rtrl` where no unit acts on another (diagonal recurrent matrices), and
-        where n steps reach everything that more steps reach.
+        It equals that of `rtrl` where n steps reach everything that more steps reach. With
+        diagonal recurrent matrices that is n = 1 for a GRU or an RNN, but not for an LSTM, whose
+        output gate moves h at once, and c one step later.
 
     Raises:
         ValueError: if `cell` is no function or `order` no positive integer; from its functions if

@@ -24,7 +24,6 @@ def diagonal(problem):
     [
         "gru",
         pytest.param("gru_reset_before", marks=pytest.mark.slow),
-        pytest.param("lstm", marks=pytest.mark.slow),
         pytest.param("rnn", marks=pytest.mark.slow),
     ],
 )

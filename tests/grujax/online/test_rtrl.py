@@ -106,8 +106,8 @@ def test_of_a_sequence_only_states_and_their_gradients_grow(cell):
         memory_of(run, params, jax.ShapeDtypeStruct((steps, 1, I), jnp.float32))
         for steps in (100, 100_000)
     ]
-    states = (100_000 - 100) * H * 4
-    assert sizes[1] - sizes[0] <= 2 * states * 1.01
+    number = (100_000 - 100) * 4  # of bytes, for one number per step; XLA may keep one of its own
+    assert sizes[1] - sizes[0] <= 2 * H * number + number
 
 
 def test_no_steps_have_no_gradient():
