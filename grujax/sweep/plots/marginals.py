@@ -74,7 +74,12 @@ def plot_marginals(result: SweepResult, metric: str, mode: str = "min") -> Figur
     for axis, array in zip(axes, result.trials.values(), strict=True):
         _draw_medians(axis, array, values)
     lines = axes[0].get_legend_handles_labels()
-    place = {"loc": "outside upper right", "ncols": 4, "fontsize": 8, "title_fontsize": 8}
+    place: dict[str, Any] = {
+        "loc": "outside upper right",
+        "ncols": 4,
+        "fontsize": 8,
+        "title_fontsize": 8,
+    }
     figure.legend(*lines, title="trials of the sweep", **place)
     return figure
 
@@ -105,10 +110,19 @@ def draw_metric(part: Any, result: SweepResult, metric: str, best: int) -> list[
         numbers, labels = numbers_of(array)
         numbers = np.clip(numbers, *limits_of(numbers, clip=False))
         axis.plot(numbers, shown, "o", color=TRIALS, alpha=0.5, markersize=4, label="trial")
-        star = {"color": BEST, "markersize": 13, "clip_on": False, "label": "best trial"}
+        star: dict[str, Any] = {
+            "color": BEST,
+            "markersize": 13,
+            "clip_on": False,
+            "label": "best trial",
+        }
         axis.plot(numbers[best], shown[best], "*", **star)
         gone = numbers[np.isnan(values)]
-        cross = {"color": "0.4", "transform": axis.get_xaxis_transform(), "label": "NaN"}
+        cross: dict[str, Any] = {
+            "color": "0.4",
+            "transform": axis.get_xaxis_transform(),
+            "label": "NaN",
+        }
         if len(gone):
             axis.plot(gone, np.ones(len(gone)), "x", **cross)
         if labels is not None:
