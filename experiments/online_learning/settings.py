@@ -35,7 +35,7 @@ class Settings:
     every: PositiveInt = 50  # updates between evaluations
     block: PositiveInt = 10  # updates in one compiled call; gradients are compared on so many
     seeds: PositiveInt = 3  # trainings at the chosen learning rate
-    rates: tuple[PositiveFloat, ...] = (3e-3, 1e-2, 3e-2, 1e-1)  # of Adam, to choose from
+    rates: tuple[PositiveFloat, ...] = (3e-3, 1e-2, 3e-2, 1e-1, 3e-1)  # of Adam, to choose from
     max_gradient_norm: PositiveFloat = 1.0  # longer gradients are scaled down to it
     update_bias: float = 2.0  # of the update gate at the start: memories of 1 + e^bias steps
     copy_delay: PositiveInt = 38  # blanks between the symbols and their copies
