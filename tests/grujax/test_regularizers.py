@@ -21,6 +21,7 @@ from tests.helpers import (
     best_dtype,
     form_and_direction,
     inputs_of,
+    one_form_and_direction,
 )
 from tests.reference import reference_gradients, reference_outputs
 
@@ -116,7 +117,7 @@ def test_long_sequences_agree_with_plain(x64, key, reset_after, reverse):
 
 
 @every_implementation
-@form_and_direction
+@one_form_and_direction
 @pytest.mark.parametrize(
     "key", [KEY, pytest.param(None, marks=pytest.mark.slow)], ids=["training", "evaluation"]
 )

@@ -46,7 +46,7 @@ def test_a_state_left_out_is_zero_in_the_dtype_of_the_run(name, dtype):
 
 @every_cell
 @pytest.mark.parametrize("input_size", [1, 64])
-@pytest.mark.parametrize("parameters", [1, 1000, 1337, 74_112])
+@pytest.mark.parametrize("parameters", [1, 1337, 74_112])
 def test_no_hidden_size_comes_closer(name, input_size, parameters):
     def distance(hidden_size: int) -> int:
         params = jax.eval_shape(

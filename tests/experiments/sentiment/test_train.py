@@ -32,6 +32,7 @@ def command(out: Path, **changes) -> sentiment.Command:
     return sentiment.Command(**{"settings": SETTINGS, "out": out, **changes})
 
 
+@pytest.mark.slow
 def test_the_whole_experiment(archive, tmp_path, capsys):
     sentiment.main(command(tmp_path))
     printed = capsys.readouterr().out
