@@ -1,14 +1,14 @@
-"""Tables of results as text."""
+"""Tables of results as text. This file imports no NumPy, for `--help`."""
 
+import statistics
 from collections.abc import Sequence
-
-import numpy as np
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
     """Formats fractions as a percentage: "65.1", or "65.1 ±0.8" (sample sd) for several."""
-    percent = 100 * np.asarray(values)
-    return f"{percent.mean():.1f}" + (f" ±{percent.std(ddof=1):.1f}" if len(percent) > 1 else "")
+    percent = [100 * float(value) for value in values]
+    deviation = f" ±{statistics.stdev(percent):.1f}" if len(percent) > 1 else ""
+    return f"{statistics.fmean(percent):.1f}{deviation}"
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
