@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from experiments.common.command import InputError
-from experiments.common.expectations import Expectations
+from experiments.common.expectations import Expectations, Expected
 from experiments.common.flags import (
     ALWAYS,
     MODE,
@@ -91,11 +91,10 @@ class Command:
         return replace(self, settings=(QUICK if self.quick else SETTINGS)[self.data])
 
     def expected(self) -> Expectations:
-        """What a quick run is too short to judge."""
+        """What a quick run reaches, or is too short to judge."""
         if self.data == "dates":
-            reason = "whether it can read all dates, as it learns from a quarter of them"
-        else:
-            reason = "whether the GRU is better than a translation memory, as it has 3,000 pairs"
+            return Expectations((Expected(("GRU, 5 beams", "all", "exact"), 99.9, 1.5),))
+        reason = "whether the GRU is better than a translation memory, as it has 3,000 pairs"
         return Expectations(too_short=(reason,))
 
     def check(self, given: frozenset[str]) -> None:
