@@ -20,6 +20,7 @@ occurs in both is one operand.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from jax import Array
@@ -43,8 +44,8 @@ def keeps_gates(args: RecurrenceArgs) -> bool:
     with a GPU is the one traced without. On a GPU, where memory is ample and the matmul is not
     hidden, saving them for long sequences too would be faster; that is the price.
     """
-    steps, batch, _ = args.xs.shape
-    return steps < LONG or batch < WIDE
+    steps, *batch, _ = args.xs.shape
+    return steps < LONG or prod(batch) < WIDE
 
 
 def of_each(run: Callable[..., Any]) -> Callable[..., list[Any]]:

@@ -35,7 +35,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from grujax import meshes
 from grujax.cell import matmul
-from grujax.implementations.derivatives import LONG, WIDE
+from grujax.implementations.derivatives import keeps_gates
 from grujax.implementations.plain import select
 from grujax.implementations.scan.chunks import Chunks, split_time
 from grujax.implementations.types import RecurrenceArgs, states_before, zero_invalid
@@ -122,8 +122,7 @@ def _run_rows(split: SplitCell, args: RecurrenceArgs) -> tuple[Any, Any]:
     params, xs = jax.tree.map(lambda leaf: leaf.astype(dtype), (args.params, xs))
     w = jnp.concatenate(split.weights(params), axis=-1)
     constants = _Constants(w, split.rest(params), args.reset_state)
-    steps, *batch, _ = xs.shape
-    keep = steps < LONG or prod(batch) < WIDE
+    keep = keeps_gates(args)
 
     def run_chunk(state: Any, chunk: tuple[Any, ...]) -> tuple[Any, Any]:
         xs, taken, restart, reset_states = chunk
@@ -259,18 +258,14 @@ def _states_before(
 ) -> Any:
     """The states that the steps of a chunk see, `[K, B, ...]`."""
 
-    def shift(states: Array, first: Array) -> Array:
-        return states_before(states, first, first, None, reverse)
+    own = inputs.reset_states
+    restart = inputs.restart if own is None else None
 
-    before = jax.tree.map(shift, states, first)
-    if inputs.restart is None:
-        return before
-    after_reset = inputs.reset_states
-    if after_reset is None:
-        after_reset = jax.tree.map(
-            lambda leaf, like: jnp.broadcast_to(leaf, like.shape), reset_state, before
-        )
-    return select(inputs.restart, after_reset, before)
+    def shift(states: Array, first: Array, after_reset: Array) -> Array:
+        return states_before(states, first, after_reset, restart, reverse)
+
+    before = jax.tree.map(shift, states, first, reset_state)
+    return before if own is None or inputs.restart is None else select(inputs.restart, own, before)
 
 
 def _kind(array: Any) -> tuple[Any, ...]:
