@@ -18,8 +18,8 @@ from experiments.common.report.plots import (
     cell_title,
     error_bars,
     line_styles,
-    share_interval,
 )
+from experiments.common.report.shares import wilson_interval
 from experiments.memory import gradient_flow
 from experiments.vision.digits import CLASSES
 
@@ -42,9 +42,7 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], num_t
     for number, cell in enumerate(cells):
         xs = np.arange(len(accuracy)) + width * (number - (len(cells) - 1) / 2)
         heights = [row[cell] for row in accuracy.values()]
-        bars = error_bars(
-            heights, [share_interval(round(height * num_test), num_test) for height in heights]
-        )
+        bars = error_bars(heights, [wilson_interval(height, num_test) for height in heights])
         style = {"color": CELLS[cell][0], "hatch": HATCHES[number % 4], "edgecolor": "white"}
         axis.bar(xs, heights, width, label=cell_title(cell), **style)
         axis.errorbar(xs, heights, bars, fmt="none", ecolor="black", capsize=2, elinewidth=1)

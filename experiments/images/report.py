@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation
 from experiments.common.report.plots import Curve, cell_title, plot_learning_curves
+from experiments.common.report.shares import wilson_interval
 from experiments.images.plots import plot_accuracy, plot_failure, plot_gradients, plot_misread
 from experiments.images.sequences import READINGS, hidden_size_for, reading_title
 from experiments.memory.gradient_flow import describe_flow
@@ -33,21 +33,19 @@ def accuracy(answers: np.ndarray, digits: Digits) -> float:
     return float((answers == digits.labels).mean())
 
 
-def wilson_interval(accuracies: Sequence[float], num_test: int) -> tuple[float, float]:
-    """Wilson's 95% interval for the mean of several seeds' accuracies on `num_test` digits."""
-    test = binomtest(round(float(np.mean(accuracies)) * num_test), num_test)
-    low, high = test.proportion_ci(0.95, method="wilson")
-    return float(low), float(high)
+def mean_interval(accuracies: Sequence[float], num_test: int) -> tuple[float, float]:
+    """The 95% interval of the mean of several seeds' accuracies on `num_test` digits."""
+    return wilson_interval(float(np.mean(accuracies)), num_test)
 
 
 def describe_classifiers(rows: Mapping[str, Sequence[float]], num_test: int) -> str:
     """Makes a table of accuracies: mean ± sample standard deviation of several seeds.
 
-    The 95% interval is that of `wilson_interval`.
+    The 95% interval is that of `mean_interval`.
     """
     table = []
     for name, accuracies in rows.items():
-        low, high = wilson_interval(accuracies, num_test)
+        low, high = mean_interval(accuracies, num_test)
         interval = f"{100 * low:.1f} to {100 * high:.1f}"
         table.append([name, mean_and_deviation(accuracies), interval])
     return format_table([f"{num_test} test digits, % correct", "", "95% interval"], table)
@@ -102,7 +100,7 @@ def write_report(
     summary = {
         "classifiers": {name: list(accuracies) for name, accuracies in rows.items()},
         "95% intervals": {
-            name: wilson_interval(accuracies, len(test.labels)) for name, accuracies in rows.items()
+            name: mean_interval(accuracies, len(test.labels)) for name, accuracies in rows.items()
         },
         "confidence": {name: dict(row) for name, row in confidence.items()},
         "cells": {

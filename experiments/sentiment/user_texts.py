@@ -11,7 +11,7 @@ from experiments.common.command import InputError
 from experiments.common.data.records import Records, read_records
 from experiments.common.data.splits import Split, merge_groups, stratified_group_splits
 from experiments.common.data.user_files import quote
-from experiments.common.report.classes import wilson_interval
+from experiments.common.report.shares import wilson_interval
 from experiments.sentiment.baselines import tfidf_logistic_regression
 from experiments.sentiment.vader import plain_words
 

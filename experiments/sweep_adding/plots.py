@@ -12,8 +12,8 @@ from experiments.common.report.plots import (
     error_bars,
     line_styles,
     save_figure,
-    share_interval,
 )
+from experiments.common.report.shares import wilson_interval
 
 
 def plot_success(path: Path, solved: Mapping[str, Mapping[int, np.ndarray]]) -> None:
@@ -32,7 +32,7 @@ def plot_success(path: Path, solved: Mapping[str, Mapping[int, np.ndarray]]) -> 
         styles = line_styles(chosen)
         for number, (cell, row) in enumerate(chosen.items()):
             rates = [trainings.mean() for trainings in row.values()]
-            intervals = [share_interval(int(x.sum()), len(x)) for x in row.values()]
+            intervals = [wilson_interval(x.mean(), len(x)) for x in row.values()]
             apart = np.array(list(row)) * 1.03 ** (number - 1)  # so that all bars are visible
             bars = error_bars(rates, intervals)
             axis.errorbar(apart, rates, bars, label=cell, capsize=3, elinewidth=1, **styles[cell])

@@ -15,8 +15,8 @@ from experiments.common.report.plots import (
     cell_title,
     error_bars,
     line_styles,
-    share_interval,
 )
+from experiments.common.report.shares import wilson_interval
 from experiments.memory import gradient_flow
 from experiments.memory.tricks import TRICKS
 from experiments.training_difficulty.report import Key, describe_gain, task_title
@@ -49,7 +49,7 @@ def plot_success(
                 # Apart, so that all are visible.
                 x = np.arange(len(lengths)) + 0.06 * (number - 1) + 0.2 * (name == "plain") - 0.1
                 rates = [t.mean() for t in trainings]
-                bars = error_bars(rates, [share_interval(int(t.sum()), len(t)) for t in trainings])
+                bars = error_bars(rates, [wilson_interval(t.mean(), len(t)) for t in trainings])
                 style = {"color": color, "marker": marker, "ls": dashes, "ms": 5}
                 style |= {"mfc": "white" if name == "plain" else color}
                 label = f"{cell_title(cell)}, {name}"

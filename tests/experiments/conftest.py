@@ -26,13 +26,13 @@ def users_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def typed(users_folder) -> Callable[[str], Ran]:
-    """A function: runs a command line, or returns how it ran before in this session."""
+    """A function: runs a command line, or returns how it ran before, in these tests."""
     return partial(run_once, folder=users_folder)
 
 
 @pytest.fixture(scope="session")
 def quick_run(typed) -> Callable[[str], Ran]:
-    """A function: the quick run of an experiment, which runs once in a session.
+    """A function: the quick run of an experiment, which runs once for all tests.
 
     `quick_run("flip_flop")` runs `python -m experiments.flip_flop --quick`; its results are in
     `ran.folder / "runs" / "flip_flop" / "quick"`.

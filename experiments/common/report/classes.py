@@ -7,21 +7,9 @@ from typing import Any
 import numpy as np
 
 from experiments.common.report.heat_maps import plot_confusion
+from experiments.common.report.shares import wilson_interval
 from experiments.common.report.tables import format_table
 from experiments.common.training.metrics import score_classifier
-
-_QUANTILE = 1.96  # of the normal distribution: 95% are between it and its negative
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """The 95% interval of a proportion that was found in `count` independent examples.
-
-    Reference: Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953.
-    """
-    spread = _QUANTILE**2 / count
-    center = share + spread / 2
-    margin = np.sqrt(spread * (share * (1 - share) + spread / 4))
-    return float((center - margin) / (1 + spread)), float((center + margin) / (1 + spread))
 
 
 def report_classes(

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import binomtest
 
 from experiments.common.outputs import write_figure
 
@@ -83,12 +82,6 @@ def _fixed_style(name: str) -> tuple[str, str] | None:
         if re.search(rf"\b({_NAMES.get(cell, cell)})\b", name, re.IGNORECASE):
             return CELLS[cell]
     return next((style for rival, style in RIVALS.items() if name.startswith(rival)), None)
-
-
-def share_interval(hits: int, number: int) -> tuple[float, float]:
-    """The 95% interval of a share, by Wilson's score, of independent cases."""
-    interval = binomtest(hits, number).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def error_bars(

@@ -18,8 +18,8 @@ from experiments.common.report.plots import (
     error_bars,
     line_styles,
     plot_learning_curves,
-    share_interval,
 )
+from experiments.common.report.shares import wilson_interval
 from experiments.forecasting import plots as forecasting
 from experiments.forecasting.quantiles import LEVELS
 from experiments.images import plots as images
@@ -81,7 +81,7 @@ def test_no_experiment_names_colors_on_its_own():
 
 
 def test_intervals():
-    low, high = share_interval(0, 10)
+    low, high = wilson_interval(0, 10)
     assert low == 0
     assert high == pytest.approx(0.2775, abs=1e-4)  # z² / (n + z²), z = 1.96
     below, above = error_bars([0.5, 0.0], [(0.4, 0.7), (0.0, 0.1)])

@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from experiments.common.report.classes import wilson_interval
+from experiments.common.report.shares import wilson_interval
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 5), (3, 7), (1, 1), (90, 100)])
