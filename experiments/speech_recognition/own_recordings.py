@@ -1,8 +1,4 @@
-"""A folder of the user's WAV files with their transcripts, as examples for a recognizer.
-
-The transcripts are in one table with the columns `file` and `text` (CSV, TSV or JSON lines), or
-each is in a text file beside its recording, such as take1.txt beside take1.wav.
-"""
+"""The user's recordings and their transcripts, as examples for a recognizer."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.common.command import InputError
-from experiments.common.data.records import clean_text, read_records
-from experiments.common.data.splits import Split
+from experiments.common.data.splits import hold_out, merge_groups, note_equal
 from experiments.common.data.text import pad
-from experiments.common.data.user_files import read_text
+from experiments.common.report.counts import count
+from experiments.speech.recorded_texts import check_number, read_recordings
 from experiments.speech.spoken_digits import (
     COEFFICIENTS,
     Standardizer,
@@ -24,14 +19,8 @@ from experiments.speech.spoken_digits import (
     fit_standardizer,
 )
 from experiments.speech_recognition.examples import Examples
-from experiments.speech_recognition.front_end import RATE, read_wav, speech_cepstra
+from experiments.speech_recognition.front_end import RATE, speech_cepstra
 
-FIELDS = {
-    "file": ("path", "filename", "file_name", "audio", "wav", "id"),
-    "text": ("transcript", "transcription", "sentence", "label", "words"),
-}
-LEAST = 20  # recordings
-LONGEST = 15  # seconds of a recording to train on
 SHARE = 0.1  # of the recordings in the validation part, and in the test part
 MOST_WORDS, EACH = 100, 4  # up to so many words, spoken so often on average, are labels
 
@@ -59,71 +48,30 @@ def read_folder(folder: Path) -> OwnData:
     Raises:
       InputError: it holds too few recordings with a transcript, or one that cannot be read.
     """
-    texts, notes = _find_transcripts(folder)
-    kept, silent, long = [], 0, 0
-    for path, text in texts.items():
-        audio = read_wav(path)
-        cepstra = speech_cepstra(audio)
-        if cepstra is None:
-            silent += 1
-        elif len(audio) > LONGEST * RATE:
-            long += 1
-        else:
-            kept.append((cepstra, text, path))
-    for count, what in ((silent, "hold no speech"), (long, f"last more than {LONGEST} seconds")):
-        if count:
-            notes.append(f"{count} recordings {what} and are left out.")
-    names, separator = _choose_labels([text for _, text, _ in kept])
-    rows = [[names.index(part) for part in _parts(text, separator)] for _, text, _ in kept]
-    spoken = [i for i, (cepstra, *_) in enumerate(kept) if _fits(rows[i], len(cepstra))]
-    if len(spoken) < len(kept):
-        notes.append(f"{len(kept) - len(spoken)} recordings are too short for their text.")
-    if len(spoken) < LEAST:
-        raise InputError(
-            f"{folder} has {len(spoken)} usable recordings with a transcript; at least {LEAST} are "
-            "needed, and a few hundred to learn well."
-        )
-    kind = f"{len(names)} {'words' if separator else 'letters'}"
-    notes.append(f"{len(spoken)} recordings, whose texts are read as {kind}.")
-    cepstra, paths = ([kept[i][field] for i in spoken] for field in (0, 2))
-    return _split(cepstra, [rows[i] for i in spoken], names, separator, notes, paths)
-
-
-def _find_transcripts(folder: Path) -> tuple[dict[Path, str], list[str]]:
-    """The transcript of each recording that has one, and notes on those that have none."""
-    if not folder.is_dir():
-        raise InputError(f"`--train` is {folder}; a folder of WAV files is expected.")
-    wavs = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() == ".wav"]
-    if not wavs:
-        raise InputError(f"{folder} holds no .wav file.")
-    tables = [p for p in sorted(folder.iterdir()) if p.suffix in (".csv", ".tsv", ".jsonl")]
-    if len(tables) > 1:
-        raise InputError(f"{folder} holds {len(tables)} tables; one table of transcripts is read.")
-    notes = []
-    if tables:
-        records = read_records(tables[0], FIELDS)
-        notes += records.notes
-        places = {path.relative_to(folder).as_posix(): path for path in wavs}
-        places |= {name.rsplit(".", 1)[0]: path for name, path in places.items()}
-        unknown = [name for name, _ in records.rows if name not in places]
-        if unknown:
-            raise InputError(
-                f"{tables[0]} names {unknown[0]!r}, which is no .wav file in {folder}."
-            )
-        texts = {places[name]: text for name, text in records.rows}
-    else:
-        beside = {path: path.with_suffix(".txt") for path in wavs}
-        texts = {p: clean_text(read_text(t)) for p, t in beside.items() if t.is_file()}
-    texts = {path: _spoken(text) for path, text in texts.items() if _spoken(text)}
-    if len(texts) < len(wavs):
-        notes.append(f"{len(wavs) - len(texts)} recordings have no transcript and are left out.")
-    return texts, notes
-
-
-def _spoken(text: str) -> str:
-    """The text in lower case, without punctuation."""
-    kept = (c if c.isalnum() or c == "'" else " " for c in text.casefold().replace("’", "'"))
-    return " ".join("".join(kept).split())
+    read = read_recordings(folder, RATE, speech_cepstra)
+    names, separator = _choose_labels(read.texts)
+    labels = [[names.index(part) for part in _parts(text, separator)] for text in read.texts]
+    fitting = [i for i, row in enumerate(labels) if _fits(row, len(read.sounds[i]))]
+    kept, rows = read.select(fitting), [labels[i] for i in fitting]
+    groups = merge_groups([cepstra.tobytes() for cepstra in kept.sounds])
+    check_number(folder, len(np.unique(groups)))
+    notes = [*read.notes, *note_equal(groups, "recording")]
+    if too_short := len(labels) - len(rows):
+        notes.append(f"Left out: {count(too_short, 'recording')} too short for the text.")
+    kind = count(len(names), "word" if separator else "letter")
+    notes.append(f"{count(len(rows), 'recording')}, whose texts are read as {kind}.")
+    cepstra = kept.sounds
+    lengths = np.array([len(frames) for frames in cepstra], np.int32)
+    frames = np.zeros((len(cepstra), lengths.max(), COEFFICIENTS), np.float32)
+    frames[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(cepstra)
+    padded = pad([[label + 1 for label in row] for row in rows], max(map(len, rows))) - 1
+    split = hold_out(groups, SHARE)
+    whole = Utterances(frames, lengths, padded)
+    standardizer = fit_standardizer(whole.select(split.train))
+    standardized = Examples(*standardizer.standardize_utterances(whole))
+    parts = map(standardized.select, split)
+    example = kept.paths[split.test[0]]
+    return OwnData(*parts, names, separator, standardizer, notes, example)
 
 
 def _choose_labels(texts: Sequence[str]) -> tuple[list[str], str]:
@@ -142,25 +90,3 @@ def _fits(labels: Sequence[int], frames: int) -> bool:
     """Whether CTC can spell the labels: a repeated label needs a blank between."""
     repeats = sum(one == other for one, other in pairwise(labels))
     return len(labels) + repeats <= frames
-
-
-def _split(
-    cepstra: list[np.ndarray],
-    rows: list[list[int]],
-    names: list[str],
-    separator: str,
-    notes: list[str],
-    paths: list[Path],
-) -> OwnData:
-    lengths = np.array([len(frames) for frames in cepstra], np.int32)
-    frames = np.zeros((len(cepstra), lengths.max(), COEFFICIENTS), np.float32)
-    frames[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(cepstra)
-    labels = pad([[label + 1 for label in row] for row in rows], max(map(len, rows))) - 1
-    order = np.random.default_rng(0).permutation(len(rows))
-    held = max(round(SHARE * len(rows)), 2)
-    parts = Split(order[2 * held :], order[:held], order[held : 2 * held])
-    whole = Utterances(frames, lengths, labels)
-    standardizer = fit_standardizer(whole.select(parts.train))
-    standardized = Examples(*standardizer.standardize_utterances(whole))
-    texts = (names, separator, standardizer, notes)
-    return OwnData(*map(standardized.select, parts), *texts, paths[parts.test[0]])

@@ -51,13 +51,14 @@ from experiments.speech.spoken_digits import (
     read_cepstra,
     read_corpus,
 )
+from experiments.speech.wav_files import read_wav
 from experiments.speech_recognition.examples import (
     Examples,
     distort,
     fit_ctc_temperature,
     validation_metrics,
 )
-from experiments.speech_recognition.front_end import read_wav, speech_cepstra
+from experiments.speech_recognition.front_end import RATE, speech_cepstra
 from experiments.speech_recognition.onnx_model import build_model
 from experiments.speech_recognition.own_recordings import OwnData, read_folder
 from experiments.speech_recognition.own_report import report_own
@@ -229,7 +230,7 @@ def predict(command: Command, file: Path) -> str:
     suffix = file.suffix.lower()
     if suffix not in (".wav", ".npy"):
         raise InputError(f"{file} must be a .wav file, or a .npy file of MFCCs.")
-    cepstra = read_cepstra(file) if suffix == ".npy" else speech_cepstra(read_wav(file))
+    cepstra = read_cepstra(file) if suffix == ".npy" else speech_cepstra(read_wav(file, RATE))
     if cepstra is None:
         return "no speech"
     if command.train is not None:

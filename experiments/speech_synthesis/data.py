@@ -1,7 +1,7 @@
-"""Strings of digits, spelled out and spoken by a teacher: texts, their split, and training arrays.
+"""Spoken texts as training arrays, and strings of digits to be spoken by a teacher.
 
-No string is in two parts of the split. All ten single digits are in the training part; the other
-parts have strings of at least two digits.
+No string of digits is in two parts of the split. All ten single digits are in the training part;
+the other parts have strings of at least two digits.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.common.command import InputError
 from experiments.common.data.text import pad
+from experiments.speech.recorded_texts import spoken_text
 from experiments.speech.spoken_digits import Standardizer
 from experiments.speech_synthesis.audio import MELS, log_mel
 from experiments.speech_synthesis.espeak import Voice
@@ -51,22 +52,22 @@ def spell(digits: Digits) -> str:
     return " ".join(WORDS[digit] for digit in digits)
 
 
-def letter_ids(text: str) -> list[int]:
-    """The ids of a text's letters, in lower case and with single spaces.
+def letter_ids(text: str, alphabet: str) -> list[int]:
+    """The ids of a text's letters, without punctuation, see `spoken_text`.
 
     Raises:
-      InputError: the text is empty, or has a letter that is in no digit's name.
+      InputError: the text is empty, or has a letter that is not in the alphabet.
     """
-    words = text.lower().split()
-    unknown = sorted(set("".join(words)) - set(ALPHABET))
-    if not words:
-        raise InputError("There is nothing to say: the text is empty.")
+    letters = spoken_text(text)
+    unknown = sorted(set(letters) - set(alphabet))
+    if not letters:
+        raise InputError("There is nothing to say: the text has no letter.")
     if unknown:
         raise InputError(
-            f"The text has {', '.join(map(repr, unknown))}, but only the letters in the names of "
-            f"digits are known: {', '.join(ALPHABET.strip())}."
+            f"The text has {', '.join(map(repr, unknown))}, but only the letters that were trained "
+            f"are known: {', '.join(alphabet.strip())}."
         )
-    return [ALPHABET.index(letter) + 1 for letter in " ".join(words)]
+    return [alphabet.index(letter) + 1 for letter in letters]
 
 
 class SpokenTexts(NamedTuple):
@@ -77,14 +78,40 @@ class SpokenTexts(NamedTuple):
     lengths: np.ndarray  # int32 [N], in frames
 
 
+class Data(NamedTuple):
+    """The data of one training."""
+
+    train: SpokenTexts
+    validation: SpokenTexts
+    standardizer: Standardizer  # of log mel frames
+    alphabet: str
+
+
+class Recorded(NamedTuple):
+    """N texts and the audio of each."""
+
+    texts: Sequence[str]
+    audio: Sequence[np.ndarray]
+
+
+def make_data(train: Recorded, validation: Recorded, alphabet: str, reduction: int) -> Data:
+    """Makes the arrays of a training; the frames are standardized by those of `train`."""
+    standardizer = fit_standardizer(train.audio)
+    parts = (
+        make_examples(*part, standardizer, reduction, alphabet) for part in (train, validation)
+    )
+    return Data(*parts, standardizer, alphabet)
+
+
 def make_examples(
-    digits: Sequence[Digits],
+    texts: Sequence[str],
     audio: Sequence[np.ndarray],
     standardizer: Standardizer,
     reduction: int,
+    alphabet: str,
 ) -> SpokenTexts:
-    """Makes arrays of N strings of digits and their audio; T is a multiple of `reduction`."""
-    letters = [letter_ids(spell(string)) for string in digits]
+    """Makes arrays of N texts and their audio; T is a multiple of `reduction`."""
+    letters = [letter_ids(text, alphabet) for text in texts]
     mels = [standardizer.standardize(log_mel(sound)) for sound in audio]
     lengths = np.array([len(frames) for frames in mels], np.int32)
     silence = standardizer.standardize(log_mel(np.zeros(1)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, plots
+from experiments.common.report.counts import count
 from experiments.common.report.heat_maps import plot_alignment
 from experiments.speech.scores import edit_distances, score_strings
 from experiments.speech_synthesis.audio import (
@@ -20,36 +21,37 @@ from experiments.speech_synthesis.audio import (
     mel_cepstral_distortion,
     write_wav,
 )
-from experiments.speech_synthesis.data import ALPHABET, Digits, letter_ids, pad_digits, spell
+from experiments.speech_synthesis.data import Digits, pad_digits, spell
 from experiments.speech_synthesis.listener import Listener
 from experiments.speech_synthesis.plots import plot_spectrograms
 from experiments.speech_synthesis.text_to_speech import ITERATIONS, SpokenText, TextToSpeech
 
 Audio = Sequence[np.ndarray]
+LONGEST_NAME = 60  # characters of a text that name its file
 LONGER = 8, 10  # the fewest and the most digits of the strings longer than in training
 
 
 class Baselines(NamedTuple):
     """Ways to speak with the training audio alone, without a network."""
 
-    digits: Sequence[Digits]  # the ten single digits come first, in order
+    labels: Sequence[Digits]  # the digits of each text, or its letters
     audio: Audio
 
-    def nearest(self, digits: Sequence[Digits]) -> Audio:
-        """For each string, the audio of the training string at the smallest edit distance."""
-        known, asked = (jnp.asarray(pad_digits(side)) for side in (self.digits, digits))
+    def nearest(self, labels: Sequence[Digits]) -> Audio:
+        """For each text, the audio of the training text at the smallest edit distance."""
+        known, asked = (jnp.asarray(pad_digits(side)) for side in (self.labels, labels))
         distances = [edit_distances(jnp.tile(row, (len(known), 1)), known, -1) for row in asked]
         return [self.audio[int(row.argmin())] for row in distances]
 
     def joined(self, digits: Sequence[Digits]) -> Audio:
-        """The concatenated audio of each string's single digits."""
+        """The concatenated audio of each string's single digits, which come first, in order."""
         return [np.concatenate([self.audio[digit] for digit in string]) for string in digits]
 
-    def mean_frame(self, digits: Sequence[Digits]) -> Audio:
-        """The mean frame of the training audio, for the mean duration of so many digits."""
-        samples_per_digit = sum(map(len, self.audio)) / sum(map(len, self.digits))
+    def mean_frame(self, labels: Sequence[Digits]) -> Audio:
+        """The mean frame of the training audio, for the mean duration of so many labels."""
+        samples_per_label = sum(map(len, self.audio)) / sum(map(len, self.labels))
         frame = np.concatenate([log_mel(audio) for audio in self.audio]).mean(0)
-        lengths = [round(samples_per_digit * len(string)) for string in digits]
+        lengths = [round(samples_per_label * len(row)) for row in labels]
         audio = from_log_mel(np.tile(frame, (max(lengths) // HOP + 2, 1)), ITERATIONS)
         return [audio[:length] for length in lengths]
 
@@ -93,18 +95,20 @@ def write_report(
     }
     results: dict[str, Any] = {"test": compare(rows, teacher, digits, listener)}
     results["longer"] = compare_longer(synthesizer, listener, say, len(digits) // 4 + 1)
-    num_endless = sum(not answer.stopped for answer in answers)
-    factor = synthesizer.real_time_factor(spell(digits[0]))
-    results |= {"strings without an end": num_endless, "seconds a second": factor}
-    print(f"\nThe network found no end in {num_endless} of {len(digits)} strings.")
-    print(f"Synthesis takes {factor:.2f} seconds per second of speech.")
+    results |= describe_synthesis(synthesizer, spell(digits[0]), answers)
     write_results(out / "results.json", results)
-    draw_plots(digits, answers, teacher, out)
-    curves = {"synthesizer": records}
-    loss = "distance and square of frames, stop, attention"
-    label = "validation loss: distance of frames and stop"
-    metric = plots.Curve("validation_score", label, is_negated=True)
-    plots.plot_learning_curves(out / "learning_curves.png", curves, loss, metric)
+    draw_plots([spell(string) for string in digits[:2]], answers, teacher, "teacher", records, out)
+
+
+def describe_synthesis(
+    synthesizer: TextToSpeech, text: str, answers: Sequence[SpokenText]
+) -> dict[str, Any]:
+    """Prints how many answers have no end, and how fast a text is spoken; also as JSON values."""
+    num_endless = sum(not answer.stopped for answer in answers)
+    factor = synthesizer.real_time_factor(text)
+    print(f"\nThe network found no end in {num_endless} of {count(len(answers), 'text')}.")
+    print(f"Synthesis takes {factor:.2f} seconds per second of speech.")
+    return {"strings without an end": num_endless, "seconds a second": factor}
 
 
 def compare_longer(
@@ -142,14 +146,10 @@ def compare(
 
     Returns: the figures as JSON values.
     """
-    targets, said = [cepstra(audio) for audio in teacher], pad_digits(digits)
+    said = pad_digits(digits)
     results, table = {}, []
     for name, sounds in rows.items():
-        pairs = zip(sounds, targets, strict=True)
-        distortions = [mel_cepstral_distortion(cepstra(audio), target) for audio, target in pairs]
-        distortion = float(np.mean(distortions))
-        lengths = np.array([[len(sound) for sound in side] for side in (sounds, teacher)])
-        duration_error = float(np.abs(lengths[0] / lengths[1] - 1).mean())
+        distortion, duration_error = acoustic_errors(sounds, teacher)
         score = score_strings(said, listener(sounds))
         results[name] = {
             "MCD in dB": distortion,
@@ -164,20 +164,46 @@ def compare(
     return results
 
 
+def acoustic_errors(sounds: Audio, originals: Audio) -> tuple[float, float]:
+    """The mean mel-cepstral distortion in dB, and the mean relative error of the duration."""
+    pairs = list(zip(sounds, originals, strict=True))
+    distortions = [mel_cepstral_distortion(*map(cepstra, pair)) for pair in pairs]
+    durations = [abs(len(sound) / len(original) - 1) for sound, original in pairs]
+    return float(np.mean(distortions)), float(np.mean(durations))
+
+
 def draw_plots(
-    digits: Sequence[Digits], answers: Sequence[SpokenText], teacher: Audio, out: Path
+    texts: Sequence[str],
+    answers: Sequence[SpokenText],
+    originals: Audio,
+    kind: str,
+    records: Sequence[dict[str, Any]],
+    out: Path,
 ) -> None:
-    """Draws the attention of two strings and the spectrograms of one; writes both as WAV files."""
+    """Draws the training, the attention of some texts and a spectrogram; writes them as WAV files.
+
+    Args:
+      texts: the first of those that were spoken.
+      answers: what the network spoke.
+      originals: what was recorded.
+      kind: the name of the originals.
+      records: the metrics of each epoch of the training.
+      out: the folder.
+    """
     maps = []
-    for string, answer, original in list(zip(digits, answers, teacher, strict=True))[:2]:
-        name = spell(string).replace(" ", "-")
+    for text, answer, original in zip(texts, answers, originals, strict=False):
+        name = text[:LONGEST_NAME].replace(" ", "-")
         write_wav(out / f"{name}.wav", answer.audio)
-        write_wav(out / f"{name}.teacher.wav", original)
+        write_wav(out / f"{name}.{kind}.wav", original)
         num_steps = len(answer.weights)
         seconds = len(answer.audio) / RATE * np.arange(num_steps) / num_steps
-        letters = [ALPHABET[letter - 1] for letter in letter_ids(spell(string))]
-        maps.append((letters, [f"{second:.2f}" for second in seconds], answer.weights))
+        maps.append((list(text), [f"{second:.2f}" for second in seconds], answer.weights))
     written = "time in the speech, seconds"
     plot_alignment(out / "attention.png", maps, read="letter", written=written)
-    both = {"teacher": teacher[0], "GRU": answers[0].audio}
-    plot_spectrograms(out / "spectrograms.png", spell(digits[0]), both)
+    both = {kind: originals[0], "GRU": answers[0].audio}
+    plot_spectrograms(out / "spectrograms.png", texts[0], both)
+    loss = "distance and square of frames, stop, attention"
+    label = "validation loss: distance of frames and stop"
+    metric = plots.Curve("validation_score", label, is_negated=True)
+    curves = {"synthesizer": records}
+    plots.plot_learning_curves(out / "learning_curves.png", curves, loss, metric)

@@ -8,15 +8,18 @@ from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    TRAINING_MODE,
     DropoutRate,
     Flat,
     MonitorFlags,
+    Needs,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ScaleFlags,
 )
+from experiments.common.parsing import has_no_effect
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,13 @@ class ListenerSettings:
 
 QUICK = Settings(num_strings=800, epochs=12), ListenerSettings(num_strings=800, epochs=8)
 NUM_QUICK = 40  # test strings with --quick
+OWN = Settings(batch_size=8, epochs=100)
+UNUSED_BY_OWN = frozenset({"num_strings", "num_validation", "num_test"})
 
 
 @dataclass(frozen=True)
 class Command:
-    """Trains a synthesizer and compares it, or lets the trained one speak."""
+    """Trains a synthesizer and compares it, or speaks with the trained one."""
 
     settings: Flat[Settings] = Settings()
     listener: ListenerSettings = ListenerSettings()
@@ -80,17 +85,31 @@ class Command:
     quick: Annotated[bool, ALWAYS] = False
     # the folder for all output
     out: Annotated[Path, ALWAYS] = Path("runs/speech_synthesis")
-    # digits in words to speak, instead of training
+    # a folder of your own WAV files and their transcripts to train on
+    train: Annotated[Path | None, TRAINING_MODE] = None
+    # a text to speak, instead of training: digits in words, unless --model knows others
     predict: Annotated[str | None, MODE] = None
+    # the folder of a model that --train wrote
+    model: Annotated[Path | None, Needs("predict")] = None
     scale: Flat[ScaleFlags] = ScaleFlags()  # where and how it trains
     common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
+        if self.train is not None:
+            return replace(self, settings=OWN)
         if not self.quick:
             return self
         settings, listener = QUICK
         return replace(self, settings=settings, listener=listener, num_test=NUM_QUICK)
+
+    def check(self, given: frozenset[str]) -> None:
+        """Raises InputError if flags do not fit together."""
+        unused = [x for x in sorted(given) if x in UNUSED_BY_OWN or x.startswith("listener.")]
+        if self.train is not None and unused:
+            raise has_no_effect(unused[0], "train")
+        if self.quick and (self.train or self.model):
+            raise has_no_effect("quick", "train" if self.train else "model")
 
     def expected(self) -> Expectations:
         """What a quick run is too short to judge."""

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from experiments.common.command import InputError
+from experiments.speech.recorded_texts import spoken_text
 from experiments.speech.spoken_digits import Standardizer
 from experiments.speech_synthesis.audio import RATE, from_log_mel
 from experiments.speech_synthesis.data import letter_ids, pad_letters
@@ -22,7 +23,7 @@ from experiments.speech_synthesis.model import Step, Synthesizer
 
 MAX_LEAP = 3  # letters by which attention may advance in one step
 ITERATIONS = 32  # of Griffin–Lim
-STEPS_PER_LETTER, EXTRA_STEPS = 4, 16  # the limit for a text
+EXTRA_STEPS = 16  # of a text, beyond those of its letters
 LONGEST_WORD = 20  # letters
 PAUSE = 0.15  # seconds between phrases
 
@@ -82,7 +83,9 @@ class TextToSpeech(NamedTuple):
     model: Synthesizer
     params: Any
     standardizer: Standardizer  # of log mel frames
+    alphabet: str
     longest: int  # letters of a phrase, as many as the longest training text has
+    steps_per_letter: int  # the limit for a text, beside `EXTRA_STEPS`
 
     def __call__(self, texts: Sequence[str]) -> list[SpokenText]:
         """Speaks texts, each as a whole.
@@ -90,9 +93,9 @@ class TextToSpeech(NamedTuple):
         Raises:
           InputError: as `letter_ids`.
         """
-        letters = [letter_ids(text) for text in texts]
+        letters = [letter_ids(text, self.alphabet) for text in texts]
         padded = pad_letters(letters)
-        num_steps = STEPS_PER_LETTER * padded.shape[1] + EXTRA_STEPS
+        num_steps = self.steps_per_letter * padded.shape[1] + EXTRA_STEPS
         generated = generate(self.model, self.params, jnp.asarray(padded), num_steps)
         frames = self.standardizer.restore(np.asarray(generated.frames))
         spoken = []
@@ -109,9 +112,10 @@ class TextToSpeech(NamedTuple):
         Returns: the audio [N], and whether the network found the end of every phrase.
 
         Raises:
-          InputError: as `split_phrases`.
+          InputError: as `letter_ids` and `split_phrases`.
         """
-        spoken = self(split_phrases(text, self.longest))
+        letter_ids(text, self.alphabet)  # refuses what cannot be spoken
+        spoken = self(split_phrases(spoken_text(text), self.longest))
         pause = np.zeros(round(PAUSE * RATE), np.float32)
         parts = [part for phrase in spoken for part in (pause, phrase.audio)][1:]
         return np.concatenate(parts), all(phrase.stopped for phrase in spoken)
@@ -128,9 +132,8 @@ def split_phrases(text: str, longest: int) -> list[str]:
     """Splits a text between words into phrases of at most `longest` letters, including spaces.
 
     Raises:
-      InputError: the text is empty, has an unknown letter, or a word is too long.
+      InputError: a word is too long.
     """
-    letter_ids(text)
     phrases: list[str] = []
     for word in text.split():
         if len(word) > LONGEST_WORD:

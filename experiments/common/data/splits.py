@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
 from experiments.common.command import InputError
+from experiments.common.report.counts import count
 
 
 class Split(NamedTuple):
@@ -42,6 +43,34 @@ def merge_groups(*keys: Sequence[Hashable]) -> np.ndarray:
         for i, value in enumerate(key):
             parent[root(i)] = root(first_with.setdefault(value, i))
     return np.unique([root(i) for i in range(len(parent))], return_inverse=True)[1]
+
+
+def note_equal(groups: np.ndarray, kind: str, many: str = "") -> list[str]:
+    """A sentence if some of N examples are equal, by their groups [N]; see `merge_groups`.
+
+    Args:
+      groups: int [N].
+      kind: what the examples are, in the singular.
+      many: the plural, see `count`.
+    """
+    number = len(groups) - len(np.unique(groups))
+    if not number:
+        return []
+    repeats = f"{count(number, kind, many)} {'repeats' if number == 1 else 'repeat'}"
+    return [f"{repeats} another one; equal ones are in one part of the split."]
+
+
+def hold_out(groups: np.ndarray, share: float) -> Split:
+    """Draws a share of the groups, at least one, for validation, and as many for testing.
+
+    Args:
+      groups: int [N], of each example, see `merge_groups`; there are at least three.
+      share: of the groups.
+    """
+    order = np.random.default_rng(0).permutation(np.unique(groups))
+    held = max(round(share * len(order)), 1)
+    chosen = order[2 * held :], order[:held], order[held : 2 * held]
+    return Split(*(np.flatnonzero(np.isin(groups, part)) for part in chosen))
 
 
 def stratified_group_splits(

@@ -52,9 +52,9 @@ def test_a_table_of_transcripts_and_what_is_left_out(folder):
     write_wav(folder / "takes" / "02.WAV", say("one " * 40))
     own = read_folder(folder)
     assert own.notes[-4:] == [
-        "1 recordings have no transcript and are left out.",
-        "1 recordings hold no speech and are left out.",
-        "1 recordings last more than 15 seconds and are left out.",
+        "Left out: 1 recording without a transcript.",
+        "Left out: 1 recording without speech.",
+        "Left out: 1 recording of more than 15 seconds.",
         "37 recordings, whose texts are read as 4 words.",
     ]
     (folder / "list.csv").write_text("file,text\ntakes/99.WAV,one\n")
@@ -71,6 +71,22 @@ def test_many_different_words_are_spelled_by_letters(folder):
     assert own.spell([0, 2]) == "ac"
 
 
+def test_equal_recordings_are_on_one_side(folder):
+    [first, *others] = sorted(folder.rglob("*.WAV"))
+    for path in others[:8]:
+        path.write_bytes(first.read_bytes())
+    own = read_folder(folder)
+    assert (
+        own.notes[0] == "8 recordings repeat another one; equal ones are in one part of the split."
+    )
+    parts = [{row.tobytes() for row in np.asarray(part.frames)} for part in own[:3]]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 32
+    for path in others[8:21]:
+        path.write_bytes(first.read_bytes())
+    with pytest.raises(InputError, match=r"has 19 usable recordings .* equal ones count once"):
+        read_folder(folder)
+
+
 def test_folders_that_cannot_be_used(tmp_path, folder):
     with pytest.raises(InputError, match="a folder of WAV files is expected"):
         read_folder(tmp_path / "none")
@@ -79,7 +95,9 @@ def test_folders_that_cannot_be_used(tmp_path, folder):
         read_folder(tmp_path / "empty")
     for path in sorted(folder.rglob("*.txt"))[19:]:
         path.unlink()
-    with pytest.raises(InputError, match=r"has 19 usable recordings .* at least 20 are needed"):
+    with pytest.raises(
+        InputError, match=r"has 19 usable recordings with .* at least 20 are needed"
+    ):
         read_folder(folder)
 
 

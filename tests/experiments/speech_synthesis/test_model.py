@@ -23,7 +23,9 @@ from experiments.speech_synthesis.text_to_speech import (
 )
 
 MODEL = Synthesizer(len(ALPHABET) + 1, MELS, 2, 6, 5, 8, 7, 9)
-LETTERS = pad_letters([letter_ids(text) for text in ("one three seven", "two", "nine nine")])
+LETTERS = pad_letters(
+    [letter_ids(text, ALPHABET) for text in ("one three seven", "two", "nine nine")]
+)
 FRAMES = np.random.default_rng(0).normal(size=(6, 3, 2, MELS)).astype(np.float32)
 PARAMS = jax.tree.map(
     lambda leaf: 2 * leaf, MODEL.init(jax.random.key(0), LETTERS.T, FRAMES, False)
@@ -129,7 +131,8 @@ def test_a_word_that_is_too_long_is_refused():
 
 def test_a_text_is_spoken_in_phrases_with_pauses(monkeypatch):
     monkeypatch.setattr(text_to_speech, "ITERATIONS", 2)
-    one = TextToSpeech(MODEL, PARAMS, Standardizer(np.zeros(MELS), np.ones(MELS)), longest=9)
+    standardizer = Standardizer(np.zeros(MELS), np.ones(MELS))
+    one = TextToSpeech(MODEL, PARAMS, standardizer, ALPHABET, longest=9, steps_per_letter=4)
     sounds = one(["one three", "two"])
     assert [len(sound.weights[0]) for sound in sounds] == [9, 3]
     for sound in sounds:

@@ -15,7 +15,7 @@ from experiments.common.training.metrics import read_records
 from experiments.speech_synthesis import espeak, report, text_to_speech
 from experiments.speech_synthesis import train as speech_synthesis
 from experiments.speech_synthesis.audio import MELS
-from experiments.speech_synthesis.data import SpokenTexts
+from experiments.speech_synthesis.data import SpokenTexts, draw_digits
 from experiments.speech_synthesis.listener import ListenerSettings
 from experiments.speech_synthesis.model import Step
 from tests.fixtures.synthetic_teacher import speak
@@ -50,7 +50,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(espeak, "speak", speak)
     monkeypatch.setattr("experiments.speech_synthesis.settings.QUICK", (TINY, LISTENER_SETTINGS))
     monkeypatch.setattr(speech_synthesis, "MOST", 3)
-    monkeypatch.setattr(speech_synthesis, "LONGEST", 17)
+    monkeypatch.setitem(speech_synthesis.LIMITS, "longest", 17)
     monkeypatch.setattr(text_to_speech, "ITERATIONS", 2)
     monkeypatch.setattr(report, "LONGER", (4, 4))
 
@@ -140,7 +140,8 @@ def test_losses_are_means_over_valid_steps():
 
 @pytest.mark.slow
 def test_make_train_is_pure_and_can_be_swept():
-    train = speech_synthesis.make_train(TINY, speech_synthesis.prepare(TINY, 4))
+    split = draw_digits(TINY.num_strings, TINY.num_validation, num_test=4, most=3)
+    train = speech_synthesis.make_train(TINY, speech_synthesis.prepare(TINY, split)[0])
     rates = jnp.array([1e-6, 1e-2])
     metrics = jax.jit(lambda rates: jax.lax.map(lambda r: train(jax.random.key(0), r), rates))(
         rates
