@@ -1,4 +1,4 @@
-"""The GRU on the CPU: grujax compared with six libraries that a Python user could use instead.
+"""The GRU on the CPU: grujax compared with eight libraries that a Python user could use instead.
 
     python -m experiments.benchmark --quick     12 points, under 3 minutes on two idle cores
     python -m experiments.benchmark             about 100 points, half an hour
@@ -17,16 +17,19 @@ initial state. At each point all libraries use the same weights (`experiments.be
 are compiled one after another. Then they take turns, so that drift of the machine affects all of
 them alike (`experiments.common.report.timing`). torch runs eagerly with autograd, on as many
 threads as XLA. Peers without lengths or resets are skipped there, and grujax without the mask is
-measured as well. `experiments.benchmark.grid` lists the settings.
+measured as well. onnxruntime and OpenVINO run an ONNX model on as many threads as XLA: the forward
+pass alone, with inputs and outputs in place. OpenVINO computes in the dtype of the setting, for
+fixed shapes; onnxruntime has no GRU in bfloat16, and its threads do not spin between calls.
+`experiments.benchmark.grid` lists the settings.
 
 How to read it: times are medians, "±" is half the interquartile range. "ratio" is the fastest
-peer's time divided by grujax's: above 1, grujax is faster. "roofline" is the least time in which
-this machine could do the work, as a fraction of grujax's time. For the forward pass that is the
-flops of the matrix products, T·B·(I + H)·3H·2, at the rate of a 2048³ float32 product, plus the
-bytes of one pass over inputs, states and weights, (T·B·(I + H) + weights)·itemsize, at the rate of
-a stream through memory. A training step takes three such passes: forward, the gradients of states
-and inputs, the gradients of the weights. Both rates are measured in the same turns. Temporaries are
-taken from XLA's memory analysis.
+peer's time divided by grujax's: above 1, grujax is faster. A dash means that a library has no such
+program. "roofline" is the least time in which this machine could do the work, as a fraction of
+grujax's time. For the forward pass that is the flops of the matrix products, T·B·(I + H)·3H·2, at
+the rate of a 2048³ float32 product, plus the bytes of one pass over inputs, states and weights,
+(T·B·(I + H) + weights)·itemsize, at the rate of a stream through memory. A training step takes
+three such passes: forward, the gradients of states and inputs, the gradients of the weights. Both
+rates are measured in the same turns. Temporaries are taken from XLA's memory analysis.
 
 Results go to runs/benchmark, with --quick to runs/benchmark/quick: libraries.csv (one row per
 point, library and mode), the report as text, two plots, and the ratios of the second one as CSV;
@@ -37,7 +40,7 @@ change of the code or the machine, use --fresh to measure everything anew.
 
 import platform
 import sys
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import jax
@@ -56,13 +59,7 @@ from experiments.benchmark.measurements import (
     read_csv,
     write_csv,
 )
-from experiments.benchmark.peers import (
-    MODES,
-    Setting,
-    compile_program,
-    make_problem,
-    why_missing,
-)
+from experiments.benchmark.peers import Setting, compile_program, make_problem, why_missing
 from experiments.benchmark.plots import plot_ratios, plot_times
 from experiments.benchmark.report import collect_points, format_ratios, format_report
 from experiments.benchmark.settings import Command
@@ -75,8 +72,8 @@ from experiments.common.training.devices import available_cores
 
 def describe_machine(peers: list[str]) -> str:
     """The processor, the number of cores, and the versions of JAX and the peers."""
-    packages = {"haiku": "dm-haiku"}
-    names = ["jax", *dict.fromkeys(packages.get(name, name.split(".")[0]) for name in peers)]
+    distributions = packages_distributions()
+    names = dict.fromkeys(distributions[name.split(".")[0]][0] for name in ["jax", *peers])
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     cores = f"{available_cores()} cores"
     return f"{processor()}, {cores}; Python {platform.python_version()}, {versions}"
@@ -115,11 +112,11 @@ def measure_grid(
 ) -> list[Measurement]:
     """Measures the points that are not yet in the CSV file `table`, which is updated after each."""
     measurements = [] if command.fresh else read_csv(table)
-    for name in columns:  # keep work that a library does once per process out of its compile time
-        for mode in MODES:
-            compile_program(name, make_problem(Setting(2, 1, 1, 2)), mode)
+    tiny = Setting(2, 1, 1, 2)  # keeps a library's work once per process out of its compile time
+    for name, mode in contestants(tiny, columns):
+        compile_program(name, make_problem(tiny), mode)
     for setting in tqdm(grid, desc="benchmark", unit="point", disable=not shows_progress()):
-        done = {m.library for m in measurements if m.setting == setting}
+        done = {(m.library, m.mode) for m in measurements if m.setting == setting}
         if done >= contestants(setting, columns).keys():
             continue
         seconds = command.seconds

@@ -28,8 +28,8 @@ class Measurement(Setting):
     upper_ms: float = 0.0
     rounds: int = 0
     roofline_ms: float = 0.0
-    compile_s: float | None = None  # tracing and compiling; empty for torch
-    temporaries_mb: float | None = None  # without arguments and results; empty for torch
+    compile_s: float | None = None  # all work before the first call; empty for torch
+    temporaries_mb: float | None = None  # without arguments and results; only of XLA's programs
     matmul_gflops: float = 0.0  # of this machine, per second, while the point was measured
     stream_gbytes: float = 0.0
 
@@ -43,12 +43,17 @@ FIELDS = fields(Measurement)
 CHECKSUM = "crc32"  # the column after them
 
 
-def contestants(setting: Setting, columns: list[str]) -> dict[str, tuple[str, bool]]:
-    """The rows to measure at a point: (library, whether it gets the setting's mask)."""
-    rows = {name: (name, True) for name in columns if can_run(name, setting.kind)}
+def contestants(setting: Setting, columns: list[str]) -> dict[tuple[str, str], tuple[str, bool]]:
+    """The rows to measure: by name and mode (library, whether it gets the setting's mask)."""
+    rows = {name: (name, True) for name in columns}
     if setting.kind in ("lengths", "resets"):
         rows[f"{columns[0]} unmasked"] = (columns[0], False)
-    return rows
+    return {
+        (row, mode): (library, is_masked)
+        for row, (library, is_masked) in rows.items()
+        for mode in MODES
+        if can_run(library, setting, mode)
+    }
 
 
 def measure(setting: Setting, columns: list[str], seconds: float) -> list[Measurement]:
@@ -56,9 +61,8 @@ def measure(setting: Setting, columns: list[str], seconds: float) -> list[Measur
     problem = make_problem(setting)
     unmasked = problem._replace(lengths=None, resets=None)
     programs = {
-        (row, mode): compile_program(library, problem if masked else unmasked, mode)
-        for row, (library, masked) in contestants(setting, columns).items()
-        for mode in MODES
+        (row, mode): compile_program(library, problem if is_masked else unmasked, mode)
+        for (row, mode), (library, is_masked) in contestants(setting, columns).items()
     }
     machine = machine_runs()
     runs = {f"{row}/{mode}": program.run for (row, mode), program in programs.items()}

@@ -82,7 +82,8 @@ def plot_ratios(path: Path, points: Sequence[Point]) -> None:
     image = None
     for (name, chosen), row in zip(panels.items(), axes, strict=False):
         for mode, axis in zip(MODES, row, strict=True):
-            image = _heat_map(axis, [p for p in chosen if p.mode == mode], rows[name])
+            columns = sorted({p.setting.hidden_size for p in chosen})
+            image = _heat_map(axis, [p for p in chosen if p.mode == mode], rows[name], columns)
             axis.set_title(f"{mode}, {name}", fontsize=11)
         row[-1].set_yticks([])
     if image is not None:
@@ -95,8 +96,9 @@ def plot_ratios(path: Path, points: Sequence[Point]) -> None:
     save_figure(figure, path)
 
 
-def _heat_map(axis, points: Sequence[Point], rows: Sequence[tuple[int, int]]) -> AxesImage:
-    columns = sorted({p.setting.hidden_size for p in points})
+def _heat_map(
+    axis, points: Sequence[Point], rows: Sequence[tuple[int, int]], columns: Sequence[int]
+) -> AxesImage:
     ratios = np.full((len(rows), len(columns)), np.nan)
     for p in points:
         row = rows.index((p.setting.steps, p.setting.batch))

@@ -10,6 +10,8 @@ from experiments.benchmark.measurements import Measurement
 from experiments.benchmark.peers import MODES, Setting
 from experiments.common.report import format_table
 
+PEERS_PER_TABLE = 4  # so that a row fits in a line
+
 
 class Point(NamedTuple):
     """All libraries at one setting, in one mode."""
@@ -67,8 +69,11 @@ def collect_points(measurements: Iterable[Measurement], ours: str) -> list[Point
 
 
 def format_report(points: Sequence[Point], columns: Sequence[str]) -> str:
-    """The table, with one column per library in `columns`, and the summary."""
-    return f"{_table(points, columns)}\n\n{_summary(points)}"
+    """Tables with one column per library in `columns`, grujax first, and the summary."""
+    peers = [name for name in columns if not name.startswith("grujax ")]
+    starts = range(0, len(peers), PEERS_PER_TABLE)
+    tables = [_table(points, peers[start : start + PEERS_PER_TABLE]) for start in starts]
+    return "\n\n".join([_our_table(points, columns), *tables, _summary(points)])
 
 
 def format_ratios(points: Sequence[Point]) -> str:
@@ -79,19 +84,32 @@ def format_ratios(points: Sequence[Point]) -> str:
             ratios.setdefault(p.setting, {})[p.mode] = p.ratio
     lines = [f"T,B,I,H,{','.join(MODES)}"]
     for s, by_mode in ratios.items():
-        values = ",".join(f"{by_mode[mode]:.2f}" for mode in MODES)
+        values = ",".join(f"{by_mode[mode]:.2f}" if mode in by_mode else "" for mode in MODES)
         lines.append(f"{s.steps},{s.batch},{s.input_size},{s.hidden_size},{values}")
     return "\n".join(lines) + "\n"
 
 
-def _table(points: Sequence[Point], columns: Sequence[str]) -> str:
-    header = ["point", "mode", *(f"{name} ms" for name in columns), "ratio", "roofline"]
+def _our_table(points: Sequence[Point], columns: Sequence[str]) -> str:
+    """grujax and the fastest peer."""
+    ours = [name for name in columns if name.startswith("grujax ")]
+    header = ["point", "mode", *(f"{name} ms" for name in ours), "fastest peer", "ms"]
+    header += ["ratio", "roofline"]
     rows = []
     for p in points:
-        libraries = {m.library: m for m in p.all_libraries()}
-        cells = [_time(libraries.get(name)) for name in columns]
-        rows.append([str(p), p.mode, *cells, f"{p.ratio:.2f}", f"{p.roofline:.0%}"])
+        name, ratio = (p.fastest.library, f"{p.ratio:.2f}") if p.fastest else ("-", "-")
+        rows.append([*_cells(p, ours), name, _time(p.fastest), ratio, f"{p.roofline:.0%}"])
     return format_table(header, rows)
+
+
+def _table(points: Sequence[Point], names: Sequence[str]) -> str:
+    return format_table(
+        ["point", "mode", *(f"{name} ms" for name in names)], [_cells(p, names) for p in points]
+    )
+
+
+def _cells(p: Point, names: Sequence[str]) -> list[str]:
+    libraries = {m.library: m for m in p.all_libraries()}
+    return [str(p), p.mode, *(_time(libraries.get(name)) for name in names)]
 
 
 def _time(m: Measurement | None) -> str:

@@ -18,7 +18,9 @@ from experiments.common.flags import (
 )
 
 ImplementationName = Literal["native", "scan", "plain", "newton", "cuda", "tpu"]
-LibraryName = Literal["flax.linen", "flax.nnx", "haiku", "equinox", "keras", "torch"]
+LibraryName = Literal[
+    "flax.linen", "flax.nnx", "haiku", "equinox", "keras", "torch", "onnxruntime", "openvino"
+]
 
 
 @dataclass(frozen=True)

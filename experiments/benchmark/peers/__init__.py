@@ -1,4 +1,4 @@
-"""One GRU computation in grujax and in six other libraries, with the same weights.
+"""One GRU computation in grujax and in eight other libraries, with the same weights.
 
 `make_problem(setting)` draws weights, inputs and masks; `compile_program(name, problem, mode)`
 returns a library's program for it, ready to be timed. Weights and inputs are converted to each
@@ -8,8 +8,9 @@ library's layout beforehand; inputs are time-major if the library supports it. T
     training    the gradient of Σ hs∘c + Σ h_last∘c_last with respect to all weights, xs and h0, for
                 fixed random c, which is zero in the padding
 
-Haiku's cell applies the reset gate before the recurrent product, and NNX's has no `b_hn`: with the
-same weights they compute a slightly different GRU, at the same cost.
+onnxruntime and OpenVINO have the forward pass alone, and onnxruntime's GRU has no bfloat16. Haiku's
+cell applies the reset gate before the recurrent product, and NNX's has no `b_hn`: with the same
+weights they compute a slightly different GRU, at the same cost.
 """
 
 import importlib
@@ -18,9 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from experiments.benchmark.peers import on_jax
+from experiments.benchmark.peers import on_jax, on_onnx, on_torch
 from experiments.benchmark.peers.problem import Problem, Program, Setting, make_problem
-from grujax import GRUParams
 
 MODES = ("forward", "training")
 
@@ -41,19 +41,34 @@ __all__ = [
 class Library(NamedTuple):
     """A library to compare grujax with."""
 
-    module: str  # to import
-    direction: Callable[[GRUParams], on_jax.Direction] | None  # None: torch, which is not JAX
+    modules: tuple[str, ...]  # to import
+    compile_program: Callable[[Problem, str], Program]  # for a problem, in one of the MODES
     masks: tuple[str, ...] = ()  # which of "lengths" and "resets" it supports
-    batch_major: bool = False  # whether inputs and outputs are [B, T, ...]
+    modes: tuple[str, ...] = MODES
+    dtypes: tuple[str, ...] = ("float32", "bfloat16")
+
+
+def _on_jax(direction: on_jax.MakeDirection, batch_major: bool = False) -> Callable[..., Program]:
+    return partial(on_jax.compile_program, direction, batch_major=batch_major)
 
 
 LIBRARIES = {
-    "flax.linen": Library("flax.linen", on_jax.linen_direction, ("lengths",)),
-    "flax.nnx": Library("flax.nnx", on_jax.nnx_direction, ("lengths",)),
-    "haiku": Library("haiku", on_jax.haiku_direction, ("resets",)),
-    "equinox": Library("equinox", on_jax.equinox_direction),
-    "keras": Library("keras", on_jax.keras_direction, ("lengths",), batch_major=True),
-    "torch": Library("torch", None, ("lengths",)),
+    "flax.linen": Library(("flax.linen",), _on_jax(on_jax.linen_direction), ("lengths",)),
+    "flax.nnx": Library(("flax.nnx",), _on_jax(on_jax.nnx_direction), ("lengths",)),
+    "haiku": Library(("haiku",), _on_jax(on_jax.haiku_direction), ("resets",)),
+    "equinox": Library(("equinox",), _on_jax(on_jax.equinox_direction)),
+    "keras": Library(("keras",), _on_jax(on_jax.keras_direction, batch_major=True), ("lengths",)),
+    "torch": Library(("torch",), on_torch.compile_program, ("lengths",)),
+    "onnxruntime": Library(
+        ("onnx", "onnxruntime"),
+        on_onnx.compile_onnxruntime,
+        ("lengths",),
+        modes=("forward",),
+        dtypes=("float32",),
+    ),
+    "openvino": Library(
+        ("onnx", "openvino"), on_onnx.compile_openvino, ("lengths",), modes=("forward",)
+    ),
 }
 
 
@@ -62,7 +77,7 @@ def why_missing(name: str) -> str | None:
     if name == "keras":
         os.environ["KERAS_BACKEND"] = "jax"
     try:
-        module = importlib.import_module(LIBRARIES[name].module)
+        *_, module = map(importlib.import_module, LIBRARIES[name].modules)
     except ImportError as error:
         return f"not installed ({error})"
     if name == "keras" and module.backend.backend() != "jax":
@@ -70,23 +85,23 @@ def why_missing(name: str) -> str | None:
     return None
 
 
-def can_run(name: str, kind: str) -> bool:
-    """Whether a library, or "grujax IMPLEMENTATION", supports this kind of setting."""
-    if name.startswith("grujax ") or kind not in ("lengths", "resets"):
+def can_run(name: str, setting: Setting, mode: str) -> bool:
+    """Whether a library, or "grujax IMPLEMENTATION", supports this setting in this mode."""
+    if name.startswith("grujax "):
         return True
-    return kind in LIBRARIES[name].masks
+    library = LIBRARIES[name]
+    is_masked = setting.kind in ("lengths", "resets")
+    return (
+        mode in library.modes
+        and setting.dtype in library.dtypes
+        and (setting.kind in library.masks or not is_masked)
+    )
 
 
 def compile_program(name: str, problem: Problem, mode: str) -> Program:
     """Compiles the program of a library, or of "grujax IMPLEMENTATION", in one of the MODES."""
-    if name == "torch":
-        from experiments.benchmark.peers import on_torch
-
-        return on_torch.compile_program(problem, mode)
     if name.startswith("grujax "):
         implementation = name.removeprefix("grujax ")
         direction = partial(on_jax.grujax_direction, implementation=implementation)
-        return on_jax.compile_program(direction, problem, mode, batch_major=False)
-    library = LIBRARIES[name]
-    assert library.direction is not None
-    return on_jax.compile_program(library.direction, problem, mode, library.batch_major)
+        return on_jax.compile_program(direction, problem, mode)
+    return LIBRARIES[name].compile_program(problem, mode)

@@ -16,6 +16,7 @@ from grujax import GRUParams, convert
 # (weights, run) for one direction of one layer, where
 # run(weights, xs [T, B, I], h0 [B, H], lengths, resets, reverse) -> (h_last [B, H], hs [T, B, H]).
 Direction = tuple[Any, Callable[..., tuple[Array, Array]]]
+MakeDirection = Callable[[GRUParams], Direction]
 
 
 def grujax_direction(params: GRUParams, implementation: str) -> Direction:
@@ -139,7 +140,7 @@ def keras_direction(params: GRUParams) -> Direction:
 
 
 def compile_program(
-    direction: Callable[[GRUParams], Direction], problem: Problem, mode: str, batch_major: bool
+    direction: MakeDirection, problem: Problem, mode: str, batch_major: bool = False
 ) -> Program:
     """Combines directions and layers, differentiates in mode "training", and compiles."""
     directions = [[direction(params) for params in layer] for layer in problem.layers]

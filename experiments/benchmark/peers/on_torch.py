@@ -1,7 +1,6 @@
 """PyTorch on the CPU in its default mode: eager, with autograd."""
 
 import numpy as np
-import torch
 from jax import Array
 
 from experiments.benchmark.peers.problem import Problem, Program
@@ -10,6 +9,7 @@ from grujax import convert
 
 def compile_program(problem: Problem, mode: str) -> Program:
     """`torch.nn.GRU`, eager, with autograd."""
+    import torch
 
     def tensor(array: Array | np.ndarray) -> torch.Tensor:
         dtype = getattr(torch, array.dtype.name)
@@ -26,8 +26,8 @@ def compile_program(problem: Problem, mode: str) -> Program:
         bidirectional=len(problem.layers[0]) == 2,
         dtype=getattr(torch, first.w_h.dtype.name),
     )
-    layers = [tuple(layer) if len(layer) == 2 else layer[0] for layer in problem.layers]
-    module.load_state_dict({name: tensor(a) for name, a in convert.to_torch(layers).items()})
+    weights = convert.to_torch(problem.stack)
+    module.load_state_dict({name: tensor(array) for name, array in weights.items()})
     xs, h0 = tensor(problem.xs).requires_grad_(), stack(problem.h0).requires_grad_()
     c, c_last = tensor(problem.c), stack(problem.c_last)
     lengths = None if problem.lengths is None else torch.from_numpy(np.array(problem.lengths))

@@ -45,12 +45,17 @@ class Problem(NamedTuple):
     c: Array  # [T, B, directions · H], zero in the padding
     c_last: list[list[Array]]  # [B, H]
 
+    @property
+    def stack(self) -> list[GRUParams | tuple[GRUParams, GRUParams]]:
+        """The layers as `grujax.convert` takes them."""
+        return [(layer[0], layer[1]) if len(layer) == 2 else layer[0] for layer in self.layers]
+
 
 class Program(NamedTuple):
     """A computation ready to be timed."""
 
     run: Callable[[], Any]  # returns when everything is computed
-    compile_seconds: float | None = None  # tracing, lowering and XLA; None for eager libraries
+    compile_seconds: float | None = None  # all work before the first call; None: eager libraries
     temporaries: int | None = None  # bytes without arguments and results; None if unknown
 
 

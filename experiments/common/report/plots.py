@@ -43,6 +43,8 @@ RIVALS = {  # what the networks are compared with: baselines, and other librarie
     "equinox": (PURPLE, "^"),
     "keras": (ORANGE, "P"),
     "torch": (BLACK, "X"),
+    "onnxruntime": (GRAY, "<"),
+    "openvino": (GRAY, ">"),
 }
 DASHES = ("-", "--", "-.", ":")
 TITLES = {"min_gru": "minGRU", "layer_norm_gru": "layer-norm GRU"}

@@ -2,6 +2,7 @@
 
 import csv
 from dataclasses import replace
+from importlib.metadata import version
 
 import jax
 import pytest
@@ -61,8 +62,36 @@ def test_a_run_writes_everything_and_resumes(tiny_grid, tmp_path, capsys, monkey
     assert measured == [TINY, *benchmark.quick_grid()]
 
 
+def test_peers_without_training_are_left_out_there(tiny_grid, tmp_path, monkeypatch):
+    grid = [
+        replace(TINY, batch=batch, input_size=64) for batch in (1, 2, 3)
+    ]  # a heat map of I = 64
+    monkeypatch.setattr(benchmark, "quick_grid", lambda: grid)
+    monkeypatch.setattr(benchmark, "BASE", grid[0])
+    benchmark.main(
+        benchmark.Command(
+            quick=True,
+            libraries=("onnxruntime",),
+            implementations=("scan",),
+            seconds=0,
+            out=tmp_path,
+        )
+    )
+    measured = [(m.library, m.mode) for m in read_csv(tmp_path / "libraries.csv")]
+    assert measured.count(("onnxruntime", "forward")) == 3
+    assert measured.count(("onnxruntime", "training")) == 0
+    assert measured.count(("grujax scan", "training")) == 3
+    report = (tmp_path / "libraries.txt").read_text(encoding="utf-8")
+    assert f"onnxruntime {version('onnxruntime')}" in report
+    _, *rows = (tmp_path / "libraries_ratios.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[5] for row in rows] == ["", "", ""]  # no ratio of the training step
+    assert all(float(row.split(",")[4]) > 0 for row in rows)
+
+
 def test_a_missing_library_is_skipped_with_a_line(tiny_grid, tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(LIBRARIES, "absent", LIBRARIES["torch"]._replace(module="no_such_module"))
+    monkeypatch.setitem(
+        LIBRARIES, "absent", LIBRARIES["torch"]._replace(modules=("no_such_module",))
+    )
     monkeypatch.setenv("GRUJAX_NATIVE", "0")
     benchmark.main(benchmark.Command(quick=True, libraries=("absent",), seconds=0, out=tmp_path))
     errors = capsys.readouterr().err

@@ -36,3 +36,22 @@ def test_the_summary_says_what_was_measured():
     assert "roofline, B ≥ 16 and H ≥ 128: geometric mean 10%" in text
     assert "both directions / one: geometric mean 1.90 over 1, most 1.90" in text
     assert "grujax plain / grujax scan: geometric mean 2.00 over 1, least 2.00" in text
+
+
+def test_a_dash_stands_for_what_a_library_cannot_do():
+    rows = [
+        row("grujax scan", "forward", 10.0),
+        row("onnxruntime", "forward", 15.0),
+        row("grujax scan", "training", 30.0),
+    ]
+    columns = ["grujax scan", "flax.linen", "flax.nnx", "haiku", "equinox", "onnxruntime"]
+    text = format_report(collect_points(rows, "grujax scan"), columns)
+    ours, first, second, _ = (
+        [line.split()[4:] for line in table.splitlines()] for table in text.split("\n\n")
+    )
+    assert ours[1:] == [
+        ["forward", "10.0", "±0%", "onnxruntime", "15.0", "±0%", "1.50", "10%"],
+        ["training", "30.0", "±0%", "-", "-", "-", "3%"],
+    ]
+    assert first[1:] == [["forward", *"----"], ["training", *"----"]]
+    assert second[1:] == [["forward", "15.0", "±0%"], ["training", "-"]]

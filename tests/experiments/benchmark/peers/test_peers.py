@@ -8,6 +8,7 @@ import pytest
 
 from experiments.benchmark.peers import (
     LIBRARIES,
+    MODES,
     can_run,
     compile_program,
     make_problem,
@@ -17,6 +18,7 @@ from experiments.benchmark.peers.problem import KINDS, Problem, Setting
 from tests.helpers import TOLERANCE
 
 TINY = Setting(steps=5, batch=2, input_size=3, hidden_size=4)
+BATCH_MAJOR = ("keras",)
 
 
 def skip_unless_installed(name: str) -> None:
@@ -40,12 +42,12 @@ def to_numpy(array) -> np.ndarray:
 
 
 def time_major(name: str, array) -> np.ndarray:
-    return np.swapaxes(to_numpy(array), 0, 1) if LIBRARIES[name].batch_major else to_numpy(array)
+    return np.swapaxes(to_numpy(array), 0, 1) if name in BATCH_MAJOR else to_numpy(array)
 
 
-def states(name: str, values) -> np.ndarray:
+def states(values) -> np.ndarray:
     """[layers times directions, B, H]"""
-    return to_numpy(values) if name == "torch" else np.stack(jax.tree.leaves(values))
+    return np.stack(jax.tree.leaves(values)) if isinstance(values, list) else to_numpy(values)
 
 
 # Every library and every kind once; the other combinations are slow.
@@ -56,17 +58,25 @@ PICKED = {
     ("equinox", "two layers"),
     ("keras", "lengths"),
     ("torch", "one layer"),
+    ("onnxruntime", "bidirectional"),
+    ("onnxruntime", "lengths"),
+    ("openvino", "one layer"),
+    ("openvino", "two layers"),
 }
-PAIRS = [
-    pytest.param(name, kind, marks=[] if (name, kind) in PICKED else pytest.mark.slow)
-    for name in LIBRARIES
-    for kind in KINDS
-    if can_run(name, kind)
-]
 
 
-@pytest.mark.parametrize(("name", "kind"), PAIRS)
-def test_every_library_computes_the_same_as_grujax(name, kind):
+def pairs(mode: str) -> list:
+    """The libraries and kinds in this mode."""
+    return [
+        pytest.param(name, kind, marks=[] if (name, kind) in PICKED else pytest.mark.slow)
+        for name in LIBRARIES
+        for kind in KINDS
+        if can_run(name, replace(TINY, kind=kind), mode)
+    ]
+
+
+@pytest.mark.parametrize(("name", "kind"), pairs("forward"))
+def test_every_library_computes_the_same_states_as_grujax(name, kind):
     skip_unless_installed(name)
     problem = make_problem(Setting(40, 3, 4, 5, kind))
     expected_problem = as_library_sees_it(name, problem)
@@ -76,9 +86,15 @@ def test_every_library_computes_the_same_as_grujax(name, kind):
     expected_last, expected_hs = compile_program("grujax plain", expected_problem, "forward").run()
     tolerance = TOLERANCE["float32"]
     np.testing.assert_allclose(time_major(name, hs) * exists, expected_hs * exists, atol=tolerance)
-    np.testing.assert_allclose(
-        states(name, h_last), np.stack(jax.tree.leaves(expected_last)), atol=tolerance
-    )
+    np.testing.assert_allclose(states(h_last), states(expected_last), atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "kind"), pairs("training"))
+def test_every_library_computes_the_same_gradients_as_grujax(name, kind):
+    skip_unless_installed(name)
+    problem = make_problem(Setting(40, 3, 4, 5, kind))
+    expected_problem = as_library_sees_it(name, problem)
+    tolerance = 5 * TOLERANCE["float32"]
 
     loss, (d_weights, d_xs, d_h0) = compile_program(name, problem, "training").run()
     expected_loss, (_, expected_xs, expected_h0) = compile_program(
@@ -86,25 +102,39 @@ def test_every_library_computes_the_same_as_grujax(name, kind):
     ).run()
     # The loss is a sum over all steps, rows and units, of either sign.
     np.testing.assert_allclose(to_numpy(loss), expected_loss, atol=1e-3)
-    np.testing.assert_allclose(time_major(name, d_xs), expected_xs, atol=5 * tolerance)
+    np.testing.assert_allclose(time_major(name, d_xs), expected_xs, atol=tolerance)
     if kind != "resets":  # Haiku resets to zero, whatever h0 is
-        np.testing.assert_allclose(
-            states(name, d_h0), np.stack(jax.tree.leaves(expected_h0)), atol=5 * tolerance
-        )
+        np.testing.assert_allclose(states(d_h0), states(expected_h0), atol=tolerance)
     for leaf in jax.tree.leaves(d_weights):
         assert np.all(to_numpy(leaf) != 0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(x, marks=[] if x == "flax.linen" else pytest.mark.slow) for x in LIBRARIES],
-)
-def test_bfloat16_stays_bfloat16(name):
+IN_BFLOAT16 = [
+    pytest.param(name, mode, marks=[] if name == "flax.linen" else pytest.mark.slow)
+    for name in LIBRARIES
+    for mode in MODES
+    if can_run(name, replace(TINY, dtype="bfloat16"), mode)
+]
+
+
+@pytest.mark.parametrize(("name", "mode"), IN_BFLOAT16)
+def test_bfloat16_stays_bfloat16(name, mode):
     skip_unless_installed(name)
     problem = make_problem(replace(TINY, dtype="bfloat16"))
-    for mode in ("forward", "training"):
-        for leaf in jax.tree.leaves(compile_program(name, problem, mode).run()):
-            assert "bfloat16" in str(leaf.dtype)
+    for leaf in jax.tree.leaves(compile_program(name, problem, mode).run()):
+        assert "bfloat16" in str(leaf.dtype)
+
+
+def test_openvino_computes_the_same_in_bfloat16():
+    skip_unless_installed("openvino")
+    problem = make_problem(Setting(40, 3, 4, 5, dtype="bfloat16"))
+    h_last, hs = compile_program("openvino", problem, "forward").run()
+    expected_last, expected_hs = compile_program("grujax plain", problem, "forward").run()
+    tolerance = TOLERANCE["bfloat16"]
+    for ours, theirs in ((expected_hs, hs), (states(expected_last), states(h_last))):
+        np.testing.assert_allclose(
+            theirs.astype(np.float32), ours.astype(np.float32), atol=tolerance
+        )
 
 
 def test_resets_and_lengths_are_drawn():
