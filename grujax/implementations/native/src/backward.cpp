@@ -19,6 +19,7 @@ struct Gradients {
   Floats xs, h0, reset_state;  // [T, B, I], [B, H], [B, H]
 };
 
+template <class Product>
 class BackwardPass {
  public:
   BackwardPass(const Layer& layer, const Slice& slice, bool recompute, ScratchArena& scratch)
@@ -28,28 +29,31 @@ class BackwardPass {
     before_ = scratch.floats(rows * H);
     masked_ = layer.dropout_mask ? scratch.floats(rows * H) : before_;
     const bool after = layer.reset_after;
-    reset_masked_ = after ? nullptr : scratch.floats(rows * H);
+    masked_cells_ = scratch.floats(cells<Product>(rows * H));
+    reset_masked_ = after ? nullptr : scratch.floats(cells<Product>(rows * H));
     update_ = after || !recompute ? nullptr : scratch.floats(rows * H);
     if (recompute)
       gates_ = {scratch.floats(rows * H), scratch.floats(rows * H), scratch.floats(rows * H),
                 after ? scratch.floats(rows * H) : nullptr, H};
-    deltas_ = Deltas(s, rows, scratch);
-    packed_inputs_ = scratch.floats(rows * s.input_groups() * kRows);
-    packed_states_ = scratch.floats(rows * s.unit_groups() * kRows);
-    packed_reset_ = after ? nullptr : scratch.floats(rows * s.unit_groups() * kRows);
+    deltas_ = Deltas<Product>(s, rows, scratch);
+    const int64_t row_cells = cells<Product>(rows);
+    deltas_along_rows_ = Product::kPerCell == 1 ? nullptr : scratch.floats(row_cells * 4 * kLanes);
+    packed_inputs_ = scratch.floats(row_cells * s.input_groups() * kRows);
+    packed_states_ = scratch.floats(row_cells * s.unit_groups() * kRows);
+    packed_reset_ = after ? nullptr : scratch.floats(row_cells * s.unit_groups() * kRows);
     d_inputs_ = scratch.floats(rows * s.input_blocks() * kLanes);
     adjoint_ = scratch.floats(slice.rows * H);
     d_reset_ = scratch.floats(slice.rows * H);
     zoneout_rate_ = layer.zoneout_rate ? *layer.zoneout_rate : 0.f;
   }
 
-  void run(const PackedWeights& weights, const Cotangents& cotangents,
+  void run(const PackedWeights<Product>& weights, const Cotangents& cotangents,
            const WeightGradientSums& sums, const Gradients& gradients) {
     const Sizes& s = layer_.size;
     const int64_t H = s.padded();
     for (int64_t row = 0; row < slice_.rows; ++row)
-      TimeWindow::copy(cotangents.d_h_last + (slice_.first_row + row) * s.units, s.units,
-                       adjoint_ + row * H, H);
+      copy_row(cotangents.d_h_last + (slice_.first_row + row) * s.units, s.units,
+               adjoint_ + row * H, H);
     std::memset(d_reset_, 0, 4 * slice_.rows * H);
     // The time windows of the forward pass, from the last to the first.
     const int64_t last = (s.steps - 1) / slice_.window_length * slice_.window_length;
@@ -75,7 +79,7 @@ class BackwardPass {
     return cotangents.gates.at(time * layer_.size.rows + slice_.first_row);
   }
 
-  void load_states(int64_t begin, int64_t length, const Floats& hs) const {
+  void load_states(int64_t begin, int64_t length, const Floats& hs) {
     const Sizes& s = layer_.size;
     const int64_t H = s.padded(), rows = slice_.rows;
     for (int64_t i = 0; i < length; ++i) {
@@ -85,14 +89,15 @@ class BackwardPass {
         if (begin + i > 0) from = hs + (layer_.time(begin + i - 1) * s.rows + b) * s.units;
         if (window_.restart && window_.restart[i * rows + row])
           from = layer_.reset_state + b * s.units;
-        TimeWindow::copy(from, s.units, before_ + (i * rows + row) * H, H);
+        copy_row(from, s.units, before_ + (i * rows + row) * H, H);
       }
       if (layer_.dropout_mask)
         apply_dropout_mask(layer_, slice_, before_ + i * rows * H, masked_ + i * rows * H);
     }
+    masked_operand_ = to_cells<Product>(masked_, length * rows * H, masked_cells_);
   }
 
-  void recompute_gates(const PackedWeights& weights, int64_t length) const {
+  void recompute_gates(const PackedWeights<Product>& weights, int64_t length) const {
     const int64_t rows = length * slice_.rows;
     project(layer_, weights, rows, window_.inputs, window_.projected);
     GateBuffers buffers;
@@ -100,6 +105,7 @@ class BackwardPass {
     buffers.projected = window_.projected;
     buffers.before = before_;
     buffers.masked = masked_;
+    buffers.masked_cells = masked_operand_;
     buffers.valid = window_.valid;
     buffers.kept = window_.kept_at(0);
     buffers.gates = gates_;
@@ -108,7 +114,7 @@ class BackwardPass {
     evaluate_gates(layer_, weights, buffers);
   }
 
-  void step(const PackedWeights& weights, const Cotangents& cotangents, int64_t time,
+  void step(const PackedWeights<Product>& weights, const Cotangents& cotangents, int64_t time,
             int64_t i) const {
     const Sizes& s = layer_.size;
     const int64_t rows = slice_.rows, H = s.padded(), at = i * rows;
@@ -142,9 +148,9 @@ class BackwardPass {
     const int64_t at = i * slice_.rows + row, unit = j * kLanes;
     const int lanes = gates.stride == s.units ? s.lanes(j) : kLanes;
     const Gates kept = gates.at(row);
-    float *adjoint = adjoint_ + row * s.padded() + unit, *delta = deltas_.at(j, at);
+    float* adjoint = adjoint_ + row * s.padded() + unit;
     if (!is_valid) {  // λ stays, and the cotangent there may be anything
-      for (int k = 0; k < 4; ++k) store(delta + k * kLanes, Vector{});
+      for (int k = 0; k < 4; ++k) deltas_.set(j, at, k, Vector{});
       return;
     }
     const Vector lambda = load(adjoint) + d_hs.get(unit, s.lanes(j));
@@ -156,34 +162,35 @@ class BackwardPass {
     if (layer_.reset_after) {
       const Vector r = load(kept.reset + unit, lanes), c = load(kept.product + unit, lanes);
       const Vector d_c = d_n * r;
-      store(delta, d_c);
-      store(delta + kLanes, d_c * c * (1.f - r));
+      deltas_.set(j, at, 0, d_c);
+      deltas_.set(j, at, 1, d_c * c * (1.f - r));
     }
-    store(delta + 2 * kLanes, d_z);
-    store(delta + 3 * kLanes, d_n);
+    deltas_.set(j, at, 2, d_z);
+    deltas_.set(j, at, 3, d_n);
     store(adjoint, lambda * u);
   }
 
   // λ of the previous step: adjoint += dropout_mask ∘ (δ·Whᵀ), for gates [first, first + count).
-  void add_products(const PackedWeights& weights, int64_t at, int first, int count) const {
-    Deltas::over_tiles(layer_.size.blocks(), slice_.rows,
-                       [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
-                         constexpr int M = decltype(height)::value, C = decltype(width)::value;
-                         Vector sums[M][C][1] = {};
-                         deltas_.multiply(sums, at + row, j, weights.w_h_t, first, count, first);
-                         for (int m = 0; m < M; ++m)
-                           for (int c = 0; c < C; ++c) {
-                             float* to =
-                                 adjoint_ + (row + m) * layer_.size.padded() + (j + c) * kLanes;
-                             store(to, load(to) + mask_gradient(sums[m][c][0], row + m, j + c));
-                           }
-                       });
+  void add_products(const PackedWeights<Product>& weights, int64_t at, int first,
+                    int count) const {
+    over_tiles(layer_.size.blocks(), slice_.rows,
+               [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+                 constexpr int M = decltype(height)::value, C = decltype(width)::value;
+                 Vector sums[M][C][1] = {};
+                 deltas_.multiply(sums, at + row, j, weights.w_h_t, first, count, first);
+                 for (int m = 0; m < M; ++m)
+                   for (int c = 0; c < C; ++c) {
+                     float* to = adjoint_ + (row + m) * layer_.size.padded() + (j + c) * kLanes;
+                     store(to, load(to) + mask_gradient(sums[m][c][0], row + m, j + c));
+                   }
+               });
   }
 
   // With reset before the product: q = δn·Whnᵀ, δr, and adjoint += dropout_mask ∘ q ∘ r.
-  void add_reset_products(const PackedWeights& weights, const Gates& gates, int64_t at) const {
+  void add_reset_products(const PackedWeights<Product>& weights, const Gates& gates,
+                          int64_t at) const {
     const Sizes& s = layer_.size;
-    Deltas::over_tiles(
+    over_tiles(
         s.blocks(), slice_.rows,
         [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
           constexpr int M = decltype(height)::value, C = decltype(width)::value;
@@ -197,8 +204,8 @@ class BackwardPass {
               const Vector q = sums[m][c][0], reset_masked = r * load(masked_ + k);
               float* to = adjoint_ + (row + m) * s.padded() + unit;
               store(to, load(to) + mask_gradient(q * r, row + m, j + c));
-              store(deltas_.at(j + c, at + row + m) + kLanes, q * reset_masked * (1.f - r));
-              store(reset_masked_ + k, reset_masked);
+              deltas_.set(j + c, at + row + m, 1, q * reset_masked * (1.f - r));
+              Product::store_cells(reset_masked_ + k / Product::kPerCell, reset_masked);
             }
         });
   }
@@ -212,28 +219,29 @@ class BackwardPass {
   void add_weight_gradients(int64_t rows, const WeightGradientSums& sums) const {
     const Sizes& s = layer_.size;
     const int64_t x_groups = s.input_groups(), h_groups = s.unit_groups();
-    pack_groups(rows, x_groups, window_.inputs, x_groups * kRows, packed_inputs_);
-    pack_groups(rows, h_groups, masked_, s.padded(), packed_states_);
-    if (!layer_.reset_after) pack_groups(rows, h_groups, reset_masked_, s.padded(), packed_reset_);
+    pack_groups<Product>(rows, x_groups, window_.inputs, x_groups * kRows, packed_inputs_);
+    pack_groups<Product>(rows, h_groups, masked_operand_, s.padded(), packed_states_);
+    if (!layer_.reset_after)
+      pack_groups<Product>(rows, h_groups, reset_masked_, s.padded(), packed_reset_);
     for (int64_t j = 0; j < s.blocks(); ++j)
-      sums.add(s, j, rows, deltas_.at(j, 0), packed_inputs_, packed_states_, packed_reset_);
+      sums.add<Product>(s, j, rows, deltas_.along_rows(j, rows, deltas_along_rows_),
+                        packed_inputs_, packed_states_, packed_reset_);
   }
 
   // The gradient of the inputs, [δr δz δn]·Wxᵀ.
-  void differentiate_inputs(const PackedWeights& weights, int64_t begin, int64_t length,
+  void differentiate_inputs(const PackedWeights<Product>& weights, int64_t begin, int64_t length,
                             const Floats& d_xs) const {
     const Sizes& s = layer_.size;
     const int64_t stride = s.input_blocks() * kLanes, rows = slice_.rows;
-    Deltas::over_tiles(s.input_blocks(), length * rows,
-                       [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
-                         constexpr int M = decltype(height)::value, C = decltype(width)::value;
-                         Vector sums[M][C][1] = {};
-                         deltas_.multiply(sums, row, j, weights.w_x_t, 1, 3, 0);
-                         for (int m = 0; m < M; ++m)
-                           for (int c = 0; c < C; ++c)
-                             store(d_inputs_ + (row + m) * stride + (j + c) * kLanes,
-                                   sums[m][c][0]);
-                       });
+    over_tiles(s.input_blocks(), length * rows,
+               [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+                 constexpr int M = decltype(height)::value, C = decltype(width)::value;
+                 Vector sums[M][C][1] = {};
+                 deltas_.multiply(sums, row, j, weights.w_x_t, 1, 3, 0);
+                 for (int m = 0; m < M; ++m)
+                   for (int c = 0; c < C; ++c)
+                     store(d_inputs_ + (row + m) * stride + (j + c) * kLanes, sums[m][c][0]);
+               });
     for (int64_t i = 0; i < length; ++i)
       for (int64_t row = 0; row < rows; ++row) {
         const int64_t to = layer_.time(begin + i) * s.rows + slice_.first_row + row;
@@ -251,31 +259,31 @@ class BackwardPass {
   const Layer& layer_;
   const Slice slice_;
   const bool recompute_;
-  TimeWindow window_;
+  TimeWindow<Product> window_;
   Gates gates_;
-  Deltas deltas_;
-  float *before_, *masked_, *reset_masked_, *update_, *packed_inputs_, *packed_states_;
-  float *packed_reset_, *d_inputs_, *adjoint_, *d_reset_;
+  Deltas<Product> deltas_;
+  float *before_, *masked_, *masked_cells_, *reset_masked_, *update_, *deltas_along_rows_;
+  float *packed_inputs_, *packed_states_, *packed_reset_, *d_inputs_, *adjoint_, *d_reset_;
+  const float* masked_operand_ = nullptr;  // `masked_` as cells
   float zoneout_rate_;
 };
 
-}  // namespace
-
-void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& extra,
-              const BackwardResults& results) {
+template <class Product>
+void backward_with(Pool& pool, const Arguments& arguments, const BackwardArguments& extra,
+                   const BackwardResults& results) {
   const Sizes& s = arguments.size;
   const BatchSplit split(s, pool.threads());
   const bool recompute = extra.gates.reset.data == nullptr;
-  const PackedModels models(pool, arguments, split, true);
+  const PackedModels<Product> models(pool, arguments, split, true);
   ScratchArena needed;
-  BackwardPass(arguments.layer(0), split.largest_slice(), recompute, needed);
+  BackwardPass<Product>(arguments.layer(0), split.largest_slice(), recompute, needed);
   const AlignedFloats scratch(needed.used() * split.workers());
   const int64_t sums_floats = WeightGradientSums::floats(s);
   const AlignedFloats sums(sums_floats * (split.parts() > 1 ? split.tasks() : split.workers()));
   parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
-    const PackedWeights weights = models.get(layer, m, worker);
+    const PackedWeights<Product> weights = models.get(layer, m, worker);
     const int64_t rows = s.rows * s.units, steps = s.steps * rows;
     const Cotangents cotangents{extra.hs.of(m, steps), extra.gates.of(s, m),
                                 extra.d_h_last.of(m, rows), extra.d_hs.of(m, steps)};
@@ -285,7 +293,7 @@ void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& e
     std::memset(task_sums, 0, 4 * sums_floats);
     split.for_slices(task % split.parts(), [&](const Slice& slice) {
       ScratchArena arena(scratch.get() + worker * needed.used());
-      BackwardPass(layer, slice, recompute, arena)
+      BackwardPass<Product>(layer, slice, recompute, arena)
           .run(weights, cotangents, WeightGradientSums(s, task_sums), gradients);
     });
     if (split.parts() == 1) write_weights(arguments, results, m, 1, task_sums, sums_floats);
@@ -295,6 +303,15 @@ void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& e
       write_weights(arguments, results, m, split.parts(),
                     sums.get() + m * split.parts() * sums_floats, sums_floats);
     });
+}
+
+}  // namespace
+
+void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& extra,
+              const BackwardResults& results) {
+  with_product(arguments.in_pairs, [&](auto product) {
+    backward_with<decltype(product)>(pool, arguments, extra, results);
+  });
 }
 
 }  // namespace grujax

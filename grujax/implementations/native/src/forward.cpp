@@ -11,6 +11,7 @@ struct Outputs {
   Gates gates;        // [T, B, H], or null
 };
 
+template <class Product>
 class ForwardPass {
  public:
   ForwardPass(const Layer& layer, const Slice& slice, ScratchArena& scratch)
@@ -19,16 +20,16 @@ class ForwardPass {
     h_ = scratch.floats(state);
     next_ = scratch.floats(state);
     masked_ = layer.dropout_mask ? scratch.floats(state) : nullptr;
-    reset_masked_ = layer.reset_after ? nullptr : scratch.floats(state);
+    masked_cells_ = scratch.floats(cells<Product>(state));
+    reset_masked_ = layer.reset_after ? nullptr : scratch.floats(cells<Product>(state));
     update_ = layer.reset_after ? nullptr : scratch.floats(state);
   }
 
-  void run(const PackedWeights& weights, const Outputs& outputs) {
+  void run(const PackedWeights<Product>& weights, const Outputs& outputs) {
     const Sizes& s = layer_.size;
     const int64_t stride = s.padded();
     for (int64_t row = 0; row < slice_.rows; ++row)
-      TimeWindow::copy(layer_.h0 + (slice_.first_row + row) * s.units, s.units, h_ + row * stride,
-                       stride);
+      copy_row(layer_.h0 + (slice_.first_row + row) * s.units, s.units, h_ + row * stride, stride);
     for (int64_t begin = 0; begin < s.steps; begin += slice_.window_length) {
       const int64_t length = std::min(slice_.window_length, s.steps - begin);
       window_.load_steps(begin, length);
@@ -40,15 +41,16 @@ class ForwardPass {
   }
 
  private:
-  void step(const PackedWeights& weights, int64_t i, int64_t time, const Outputs& outputs) {
+  void step(const PackedWeights<Product>& weights, int64_t i, int64_t time,
+            const Outputs& outputs) {
     const Sizes& s = layer_.size;
     const int64_t slice_rows = slice_.rows, stride = s.padded(), at = i * slice_rows;
     const uint8_t* valid = window_.valid ? window_.valid + at : nullptr;
     if (window_.restart)
       for (int64_t row = 0; row < slice_rows; ++row)
         if (window_.restart[at + row])
-          TimeWindow::copy(layer_.reset_state + (slice_.first_row + row) * s.units, s.units,
-                           h_ + row * stride, stride);
+          copy_row(layer_.reset_state + (slice_.first_row + row) * s.units, s.units,
+                   h_ + row * stride, stride);
     if (layer_.dropout_mask) apply_dropout_mask(layer_, slice_, h_, masked_);
 
     GateBuffers buffers;
@@ -56,6 +58,7 @@ class ForwardPass {
     buffers.projected = window_.projected + at * stride * 3;
     buffers.before = h_;
     buffers.masked = layer_.dropout_mask ? masked_ : h_;
+    buffers.masked_cells = to_cells<Product>(buffers.masked, slice_rows * stride, masked_cells_);
     buffers.valid = valid;
     buffers.kept = window_.kept_at(at);
     buffers.after = next_;
@@ -88,29 +91,36 @@ class ForwardPass {
 
   const Layer& layer_;
   const Slice slice_;
-  TimeWindow window_;
-  float *h_, *next_, *masked_, *reset_masked_, *update_;
+  TimeWindow<Product> window_;
+  float *h_, *next_, *masked_, *masked_cells_, *reset_masked_, *update_;
 };
 
-}  // namespace
-
-void forward(Pool& pool, const Arguments& arguments, const ForwardResults& results) {
+template <class Product>
+void forward_with(Pool& pool, const Arguments& arguments, const ForwardResults& results) {
   const Sizes& s = arguments.size;
   const BatchSplit split(s, pool.threads());
-  const PackedModels models(pool, arguments, split, false);
+  const PackedModels<Product> models(pool, arguments, split, false);
   ScratchArena needed;
-  ForwardPass(arguments.layer(0), split.largest_slice(), needed);
+  ForwardPass<Product>(arguments.layer(0), split.largest_slice(), needed);
   const AlignedFloats scratch(needed.used() * split.workers());
   parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
-    const PackedWeights weights = models.get(layer, m, worker);
+    const PackedWeights<Product> weights = models.get(layer, m, worker);
     const Outputs outputs{results.h_last.of(m, s.rows * s.units),
                           results.hs.of(m, s.steps * s.rows * s.units), results.gates.of(s, m)};
     split.for_slices(task % split.parts(), [&](const Slice& slice) {
       ScratchArena arena(scratch.get() + worker * needed.used());
-      ForwardPass(layer, slice, arena).run(weights, outputs);
+      ForwardPass<Product>(layer, slice, arena).run(weights, outputs);
     });
+  });
+}
+
+}  // namespace
+
+void forward(Pool& pool, const Arguments& arguments, const ForwardResults& results) {
+  with_product(arguments.in_pairs, [&](auto product) {
+    forward_with<decltype(product)>(pool, arguments, results);
   });
 }
 

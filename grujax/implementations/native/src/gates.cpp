@@ -6,24 +6,25 @@
 namespace grujax {
 namespace {
 
+template <class Product>
 class GateEvaluator {
  public:
-  GateEvaluator(const Layer& layer, const PackedWeights& weights)
+  GateEvaluator(const Layer& layer, const PackedWeights<Product>& weights)
       : layer_(layer), weights_(weights), size_(layer.size) {
     zoneout_rate_ = layer.zoneout_rate ? *layer.zoneout_rate : 0.f;
   }
 
-  // xs·Wx + b for `rows` inputs, [rows][kRows · input_groups].
   void project(int64_t rows, const float* inputs, float* projected) const {
-    const int64_t I = size_.inputs, stride = size_.input_groups() * kRows;
+    const int64_t I = cells<Product>(size_.inputs);
+    const int64_t stride = cells<Product>(size_.input_groups() * kRows);
     for (int64_t j = 0; j < size_.blocks(); ++j)
       tile_rows(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
         constexpr int M = decltype(height)::value;
         Vector sums[M][1][3];
         for (int m = 0; m < M; ++m)
           for (int g = 0; g < 3; ++g) sums[m][0][g] = load(bias(j) + g * kLanes);
-        multiply(sums, I, inputs + row * stride, stride, 1, weights_.w_x + j * I * 3 * kLanes,
-                 3 * kLanes, 0);
+        multiply<Product>(sums, I, inputs + row * stride, stride, 1,
+                          weights_.w_x + j * I * 3 * kLanes, 3 * kLanes, 0);
         for (int m = 0; m < M; ++m)
           for (int g = 0; g < 3; ++g)
             store(projected + (((row + m) * size_.blocks() + j) * 3 + g) * kLanes, sums[m][0][g]);
@@ -68,9 +69,9 @@ class GateEvaluator {
   template <int M, int C, int G>
   GRUJAX_INLINE void add_recurrent(Vector (&sums)[M][C][G], const float* states, int64_t row,
                                    int64_t j, int gate) const {
-    const int64_t H = size_.units, stride = size_.padded();
-    multiply(sums, H, states + row * stride, stride, 1, weights_.w_h + (j * H * 3 + gate) * kLanes,
-             3 * kLanes, H * 3 * kLanes);
+    const int64_t H = cells<Product>(size_.units), stride = cells<Product>(size_.padded());
+    multiply<Product>(sums, H, states + row * stride, stride, 1,
+                      weights_.w_h + (j * H * 3 + gate) * kLanes, 3 * kLanes, H * 3 * kLanes);
   }
 
   GRUJAX_INLINE const float* projected(const GateBuffers& buffers, int64_t row, int64_t j) const {
@@ -87,7 +88,7 @@ class GateEvaluator {
         sums[m][c][1] = load(x + kLanes);
         sums[m][c][2] = load(bias(j + c) + 3 * kLanes);
       }
-    add_recurrent(sums, buffers.masked, row, j, 0);
+    add_recurrent(sums, buffers.masked_cells, row, j, 0);
     for (int m = 0; m < M; ++m)
       for (int c = 0; c < C; ++c) {
         const Vector r = sigmoid(sums[m][c][0]), z = sigmoid(sums[m][c][1]);
@@ -111,12 +112,13 @@ class GateEvaluator {
       for (int c = 0; c < C; ++c)
         for (int g = 0; g < 2; ++g)
           sums[m][c][g] = load(projected(buffers, row + m, j + c) + g * kLanes);
-    add_recurrent(sums, buffers.masked, row, j, 0);
+    add_recurrent(sums, buffers.masked_cells, row, j, 0);
     for (int m = 0; m < M; ++m)
       for (int c = 0; c < C; ++c) {
         const int64_t at = (row + m) * size_.padded() + (j + c) * kLanes;
         const Vector r = sigmoid(sums[m][c][0]), z = sigmoid(sums[m][c][1]);
-        store(buffers.reset_masked + at, r * load(buffers.masked + at));
+        Product::store_cells(buffers.reset_masked + at / Product::kPerCell,
+                             r * load(buffers.masked + at));
         store(buffers.update + at, effective_update(buffers, row + m, j + c, z));
         if (buffers.gates.reset)
           store(buffers.gates.at(row + m).reset + (j + c) * kLanes, r, lanes_of(buffers, j + c));
@@ -168,20 +170,33 @@ class GateEvaluator {
   }
 
   const Layer& layer_;
-  const PackedWeights& weights_;
+  const PackedWeights<Product>& weights_;
   const Sizes size_;
   float zoneout_rate_;
 };
 
 }  // namespace
 
-void project(const Layer& layer, const PackedWeights& weights, int64_t rows, const float* inputs,
-             float* projected) {
-  GateEvaluator(layer, weights).project(rows, inputs, projected);
+template <class Product>
+void project(const Layer& layer, const PackedWeights<Product>& weights, int64_t rows,
+             const float* inputs, float* projected) {
+  GateEvaluator<Product>(layer, weights).project(rows, inputs, projected);
 }
 
-void evaluate_gates(const Layer& layer, const PackedWeights& weights, const GateBuffers& buffers) {
-  GateEvaluator(layer, weights).gates(buffers);
+template <class Product>
+void evaluate_gates(const Layer& layer, const PackedWeights<Product>& weights,
+                    const GateBuffers& buffers) {
+  GateEvaluator<Product>(layer, weights).gates(buffers);
 }
+
+#define GRUJAX_INSTANTIATE(Product)                                                               \
+  template void project(const Layer&, const PackedWeights<Product>&, int64_t, const float*,       \
+                        float*);                                                                  \
+  template void evaluate_gates(const Layer&, const PackedWeights<Product>&, const GateBuffers&);
+
+GRUJAX_INSTANTIATE(SingleProduct)
+#ifdef GRUJAX_HAS_PAIRS
+GRUJAX_INSTANTIATE(PairProduct)
+#endif
 
 }  // namespace grujax

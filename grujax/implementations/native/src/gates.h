@@ -5,6 +5,7 @@
 
 namespace grujax {
 
+template <class Product>
 struct PackedWeights;
 
 // The gates of consecutive rows, each [rows][stride] in float32; null if they are not kept.
@@ -25,19 +26,23 @@ struct GateBuffers {
   const float* projected;          // [rows][blocks][r z n][lanes], biases included
   const float* before;             // the state before the step
   const float* masked;             // that state with recurrent dropout applied
+  const float* masked_cells;       // the same as cells, [rows][cells of padded()]
   const uint8_t* valid = nullptr;  // [rows], or null
   const uint8_t* kept = nullptr;   // [rows], or [rows][padded] for each unit, or null
   float* after = nullptr;          // the state after the step, or null
   Gates gates;                     // or null
-  float* reset_masked = nullptr;   // r ∘ masked, for reset before the product
+  float* reset_masked = nullptr;   // cells of r ∘ masked, for reset before the product
   float* update = nullptr;         // z, for reset before the product
 };
 
-// xs·Wx + b for `rows` inputs, [rows][kRows · input_groups].
-void project(const Layer& layer, const PackedWeights& weights, int64_t rows, const float* inputs,
-             float* projected);
+// xs·Wx + b for `rows` inputs, [rows][cells of kRows · input_groups].
+template <class Product>
+void project(const Layer& layer, const PackedWeights<Product>& weights, int64_t rows,
+             const float* inputs, float* projected);
 
 // Evaluates the gates, and the state after the step unless `after` is null.
-void evaluate_gates(const Layer& layer, const PackedWeights& weights, const GateBuffers& buffers);
+template <class Product>
+void evaluate_gates(const Layer& layer, const PackedWeights<Product>& weights,
+                    const GateBuffers& buffers);
 
 }  // namespace grujax

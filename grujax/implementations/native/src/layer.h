@@ -1,7 +1,7 @@
 // One model's GRU layer: its sizes and arrays.
 #pragma once
 
-#include "simd.h"
+#include "product.h"
 
 namespace grujax {
 

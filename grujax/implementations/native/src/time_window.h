@@ -1,4 +1,5 @@
 // The inputs of consecutive steps for some rows, copied into contiguous memory: [position][row].
+// Also other copies of rows.
 #pragma once
 
 #include "memory.h"
@@ -6,9 +7,40 @@
 
 namespace grujax {
 
+// Copies `size` values of a row, and fills with zeros up to `stride`.
+inline void copy_row(const Floats& from, int64_t size, float* to, int64_t stride) {
+  int64_t at = 0;
+  for (; at + kLanes <= size; at += kLanes) store(to + at, from.get(at, kLanes));
+  Vector last = from.get(at, static_cast<int>(size - at));
+  for (; at < stride; at += kLanes, last = Vector{})
+    store(to + at, last, static_cast<int>(std::min<int64_t>(kLanes, stride - at)));
+}
+
+// The same for the cells of a product. Pairs are taken from bfloat16.
+template <class Product>
+void copy_cells(const Floats& from, int64_t size, float* to, int64_t stride) {
+  if constexpr (Product::kPerCell == 1) {
+    copy_row(from, size, to, stride);
+  } else {
+    char* bytes = reinterpret_cast<char*>(to);
+    std::memcpy(bytes, from.data, 2 * size);
+    std::memset(bytes + 2 * size, 0, 2 * (stride - size));
+  }
+}
+
+// Cells of `count` floats, a multiple of kLanes. Those of a float32 product are the floats.
+template <class Product>
+const float* to_cells(const float* from, int64_t count, float* memory) {
+  if constexpr (Product::kPerCell == 1) return from;
+  for (int64_t at = 0; at < count; at += kLanes)
+    Product::store_cells(memory + at / Product::kPerCell, load(from + at));
+  return memory;
+}
+
+template <class Product>
 class TimeWindow {
  public:
-  float* inputs;             // [rows][kRows · input_groups], padded with zeros
+  float* inputs;             // [rows][cells of kRows · input_groups], padded with zeros
   float* projected;          // [rows][blocks][r z n][lanes]
   uint8_t *valid, *restart;  // [rows], or null
 
@@ -16,7 +48,7 @@ class TimeWindow {
       : layer_(layer), slice_(slice) {
     const Sizes& s = layer.size;
     const int64_t rows = slice.window_rows();
-    inputs = scratch.floats(rows * s.input_groups() * kRows);
+    inputs = scratch.floats(rows * cells<Product>(s.input_groups() * kRows));
     projected = scratch.floats(rows * s.padded() * 3);
     valid = layer.valid ? scratch.bytes(rows) : nullptr;
     restart = layer.restart ? scratch.bytes(rows) : nullptr;
@@ -31,7 +63,8 @@ class TimeWindow {
       const int64_t from = layer_.time(begin + i) * s.rows + slice_.first_row;
       const int64_t to = i * slice_.rows;
       for (int64_t row = 0; row < slice_.rows; ++row) {
-        copy(layer_.xs + (from + row) * s.inputs, s.inputs, inputs + (to + row) * stride, stride);
+        copy_cells<Product>(layer_.xs + (from + row) * s.inputs, s.inputs,
+                            inputs + (to + row) * cells<Product>(stride), stride);
         if (kept_) {
           const int64_t units = layer_.kept_units;
           uint8_t* of_row = kept_ + (to + row) * kept_stride_;
@@ -46,15 +79,6 @@ class TimeWindow {
 
   // From this row of the window on: [rows], or [rows][padded] for each unit, or null.
   const uint8_t* kept_at(int64_t row) const { return kept_ ? kept_ + row * kept_stride_ : nullptr; }
-
-  // Copies `size` values, and fills with zeros up to `stride`.
-  static void copy(const Floats& from, int64_t size, float* to, int64_t stride) {
-    int64_t at = 0;
-    for (; at + kLanes <= size; at += kLanes) store(to + at, from.get(at, kLanes));
-    Vector last = from.get(at, static_cast<int>(size - at));
-    for (; at < stride; at += kLanes, last = Vector{})
-      store(to + at, last, static_cast<int>(std::min<int64_t>(kLanes, stride - at)));
-  }
 
  private:
   const Layer& layer_;

@@ -5,15 +5,22 @@
 
 namespace grujax {
 
-// Copies [rows][stride] to [groups][rows][kRows], so that a tile reads contiguous operands. The
-// last group is padded with zeros.
-inline void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t stride,
-                        float* to) {
+// Copies [rows][cells of stride] to cells along the rows, [groups][cells of rows][kRows], so that a
+// tile reads contiguous operands. The last group is padded with zeros.
+template <class Product>
+void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t stride, float* to) {
+  using Entry = std::conditional_t<Product::kPerCell == 1, uint32_t, uint16_t>;
+  const Entry* entries = reinterpret_cast<const Entry*>(from);
   for (int64_t group = 0; group < groups; ++group) {
     const int64_t left = stride - group * kRows, width = left < kRows ? left : kRows;
-    for (int64_t row = 0; row < rows; ++row, to += kRows) {
-      if (width < kRows) std::memset(to, 0, 4 * kRows);
-      std::memcpy(to, from + row * stride + group * kRows, 4 * width);
+    for (int64_t row = 0; row < rows; row += Product::kPerCell, to += kRows) {
+      uint32_t packed[kRows] = {};
+      for (int i = 0; i < Product::kPerCell && row + i < rows; ++i) {
+        Entry of_row[kRows] = {};
+        std::memcpy(of_row, entries + (row + i) * stride + group * kRows, sizeof(Entry) * width);
+        for (int m = 0; m < kRows; ++m) packed[m] |= uint32_t{of_row[m]} << 16 * i;
+      }
+      std::memcpy(to, packed, sizeof packed);
     }
   }
 }
@@ -34,41 +41,46 @@ struct WeightGradientSums {
   }
 
   // Adds xᵀ·[δr δz δn] and hᵀ·[δc δr δz] to one block's sums, for deltas [rows][c r z n][lanes]
-  // and packed operands. With reset before the product, `reset_states` is r ∘ h, and the
-  // candidate's sums use it and δn instead of h and δc; otherwise it is null.
+  // and packed operands, in cells along the rows. With reset before the product, `reset_states` is
+  // r ∘ h, and the candidate's sums use it and δn instead of h and δc; otherwise it is null.
+  template <class Product>
   void add(const Sizes& s, int64_t block, int64_t rows, const float* deltas, const float* inputs,
            const float* states, const float* reset_states) const {
     const int64_t x_groups = s.input_groups(), h_groups = s.unit_groups();
     float* to_x = w_x + block * x_groups * kRows * 3 * kLanes;
     float* to_h = w_h + block * h_groups * kRows * 3 * kLanes;
-    add_rows(rows, deltas, reset_states ? 1 : 0, bias + block * 4 * kLanes);
-    add_outer<3>(rows, x_groups, inputs, deltas + kLanes, to_x);
+    add_rows<Product>(rows, deltas, reset_states ? 1 : 0, bias + block * 4 * kLanes);
+    add_outer<Product, 3>(rows, x_groups, inputs, deltas + kLanes, to_x);
     if (!reset_states) {
-      add_outer<3>(rows, h_groups, states, deltas, to_h);
+      add_outer<Product, 3>(rows, h_groups, states, deltas, to_h);
     } else {
-      add_outer<1>(rows, h_groups, reset_states, deltas + 3 * kLanes, to_h);
-      add_outer<2>(rows, h_groups, states, deltas + kLanes, to_h + kLanes);
+      add_outer<Product, 1>(rows, h_groups, reset_states, deltas + 3 * kLanes, to_h);
+      add_outer<Product, 2>(rows, h_groups, states, deltas + kLanes, to_h + kLanes);
     }
   }
 
  private:
+  template <class Product>
   static void add_rows(int64_t rows, const float* deltas, int first, float* to) {
     Vector sums[4] = {};
-    for (int64_t row = 0; row < rows; ++row, deltas += 4 * kLanes)
-      for (int k = first; k < 4; ++k) sums[k] += load(deltas + k * kLanes);
+    for (int64_t row = 0; row < rows; row += Product::kPerCell, deltas += 4 * kLanes)
+      for (int k = first; k < 4; ++k)
+        sums[k] = Product::add_cells(load(deltas + k * kLanes), sums[k]);
     for (int k = first; k < 4; ++k) store(to + k * kLanes, load(to + k * kLanes) + sums[k]);
   }
 
-  template <int G>
+  template <class Product, int G>
   static void add_outer(int64_t rows, int64_t groups, const float* packed, const float* deltas,
                         float* to) {
+    const int64_t steps = cells<Product>(rows);
     for (int64_t group = 0; group < groups; ++group, to += kRows * 3 * kLanes) {
       Vector sums[kRows][1][G];
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 8
         for (int g = 0; g < G; ++g) sums[m][0][g] = load(to + (m * 3 + g) * kLanes);
-      multiply(sums, rows, packed + group * rows * kRows, 1, kRows, deltas, 4 * kLanes, 0);
+      multiply<Product>(sums, steps, packed + group * steps * kRows, 1, kRows, deltas, 4 * kLanes,
+                        0);
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 8

@@ -48,6 +48,20 @@ def test_other_dtypes_raise_by_name_and_use_the_scan_by_default(x64):
     assert "@grujax_" not in jax.jit(loss, static_argnums=2).lower(params, xs, None).as_text()
 
 
+@pytest.mark.parametrize("reset_after", [True, False])
+@pytest.mark.parametrize(("inputs", "units"), [(1, 1), (7, 33), (48, 64)])
+def test_bfloat16_is_float32_but_for_rounding(inputs, units, reset_after):
+    # Also where the processor multiplies pairs of bfloat16, of which the last has one entry here.
+    params = grujax.init_gru(jax.random.key(0), inputs, units, reset_after=reset_after)
+    xs = Draw("bfloat16", "float32").normal(21, 5, inputs)
+    half = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.bfloat16), (params, xs))
+    exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), half)
+    gradient = jax.grad(lambda params, xs: loss(params, xs).astype(jnp.float32), (0, 1))
+    for got, right in zip(*map(jax.tree.leaves, (gradient(*half), gradient(*exact))), strict=True):
+        error = jnp.linalg.norm(got.astype(jnp.float32) - right)
+        assert error <= 0.02 * jnp.linalg.norm(right)
+
+
 @pytest.mark.parametrize(
     ("mapped", "steps", "rows", "units", "is_faster"),
     [
