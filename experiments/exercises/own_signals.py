@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.common.command import InputError
-from experiments.common.data.splits import Split, split_own
+from experiments.common.data.splits import Split, merge_groups, note_equal, split_own
 from experiments.common.data.user_files import quote
+from experiments.common.report.counts import count
 from experiments.exercises.own_tables import Stretch, Tables
 from experiments.exercises.wrist_sensor import Recordings, Windows, cut_windows
 
@@ -144,12 +145,14 @@ def prepare(tables: Tables, window: float) -> OwnData:
             kept += [(stretch, part) for part in parts if len(part) >= size]
     notes = [*tables.notes, f"{rate:g} samples per second; a window has {size} of them."]
     if short:
-        notes.append(f"{short} stretches shorter than a window are left out.")
-    kind = "persons" if tables.has_persons else "recordings"
+        notes.append(f"Left out: {count(short, 'stretch', 'stretches')} shorter than a window.")
+    kind = "person" if tables.has_persons else "recording"
     wholes = [f"{stretch.person}\n{stretch.recording}" for stretch, _ in kept]
     persons = [stretch.person for stretch, _ in kept]
     recordings, groups = (np.unique(x, return_inverse=True)[1] for x in (wholes, persons))
-    groups = groups if tables.has_persons else recordings
+    equal = merge_groups([signal.tobytes() for _, signal in kept])
+    notes += note_equal(equal, "piece")
+    groups = merge_groups(groups if tables.has_persons else recordings, equal)
     found, labels = np.unique([stretch.label for stretch, _ in kept], return_inverse=True)
     names = list(map(str, found))
     _check_labels(names, labels, groups, kind)
@@ -170,16 +173,16 @@ def prepare(tables: Tables, window: float) -> OwnData:
 
 
 def _check_labels(names: Sequence[str], labels: np.ndarray, groups: np.ndarray, kind: str) -> None:
-    least = LEAST_PERSONS if kind == "persons" else LEAST_RECORDINGS
+    least = LEAST_PERSONS if kind == "person" else LEAST_RECORDINGS
     if len(names) < 2:
         only = f"one label, {quote(*names)}" if names else "no label with a whole window"
         raise InputError(f"The recordings have {only}; at least two labels are needed.")
     for label, name in enumerate(names):
-        count = len(np.unique(groups[labels == label]))
-        if count < least:
+        number = len(np.unique(groups[labels == label]))
+        if number < least:
             raise InputError(
-                f"The label {quote(name)} has {count} {kind} with a whole window; at least {least} "
-                "are needed."
+                f"The label {quote(name)} has {count(number, kind)} with a whole window; at least "
+                f"{least} are needed."
             )
 
 

@@ -93,7 +93,7 @@ def read_labeled(path: Path, roles: Mapping[str, Sequence[str]], rate: float) ->
             )
         channels, left_out = find_channels(table, roles)
         return _read_one(table, channels, roles, rate, None, left_out)
-    files = find_classes(path, _list_tables, "tables", ", ".join(SUFFIXES), LEAST)
+    files = find_classes(path, _list_tables, "table", ", ".join(SUFFIXES), LEAST)
     parts, channels, first = [], [], path
     for label, paths in files.items():
         for file in paths:

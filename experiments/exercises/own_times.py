@@ -9,6 +9,7 @@ from experiments.common.command import InputError
 from experiments.common.data.cells import AS_SHOWN, MISSING, is_number
 from experiments.common.data.tables import Table
 from experiments.common.data.user_files import quote
+from experiments.common.report.counts import count
 
 UNIT = re.compile(r"\s*[(\[]([^)\]]*)[)\]]\s*$|_(s|ms|us|ns)$")  # at the end of a column's name
 _SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3}
@@ -45,7 +46,7 @@ def read_times(table: Table, name: str | None, rate: float) -> tuple[np.ndarray,
         return np.asarray((moments - moments[0]) / pd.Timedelta(seconds=1)), notes
     numbers = np.asarray(table.numbers_of(name, AS_SHOWN).values, float)
     missing = int(np.isnan(numbers).sum())
-    notes = [f"{missing} rows without a time are left out."] if missing else []
+    notes = [f"Left out: {count(missing, 'row')} without a time."] if missing else []
     unit = UNIT.search(name)
     seconds = _SECONDS.get((unit[1] or unit[2]).strip().casefold()) if unit else None
     if seconds is None:

@@ -17,6 +17,7 @@ from experiments.common.command import InputError
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.arrays import load_array
 from experiments.common.data.tables import read_columns
+from experiments.common.report.counts import count
 
 ARCHIVE = Archive(
     "seglearn==1.2.5",
@@ -135,8 +136,8 @@ def read_signal(path: Path, least: int) -> np.ndarray:
     signal = read_array(path, CHANNELS) if path.suffix == ".npy" else read_columns(path, CHANNELS)
     if len(signal) < least:
         raise InputError(
-            f"{path} holds {len(signal)} samples; {least} are needed, {least / RATE:g} seconds at "
-            f"{RATE} Hz."
+            f"{path} holds {count(len(signal), 'sample')}; {least} are needed, {least / RATE:g} "
+            f"seconds at {RATE} Hz."
         )
     return signal.astype(np.float32)
 

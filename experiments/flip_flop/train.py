@@ -36,6 +36,7 @@ from experiments.common.onnx_models import draw_examples
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import plots
+from experiments.common.report.counts import count
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
@@ -90,7 +91,9 @@ def make_train(settings: Settings, data: Sequences) -> Callable[..., training.Me
 
 def experiment(settings: Settings, seeds: int, out: Path) -> None:
     """Trains the networks, finds their fixed points, reports and draws them."""
-    print(f"Training {seeds} networks: about {SECONDS * seeds} seconds on 2 idle CPU cores.")
+    print(
+        f"Training {count(seeds, 'network')}: about {SECONDS * seeds} seconds on 2 idle CPU cores."
+    )
     model = FlipFlop(settings.hidden_size)
     plan = flip_flop_training(settings, draw_training_data(settings), settings.learning_rate)
     test = draw_sequences(jax.random.key(102), 128, 4 * settings.steps, settings.pulse_rate / 4)

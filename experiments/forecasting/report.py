@@ -10,6 +10,7 @@ import pandas as pd
 from experiments.common.command import InputError
 from experiments.common.outputs import write_text
 from experiments.common.report import format_table
+from experiments.common.report.counts import count
 from experiments.forecasting import plots
 from experiments.forecasting.comparison import (
     ABSOLUTE,
@@ -57,7 +58,7 @@ def report_table(problem: Problem, quantiles: np.ndarray, times: Sequence[str], 
     table = pd.DataFrame(forecast, columns=[f"{level:.0%}" for level in LEVELS])
     table.insert(0, "time", list(times))
     write_text(out / "forecast.csv", table.to_csv(index=False, lineterminator="\n"))
-    print(f"\nThe next {len(times)} values of {name}, as quantiles:")
+    print(f"\nThe next {count(len(times), 'value')} of {name}, as quantiles:")
     print(describe_quantiles(times, forecast))
 
 

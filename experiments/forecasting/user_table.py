@@ -10,6 +10,7 @@ from experiments.common.command import InputError
 from experiments.common.data.cells import parse_times
 from experiments.common.data.splits import Split
 from experiments.common.data.tables import Series
+from experiments.common.report.counts import count
 from experiments.forecasting.problem import Problem
 from experiments.forecasting.ridge import ridge
 
@@ -231,8 +232,9 @@ def _check_length(name: str, steps: int, origins: np.ndarray, window: int, horiz
     needed = window + int(np.ceil((MIN_ORIGINS + horizon) * PARTS / TRAIN))
     if len(origins) < needed - window + 1:
         raise InputError(
-            f"Column {name!r} is too short: it has {steps} rows, {len(origins)} of them usable as "
-            f"starting points; a horizon of {horizon} needs {needed} rows without long gaps."
+            f"Column {name!r} is too short: it has {count(steps, 'row')}, {len(origins)} of them "
+            f"usable as starting points; a horizon of {horizon} needs {needed} rows without long "
+            "gaps."
         )
     if origins[-1] != steps - 1:
         raise InputError(

@@ -1,10 +1,12 @@
 """A folder of the user's images, with one subfolder for each class."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.common.data.class_folders import find_classes
+from experiments.common.data.splits import merge_groups, note_equal, split_own
 from experiments.common.outputs import write_results
 from experiments.common.report.classes import report_classes
 from experiments.images.baselines import logistic_regression
@@ -12,7 +14,6 @@ from experiments.vision.digits import SIDE, Digits, Splits
 from experiments.vision.pictures import SUFFIXES, as_ink, find_pictures, read_picture
 
 LEAST = 10  # images of a class
-VALIDATION, TEST = 0.1, 0.2  # the share of each class in these parts
 
 
 def read_own_image(path: Path) -> np.ndarray:
@@ -20,27 +21,28 @@ def read_own_image(path: Path) -> np.ndarray:
     return np.rint(255 * as_ink(read_picture(path, SIDE))).astype(np.uint8)
 
 
-def read_class_folders(folder: Path) -> tuple[Splits, list[str]]:
-    """Reads and splits the images. Returns: the parts, and the names of the classes.
+class OwnImages(NamedTuple):
+    """A user's images."""
+
+    data: Splits  # equal images are in one part
+    names: list[str]  # of the classes
+    notes: list[str]  # one sentence per thing that the user may not expect
+
+
+def read_class_folders(folder: Path) -> OwnImages:
+    """Reads and splits the images.
 
     Raises:
       InputError: there are fewer than two classes, too few or too many images, or a damaged one.
     """
-    files = find_classes(folder, find_pictures, "images", ", ".join(SUFFIXES), LEAST)
-    rng = np.random.default_rng(0)
-    parts: list[list[tuple[Path, int]]] = [[], [], []]
-    for label, found in enumerate(files.values()):
-        paths = [found[i] for i in rng.permutation(len(found))]
-        test, validation = (max(round(share * len(paths)), 1) for share in (TEST, VALIDATION))
-        bounds = [0, len(paths) - test - validation, len(paths) - test, len(paths)]
-        for part, first, stop in zip(parts, bounds, bounds[1:], strict=False):
-            part += [(path, label) for path in paths[first:stop]]
-    return Splits(*map(_read, parts)), list(files)
-
-
-def _read(part: list[tuple[Path, int]]) -> Digits:
-    images = np.stack([read_own_image(path) for path, _ in part])
-    return Digits(images, np.array([label for _, label in part], np.int32))
+    files = find_classes(folder, find_pictures, "image", ", ".join(SUFFIXES), LEAST)
+    images = np.stack([read_own_image(path) for paths in files.values() for path in paths])
+    labels = np.repeat(np.arange(len(files), dtype=np.int32), list(map(len, files.values())))
+    groups = merge_groups([image.tobytes() for image in images])
+    split = split_own(labels, groups, list(files), "image")
+    data = Splits(*(Digits(images[part], labels[part]) for part in split))
+    counts = "{} images to train on, {} to validate, {} to test.".format(*map(len, split))
+    return OwnImages(data, list(files), [*note_equal(groups, "image"), counts])
 
 
 def report_own(

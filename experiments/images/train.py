@@ -220,10 +220,10 @@ def experiment(command: Command) -> None:
 
 def experiment_on_own(command: Command, folder: Path) -> None:
     """Trains the bidirectional GRU on the user's images, and tests it on some of them."""
-    data, names = read_class_folders(folder)
-    counts = [len(part.labels) for part in data]
-    print("{} images to train on, {} to validate, {} to test.".format(*counts))
-    settings = replace(command.settings, batch_size=min(command.settings.batch_size, counts[0]))
+    data, names, notes = read_class_folders(folder)
+    print("\n".join(notes))
+    batch_size = min(command.settings.batch_size, len(data.train.labels))
+    settings = replace(command.settings, batch_size=batch_size)
     plan = image_training(settings, data, settings.learning_rate)
     out = own_directory(command.out, folder)
     digest = hashlib.sha256(data.train.images.tobytes()).hexdigest()[:16]

@@ -28,6 +28,7 @@ import grujax
 from experiments.common.monitoring import make_loggers, shows_progress
 from experiments.common.outputs import write_results, write_text
 from experiments.common.report import format_table
+from experiments.common.report.counts import count
 from experiments.common.training.devices import use_a_device_per_core
 from experiments.memory import adding
 from experiments.population_adding.plots import plot_populations
@@ -131,7 +132,10 @@ def main(command: Command) -> None:
     use_a_device_per_core()
     settings, out = command.settings, command.out
     total = settings.members * settings.rounds * settings.updates
-    print(f"{settings.seeds} seeds, two searches each of {total:,} updates, T = {settings.steps}.")
+    print(
+        f"{count(settings.seeds, 'seed')}, two searches each of {total:,} updates, T = "
+        f"{settings.steps}."
+    )
     training, results, found, rates, rows = make_training(settings), [], [], [], []
     for seed in range(settings.seeds):
         results.append(
@@ -143,7 +147,7 @@ def main(command: Command) -> None:
         rows.append(table_row(seed, found[-1], rates[-1]))
     better = sum(errors["population"] < errors["random"] for errors in found)
     table = format_table(["seed", *METHODS, "learning rate", "the population's"], rows)
-    table += f"\n\nThe population is better with {better} of {settings.seeds} seeds."
+    table += f"\n\nThe population is better with {better} of {count(settings.seeds, 'seed')}."
     print(f"\nError of the best member (always answering 1: 0.16667):\n{table}")
     content = {"error of the best member": found, "first and last learning rate": rates}
     write_results(out / "results.json", content)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit
 
 from experiments.common.command import InputError
 from experiments.common.data.records import read_records
+from experiments.common.data.splits import hold_out, merge_groups, note_equal
 from experiments.common.data.user_files import quote
+from experiments.common.report.counts import count
 from experiments.question_answering.reading import tokens
 from experiments.question_answering.stories import Question
 
@@ -51,26 +52,29 @@ def read_stories(path: Path, columns: Sequence[str] | None) -> UserStories:
         if not sentences or not tokens(question):
             raise InputError(f"{path}, line {line}, has no sentence or no question.")
         questions.append(Question(TASK, sentences, question, answer, ()))
-    number, answers = len(set(questions)), sorted({q.answer for q in questions})
+    repeated = merge_groups([(_words(q.story), *tokens(q.question)) for q in questions])
+    number, answers = len(np.unique(repeated)), sorted({q.answer for q in questions})
     if number < MIN_QUESTIONS:
         raise InputError(
-            f"{path} has {number} different questions; at least {MIN_QUESTIONS} are needed."
+            f"{path} has {count(number, 'question', 'different questions')}; at least "
+            f"{MIN_QUESTIONS} are needed."
         )
     if not 2 <= len(answers) <= min(MAX_ANSWERS, number // 4):
         raise InputError(
-            f"{path} has {len(answers):,} different answers to {number:,} questions; the network "
-            f"chooses among 2 to {MAX_ANSWERS:,}, with at least four questions each on average."
+            f"{path} has {count(len(answers), 'answer', 'different answers')} to {number:,} "
+            f"questions; the network chooses among 2 to {MAX_ANSWERS:,}, with at least four "
+            "questions each on average."
         )
-    stories = {story: i for i, story in enumerate(dict.fromkeys(q.story for q in questions))}
-    if len(stories) < 1 / HELD_OUT:
-        raise InputError(f"{path} has {len(stories)} different stories; at least 10 are needed.")
-    held_out = _draw(np.array([stories[q.story] for q in questions]))
-    parts = [
-        [q for q, part in zip(questions, held_out, strict=True) if part == p] for p in range(3)
-    ]
+    stories = merge_groups([_words(q.story) for q in questions])
+    if (different := len(np.unique(stories))) < 1 / HELD_OUT:
+        raise InputError(
+            f"{path} has {count(different, 'story', 'different stories')}; at least 10 are needed."
+        )
+    parts = [[questions[i] for i in part] for part in hold_out(stories, HELD_OUT)]
     sizes = [f"{len(part):,}" for part in parts]
     notes = [
         *records.notes,
+        *note_equal(repeated, "question"),
         f"{len(questions):,} questions with {len(answers):,} different answers: {sizes[0]} for "
         f"training, {sizes[1]} for validation, {sizes[2]} for testing.",
     ]
@@ -78,16 +82,9 @@ def read_stories(path: Path, columns: Sequence[str] | None) -> UserStories:
     return UserStories(train, validation, test, answers, notes, records.digest())
 
 
-def _draw(groups: np.ndarray) -> np.ndarray:
-    """The part of each question, int [N]: 0 training, 1 validation, 2 test; by groups [N]."""
-    part = np.zeros(len(groups), int)
-    for number in (2, 1):
-        left = np.flatnonzero(part == 0)
-        share = HELD_OUT * len(groups) / len(left)
-        splitter = GroupShuffleSplit(1, test_size=share, random_state=number)
-        [(_, chosen)] = splitter.split(left, groups=groups[left])
-        part[left[chosen]] = number
-    return part
+def _words(story: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """The words of each sentence; two stories with the same words are equal."""
+    return tuple(tuple(tokens(sentence)) for sentence in story)
 
 
 def check_question(

@@ -61,7 +61,7 @@ def check_text(sentence: str, vocabulary: Iterable[str], record: dict[str, Any])
     notes = []
     if unknown:
         listed = ", ".join(dict.fromkeys(unknown))
-        notes.append(f"{len(unknown)} of {len(words)} words are unknown to the model: {listed}.")
+        notes.append(f"The model does not know {len(unknown)} of {len(words)} words: {listed}.")
     if len(tokens) > max_tokens:
         notes.append(f"Only the first {max_tokens} of {len(tokens)} words and signs are read.")
     if "calibrated_on" in record:

@@ -33,6 +33,7 @@ from experiments.common.confidence import calibrate, calibration_error, fit_temp
 from experiments.common.data import text
 from experiments.common.data.splits import Split
 from experiments.common.provenance import command_line
+from experiments.common.report.counts import count
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import validation_metrics
@@ -175,7 +176,10 @@ def train_and_test(
 def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
     """Trains on each fold and compares all classifiers on its test set."""
     models = 2 * folds * seeds
-    print(f"Training {models} models: about {MINUTES * models:.0f} minutes on 2 idle CPU cores.")
+    print(
+        f"Training {count(models, 'model')}: about {MINUTES * models:.0f} minutes on 2 idle CPU "
+        "cores."
+    )
     sentences = vader.read_sentences()
     splits = vader.split_rated(sentences, NUM_FOLDS, validation_parts=8, seed=0)
     rows: dict[str, list[Predictions]] = {}
@@ -217,8 +221,8 @@ def train_on_file(path: Path, columns: Columns | None, settings: Settings, out: 
     sizes = [len(part) for part in data.split]
     if sizes[0] < settings.batch_size:
         raise InputError(
-            f"{path} has {sizes[0]} texts for training, fewer than the {settings.batch_size} of a "
-            "batch (`--batch-size`)."
+            f"{path} has {count(sizes[0], 'text')} for training, fewer than the "
+            f"{settings.batch_size} of a batch (`--batch-size`)."
         )
     print("\n".join(data.notes))
     print(

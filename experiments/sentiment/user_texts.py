@@ -9,8 +9,9 @@ import numpy as np
 
 from experiments.common.command import InputError
 from experiments.common.data.records import Records, read_records
-from experiments.common.data.splits import Split, merge_groups, stratified_group_splits
+from experiments.common.data.splits import Split, merge_groups, note_equal, stratified_group_splits
 from experiments.common.data.user_files import quote
+from experiments.common.report.counts import count
 from experiments.common.report.shares import wilson_interval
 from experiments.sentiment.baselines import tfidf_logistic_regression
 from experiments.sentiment.vader import plain_words
@@ -46,9 +47,8 @@ def read_labeled_texts(path: Path, columns: Sequence[str] | None) -> LabeledText
     groups = merge_groups([plain_words(text) for text in texts])
     _check_labels(path, records, groups)
     [split, *_] = stratified_group_splits(labels, groups, 5, validation_parts=8, seed=0)
-    return LabeledTexts(
-        texts, labels, tuple(map(str, classes)), split, records.notes, records.digest()
-    )
+    notes = [*records.notes, *note_equal(groups, "text")]
+    return LabeledTexts(texts, labels, tuple(map(str, classes)), split, notes, records.digest())
 
 
 def _check_labels(path: Path, records: Records, groups: np.ndarray) -> None:
@@ -56,12 +56,12 @@ def _check_labels(path: Path, records: Records, groups: np.ndarray) -> None:
     counts = Counter(label for label, _ in set(zip(records.column(1), groups, strict=True)))
     if len(counts) < 2:
         raise InputError(f"{path} has one label, {quote(*counts)}; at least two are needed.")
-    rare, count = min(counts.items(), key=lambda item: item[1])
-    if count < MIN_TEXTS_PER_LABEL:
+    rare, fewest = min(counts.items(), key=lambda item: item[1])
+    if fewest < MIN_TEXTS_PER_LABEL:
         line = records.lines[records.column(1).index(rare)]
-        texts = "1 text" if count == 1 else f"{count} different texts"
         raise InputError(
-            f"{path}: the label {quote(rare)}, in line {line}, has {texts}; at least "
+            f"{path}: the label {quote(rare)}, in line {line}, has "
+            f"{count(fewest, 'text', 'different texts')}; at least "
             f"{MIN_TEXTS_PER_LABEL} are needed for each of the {len(counts)} labels."
         )
     if counts.total() < MIN_TEXTS:

@@ -8,7 +8,8 @@ import numpy as np
 
 from experiments.common.command import InputError
 from experiments.common.data.records import Fields, read_records
-from experiments.common.data.splits import Split, merge_groups
+from experiments.common.data.splits import Split, merge_groups, note_equal
+from experiments.common.report.counts import count
 from experiments.seq2seq import dates, ddtp, debian_indices
 from experiments.seq2seq.debian_indices import Index
 
@@ -97,7 +98,10 @@ def user_corpus(
     sources, targets = records.column(0), records.column(1)
     number = len(set(records.rows))
     if number < MIN_PAIRS:
-        raise InputError(f"{path} has {number:,} different pairs; at least {MIN_PAIRS} are needed.")
+        raise InputError(
+            f"{path} has {count(number, 'pair', 'different pairs')}; at least {MIN_PAIRS} are "
+            "needed."
+        )
     groups = merge_groups(*([text.casefold() for text in side] for side in (sources, targets)))
     held_out = min(number // 20, 1000), min(number // 10, 2000)
     split = ddtp.split_pairs(groups, *held_out, seed=0, largest=LARGEST_GROUP)
@@ -109,6 +113,7 @@ def user_corpus(
     sizes = [f"{len(part):,}" for part in split]
     notes = [
         *records.notes,
+        *note_equal(merge_groups(records.rows), "pair"),
         f"{len(sources):,} pairs: {sizes[0]} for training, {sizes[1]} for validation, {sizes[2]} "
         "for testing.",
     ]

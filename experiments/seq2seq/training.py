@@ -140,7 +140,7 @@ def _report_left_out(settings: Settings, corpus: Corpus, batches: buckets.Data) 
         raise InputError(f"All pairs are longer than `--widths`, {settings.widths[-1]} subwords.")
     if left_out := pairs - sum(used):
         print(
-            f"{left_out:,} of {pairs:,} pairs are left out, as they are longer than `--widths`, "
+            f"Left out: {left_out:,} of {pairs:,} pairs, longer than `--widths`, "
             f"{settings.widths[-1]} subwords."
         )
 

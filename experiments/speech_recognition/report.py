@@ -10,6 +10,7 @@ import numpy as np
 from experiments.common.confidence import confidence_error
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
+from experiments.common.report.counts import count
 from experiments.common.report.plots import plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
@@ -162,7 +163,9 @@ def compare_strings(
     print(f"\n{format_table(header, rows)}\n")
     for name, score in scores.items():
         common = score.confusions.most_common(NUM_CONFUSIONS)
-        named = ", ".join(f"{said} as {heard} {count} times" for (said, heard), count in common)
+        named = ", ".join(
+            f"{said} as {heard} {count(number, 'time')}" for (said, heard), number in common
+        )
         print(f"Most frequent errors of {name}: {named or 'none'}")
     return table
 

@@ -35,6 +35,7 @@ import grujax
 from experiments.common.cells import CELLS, run_cell
 from experiments.common.outputs import reporting, write_figure, write_results, write_text
 from experiments.common.report import format_table
+from experiments.common.report.counts import count
 from experiments.common.report.plots import cell_title
 from experiments.memory import adding, shared_sweep
 from experiments.sweep_adding import search
@@ -114,7 +115,7 @@ def main(command: Command) -> None:
         seed=range(settings.seeds),
     )
     number = len(trials["cell"])
-    print(f"{number} trainings: {length}, on 2 idle cores.")
+    print(f"{count(number, 'training')}: {length}, on 2 idle cores.")
     result = shared_sweep.run(
         make_train(settings),
         trials,

@@ -11,6 +11,7 @@ import numpy as np
 from experiments.common.command import InputError
 from experiments.common.data.splits import Split
 from experiments.common.data.user_files import read_text
+from experiments.common.report.counts import count
 from experiments.text_generation.prose import Corpus, encode
 
 MIN_CHARACTERS = 20_000
@@ -41,7 +42,7 @@ def read_user_text(path: Path) -> UserText:
     text = unicodedata.normalize("NFC", text)
     if len(text) < MIN_CHARACTERS:
         raise InputError(
-            f"{path} has {len(text):,} characters; at least {MIN_CHARACTERS:,} are needed."
+            f"{path} has {count(len(text), 'character')}; at least {MIN_CHARACTERS:,} are needed."
         )
     counts = Counter(text).most_common()
     rare = [] if len(counts) <= MAX_SYMBOLS else counts[MAX_SYMBOLS - 1 :]

@@ -36,6 +36,7 @@ import numpy as np
 from jax import Array
 
 from experiments.common.outputs import reporting, write_results, write_text
+from experiments.common.report.counts import count
 from experiments.memory import shared_sweep
 from experiments.memory.tricks import TRICKS, Trick, is_applicable
 from experiments.training_difficulty import plots, training
@@ -135,7 +136,7 @@ def main(command: Command) -> None:
     settings, out = command.settings, command.out
     minutes = "1 to 2 minutes" if command.quick else f"about {MINUTES} minutes by default"
     trials = make_trials(settings)
-    print(f"{len(trials['seed'])} trainings: {minutes}, on 2 idle CPU cores.")
+    print(f"{count(len(trials['seed']), 'training')}: {minutes}, on 2 idle CPU cores.")
     result = shared_sweep.run(
         make_train(settings),
         trials,

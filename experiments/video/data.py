@@ -17,6 +17,7 @@ from jax import Array
 
 from experiments.common.command import InputError
 from experiments.common.data.arrays import load_array
+from experiments.common.report.counts import count
 from experiments.vision.affine import rotation, transform_image
 from experiments.vision.digits import CLASSES, Splits, read_digits, split_three_ways
 from experiments.vision.pictures import (
@@ -139,7 +140,7 @@ def read_frames(path: Path) -> np.ndarray:
         )
     if len(array) < 2:
         raise InputError(
-            f"{path} holds {len(array)} frames; at least 2 are needed to see a motion."
+            f"{path} holds {count(len(array), 'frame')}; at least 2 are needed to see a motion."
         )
     frames = array / 255.0 if array.dtype.kind in "iu" else array
     wrong = np.argwhere(~(np.abs(frames) < 10))  # NaN included
@@ -167,8 +168,8 @@ def read_images(path: Path) -> np.ndarray:
     files = find_pictures(path)
     if len(files) < 2:
         raise InputError(
-            f"{path} holds {len(files)} images ({', '.join(SUFFIXES)}); at least 2 frames are "
-            "needed to see a motion."
+            f"{path} holds {count(len(files), 'image')} ({', '.join(SUFFIXES)}); at least 2 "
+            "frames are needed to see a motion."
         )
     if len(files) > MOST_FRAMES:
         raise InputError(f"{path} holds {len(files)} images; at most {MOST_FRAMES} are read.")

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 from experiments.common.command import InputError
 from experiments.common.data.arrays import load_array
 from experiments.common.data.class_folders import find_classes
-from experiments.common.data.splits import Split, merge_groups, split_own
+from experiments.common.data.splits import Split, merge_groups, note_equal, split_own
+from experiments.common.report.counts import count
 from experiments.video.data import MOST_FRAMES, SIDE, read_images
 from experiments.vision.pictures import ANIMATED
 
@@ -56,6 +57,7 @@ class OwnClips(NamedTuple):
     clips: Clips
     names: list[str]  # of the classes
     split: Split  # equal clips are in one part
+    notes: list[str]  # one sentence per thing that the user may not expect
     shape: Shape
     longest: int  # frames of the longest clip, as it is in its file
     example: Path  # a clip of the test part
@@ -68,12 +70,12 @@ def read_class_folders(folder: Path) -> OwnClips:
       InputError: there are fewer than two classes, too few or too many clips, or one that is
         damaged or shows no motion.
     """
-    found = find_classes(folder, _list_clips, "clips", f"{', '.join(SUFFIXES)}, folders", LEAST)
+    found = find_classes(folder, _list_clips, "clip", f"{', '.join(SUFFIXES)}, folders", LEAST)
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found), dtype=np.int32), [len(x) for x in found.values()])
     clips = [read_clip(path) for path in paths]
     groups = merge_groups([clip.tobytes() for clip in clips])
-    split = split_own(labels, groups, list(found), "clips")
+    split = split_own(labels, groups, list(found), "clip")
     lengths = [len(clip) for clip in clips]
     every = max(int(np.ceil(np.median(lengths) / LONGEST)), 1)
     chosen = [Shape(every, 0.0, 1.0).choose(clip) for clip in clips]
@@ -83,6 +85,7 @@ def read_class_folders(folder: Path) -> OwnClips:
         _pad([shape.standardize(clip) for clip in chosen], labels),
         list(found),
         split,
+        note_equal(groups, "clip"),
         shape,
         max(lengths),
         paths[split.test[0]],
@@ -104,7 +107,9 @@ def read_clip(path: Path) -> np.ndarray:
         raise InputError(f"{path} must be a folder of images, or a file {', '.join(SUFFIXES)}.")
     frames = (_read_array(path) if is_array else read_images(path)).astype(np.float32)
     if len(frames) < 2:
-        raise InputError(f"{path} has {len(frames)} frame; at least 2 are needed to see a motion.")
+        raise InputError(
+            f"{path} has {count(len(frames), 'frame')}; at least 2 are needed to see a motion."
+        )
     if (change := np.ptp(frames, axis=0).max()) < LEAST_CHANGE:
         raise InputError(
             f"{path} shows no motion: no pixel changes by more than {change:.2g}; from black to "

@@ -142,10 +142,8 @@ def describe_clips(own: OwnClips) -> str:
     """What is in the parts, and what the network sees."""
     counts = "{} clips to train on, {} to validate, {} to test.".format(*map(len, own.split))
     frames = "Every frame" if own.shape.every == 1 else f"One frame in {own.shape.every}"
-    return (
-        f"{counts} The longest has {own.longest} frames.\n{frames} is read, and at most {LONGEST} "
-        "of a clip, in its middle."
-    )
+    read = f"{frames} is read, and at most {LONGEST} of a clip, in its middle."
+    return "\n".join([*own.notes, f"{counts} The longest has {own.longest} frames.", read])
 
 
 def predict_baselines(own: OwnClips) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from experiments.common.command import InputError
+from experiments.common.report.counts import count
 
 MOST = 50_000  # examples
 
@@ -16,7 +17,7 @@ def find_classes(
     Args:
       folder: has a subfolder for each class, which gives the class its name.
       find: lists the examples in a subfolder.
-      kind: the examples, in the plural.
+      kind: one of the examples, such as "image".
       suffixes: what they are, for messages.
       least: examples of each class.
 
@@ -33,14 +34,14 @@ def find_classes(
     classes = {name: paths for name, paths in found.items() if paths}
     if len(classes) < 2:
         raise InputError(
-            f"{folder} has {len(classes)} subfolders with {kind} ({suffixes}); at least two are "
-            "needed, one for each class."
+            f"{folder} has {count(len(classes), 'subfolder')} with {kind}s ({suffixes}); at least "
+            "two are needed, one for each class."
         )
     for name, paths in classes.items():
         if len(paths) < least:
             raise InputError(
-                f"{folder / name} holds {len(paths)} {kind}; at least {least} are needed."
+                f"{folder / name} holds {count(len(paths), kind)}; at least {least} are needed."
             )
     if (total := sum(map(len, classes.values()))) > MOST:
-        raise InputError(f"{folder} holds {total:,} {kind}; at most {MOST:,} are read.")
+        raise InputError(f"{folder} holds {count(total, kind)}; at most {MOST:,} are read.")
     return classes

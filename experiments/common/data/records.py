@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from experiments.common.command import InputError
 from experiments.common.data.separators import SEPARATORS, find_separator
 from experiments.common.data.user_files import quote, read_text
+from experiments.common.report.counts import count
 
 Fields = Mapping[str, Sequence[str]]  # the name of each field -> its other names in a header
 _Rows = Iterator[tuple[int, list[str]]]  # the line where a row begins, and its cells
@@ -55,7 +56,7 @@ def read_records(path: Path, fields: Fields, columns: Sequence[str] | None = Non
       InputError: a row cannot be read, or a column is missing; the message says where.
     """
     if columns is not None and len(columns) != len(fields):
-        raise InputError(f"`--columns` has {len(columns)} names; expected {len(fields)}.")
+        raise InputError(f"`--columns` has {count(len(columns), 'name')}; expected {len(fields)}.")
     text = read_text(path)
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         return _complete(path, fields, _json_rows(path, text, fields, columns), [])
@@ -92,8 +93,8 @@ def _complete(path: Path, fields: Fields, rows: _Rows, notes: list[str]) -> Reco
         raise InputError(f"{path} has no row with {_join(fields)}.")
     if lacking:
         what = " or ".join(f"a {name}" for name in fields)
-        count = "1 row lacks" if len(lacking) == 1 else f"{len(lacking)} rows lack"
-        notes.append(f"{count} {what} and are left out; the first is in line {lacking[0]}.")
+        rows = count(len(lacking), "row")
+        notes.append(f"Left out: {rows} without {what}, first in line {lacking[0]}.")
     return Records(kept, lines, notes)
 
 
@@ -167,8 +168,8 @@ def _pick(path: Path, rows: _Rows, places: Sequence[int], width: int) -> _Rows:
     for line, cells in rows:
         if any(cells[width:]):
             raise InputError(
-                f"{path}, line {line}, has {len(cells)} cells, but {width} are expected; a text "
-                "that contains the separator is put in quotes."
+                f"{path}, line {line}, has {count(len(cells), 'cell')}, but {width} are expected; "
+                "a text that contains the separator is put in quotes."
             )
         yield line, [cells[place] if place < len(cells) else "" for place in places]
 

@@ -45,18 +45,17 @@ def merge_groups(*keys: Sequence[Hashable]) -> np.ndarray:
     return np.unique([root(i) for i in range(len(parent))], return_inverse=True)[1]
 
 
-def note_equal(groups: np.ndarray, kind: str, many: str = "") -> list[str]:
+def note_equal(groups: np.ndarray, kind: str) -> list[str]:
     """A sentence if some of N examples are equal, by their groups [N]; see `merge_groups`.
 
     Args:
       groups: int [N].
-      kind: what the examples are, in the singular.
-      many: the plural, see `count`.
+      kind: what an example is.
     """
     number = len(groups) - len(np.unique(groups))
     if not number:
         return []
-    repeats = f"{count(number, kind, many)} {'repeats' if number == 1 else 'repeat'}"
+    repeats = f"{count(number, kind)} {'repeats' if number == 1 else 'repeat'}"
     return [f"{repeats} another one; equal ones are in one part of the split."]
 
 
@@ -115,7 +114,7 @@ def split_own(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], kind
       labels: int [N], 0 to C - 1.
       groups: int [N], see `merge_groups`.
       names: of the C labels.
-      kind: what the groups are, in the plural, for messages.
+      kind: what a group is, for messages.
 
     Raises:
       InputError: a label has fewer than three groups, or no split has every label in every part.
@@ -124,8 +123,8 @@ def split_own(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], kind
     if (fewest := min(counts)) < 3:
         name = names[counts.index(fewest)]
         raise InputError(
-            f"{name!r} has {fewest} different {kind}; at least 3 are needed, to train, validate "
-            "and test on different ones."
+            f"{name!r} has {count(fewest, kind, f'different {kind}s')}; at least 3 are needed, to "
+            "train, validate and test on different ones."
         )
     folds = min(fewest, 5)
     for seed in range(10):
@@ -133,6 +132,6 @@ def split_own(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], kind
             if all(len(np.unique(labels[part])) == len(names) for part in split):
                 return split
     raise InputError(
-        f"The {kind} cannot be split so that every label is in the training, the validation and "
-        f"the test part: more {kind} with all labels are needed."
+        f"The {kind}s cannot be split so that every label is in the training, the validation and "
+        f"the test part: more {kind}s with all labels are needed."
     )

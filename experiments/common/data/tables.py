@@ -28,6 +28,7 @@ from experiments.common.data.cells import (
 )
 from experiments.common.data.separators import find_separator
 from experiments.common.data.user_files import quote, read_text, shorten
+from experiments.common.report.counts import count
 
 LIMIT = 250_000_000  # bytes of a file; its cells take several times as many in memory
 NAMED = 20  # the columns that a message shows at most
@@ -178,7 +179,8 @@ def read_table(path: Path) -> Table:
         cells = row or [""]
         if len(cells) != len(header):
             raise InputError(
-                f"Row {number} of {path} has {len(cells)} cells, but the header has {len(header)}."
+                f"Row {number} of {path} has {count(len(cells), 'cell')}, but the header has "
+                f"{len(header)}."
             )
         numbers.append(number)
         kept.append(cells)

@@ -89,6 +89,15 @@ def test_long_recordings_become_pieces_of_one_recording():
     assert set(data.groups[data.split.train]).isdisjoint(data.groups[data.split.test])
 
 
+def test_equal_recordings_are_in_one_part():
+    tables = record(persons=6, per_person=2)._replace(has_persons=False)  # each twice
+    data = prepare(tables, window=2)
+    number = len(data.pieces.lengths)
+    assert data.notes[-1].startswith(f"{number // 2} pieces repeat another one; equal ones are in")
+    signals = [{x.tobytes() for x in data.pieces.select(part).signals} for part in data.split]
+    assert len(set.union(*signals)) == sum(map(len, signals)) == number // 2
+
+
 def test_what_is_refused():
     few = record(persons=2)
     with pytest.raises(

@@ -87,7 +87,7 @@ def test_stretches_of_a_table(tmp_path):
     assert len({stretch.recording for stretch in tables.stretches}) == 4
     assert tables.notes == [
         "These columns are left out: note.",
-        "1 rows without a time are left out.",
+        "Left out: 1 row without a time.",
         "Column 'ms_since' is read as milliseconds.",
     ]
 

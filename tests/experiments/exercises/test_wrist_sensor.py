@@ -108,7 +108,7 @@ def test_tables_and_arrays_are_read(tmp_path):
         ([HEADER, ROW, ROW.replace("3", ""), ROW], "Column 'az' of .* holds no number in row 3"),
         ([HEADER, ROW, ROW.replace("6", "nan")], "Column 'wz' of .* holds no number in row 3"),
         ([HEADER, ROW, "x,1"], "Row 3 of .* has 2 cells, but the header has 7"),
-        ([HEADER, ROW], r"holds 1 samples; 100 are needed, 2 seconds at 50 Hz"),
+        ([HEADER, ROW], r"holds 1 sample; 100 are needed, 2 seconds at 50 Hz"),
         ([HEADER], "holds 0 samples"),
         ([""], "has no header: row 1"),
     ],

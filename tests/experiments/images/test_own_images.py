@@ -45,9 +45,10 @@ def folder(tmp_path):
 
 
 def test_images_are_read_split_and_made_alike(folder, tmp_path):
-    data, names = read_class_folders(folder)
+    data, names, notes = read_class_folders(folder)
     assert names == ["lying", "upright"]
-    assert [len(part.labels) for part in data] == [28, 4, 8]
+    assert [len(part.labels) for part in data] == [24, 8, 8]
+    assert notes == ["24 images to train on, 8 to validate, 8 to test."]
     for part in data:
         assert np.bincount(part.labels).tolist() == [len(part.labels) // 2] * 2
         for image, label in zip(part.images.astype(float), part.labels, strict=True):
@@ -60,13 +61,24 @@ def test_images_are_read_split_and_made_alike(folder, tmp_path):
     assert np.abs(light - dark).mean() < 25
 
 
+def test_equal_images_are_in_one_part(folder):
+    [first, *others] = sorted((folder / "upright").glob("*.PNG"))
+    Image.open(first).save(folder / "lying" / "copy.webp", lossless=True)  # other bytes
+    for path in others[:5]:
+        shutil.copy(first, path)
+    data, _, notes = read_class_folders(folder)
+    assert notes[0] == "6 images repeat another one; equal ones are in one part of the split."
+    parts = [{image.tobytes() for image in part.images} for part in data]
+    assert len(set.union(*parts)) == sum(map(len, parts)) == 35
+
+
 def test_folders_that_cannot_be_used(folder, tmp_path):
     with pytest.raises(InputError, match="a folder with one subfolder a class is expected"):
         read_class_folders(tmp_path / "none")
     one_class = tmp_path / "one"
     (one_class / "empty").mkdir(parents=True)
     shutil.copytree(folder / "lying", one_class / "lying")
-    with pytest.raises(InputError, match=r"has 1 subfolders with images .* at least two"):
+    with pytest.raises(InputError, match=r"has 1 subfolder with images .* at least two"):
         read_class_folders(one_class)
     for path in sorted((folder / "lying").iterdir())[9:]:
         path.unlink()
@@ -90,7 +102,7 @@ def test_training_on_a_folder_and_using_the_network(folder, tmp_path, capsys):
         return capsys.readouterr().out
 
     printed = run()
-    assert printed.startswith("28 images to train on, 4 to validate, 8 to test.\n")
+    assert printed.startswith("24 images to train on, 8 to validate, 8 to test.\n")
     results = read_results(tmp_path / "runs" / "own-signs" / "results.json")
     assert list(results["right"]) == [
         "bidirectional GRU by rows",

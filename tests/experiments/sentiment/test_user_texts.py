@@ -54,7 +54,7 @@ def test_a_spreadsheet_is_learned_and_a_text_is_classified(tmp_path, capsys):
     sentiment.main(sentiment.Command(SETTINGS, out=out, train=path))
     printed = capsys.readouterr().out
     assert "separated by semicolons." in printed
-    assert "1 row lacks a text or a label and are left out; the first is in line 93." in printed
+    assert "Left out: 1 row without a text or a label, first in line 93." in printed
     assert "90 texts in 3 classes: 63 for training, 9 for validation, 18 for testing." in printed
     rows = read_results(out / "meinungen" / "results.json")
     assert list(rows) == ["majority class", "TF-IDF + logistic regression", "GRU"]
@@ -72,7 +72,7 @@ def test_a_spreadsheet_is_learned_and_a_text_is_classified(tmp_path, capsys):
     # As macOS writes ö.
     lines = ask("  Akku scho\u0308n, Elefant " + "wirklich scho\u0308n " * 6 + " Sonnenuntergang")
     assert lines[0].endswith("gut")
-    assert lines[3] == "1 of 11 words are unknown to the model: Elefant."
+    assert lines[3] == "The model does not know 1 of 11 words: Elefant."
     assert lines[4] == "Only the first 12 of 17 words and signs are read."
     assert lines[5] == "The percentages are calibrated on 9 validation texts."
     for nonsense in ("", " ?! ", "12 34", "@me http://a.b"):
@@ -114,6 +114,7 @@ def test_equal_texts_are_on_one_side_and_a_batch_must_be_filled(tmp_path):
     parts = [{text.lower() for text in data.texts[part]} for part in data.split]
     assert parts[0].isdisjoint(parts[1] | parts[2])
     assert parts[1].isdisjoint(parts[2])
+    assert data.notes[-1].startswith("20 texts repeat another one; equal ones are in one part")
     settings = replace(SETTINGS, batch_size=100)
     with pytest.raises(InputError, match="texts for training, fewer than the 100 of a batch"):
         sentiment.train_on_file(path, None, settings, tmp_path)

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.common.command import InputError
 from experiments.common.parsing import parse
-from experiments.seq2seq.parallel_corpus import date_corpus
+from experiments.seq2seq.parallel_corpus import date_corpus, user_corpus
 from experiments.translation import settings
 from experiments.translation import train as translation
 from experiments.translation.settings import Command, Settings
@@ -37,7 +37,7 @@ def test_a_spreadsheet_is_learned_and_a_text_is_translated(tmp_path, capsys):
     columns = ("Quelle", "Ziel")
     translation.main(Command(TINY, train=path, columns=columns, out=out))
     printed = capsys.readouterr().out
-    assert "1 row lacks a source or a target" in printed
+    assert "Left out: 1 row without a source or a target" in printed
     assert "401 pairs: 341 for training, 20 for validation, 40 for testing." in printed
     rows = read_results(out / "umgekehrt" / "results.json")
     assert list(rows)[:3] == ["copy", "translation memory", "word dictionary"]
@@ -56,6 +56,16 @@ def test_a_spreadsheet_is_learned_and_a_text_is_translated(tmp_path, capsys):
         ask("")
     with pytest.raises(InputError, match="The model knows no character of 'xyz'"):
         ask("xyz")
+
+
+def test_equal_pairs_are_in_one_part(tmp_path):
+    path = write_pairs(tmp_path / "a.csv", 300)
+    lines = path.read_text("cp1252").splitlines()
+    path.write_text("\n".join([*lines, *lines[1:41]]))
+    corpus, notes = user_corpus(path, translation.FIELDS)
+    assert "40 pairs repeat another one; equal ones are in one part of the split." in notes
+    parts = [{corpus.sources[i] for i in part} for part in corpus.split]
+    assert len(set.union(*parts)) == sum(map(len, parts))
 
 
 @pytest.mark.slow

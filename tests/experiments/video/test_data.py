@@ -122,7 +122,7 @@ def test_folders_that_are_no_video(tmp_path):
     [
         (np.zeros((4, 28, 28)), r"shape \(4, 28, 28\); \[T, 32, 32\] is expected"),
         (np.zeros((32, 32)), r"shape \(32, 32\)"),
-        (np.zeros((1, 32, 32)), "holds 1 frames; at least 2 are needed"),
+        (np.zeros((1, 32, 32)), "holds 1 frame; at least 2 are needed"),
         (np.zeros((0, 32, 32)), "holds 0 frames"),
         (np.full((2, 32, 32), np.nan), "nan in frame 0, row 0, column 0; 0 is expected for paper"),
         (np.full((2, 32, 32), 255.0), r"255\.0 in frame 0"),

@@ -75,7 +75,7 @@ def test_the_model_of_digits_reads_animations_too(tmp_path):
     light = read_frames(save_clip(tmp_path / "light.gif", [255 - frame for frame in frames]))
     np.testing.assert_allclose(dark, light, atol=0.02)
     assert dark.shape == (12, SIDE, SIDE)
-    with pytest.raises(InputError, match=r"still\.png holds 1 frames; at least 2 are needed"):
+    with pytest.raises(InputError, match=r"still\.png holds 1 frame; at least 2 are needed"):
         read_frames(save_clip(tmp_path / "still.png", frames[:1]))
 
 
@@ -133,7 +133,7 @@ def test_clips_that_cannot_be_used(folder, tmp_path):
     with pytest.raises(InputError, match=r"up/bad\.gif cannot be read as an image"):
         read_class_folders(folder)
     shutil.rmtree(folder / "up")
-    with pytest.raises(InputError, match=r"has 1 subfolders with clips .* at least two are needed"):
+    with pytest.raises(InputError, match=r"has 1 subfolder with clips .* at least two are needed"):
         read_class_folders(folder)
     for seed in range(4):
         save_clip(folder / "up" / f"{seed}.gif", draw_ball("up", seed))

@@ -54,9 +54,7 @@ def test_other_columns_blank_rows_and_missing_cells(read):
     records = read(text)
     assert records.rows == [("two lines", "good"), ("fine", "bad")]
     assert records.lines == [2, 8]
-    assert records.notes[1] == (
-        "2 rows lack a text or a label and are left out; the first is in line 6."
-    )
+    assert records.notes[1] == ("Left out: 2 rows without a text or a label, first in line 6.")
     assert read(text, columns=("id", "text")).rows[1] == ("2", "no label")
 
 
@@ -89,7 +87,7 @@ def test_json_lines(read):
             "a.csv",
             "text,label\na,b\n",
             {"columns": ("text",)},
-            "`--columns` has 1 names; expected 2",
+            "`--columns` has 1 name; expected 2",
         ),
         ("a.csv", "text,label\nfine,1\nwell, fine,1\n", {}, "line 3, has 3 cells, but 2 are exp"),
         (

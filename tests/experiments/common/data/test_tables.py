@@ -119,7 +119,7 @@ def test_dates_in_a_given_format(write):
         ("a,b\n1,2\n", "b", "b", "`--target`, `--time` and `--covariates` must name different"),
         ("a,b\n1,2\n1,?\n", "b", None, r"Column 'b' of .* holds '\?' in row 3, .* not a number"),
         ("a,b\n1,inf\n", "b", None, "holds 'inf' in row 2"),
-        ("a,b\n1,2\n1\n", "b", None, "Row 3 of .* has 1 cells, but the header has 2"),
+        ("a,b\n1,2\n1\n", "b", None, "Row 3 of .* has 1 cell, but the header has 2"),
         ("a,a\n1,2\n", "a", None, "has the column 'a' more than once in row 1"),
         ("", "a", None, "has no header: row 1"),
         ("t,b\n2020-01-01,1\nsoon,2\n2020-01-03,2\n", "b", "t", "'t' of .* holds 'soon' in row 3"),
