@@ -12,7 +12,8 @@ wrote it. PAGE.toml declares what PAGE.md in `docs/experiments` takes from such 
   and `columns` are lists of keys, or labels with their keys. `cell` is the text of a cell, with
   [ROW] and [COLUMN] for the keys; a row or a column may have a text of its own instead of a key.
   `corner` is the text above the rows, `missing` that of a cell whose number no record has;
-- `[sentences]`: for a page, sentences whose numbers are replaced.
+- `[sentences]`: for a page, sentences whose numbers are replaced. Pages of other folders have
+  names such as `learn/faq`.
 
 A number is a field of Python's `str.format`, such as `{video[right][GRU][digit]:.1p}`. After the
 colon, `p` is a percentage without its sign. A list is written as mean ±sample standard deviation,
@@ -212,7 +213,7 @@ def make_pages(docs: Path) -> dict[Path, str]:
     pages: dict[str, str] = {}
     for page, runs, tables, sentences in read_declarations(docs / "results"):
         for name in {page, *sentences} - set(pages):
-            pages[name] = (docs / "experiments" / f"{name}.md").read_text(encoding="utf-8")
+            pages[name] = page_path(docs, name).read_text(encoding="utf-8")
         try:
             for title, table in tables.items():
                 content = make_table(table, results)
@@ -225,7 +226,12 @@ def make_pages(docs: Path) -> dict[Path, str]:
                     pages[other] = replace_numbers(pages[other], text, results)
         except LookupError as error:
             raise LookupError(f"docs/results/{page}.toml: {error}") from error
-    return {docs / "experiments" / f"{name}.md": text for name, text in pages.items()}
+    return {page_path(docs, name): text for name, text in pages.items()}
+
+
+def page_path(docs: Path, name: str) -> Path:
+    """The file of a page: of `docs/experiments`, unless the name has a folder."""
+    return docs / f"{name if '/' in name else f'experiments/{name}'}.md"
 
 
 def main() -> int:

@@ -55,7 +55,7 @@ def test_a_record_is_that_of_its_command_at_a_commit(path):
 
 def test_a_wrong_number_is_named_and_mended(tmp_path):
     docs = tmp_path / "docs"
-    for folder in ("results", "experiments"):
+    for folder in ("results", "experiments", "learn"):
         shutil.copytree(DOCS / folder, docs / folder, ignore=shutil.ignore_patterns("*.png"))
     script = shutil.copy(DOCS / "tables.py", docs)
     changes = {"flip_flop": ("| 100.0% |", "| 99.0% |"), "index": ("exactly 8 st", "exactly 7 st")}
