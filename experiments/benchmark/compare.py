@@ -5,6 +5,7 @@
     python -m experiments.benchmark --implementations scan     without the native kernel
     python -m experiments.benchmark --quick --busy 4 --libraries     with four competing processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
+    python -m experiments.benchmark --cost      how the time grows with T, B, H and threads
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
     python -m experiments.benchmark --blocks    a GRU in blocks, compared with a dense one and Flax
     python -m experiments.benchmark --rl        recurrent PPO instead, compared with Flax
@@ -50,6 +51,7 @@ from tqdm import tqdm
 import grujax
 from experiments.benchmark import blocks, rl, sweeps, vmap
 from experiments.benchmark.cells import report_cells
+from experiments.benchmark.cost import report_cost
 from experiments.benchmark.gpu import report_gpu
 from experiments.benchmark.grid import BASE, full_grid, quick_grid
 from experiments.benchmark.measurements import (
@@ -154,6 +156,10 @@ def main(command: Command) -> None:
     if command.cells:
         print(describe_machine([]))
         return report_cells(BASE, 4 * command.seconds, command.out / "cells.md")
+    if command.cost:
+        print(describe_machine([]))
+        threads = sorted({1, available_cores()})
+        return report_cost(threads, command.seconds, command.out / "cost.md")
     if command.sweep:
         first = 0 if can_run_here("native") else 1
         print(describe_machine(["flax"]))

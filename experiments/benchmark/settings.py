@@ -34,11 +34,13 @@ class Command:
     # grujax implementations, built if necessary; the first one is compared with the peers
     implementations: tuple[ImplementationName, ...] = ("native", "scan")
     # of timing per point; with --quick: 1
-    seconds: Annotated[NonNegativeFloat, With("cells", "sweep", "blocks", "rl")] = 2.0
+    seconds: Annotated[NonNegativeFloat, With("cells", "cost", "sweep", "blocks", "rl")] = 2.0
     out: Annotated[Path, ALWAYS] = Path("runs/benchmark")
     fresh: Annotated[bool, With("gpu")] = False  # measure everything again
     # the GRU, LSTM, RNN and others (`experiments.common.cells`) at one point instead
     cells: Annotated[bool, MODE] = False
+    # how the time grows with T, B, H and threads (`experiments.benchmark.cost`) instead
+    cost: Annotated[bool, MODE] = False
     # many models (`experiments.benchmark.sweeps` and `.vmap`) instead
     sweep: Annotated[bool, MODE] = False
     # a GRU in blocks (`experiments.benchmark.blocks`) instead
