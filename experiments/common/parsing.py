@@ -64,6 +64,14 @@ def has_no_effect(name: str, *modes: str) -> InputError:
     return InputError(f"{spell(name)} has no effect with {with_modes}: leave it out.")
 
 
+def check_values(name: str, values: Sequence[Any]) -> None:
+    """Raises InputError unless a flag has values, each of them once."""
+    if not values:
+        raise InputError(f"{spell(name)} needs at least one value.")
+    if len(set(values)) < len(values):
+        raise InputError(f"{spell(name)} names a value twice: {' '.join(map(str, values))}.")
+
+
 def list_flags(command: Any) -> list[Flag]:
     """All flags of a command, and their values."""
     return list(_walk(command, "", ()))

@@ -15,7 +15,7 @@ from experiments.common.flags import (
     PositiveInt,
     Range,
 )
-from experiments.common.parsing import spell
+from experiments.common.parsing import check_values, spell
 
 TaskName = Literal["copy", "adding", "digits", "flip_flop", "recall"]
 MethodName = Literal[
@@ -98,13 +98,7 @@ class Command:
         """Raises InputError if flags do not fit together."""
         settings = self.settings
         for name in ("tasks", "methods", "rates", "lengths", "online_rates"):
-            values = getattr(settings, name)
-            if not values:
-                raise InputError(f"{spell(name)} needs at least one value.")
-            if len(set(values)) < len(values):
-                raise InputError(
-                    f"{spell(name)} names a value twice: {' '.join(map(str, values))}."
-                )
+            check_values(name, getattr(settings, name))
         for larger, smaller in (("updates", "every"), ("every", "block")):
             divisor = getattr(settings, smaller)
             if getattr(settings, larger) % divisor:

@@ -6,9 +6,9 @@ sentences, which no model sees in training.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 PEOPLE = ("Daniel", "John", "Mary", "Sandra")
 PLACES = ("bathroom", "bedroom", "garden", "hallway", "kitchen", "office")
@@ -18,6 +18,15 @@ TAKE = ("picked up", "got", "took", "grabbed")
 DROP = ("dropped", "put down", "left", "discarded")
 NUMBERS = ("none", "one", "two", "three")
 LISTS = tuple(" and ".join(things) for n in (1, 2, 3) for things in combinations(OBJECTS, n))
+TaskName = Literal[
+    "one supporting fact",
+    "two supporting facts",
+    "three supporting facts",
+    "yes or no",
+    "counting",
+    "lists",
+]
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
 ANSWERS = (*PLACES, "yes", "no", *NUMBERS, "nothing", *LISTS)
 
 
@@ -163,7 +172,7 @@ class _Task(NamedTuple):
     with_objects: bool
 
 
-_TASKS = {
+_TASKS: dict[TaskName, _Task] = {
     "one supporting fact": _Task(_where_is_person, (2, 12), False),
     "two supporting facts": _Task(_where_is_object, (3, 20), True),
     "three supporting facts": _Task(_where_was_object, (5, 20), True),
@@ -171,10 +180,9 @@ _TASKS = {
     "counting": _Task(_how_many, (3, 20), True),
     "lists": _Task(_what_holds, (3, 20), True),
 }
-TASKS = tuple(_TASKS)
 
 
-def draw_question(task: str, rng: random.Random) -> Question:
+def draw_question(task: TaskName, rng: random.Random) -> Question:
     """Generates a story and one question about it."""
     ask, sentences, with_objects = _TASKS[task]
     while True:
@@ -186,19 +194,22 @@ def draw_question(task: str, rng: random.Random) -> Question:
             return Question(task, tuple(world.story), question, answer, tuple(sorted(set(support))))
 
 
-def draw_questions(num_per_task: tuple[int, ...], seed: int) -> tuple[list[Question], ...]:
+def draw_questions(
+    num_per_task: tuple[int, ...], seed: int, tasks: Sequence[TaskName] = TASKS
+) -> tuple[list[Question], ...]:
     """Draws sets of questions, such as training, validation and test, without common stories.
 
     Args:
       num_per_task: for every set, the number of questions of each task.
       seed: the random seed; equal seeds give equal sets.
+      tasks: the tasks.
     """
     rng = random.Random(seed)
     seen: set[tuple[str, ...]] = set()
     sets = []
     for num in num_per_task:
         questions = []
-        for task in TASKS:
+        for task in tasks:
             drawn = 0
             while drawn < num:
                 question = draw_question(task, rng)

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from experiments.common.command import InputError
 from experiments.common.expectations import Expectations, Expected
 from experiments.common.flags import (
     ALWAYS,
@@ -17,6 +16,7 @@ from experiments.common.flags import (
     ProcessFlags,
     Range,
 )
+from experiments.common.parsing import check_values
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,6 @@ class Command:
         return QUICK_EXPECTED
 
     def check(self, given: frozenset[str]) -> None:
-        """Raises InputError if flags do not fit together."""
+        """Raises InputError unless each swept value is named once."""
         for name in ("steps", "learning_rates"):
-            if not getattr(self.settings, name):
-                raise InputError(f"--{name.replace('_', '-')} needs at least one value.")
+            check_values(name, getattr(self.settings, name))

@@ -103,6 +103,7 @@ def test_no_story_is_in_two_sets_and_equal_seeds_give_equal_sets():
     assert sets == stories.draw_questions((300, 100, 100), seed=4)
     assert sets != stories.draw_questions((300, 100, 100), seed=5)
     assert [len(questions) for questions in sets] == [1800, 600, 600]
+    assert {q.task for q in stories.draw_questions((5,), seed=4, tasks=["lists"])[0]} == {"lists"}
     for i, questions in enumerate(sets):
         assert [q.task for q in questions[:: len(questions) // 6]] == list(TASKS)
         for others in sets[i + 1 :]:
