@@ -90,6 +90,11 @@ def print_expected() -> None:
         print(f"\n{format_comparison(_runs[-1].compared)}")
 
 
+def current_command() -> Any:
+    """The flags of the command that runs; None outside of one."""
+    return _runs[-1].command if _runs else None
+
+
 def current_config() -> str | None:
     """The flags of the command as TOML, for `--config`; None outside of a command."""
     return format_config(_runs[-1].command, _runs[-1].program) if _runs else None

@@ -10,7 +10,7 @@ from flax.serialization import msgpack_restore, msgpack_serialize
 
 from experiments.common.durable import DamagedFileError, naming, seal, unseal
 from experiments.common.outputs import write_bytes
-from experiments.common.provenance import command_line
+from experiments.common.provenance import command_line, current_command
 
 
 def save_model(path: Path, params: Any, settings: dict[str, Any], words: list[str]) -> None:
@@ -42,9 +42,7 @@ def load_model(path: Path, command: str) -> tuple[Any, dict[str, Any], list[str]
       OSError: it cannot be read.
     """
     if not path.exists():
-        raise FileNotFoundError(
-            f"There is no trained model {path}. Train it first: {command_line(command)}"
-        )
+        raise FileNotFoundError(_describe_missing(path, command_line(command)))
     with naming(path):
         content = path.read_bytes()
     content = unseal(content, path)
@@ -59,3 +57,18 @@ def load_model(path: Path, command: str) -> tuple[Any, dict[str, Any], list[str]
             f"{path} is damaged, or no trained model ({type(error).__name__}). Train it again: "
             f"{command_line(command)}"
         ) from error
+
+
+def _describe_missing(path: Path, line: str) -> str:
+    """What to do where there is no model: name another one, or train it by the command `line`."""
+    missing, command = f"There is no trained model {path}", current_command()
+    if hasattr(command, "train") and getattr(command, "model", None) is not None:
+        return f"{missing}; --model takes the folder of one that --train wrote."
+    out = getattr(command, "out", None)
+    if getattr(command, "quick", None) is False and path.is_relative_to(out):
+        quick = out / "quick" / path.relative_to(out)
+        if quick.exists():
+            return (
+                f"{missing}, but that of --quick: add --quick to use it, or train this one: {line}"
+            )
+    return f"{missing}. Train it first: {line}"

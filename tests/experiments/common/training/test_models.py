@@ -2,13 +2,17 @@
 
 import errno
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pytest
 from flax.serialization import msgpack_serialize
 
 from experiments.common.durable import DamagedFileError
+from experiments.common.flags import ALWAYS
+from experiments.common.provenance import use_run
 from experiments.common.training.models import load_model, save_model
 
 PARAMS = {"gru": {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}, "out": np.float32(0.5)}
@@ -40,6 +44,44 @@ def test_a_model_of_version_0_1_is_loaded(tmp_path):
         (tmp_path / "old").write_bytes(content[:place])
         with pytest.raises(DamagedFileError, match=f"{tmp_path / 'old'} is damaged"):
             load_model(tmp_path / "old", "COMMAND")
+
+
+@dataclass(frozen=True)
+class Command:
+    """The flags that name a model."""
+
+    out: Annotated[Path, ALWAYS]
+    quick: Annotated[bool, ALWAYS] = False
+    train: Path | None = None
+    model: Path | None = None
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({}, "There is no trained model {}. Train it first: NAME"),
+        ({"quick": True}, "There is no trained model {}. Train it first: NAME"),
+        (
+            {"model": Path("x")},
+            "There is no trained model {}; --model takes the folder of one that",
+        ),
+    ],
+)
+def test_a_model_that_is_missing(tmp_path, flags, sentence):
+    path = tmp_path / "dates" / "model.msgpack"
+    with use_run(Command(tmp_path, **flags), "other"), pytest.raises(FileNotFoundError) as caught:
+        load_model(path, "NAME")
+    assert str(caught.value).startswith(sentence.format(path))
+
+
+def test_a_model_that_only_a_quick_run_has_written(tmp_path):
+    path = Path("dates", "model.msgpack")
+    save_model(tmp_path / "quick" / path, PARAMS, {}, [])
+    with (
+        use_run(Command(tmp_path), "other"),
+        pytest.raises(FileNotFoundError, match=r"but that of --quick: add --quick .* one: NAME"),
+    ):
+        load_model(tmp_path / path, "NAME")
 
 
 def test_a_flip_or_a_cut_anywhere_is_named(saved):
