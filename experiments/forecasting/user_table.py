@@ -51,6 +51,8 @@ def make_problem(series: Series, name: str, horizon: int, window: int) -> tuple[
     series, notes = _newest(series, name)
     values = _fill_short_gaps(series.values)
     steps = len(values)
+    if steps < window:
+        raise _too_short(name, steps, 0, window, horizon)
     lags = np.lib.stride_tricks.sliding_window_view(values, window)  # [L − W + 1, W]
     usable = np.isfinite(series.values[window - 1 :]) & np.isfinite(lags).all(1)
     origins = window - 1 + np.flatnonzero(usable)
@@ -229,18 +231,26 @@ def _split(origins: np.ndarray, steps: int, horizon: int) -> tuple[Split, np.nda
 
 
 def _check_length(name: str, steps: int, origins: np.ndarray, window: int, horizon: int) -> None:
-    needed = window + int(np.ceil((MIN_ORIGINS + horizon) * PARTS / TRAIN))
-    if len(origins) < needed - window + 1:
-        raise InputError(
-            f"Column {name!r} is too short: it has {count(steps, 'row')}, {len(origins)} of them "
-            f"usable as starting points; a horizon of {horizon} needs {needed} rows without long "
-            "gaps."
-        )
+    if len(origins) < _needed(window, horizon) - window + 1:
+        raise _too_short(name, steps, len(origins), window, horizon)
     if origins[-1] != steps - 1:
         raise InputError(
             f"Column {name!r} has a gap of more than {MAX_GAP} steps within the last {window}, "
             "which the forecast reads."
         )
+
+
+def _needed(window: int, horizon: int) -> int:
+    """The fewest rows to train on."""
+    return window + int(np.ceil((MIN_ORIGINS + horizon) * PARTS / TRAIN))
+
+
+def _too_short(name: str, steps: int, usable: int, window: int, horizon: int) -> InputError:
+    return InputError(
+        f"Column {name!r} is too short: it has {count(steps, 'row')}, {usable} of them usable as "
+        f"starting points; a horizon of {horizon} needs {_needed(window, horizon)} rows without "
+        "long gaps."
+    )
 
 
 def _best_ridge(

@@ -41,9 +41,8 @@ def read_user_text(path: Path) -> UserText:
     text = "\n".join(read_text(path).splitlines()).strip() + "\n"
     text = unicodedata.normalize("NFC", text)
     if len(text) < MIN_CHARACTERS:
-        raise InputError(
-            f"{path} has {count(len(text), 'character')}; at least {MIN_CHARACTERS:,} are needed."
-        )
+        number = count(len(text.rstrip()), "character")
+        raise InputError(f"{path} has {number}; at least {MIN_CHARACTERS:,} are needed.")
     counts = Counter(text).most_common()
     rare = [] if len(counts) <= MAX_SYMBOLS else counts[MAX_SYMBOLS - 1 :]
     replaced = sum(count for _, count in rare)

@@ -41,6 +41,7 @@ DIRECTIONS = {
     "up": (-1, 0),
     "up right": (-1, 1),
 }  # (rows, columns); rows are counted from the top
+FRAME_SUFFIXES = (*ANIMATED, ".npy")  # of files; a folder of images is a clip, too
 MOST_FRAMES = 1000
 LEAST_CHANGE = 0.2  # of a pixel over the frames of a video that is read; ink is 1
 _NUMBER = re.compile(r"(\D*)(\d*)")
@@ -131,8 +132,7 @@ def read_frames(path: Path) -> np.ndarray:
     Raises:
       InputError: there is no such file, or it holds something else.
     """
-    is_array = not path.is_dir() and path.suffix.lower() not in ANIMATED
-    array = load_array(path) if is_array else as_ink(read_images(path))
+    array = load_array(path) if is_array_file(path) else as_ink(read_images(path))
     if array.ndim != 3 or array.shape[1:] != (SIDE, SIDE):
         raise InputError(
             f"{path} holds an array of shape {array.shape}; [T, {SIDE}, {SIDE}] is expected: "
@@ -155,6 +155,15 @@ def read_frames(path: Path) -> np.ndarray:
             f"{path} shows no motion: no pixel changes by more than {ink.max():.2g}; ink is 1."
         )
     return frames.astype(np.float32)
+
+
+def is_array_file(path: Path) -> bool:
+    """Whether a path of frames is a .npy file. Raises InputError unless it may hold frames."""
+    if not path.is_dir() and path.suffix.lower() not in FRAME_SUFFIXES:
+        raise InputError(
+            f"{path} must be a folder of images, or a file {', '.join(FRAME_SUFFIXES)}."
+        )
+    return not path.is_dir() and path.suffix.lower() == ".npy"
 
 
 def read_images(path: Path) -> np.ndarray:

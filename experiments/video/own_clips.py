@@ -12,10 +12,8 @@ from experiments.common.data.arrays import load_array
 from experiments.common.data.class_folders import find_classes
 from experiments.common.data.splits import Split, merge_groups, note_equal, split_own
 from experiments.common.report.counts import count
-from experiments.video.data import MOST_FRAMES, SIDE, read_images
-from experiments.vision.pictures import ANIMATED
+from experiments.video.data import FRAME_SUFFIXES, MOST_FRAMES, SIDE, is_array_file, read_images
 
-SUFFIXES = (*ANIMATED, ".npy")  # of files; a folder of images is a clip, too
 LEAST = 5  # clips of a class
 LONGEST = 40  # frames that the network reads
 LEAST_CHANGE = 0.05  # of a pixel over the frames of a clip; white is 1 and black is 0
@@ -70,7 +68,9 @@ def read_class_folders(folder: Path) -> OwnClips:
       InputError: there are fewer than two classes, too few or too many clips, or one that is
         damaged or shows no motion.
     """
-    found = find_classes(folder, _list_clips, "clip", f"{', '.join(SUFFIXES)}, folders", LEAST)
+    found = find_classes(
+        folder, _list_clips, "clip", f"{', '.join(FRAME_SUFFIXES)}, folders", LEAST
+    )
     paths = [path for files in found.values() for path in files]
     labels = np.repeat(np.arange(len(found), dtype=np.int32), [len(x) for x in found.values()])
     clips = [read_clip(path) for path in paths]
@@ -102,10 +102,8 @@ def read_clip(path: Path) -> np.ndarray:
     Raises:
       InputError: it is no such clip, has fewer than two frames, or shows no motion.
     """
-    is_array = path.suffix.lower() == ".npy"
-    if not (is_array or path.is_dir() or path.suffix.lower() in ANIMATED):
-        raise InputError(f"{path} must be a folder of images, or a file {', '.join(SUFFIXES)}.")
-    frames = (_read_array(path) if is_array else read_images(path)).astype(np.float32)
+    frames = _read_array(path) if is_array_file(path) else read_images(path)
+    frames = frames.astype(np.float32)
     if len(frames) < 2:
         raise InputError(
             f"{path} has {count(len(frames), 'frame')}; at least 2 are needed to see a motion."
@@ -122,7 +120,7 @@ def _list_clips(folder: Path) -> list[Path]:
     return [
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES or (path.is_dir() and path.name[0] != ".")
+        if path.suffix.lower() in FRAME_SUFFIXES or (path.is_dir() and path.name[0] != ".")
     ]
 
 

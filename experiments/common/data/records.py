@@ -58,6 +58,8 @@ def read_records(path: Path, fields: Fields, columns: Sequence[str] | None = Non
     if columns is not None and len(columns) != len(fields):
         raise InputError(f"`--columns` has {count(len(columns), 'name')}; expected {len(fields)}.")
     text = read_text(path)
+    if not text.strip():
+        raise InputError(f"{path} is empty; expected rows with {_join(fields)}.")
     if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         return _complete(path, fields, _json_rows(path, text, fields, columns), [])
     separator = find_separator(text, len(fields))
@@ -92,7 +94,7 @@ def _complete(path: Path, fields: Fields, rows: _Rows, notes: list[str]) -> Reco
     if not kept:
         raise InputError(f"{path} has no row with {_join(fields)}.")
     if lacking:
-        what = " or ".join(f"a {name}" for name in fields)
+        what = " or ".join(map(_with_article, fields))
         rows = count(len(lacking), "row")
         notes.append(f"Left out: {rows} without {what}, first in line {lacking[0]}.")
     return Records(kept, lines, notes)
@@ -175,4 +177,8 @@ def _pick(path: Path, rows: _Rows, places: Sequence[int], width: int) -> _Rows:
 
 
 def _join(fields: Fields) -> str:
-    return " and ".join(f"a {name}" for name in fields)
+    return " and ".join(map(_with_article, fields))
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -72,7 +72,7 @@ def test_json_lines(read):
 @pytest.mark.parametrize(
     ("name", "text", "options", "message"),
     [
-        ("a.csv", "", {}, "has one column; expected a text and a label, separated by"),
+        ("a.csv", "", {}, "is empty; expected rows with a text and a label"),
         ("a.csv", "text\nfine\n", {}, "has one column"),
         ("a.csv", "text,label\n\n,\n", {}, "has no row with a text and a label"),
         (
