@@ -56,7 +56,16 @@ DATES = Settings(
 OWN = Settings(vocabulary_size=2000, hidden_size=128, epochs=10)  # of the user's pairs
 SETTINGS = {"ddtp": Settings(), "dates": DATES}
 QUICK = {
-    "ddtp": replace(Settings(), num_pairs=3000, vocabulary_size=1000, hidden_size=96, epochs=4),
+    "ddtp": Settings(
+        num_pairs=16_000,
+        vocabulary_size=2000,
+        embedding_size=96,
+        hidden_size=128,
+        label_smoothing=0.0,
+        widths=(24,),
+        epochs=4,
+        learning_rate=5e-3,
+    ),
     "dates": replace(DATES, num_pairs=8000),
 }
 
@@ -91,11 +100,19 @@ class Command:
         return replace(self, settings=(QUICK if self.quick else SETTINGS)[self.data])
 
     def expected(self) -> Expectations:
-        """What a quick run reaches, or is too short to judge."""
+        """What a quick run reaches; of the languages, only Italian was measured."""
         if self.data == "dates":
             return Expectations((Expected(("GRU, 5 beams", "all", "exact"), 99.9, 1.5),))
-        reason = "whether the GRU is better than a translation memory, as it has 3,000 pairs"
-        return Expectations(too_short=(reason,))
+        if self.target != "it":
+            return Expectations()
+        return Expectations(
+            (
+                Expected(("translation memory", "all", "BLEU"), 18.8, 1.5),
+                Expected(("GRU, 5 beams", "all", "BLEU"), 37.2, 3.0),
+                Expected(("word dictionary", "all", "chrF"), 58.3, 1.5),
+                Expected(("GRU, 5 beams", "all", "chrF"), 62.7, 2.5),
+            )
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

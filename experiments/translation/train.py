@@ -5,7 +5,7 @@ Debian's volunteers translate the descriptions of its packages: 72,000 English s
 Debian system it runs on. No split separates packages of one family, or equal sentences. The
 alternative data, which run anywhere, are dates in 22 languages with their ISO 8601 form.
 
-    python -m experiments.translation                     English to Italian: 20 minutes
+    python -m experiments.translation                     English to Italian: 9 minutes
     python -m experiments.translation --data dates        dates: 2 minutes
     python -m experiments.translation --quick             a small subset: 2 minutes
     python -m experiments.translation --translate "small library for reading images"
@@ -47,7 +47,7 @@ COMMAND = "python -m experiments.translation"
 FIELDS = {"source": ("src", "input", "from"), "target": ("tgt", "output", "translation", "to")}
 BEAMS = 5
 BATCH = 64  # sentences translated together
-MINUTES = {"ddtp": (20, 2), "dates": (2, 1.5)}  # of the whole command, and with --quick
+MINUTES = {"ddtp": (9, 2), "dates": (2, 1.5)}  # of the whole command, and with --quick
 
 
 def make_model(settings: Settings) -> EncoderDecoder:
@@ -98,7 +98,7 @@ def experiment(command: Command, out: Path) -> None:
         about = {}
     else:
         minutes = MINUTES[command.data][command.quick]
-        print(f"Training: about {minutes} minutes on 2 idle CPU cores.")
+        print(f"Training: about {minutes} minutes of one CPU core.")
         corpus = date_corpus() if are_dates else debian_corpus(command.target)
     print(corpus.origin())
     corpus = corpus.reduced(settings.num_pairs)
