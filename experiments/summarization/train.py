@@ -7,7 +7,7 @@ The model is that of translation with the pointer of See et al. 2017, `PointerGe
 It reads the beginning and the end of long descriptions, which contain nearly all copied words. No
 split separates packages of one family, or equal openings or synopses.
 
-    python -m experiments.summarization                   20 minutes
+    python -m experiments.summarization                   9 minutes
     python -m experiments.summarization --quick           a small subset: 2 minutes
     python -m experiments.summarization --no-copy         without the pointer
     python -m experiments.summarization --train articles.jsonl  your own texts and summaries
@@ -55,7 +55,7 @@ FIELDS = {
 }
 BEAMS, LENGTH_PENALTY, NO_REPEAT = 5, 2.0, 3  # see `beam_search`; chosen on validation data
 BATCH = 64  # descriptions summarized together
-MINUTES = (20, 2)  # of the whole command, and with --quick
+MINUTES = (9, 2)  # of the whole command, and with --quick
 
 
 def prepare(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> Data:
@@ -119,7 +119,7 @@ def experiment(command: Command, out: Path) -> None:
         corpus, notes = user_corpus(command.train, FIELDS, command.columns)
         print("\n".join(notes))
     else:
-        print(f"Training: about {MINUTES[command.quick]} minutes on 2 idle CPU cores.")
+        print(f"Training: about {MINUTES[command.quick]} minutes of one CPU core.")
         corpus = synopsis_corpus()
     corpus = corpus.reduced(settings.num_pairs)
     print(corpus.origin())
