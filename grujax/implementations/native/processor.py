@@ -52,6 +52,11 @@ def is_fast_enough() -> bool:
     return architecture() != "x86_64" or features() >= {"avx2", "fma"}
 
 
+def has_wide_vectors() -> bool:
+    """Whether vectors have 512 bits."""
+    return features().issuperset(LEVELS["x86-64-v4"])
+
+
 def thread_count(devices: int = 1) -> int:
     """The threads of XLA's pool on this machine, which the kernel uses too."""
     chosen = os.environ.get("PJRT_NPROC", os.environ.get("NPROC", ""))

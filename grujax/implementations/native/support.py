@@ -18,6 +18,10 @@ None picks the scan for one model in these cases:
 - a short call: 1,024·T ≤ H² and T·B ≤ H. A call packs the weights, which costs time in proportion
   to H². It saves time at every step, and at every row.
 
+With AVX-512, the last two hold for training alone: it packs the weights twice, for products with
+them and with their transposes. A forward pass without derivatives was faster by the kernel at all
+T ≤ 16, B ≤ 64 and H ≤ 256 that were measured (AMD Zen 5), up to twice.
+
 Memory. Between the passes, the kernel keeps as much as the scan does, by the same rule. While a
 pass runs, each thread needs about 128·(13·H + 3·I) floats for a time window, plus the sums of the
 weights' gradients. There are two packed copies of the weights. XLA's memory analysis includes none
@@ -31,7 +35,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from grujax.implementations.library_cache import KernelError
-from grujax.implementations.native import loading
+from grujax.implementations.native import loading, processor
 from grujax.params import GRUParams
 
 DTYPES = ("float32", "bfloat16")
@@ -48,12 +52,14 @@ def supports(params: GRUParams, dtype: Any) -> bool:
     return jnp.dtype(dtype).name in DTYPES
 
 
-def is_faster(models: int, steps: int, rows: int, units: int) -> bool:
+def is_faster(models: int, steps: int, rows: int, units: int, is_training: bool) -> bool:
     """Whether the kernel is faster than the scan; see the module's docstring."""
     if models > 1:
         return True
     if rows < FEW_ROWS and 4 * 3 * units**2 > LARGE_WEIGHTS:
         return False
+    if not is_training and processor.has_wide_vectors():
+        return True
     is_short = PACKED_PER_STEP * steps <= units**2 and steps * rows <= units
     return steps > 1 and not is_short
 

@@ -25,7 +25,9 @@ def _lower_native(primitive: Primitive, context: Any, *operands: Any, **static: 
     """For a CPU."""
     args = args_of(primitive, static["structure"], context.avals_in)
     batch, (steps, rows), units = static["batch"], args.xs.shape[-3:-1], args.params.hidden_size
-    is_best = static["options"].is_named or native.is_faster(batch.number, steps, rows, units)
+    is_training = primitive is backward_p or static["keep_gates"]
+    size = batch.number, steps, rows, units
+    is_best = static["options"].is_named or native.is_faster(*size, is_training)
     if not (_may_run("native", context, static) and is_best and native.is_installed()):
         return _lower_scan(primitive, context, *operands, **static)
     slots = _slots(primitive, jax.tree.unflatten(static["structure"], static["is_batched"]))

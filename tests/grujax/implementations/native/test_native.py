@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import grujax
+from grujax.implementations import native
 from tests.helpers import COMPILER, ROOT, TOLERANCE, Draw, assert_close
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
@@ -82,6 +83,18 @@ def test_none_picks_the_scan_where_it_is_faster(mapped, steps, rows, units, is_f
         text = jax.jit(jax.vmap(gradient, in_axes=(None, 0))).lower(params, xs).as_text()
         assert ("@grujax_forward(" in text) == runs  # all rows count
         assert ("@grujax_backward(" in text) == runs
+
+
+@pytest.mark.parametrize("is_wide", [True, False])
+@pytest.mark.parametrize(("rows", "units", "runs_if_wide"), [(1, 64, True), (7, 419, False)])
+def test_a_short_forward_pass_runs_by_the_kernel_with_wide_vectors(
+    rows, units, runs_if_wide, is_wide, monkeypatch
+):
+    monkeypatch.setattr(native.support.processor, "has_wide_vectors", lambda: is_wide)
+    params = jax.eval_shape(lambda: grujax.init_gru(jax.random.key(0), 3, units))
+    xs = jax.ShapeDtypeStruct((1, rows, 3), jnp.float32)
+    text = jax.jit(lambda *arguments: grujax.gru(*arguments)).lower(params, xs).as_text()
+    assert ("@grujax_forward(" in text) == (is_wide and runs_if_wide)
 
 
 @pytest.mark.parametrize("differentiate", [lambda f: f, jax.grad], ids=["forward", "gradient"])
