@@ -27,7 +27,7 @@ runs/training_difficulty. Finished chunks of trainings are kept there: after an 
 same command resumes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +38,18 @@ from jax import Array
 from experiments.common.outputs import reporting, write_results, write_text
 from experiments.common.report.counts import count
 from experiments.memory import shared_sweep
+from experiments.memory.gradient_flow import geometric_mean
 from experiments.memory.tricks import TRICKS, Trick, is_applicable
 from experiments.training_difficulty import plots, training
 from experiments.training_difficulty.report import (
     index_trials,
+    overall_gains,
     paired_gains,
     print_report,
     task_title,
 )
 from experiments.training_difficulty.settings import Command, Settings
-from experiments.training_difficulty.tasks import TASKS, make_task
+from experiments.training_difficulty.tasks import TASKS, make_task, num_steps
 from grujax import sweep
 
 CELL_NAMES = ("rnn", "lstm", "gru")
@@ -68,6 +70,7 @@ def make_trials(settings: Settings) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
+MEASURED = ("error", "solved", "updates", "learned")
 STATIC = ("task", "length", "cell", "structure")
 
 
@@ -98,22 +101,29 @@ def make_train(settings: Settings) -> Callable[..., dict[str, Array]]:
     return train
 
 
-def summarize(
-    index: Mapping[tuple[str, int, str, str], np.ndarray], metrics: Mapping[str, np.ndarray]
-) -> list[dict[str, Any]]:
-    """What the trainings of each task, length, cell and trick reached, as JSON values."""
-    names = ("task", "length", "cell", "trick")
-    return [
-        dict(zip(names, key, strict=True))
-        | {name: metrics[name][trials].tolist() for name in ("error", "solved", "updates")}
-        for key, trials in index.items()
-    ]
+def summarize(result: sweep.SweepResult) -> dict[str, Any]:
+    """What the trainings reached, as JSON values.
+
+    Returns: by task and length, such as "adding 200", trick and cell: for each seed the last error,
+      whether and after how many updates it was solved (else the cap), and "learned"; and the
+      gradient at the first step, geometric means before and after training. "gains" has the points
+      that a trick adds to "learned", and in how many of the pairs it beats plain training.
+    """
+    metrics = result.metrics
+    reached: dict[str, Any] = {}
+    for (task, length, cell, trick), trials in index_trials(result).items():
+        first = num_steps(task, length) - 1
+        numbers = {name: metrics[name][trials].tolist() for name in MEASURED}
+        flows = [metrics[f"flow_{when}"][trials, first] for when in ("before", "after")]
+        numbers["gradient at the first step"] = [float(geometric_mean(flow)) for flow in flows]
+        reached.setdefault(f"{task} {length}", {}).setdefault(trick, {})[cell] = numbers
+    return reached | {"gains": overall_gains(paired_gains(result))}
 
 
 def write_report(out: Path, result: sweep.SweepResult, tasks: dict[str, tuple[int, ...]]) -> None:
     """Writes table.csv, sweep.npz and the figures."""
     index, metrics = index_trials(result), result.metrics
-    write_results(out / "results.json", summarize(index, metrics))
+    write_results(out / "results.json", summarize(result))
     write_text(out / "table.csv", result.table().to_csv(lineterminator="\n"))
     with reporting(out / "sweep.npz"):
         result.save(out / "sweep.npz")

@@ -116,13 +116,25 @@ def describe_gain(gain: np.ndarray) -> str:
     return f"{round(points.mean()):+d}" + (f" ±{points.std(ddof=1):.0f}" if len(points) > 1 else "")
 
 
+def overall_gains(gains: Mapping[Key, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
+    """Of each trick and cell over all tasks: the mean gain in points, wins, and pairs."""
+    pairs: dict[tuple[str, str], list[np.ndarray]] = {}
+    for (_, _, cell, trick), gain in gains.items():
+        if trick != "plain":
+            pairs.setdefault((trick, cell), []).append(gain)
+    overall: dict[str, dict[str, dict[str, float]]] = {}
+    for (trick, cell), parts in pairs.items():
+        gain = np.concatenate(parts)
+        numbers = {"points": 100 * gain.mean(), "wins": np.sum(gain > 0), "pairs": len(gain)}
+        overall.setdefault(trick, {})[cell] = {name: float(x) for name, x in numbers.items()}
+    return {trick: overall[trick] for trick in TRICKS if trick in overall}
+
+
 def _overall_rows(gains: Mapping[Key, np.ndarray], cells: Sequence[str]) -> list[list[str]]:
-    rows = []
-    for trick in dict.fromkeys(key[3] for key in gains if key[3] != "plain"):
-        rows.append([trick])
-        for cell in cells:
-            pairs = [x for key, x in gains.items() if key[2:] == (cell, trick)]
-            x = np.concatenate([*pairs, []])
-            text = f"{round(100 * x.mean()):+d} ({np.sum(x > 0)}/{len(x)})" if pairs else "–"
-            rows[-1].append(text)
-    return sorted(rows, key=lambda row: list(TRICKS).index(row[0]))
+    def describe(points: float, wins: float, pairs: float) -> str:
+        return f"{round(points):+d} ({wins:.0f}/{pairs:.0f})"
+
+    return [
+        [trick, *(describe(**of_cell[cell]) if cell in of_cell else "–" for cell in cells)]
+        for trick, of_cell in overall_gains(gains).items()
+    ]
