@@ -25,7 +25,7 @@ T ≤ 16, B ≤ 64 and H ≤ 256 that were measured (AMD Zen 5), up to twice.
 Memory. Between the passes, the kernel keeps as much as the scan does, by the same rule. While a
 pass runs, each thread needs about 128·(13·H + 3·I) floats for a time window, plus the sums of the
 weights' gradients. There are two packed copies of the weights. XLA's memory analysis includes none
-of these.
+of these. Up to 64 MB of them are kept for the next call, as new pages would cost more time.
 """
 
 from __future__ import annotations

@@ -3,26 +3,79 @@
 
 #include <cstdint>
 #include <cstdlib>
-#include <memory>
+#include <mutex>
 #include <new>
+#include <vector>
 
 namespace grujax {
+
+// Blocks of memory that the next calls use again: the system would have to clear new pages, which
+// can take longer than the call itself. They live as long as the process.
+class SpareBlocks {
+ public:
+  struct Block {
+    float* memory;
+    int64_t bytes;
+  };
+
+  static SpareBlocks& of_process() {
+    static SpareBlocks& blocks = *new SpareBlocks;  // threads may run when the process ends
+    return blocks;
+  }
+
+  // A block of at least so many bytes, a multiple of 64, and less than twice as many.
+  Block take(int64_t bytes) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      for (size_t i = spare_.size(); i-- > 0;) {  // the last one may be in the cache
+        const Block block = spare_[i];
+        if (block.bytes < bytes || block.bytes >= 2 * bytes) continue;
+        spare_.erase(spare_.begin() + i);
+        spare_bytes_ -= block.bytes;
+        return block;
+      }
+    }
+    float* memory = static_cast<float*>(std::aligned_alloc(64, bytes));
+    if (!memory) throw std::bad_alloc();
+    return {memory, bytes};
+  }
+
+  void give(Block block) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    spare_.push_back(block);
+    spare_bytes_ += block.bytes;
+    while (spare_bytes_ > kMaxBytes) {
+      spare_bytes_ -= spare_.front().bytes;
+      std::free(spare_.front().memory);
+      spare_.erase(spare_.begin());
+    }
+  }
+
+ private:
+#ifdef __SANITIZE_ADDRESS__
+  static constexpr int64_t kMaxBytes = 0;  // an access beside a block is found
+#else
+  static constexpr int64_t kMaxBytes = 64 << 20;
+#endif
+
+  std::mutex mutex_;
+  std::vector<Block> spare_;
+  int64_t spare_bytes_ = 0;
+};
 
 // Memory for floats, aligned to cache lines.
 class AlignedFloats {
  public:
   explicit AlignedFloats(int64_t floats)
-      : data_(static_cast<float*>(std::aligned_alloc(64, (floats / 16 + 1) * 64))) {
-    if (!data_) throw std::bad_alloc();
-  }
+      : block_(SpareBlocks::of_process().take((floats / 16 + 1) * 64)) {}
+  AlignedFloats(const AlignedFloats&) = delete;
+  AlignedFloats& operator=(const AlignedFloats&) = delete;
+  ~AlignedFloats() { SpareBlocks::of_process().give(block_); }
 
-  float* get() const { return data_.get(); }
+  float* get() const { return block_.memory; }
 
  private:
-  struct Free {
-    void operator()(float* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<float, Free> data_;
+  const SpareBlocks::Block block_;
 };
 
 // Hands out one block of memory piece by piece. Without a block, it counts how much is needed.

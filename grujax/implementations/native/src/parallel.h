@@ -117,7 +117,12 @@ class BatchSplit {
         3. * size.models * size.steps * size.rows * size.units * (size.units + size.inputs);
     threads_ = work < kMinParallelWork ? 1 : threads;
     const int64_t wanted = (threads_ + size.models - 1) / size.models;
-    parts_ = std::max<int64_t>(1, std::min(wanted, size.rows / kRowAlignment));
+    // Tiles of four rows and more are efficient. In long calls, fewer rows are faster than idle
+    // threads.
+    constexpr double kMinWorkOfFewRows = 1e7;
+    const bool may_be_few = work >= kMinWorkOfFewRows && size.rows < 4 * wanted;
+    alignment_ = !may_be_few ? 4 : size.rows >= 2 * wanted ? 2 : 1;
+    parts_ = std::max<int64_t>(1, std::min(wanted, size.rows / alignment_));
   }
 
   int64_t parts() const { return parts_; }
@@ -127,7 +132,7 @@ class BatchSplit {
 
   // The largest slice of any task.
   Slice largest_slice() const {
-    const int64_t most = std::min(kMaxSliceRows, bound(1) - bound(0) + kRowAlignment);
+    const int64_t most = std::min(kMaxSliceRows, bound(1) - bound(0) + alignment_);
     const int64_t rows = std::min(size_.rows, most);
     return {0, rows, choose_window_length(size_, rows)};
   }
@@ -137,24 +142,22 @@ class BatchSplit {
     const int64_t begin = bound(part), end = bound(part + 1);
     const int64_t slices = (end - begin + kMaxSliceRows - 1) / kMaxSliceRows;
     for (int64_t i = 0; i < slices; ++i) {
-      const int64_t from = begin + row_units(end - begin) * i / slices * kRowAlignment;
-      const int64_t next = begin + row_units(end - begin) * (i + 1) / slices * kRowAlignment;
+      const int64_t from = begin + row_units(end - begin) * i / slices * alignment_;
+      const int64_t next = begin + row_units(end - begin) * (i + 1) / slices * alignment_;
       const int64_t to = std::min(end, next);
       f(Slice{from, to - from, largest_slice().window_length});
     }
   }
 
  private:
-  static constexpr int64_t kRowAlignment = 4;
-
-  static int64_t row_units(int64_t rows) { return (rows + kRowAlignment - 1) / kRowAlignment; }
+  int64_t row_units(int64_t rows) const { return (rows + alignment_ - 1) / alignment_; }
 
   int64_t bound(int64_t part) const {
-    return std::min(size_.rows, row_units(size_.rows) * part / parts_ * kRowAlignment);
+    return std::min(size_.rows, row_units(size_.rows) * part / parts_ * alignment_);
   }
 
   const Sizes size_;
-  int64_t threads_, parts_;
+  int64_t threads_, parts_, alignment_;
 };
 
 }  // namespace grujax
