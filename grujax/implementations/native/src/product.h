@@ -6,7 +6,8 @@
 
 #include "simd.h"
 
-#if defined(__AVX512F__) && (defined(__clang__) || __GNUC__ >= 10)
+// Clang assembles only what the target has. GCC assembles all, and knows the name of the feature.
+#if defined(__AVX512F__) && (defined(__clang__) ? defined(__AVX512BF16__) : __GNUC__ >= 11)
 #define GRUJAX_HAS_PAIRS
 #endif
 
