@@ -1,7 +1,7 @@
 """The GRU on the CPU: grujax compared with eight libraries that a Python user could use instead.
 
     python -m experiments.benchmark --quick     12 points, under 3 minutes on two idle cores
-    python -m experiments.benchmark             about 100 points, half an hour
+    python -m experiments.benchmark             about 100 points, up to half an hour
     python -m experiments.benchmark --implementations scan     without the native kernel
     python -m experiments.benchmark --quick --busy 4 --libraries     with four competing processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
