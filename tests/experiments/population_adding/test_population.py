@@ -35,7 +35,7 @@ def finished(tmp_path_factory):
 def test_the_experiment_reports_both_methods(finished):
     command, printed = finished
     assert "1 seed, two searches each of 24 updates, T = 4" in printed
-    assert "of 1 seed" in (command.out / "table.txt").read_text()
+    assert "of 1 seed." in (command.out / "table.txt").read_text()
     assert (command.out / "population.png").stat().st_size > 0
     [rates] = read_results(command.out / "results.json")["first and last learning rate"]
     assert rates["random"][0] == rates["random"][1]  # a random sweep keeps it
