@@ -6,7 +6,7 @@ models read the other books as 16 parallel streams, by truncated backpropagation
 books once; a larger GRU reads them twice. The baselines are n-grams with modified Kneser–Ney
 smoothing, gzip and xz.
 
-    python -m experiments.text_generation                        20 minutes of one CPU core
+    python -m experiments.text_generation                        9 minutes of one CPU core
     python -m experiments.text_generation --quick                a small subset: 2 minutes
     python -m experiments.text_generation --sample "In the beginning"
     python -m experiments.text_generation --sample "ROMEO." --corpus shakespeare
@@ -52,7 +52,7 @@ from experiments.text_generation.user_text import read_user_text
 
 COMMAND = "python -m experiments.text_generation"
 MODEL = "model.msgpack"
-MINUTES = {False: 20, True: 2}  # of the whole command, and with --quick
+MINUTES = {False: 9, True: 2}  # of the whole command, and with --quick
 SHARES = (0.06, 0.03)  # maximum fractions of all characters in the test and validation books
 ORDERS = range(5, 10)  # of the n-grams
 PROMPTS = {"bible": "In the beginning", "shakespeare": "ROMEO."}
