@@ -25,10 +25,12 @@ import numpy as np
 from jax import Array
 
 import grujax
-from experiments.benchmark.grid import roofline_ms
-from experiments.benchmark.peers import Setting, compile_program, make_problem
+from experiments.benchmark.grid import product_flops
+from experiments.benchmark.measurements import Measurement, measure
+from experiments.benchmark.peers import Problem, Setting, make_problem
 from experiments.common.outputs import write_text
-from experiments.common.report.timing import Run, machine_runs, time_interleaved
+from experiments.common.report.counts import count
+from experiments.common.report.timing import Run, time_interleaved
 from grujax import GRUParams
 
 AXES = {"steps": "T", "batch": "B", "hidden_size": "H"}
@@ -60,13 +62,6 @@ SWEEPS = (
 LENGTHS = (1000, 10_000, 100_000, 1_000_000)  # of the table of memory
 
 
-class Cost(NamedTuple):
-    """Seconds of a training step, and of its limit."""
-
-    seconds: float
-    limit: float
-
-
 class Memory(NamedTuple):
     """Seconds of a gradient, and the bytes of its temporaries."""
 
@@ -74,27 +69,14 @@ class Memory(NamedTuple):
     temporaries: int
 
 
-def work(setting: Setting) -> float:
-    """The floating-point operations of a training step's products."""
-    t, b, i, h = setting.steps, setting.batch, setting.input_size, setting.hidden_size
-    return 18.0 * t * b * h * (i + h)
-
-
-def measure_sweep(sweep: Sweep, seconds: float) -> list[Cost]:
+def measure_sweep(sweep: Sweep, seconds: float) -> list[Measurement]:
     """Measures a table's training steps on the threads of this process."""
-    machine = machine_runs()
-    costs = []
-    for setting in sweep.settings():
-        problem = make_problem(setting)
-        runs = {"step": compile_program("grujax native", problem, "training").run}
-        runs |= {name: run for name, (run, _) in machine.items()}
-        times = {
-            name: float(np.median(values))
-            for name, values in time_interleaved(runs, seconds, LEAST_ROUNDS).items()
-        }
-        rates = (amount / times[name] for name, (_, amount) in machine.items())
-        costs.append(Cost(times["step"], 1e-3 * roofline_ms(setting, "training", *rates)))
-    return costs
+    return [
+        measurement
+        for setting in sweep.settings()
+        for measurement in measure(setting, ["grujax native"], seconds)
+        if measurement.mode == "training"
+    ]
 
 
 def last_state(params: GRUParams, xs: Array, piece: int | None) -> Array:
@@ -117,24 +99,27 @@ def measure_memory(
     rows = []
     for steps in lengths:
         problem = make_problem(replace(SMALL, steps=steps))
-        params, c_last = problem.layers[0][0], problem.c_last[0][0]
-
-        def compile_gradient(
-            piece: int | None, xs: Array = problem.xs, params: GRUParams = params, c: Array = c_last
-        ) -> tuple[Run, int]:
-            def loss(params: GRUParams, xs: Array) -> Array:
-                return jnp.vdot(last_state(params, xs, piece), c)
-
-            compiled = jax.jit(jax.grad(loss)).lower(params, xs).compile()
-            temporaries = compiled.memory_analysis().temp_size_in_bytes
-            return lambda: jax.block_until_ready(compiled(params, xs)), temporaries
-
-        programs = {"whole": compile_gradient(None), "pieces": compile_gradient(piece)}
+        programs = {
+            "whole": compile_gradient(problem, None),
+            "pieces": compile_gradient(problem, piece),
+        }
         runs = {name: run for name, (run, _) in programs.items()}
         times = time_interleaved(runs, seconds, LEAST_ROUNDS)
         whole, pieces = (Memory(float(np.median(times[n])), programs[n][1]) for n in programs)
         rows.append((whole, pieces))
     return rows
+
+
+def compile_gradient(problem: Problem, piece: int | None) -> tuple[Run, int]:
+    """The gradient of the weights, see `last_state`, and the bytes of its temporaries."""
+    params, c_last = problem.layers[0][0], problem.c_last[0][0]
+
+    def loss(params: GRUParams, xs: Array) -> Array:
+        return jnp.vdot(last_state(params, xs, piece), c_last)
+
+    compiled = jax.jit(jax.grad(loss)).lower(params, problem.xs).compile()
+    temporaries = compiled.memory_analysis().temp_size_in_bytes
+    return lambda: jax.block_until_ready(compiled(params, problem.xs)), temporaries
 
 
 def with_threads(threads: int, function: Callable[..., Result], *arguments: object) -> Result:
@@ -149,21 +134,20 @@ def _use_threads(threads: int) -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
-def format_sweep(sweep: Sweep, costs: dict[int, list[Cost]]) -> str:
+def format_sweep(sweep: Sweep, costs: dict[int, list[Measurement]]) -> str:
     """The Markdown table of a sweep, for each number of threads."""
     parts = [
         f"{AXES[axis]} = {getattr(sweep.setting, axis):,}" for axis in AXES if axis != sweep.axis
     ]
     header = [AXES[sweep.axis], "work, GFLOP"]
     for threads in costs:
-        name = "1 thread" if threads == 1 else f"{threads} threads"
-        header += [f"{name}: ms", "limit, ms", "limit / ms"]
-    lines = [header, ["---"] * len(header)]
+        header += [f"{count(threads, 'thread')}: ms", "limit, ms", "limit / ms"]
+    lines = [header]
     for row, (value, setting) in enumerate(zip(sweep.values, sweep.settings(), strict=True)):
-        cells = [f"{value:,}", f"{work(setting) / 1e9:.3g}"]
+        cells = [f"{value:,}", f"{product_flops(setting, 'training') / 1e9:.3g}"]
         for measured in costs.values():
-            seconds, limit = measured[row]
-            cells += [_milliseconds(seconds), _milliseconds(limit), f"{limit / seconds:.0%}"]
+            time_ms, limit_ms = measured[row].median_ms, measured[row].roofline_ms
+            cells += [_digits(time_ms), _digits(limit_ms), f"{limit_ms / time_ms:.0%}"]
         lines.append(cells)
     caption = f"{', '.join(parts)}, I = {sweep.setting.input_size}:"
     return f"{caption}\n\n{_markdown(lines)}"
@@ -180,9 +164,9 @@ def format_memory(
         f"pieces of {piece:,} steps: ms",
         "temporaries, MB",
     ]
-    lines = [header, ["---"] * len(header)]
+    lines = [header]
     for steps, row in zip(lengths, rows, strict=True):
-        cells = [(_milliseconds(m.seconds), f"{m.temporaries / 1e6:,.3g}") for m in row]
+        cells = [(_digits(1e3 * m.seconds), f"{m.temporaries / 1e6:,.3g}") for m in row]
         lines.append([f"{steps:,}", *(cell for pair in cells for cell in pair)])
     return _markdown(lines)
 
@@ -212,9 +196,11 @@ def report_cost(
     print(f"{tables[-1]}\n\n{time.perf_counter() - start:.0f} s. Written: {path}")
 
 
-def _milliseconds(seconds: float) -> str:
-    return f"{1e3 * seconds:,.3g}" if seconds < 1 else f"{1e3 * seconds:,.0f}"
+def _digits(number: float) -> str:
+    return f"{number:,.3g}" if number < 1000 else f"{number:,.0f}"
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    """A table, whose first line is its header."""
+    header, *rows = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([header, "|---" * len(lines[0]) + "|", *rows])

@@ -43,18 +43,24 @@ def variants(shape: Setting) -> list[Setting]:
     return [*kinds, replace(shape, dtype="bfloat16")]
 
 
+def product_flops(setting: Setting, mode: str) -> float:
+    """The operations of the matrix products, T·B·(I + H)·3H·2, and in training three times that."""
+    h, rows = setting.hidden_size, setting.steps * setting.batch
+    forward = sum(rows * (i + h) * 3 * h * 2 for layer in setting.input_sizes() for i in layer)
+    return float(forward * (3 if mode == "training" else 1))
+
+
 def roofline_ms(setting: Setting, mode: str, flops: float, bytes_: float) -> float:
     """The least time for a setting on a machine with these rates per second.
 
-    For the forward pass: the flops of the matrix products, T·B·(I + H)·3H·2, plus the bytes of one
-    pass over inputs, states and weights, (T·B·(I + H) + weights)·itemsize. A training step takes
-    three such passes.
+    For the forward pass: the flops of the matrix products, plus the bytes of one pass over inputs,
+    states and weights, (T·B·(I + H) + weights)·itemsize. A training step takes three such passes.
     """
     h, rows = setting.hidden_size, setting.steps * setting.batch
     itemsize = jax.numpy.dtype(setting.dtype).itemsize
-    seconds = 0.0
+    passed = 0
     for i in [size for layer in setting.input_sizes() for size in layer]:
         weights = (i + h) * 3 * h + 4 * h
-        seconds += rows * (i + h) * 3 * h * 2 / flops
-        seconds += (rows * (i + h) + weights) * itemsize / bytes_
-    return 1e3 * seconds * (3 if mode == "training" else 1)
+        passed += (rows * (i + h) + weights) * itemsize
+    passes = 3 if mode == "training" else 1
+    return 1e3 * (product_flops(setting, mode) / flops + passes * passed / bytes_)
