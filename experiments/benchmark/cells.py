@@ -87,7 +87,9 @@ def report_cells(setting: Setting, seconds: float, path: Path) -> None:
     settings = {
         cell: (
             setting,
-            replace(setting, hidden_size=hidden_size_for(cell, setting.input_size, parameters)),
+            replace(
+                setting, hidden_size=hidden_size_for(CELLS[cell], setting.input_size, parameters)
+            ),
         )
         for cell in CELLS
     }

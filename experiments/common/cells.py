@@ -13,28 +13,45 @@ from jax.typing import DTypeLike
 import grujax
 from grujax import baselines
 
-# (params, xs [T, B, I], state0, lengths=, resets=, reset_state=, reverse=) -> (state_last, states)
-Run = Callable[..., tuple[Any, Any]]
+# (params, xs [T, B, I], state0=None, lengths=, resets=, reverse=) -> (state_last, outputs)
+Run = Callable[..., tuple[Any, Array]]
 
 
 class Cell(NamedTuple):
-    """The functions of a recurrent cell."""
+    """The functions of a recurrent cell, or of another layer that reads a sequence step by step."""
 
     init: Callable[[Array, int, int], Any]  # (key, I, H) -> params
     step: Callable[[Any, Any, Array], Any]  # (params, state, x [B, I]) -> state
-    initial_state: Callable[[tuple[int, ...], DTypeLike], Any]  # ((*B, H), dtype) -> zeros
+    initial_state: Callable[[tuple[int, ...], DTypeLike], Any]  # ((*B, H), dtype) -> state
     output: Callable[[Any], Array]  # state -> [B, H]
-    run: Run  # over all steps
+    run: Run  # over all steps, see `grujax.gru`; a reset goes back to the initial state
 
 
-def _cell(init: Any, step: Any, run: Run | None = None) -> Cell:
-    """A cell whose state is its output; `run` defaults to `scan_cell` over `step`."""
-    return Cell(init, step, jnp.zeros, lambda h: h, run or partial(grujax.scan_cell, step))
+def _cell(
+    init: Any,
+    step: Any,
+    scan: Any = None,
+    initial_state: Any = jnp.zeros,
+    output: Callable[[Any], Array] = lambda h: h,
+) -> Cell:
+    """A cell; `scan` runs it over a sequence with its states, by default `scan_cell` of `step`."""
+    scan = scan or partial(grujax.scan_cell, step)
+
+    def run(params: Any, xs: Array, state0: Any = None, **time: Any) -> tuple[Any, Array]:
+        dtype = jnp.result_type(xs, *jax.tree.leaves(params))
+        zeros = initial_state((*xs.shape[1:-1], params.hidden_size), dtype)
+        start = zeros if state0 is None else state0
+        state_last, states = scan(params, xs, start, reset_state=zeros, **time)
+        return state_last, output(states)
+
+    return Cell(init, step, initial_state, output, run)
 
 
 CELLS = {
     "gru": _cell(grujax.init_gru, grujax.gru_cell, grujax.gru),
-    "lstm": _cell(baselines.init_lstm, baselines.lstm_cell)._replace(
+    "lstm": _cell(
+        baselines.init_lstm,
+        baselines.lstm_cell,
         initial_state=lambda *args: baselines.LSTMState(h=jnp.zeros(*args), c=jnp.zeros(*args)),
         output=lambda state: state.h,
     ),
@@ -44,50 +61,19 @@ CELLS = {
 }
 
 
-def run_cell(
-    name: str,
-    params: Any,
-    xs: Array,
-    state0: Any = None,
-    *,
-    lengths: Array | None = None,
-    resets: Array | None = None,
-    reverse: bool = False,
-) -> tuple[Any, Array]:
-    """Runs a cell over a sequence with its fastest implementation.
-
-    Args:
-      name: one of CELLS.
-      params: the cell's parameters, for input size I and hidden size H.
-      xs: [T, B, I].
-      state0: the initial state, with the structure of the cell's `initial_state`; zeros if None.
-      lengths, resets, reverse: see `grujax.gru`; a reset goes back to zeros.
-
-    Returns: (state_last, outputs [T, B, H]); outputs in the padding are zero.
-    """
-    cell = CELLS[name]
-    dtype = jnp.result_type(xs, *jax.tree.leaves(params))
-    zeros = cell.initial_state((*xs.shape[1:-1], params.hidden_size), dtype)
-    state_last, states = cell.run(
-        params,
-        xs,
-        zeros if state0 is None else state0,
-        lengths=lengths,
-        resets=resets,
-        reset_state=zeros,
-        reverse=reverse,
-    )
-    return state_last, cell.output(states)
-
-
-def hidden_size_for(name: str, input_size: int, parameters: int) -> int:
+def hidden_size_for(cell: Cell, input_size: int, parameters: int) -> int:
     """The hidden size that brings a cell's number of parameters closest to `parameters`."""
 
     def count(hidden_size: int) -> int:
-        init = partial(CELLS[name].init, input_size=input_size, hidden_size=hidden_size)
-        return baselines.count_parameters(jax.eval_shape(init, jax.random.key(0)))
+        init = partial(cell.init, input_size=input_size, hidden_size=hidden_size)
+        return baselines.count_parameters(parameter_shapes(init))
 
     return closest_size(count, parameters)
+
+
+def parameter_shapes(init: Callable[[Array], Any]) -> Any:
+    """The shapes and dtypes of what `init(key)` draws, without an operation: it can be cached."""
+    return jax.eval_shape(init, jax.eval_shape(jax.random.key, 0))
 
 
 def closest_size(count: Callable[[int], int], parameters: int) -> int:

@@ -112,6 +112,9 @@ def override_each(presets: Mapping[str, T], settings: Any, given: frozenset[str]
 # Write the saved model as an ONNX file instead of training.
 Export = Annotated[Literal["onnx"] | None, MODE]
 
+# What reads a sequence, see `experiments.common.rivals.cells`.
+CellName = Literal["gru", "lstm", "rnn", "min_gru", "transformer"]
+
 LoggerName = Literal["csv", "json", "mlflow", "tensorboard", "wandb"]
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from jax import Array
 
 import grujax
-from experiments.common.cells import CELLS, closest_size, run_cell
+from experiments.common.cells import CELLS, closest_size, parameter_shapes
+from experiments.common.rivals.cells import MIN_GRU_LAYERS, RIVALS, stack
 from experiments.memory.tricks import Trick, init_cell
 from experiments.vision.digits import CLASSES
 from grujax.analysis import GradientFlow, cell_gradient_flow
@@ -25,7 +26,6 @@ from grujax.baselines import count_parameters, init_min_gru
 from grujax.initializers import chrono
 
 READINGS = {"rows": (28, 28), "14x14": (196, 1), "permuted": (196, 1), "pixels": (784, 1)}  # T, I
-LAYERS = {"min_gru": 3}  # stacked, since the gates of this cell do not read its state
 _ORDER = np.random.default_rng(0).permutation(READINGS["permuted"][0])
 
 
@@ -51,20 +51,20 @@ def as_sequence(images: Array, reading: str) -> Array:
     return (xs[:, _ORDER] if reading == "permuted" else xs).swapaxes(0, 1)
 
 
-def init_layers(cell: str, reading: str, hidden_size: int, key: Array) -> list[Any]:
-    """Draws the parameters of each layer for long sequences.
+def init_layers(cell: str, reading: str, hidden_size: int, key: Array) -> Any:
+    """Draws the parameters of a cell, one of RIVALS, for long sequences.
 
     Recurrent matrices are orthogonal, and gate biases are chrono, for memories of 2 to T steps; see
-    `experiments.memory.tricks`.
+    `experiments.memory.tricks`. A Transformer has no gates.
     """
     steps, input_size = READINGS[reading]
-    if cell in LAYERS:
-        sizes = [input_size] + [hidden_size] * (LAYERS[cell] - 1)
-        keys = jax.random.split(key, len(sizes))
-        init = partial(init_min_gru, hidden_size=hidden_size, update_bias_init=chrono(steps))
-        return [init(key, size) for key, size in zip(keys, sizes, strict=True)]
+    if cell == "transformer":
+        return RIVALS[cell].init(key, input_size, hidden_size)
+    if cell == "min_gru":
+        layer = CELLS[cell]._replace(init=partial(init_min_gru, update_bias_init=chrono(steps)))
+        return stack(layer, MIN_GRU_LAYERS).init(key, input_size, hidden_size)
     trick = Trick(orthogonal=True, chrono=True)
-    return [init_cell(cell, trick, input_size, hidden_size, steps, key)]
+    return init_cell(cell, trick, input_size, hidden_size, steps, key)
 
 
 @cache
@@ -73,32 +73,18 @@ def hidden_size_for(cell: str, reading: str, parameters: int) -> int:
 
     def count(hidden_size: int) -> int:
         init = partial(init_layers, cell, reading, hidden_size)
-        return count_parameters(jax.eval_shape(init, jax.random.key(0)))
+        return count_parameters(parameter_shapes(init))
 
     return closest_size(count, parameters)
 
 
-def step_layers(cell: str, layers: list[Any], states: list[Any], x: Array) -> list[Any]:
-    """Steps all layers, from the lowest up, on x [B, I]. Returns: the new states."""
-    new_states = []
-    for layer, state in zip(layers, states, strict=True):
-        new_states.append(CELLS[cell].step(layer, state, x))
-        x = CELLS[cell].output(new_states[-1])
-    return new_states
-
-
-def initial_states(cell: str, layers: list[Any], batch_size: int) -> list[Any]:
-    """The states of all layers before the first step: zeros."""
-    return [CELLS[cell].initial_state((batch_size, p.hidden_size), jnp.float32) for p in layers]
-
-
-def readout(cell: str, params: dict[str, Any], states: list[Any]) -> Array:
-    """Computes logits [B, 10] from the states of all layers after the last step."""
-    return CELLS[cell].output(states[-1]) @ params["weights"] + params["bias"]
+def readout(params: dict[str, Any], output: Array) -> Array:
+    """Computes logits [B, 10] from the output [B, H] after the last step."""
+    return output @ params["weights"] + params["bias"]
 
 
 def cell_network(cell: str, reading: str, parameters: int) -> Network:
-    """Makes a cell of `experiments.common.cells` that classifies by its last output.
+    """Makes a cell of `experiments.common.rivals` that classifies by its last output.
 
     Args:
       cell: its name.
@@ -106,6 +92,7 @@ def cell_network(cell: str, reading: str, parameters: int) -> Network:
       parameters: the approximate size of the recurrent layers.
     """
     hidden_size = hidden_size_for(cell, reading, parameters)
+    rival = RIVALS[cell]
 
     def init(key: Array) -> dict[str, Any]:
         layers_key, readout_key = jax.random.split(key)
@@ -116,12 +103,13 @@ def cell_network(cell: str, reading: str, parameters: int) -> Network:
     def logits(params: dict[str, Any], images: Array, key: Array | None = None) -> Array:
         del key
         xs, layers = as_sequence(images, reading), params["layers"]
-        if len(layers) == 1:
-            return readout(cell, params, [run_cell(cell, layers[0], xs)[0]])
-        # On few cores, minimal GRUs are twice as fast step by step as with a parallel scan.
-        start = initial_states(cell, layers, len(images))
-        states, _ = grujax.scan_cell(partial(step_layers, cell), layers, xs, start)
-        return readout(cell, params, states)
+        if cell == "min_gru":
+            # On few cores, it is twice as fast step by step as with a parallel scan.
+            start = rival.initial_state((len(images), hidden_size), xs.dtype)
+            state_last, _ = grujax.scan_cell(rival.step, layers, xs, start)
+        else:
+            state_last, _ = rival.run(layers, xs)
+        return readout(params, rival.output(state_last))
 
     return Network(init, logits)
 
@@ -139,10 +127,10 @@ def gradient_flow(
       labels: [B].
     """
 
-    def loss(states: list[Any], _: Any) -> Array:
-        log_probabilities = jax.nn.log_softmax(readout(cell, params, states))
+    def loss(state: Any, _: Any) -> Array:
+        log_probabilities = jax.nn.log_softmax(readout(params, RIVALS[cell].output(state)))
         return -jnp.take_along_axis(log_probabilities, labels[:, None], 1).mean()
 
     layers, xs = params["layers"], as_sequence(images, reading)
-    start = initial_states(cell, layers, len(images))
-    return cell_gradient_flow(partial(step_layers, cell), layers, xs, start, loss)
+    start = RIVALS[cell].initial_state((len(images), layers.hidden_size), jnp.float32)
+    return cell_gradient_flow(RIVALS[cell].step, layers, xs, start, loss)

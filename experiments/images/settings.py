@@ -8,19 +8,23 @@ from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    TRAINING_MODE,
     DropoutRate,
     Export,
     Flat,
     Given,
     MonitorFlags,
+    Needs,
     NoFlag,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     ScaleFlags,
     override,
+    override_each,
 )
 from experiments.common.parsing import has_no_effect
+from experiments.common.rivals.settings import Comparison
 
 
 class Distortion(NamedTuple):
@@ -62,9 +66,11 @@ LARGER = {  # networks that see whole images
 # The best of a few on validation data.
 RATES = {"gru": 1e-2, "lstm": 1e-2, "min_gru": 1e-2, "rnn": 1e-3}
 EPOCHS = {"rows": 16, "14x14": 24, "permuted": 5, "pixels": 4}
+COMPARED_EPOCHS = {"rows": 24, "14x14": 12, "permuted": 12}  # of the GRU and its rivals
 QUICK_EPOCHS = {"rows": 3, "14x14": 3}
 QUICK_LARGER_EPOCHS = 4
 QUICK_CELLS = ("gru", "rnn")
+NOT_OF_CELLS = ("hidden_size", "num_layers", "patch", "dropout")
 CELL = Settings("gru", distortion=SLIGHT, batch_size=32)
 
 
@@ -81,6 +87,9 @@ class Command:
     out: Annotated[Path, ALWAYS] = Path("runs/images")
     # a folder of your own images to train on, one subfolder a class; with --predict: to use
     train: Annotated[Path | None, ALWAYS] = None
+    # train and test other cells and a Transformer, at equal parameters, beside the GRU
+    compare: Annotated[bool, TRAINING_MODE] = False
+    rivals: Annotated[Comparison, Needs("compare")] = Comparison()  # what is compared
     # image or .npy file of one digit to classify instead of training
     predict: Annotated[Path | None, MODE] = None
     # write the saved bidirectional GRU as a file for onnxruntime, without training
@@ -107,9 +116,17 @@ class Command:
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
+        if self.compare:
+            self.rivals.check(given, ("train", "seeds", *NOT_OF_CELLS))
         unused = [name for name in ("patch", "seeds") if name in given]
         if self.train is not None and unused:
             raise has_no_effect(unused[0], "train")
+
+    def compared(self) -> dict[str, Settings]:
+        """The settings of each cell with --compare, but for its learning rate, by reading."""
+        epochs = QUICK_EPOCHS if self.quick else COMPARED_EPOCHS
+        presets = {name: replace(CELL, reading=name, epochs=epochs[name]) for name in epochs}
+        return override_each(presets, self.settings, self.given)
 
     def larger(self) -> dict[str, Settings]:
         """The settings of the networks that see whole images."""

@@ -294,4 +294,8 @@ def main(command: Command) -> None:
         return print(predict(command.out, command.predict))
     if command.train is not None:
         return experiment_on_own(command, command.train)
+    if command.compare:
+        from experiments.images.compare import main as compare  # which imports this module
+
+        return compare(command)
     experiment(command)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.common.report import format_table
+from experiments.common.report.intervals import interval
 from experiments.common.report.plots import (
     CELLS,
     GRAY,
@@ -16,7 +17,6 @@ from experiments.common.report.plots import (
     line_styles,
     save_figure,
 )
-from experiments.memory.intervals import interval
 
 HEADER = ["", "parameters", "return while learning", "return", "worst seed", "steps/s"]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common.report import format_table
-from experiments.memory.intervals import interval
+from experiments.common.report.intervals import interval
 from experiments.online_learning.costs import Costs
 from experiments.online_learning.every_step import Online
 from experiments.online_learning.settings import Settings

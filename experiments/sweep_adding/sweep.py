@@ -32,12 +32,13 @@ from jax import Array
 from jax.nn import initializers
 
 import grujax
-from experiments.common.cells import CELLS, run_cell
+from experiments.common import shared_sweep
+from experiments.common.cells import CELLS
 from experiments.common.outputs import reporting, write_figure, write_results, write_text
 from experiments.common.report import format_table
 from experiments.common.report.counts import count
 from experiments.common.report.plots import cell_title
-from experiments.memory import adding, shared_sweep
+from experiments.memory import adding
 from experiments.sweep_adding import search
 from experiments.sweep_adding.plots import plot_success
 from experiments.sweep_adding.settings import Command, Settings
@@ -70,7 +71,7 @@ def make_train(settings: Settings):
 
     def train(key, cell, steps, initialisation, learning_rate, seed):
         def last_output(params, xs):
-            return CELLS[cell].output(run_cell(cell, params, xs)[0])
+            return CELLS[cell].output(CELLS[cell].run(params, xs)[0])
 
         return adding.train(
             jax.random.fold_in(key, seed),

@@ -13,7 +13,8 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from experiments.common.cells import CELLS, closest_size, run_cell
+from experiments.common.cells import closest_size, parameter_shapes
+from experiments.common.rivals.cells import RIVALS
 from grujax.baselines import count_parameters
 
 PyTree = Any
@@ -23,7 +24,7 @@ ROWS, STEPS = 32, 128  # the shape of the batches in which `text_bits` reads
 class CharacterModel(NamedTuple):
     """The model's sizes, which determine its functions."""
 
-    cell: str  # one of CELLS
+    cell: str  # one of RIVALS
     num_symbols: int  # V
     hidden_size: int  # H
 
@@ -32,24 +33,28 @@ class CharacterModel(NamedTuple):
         cell_key, readout_key = jax.random.split(key)
         shape = (self.hidden_size, self.num_symbols)
         return {
-            "cell": CELLS[self.cell].init(cell_key, self.num_symbols, self.hidden_size),
+            "cell": RIVALS[self.cell].init(cell_key, self.num_symbols, self.hidden_size),
             "readout": jax.random.normal(readout_key, shape) / self.hidden_size**0.5,
             "bias": jnp.zeros(self.num_symbols),
         }
 
     def num_parameters(self) -> int:
         """The number of parameters."""
-        return count_parameters(jax.eval_shape(self.init, jax.random.key(0)))
+        return count_parameters(self.shapes())
+
+    def shapes(self) -> dict[str, Any]:
+        """The shapes and dtypes of the parameters."""
+        return parameter_shapes(self.init)
 
     def initial_state(self, batch_size: int) -> PyTree:
         """The state before the first character, zeros [B, ...]."""
-        return CELLS[self.cell].initial_state((batch_size, self.hidden_size), jnp.float32)
+        return RIVALS[self.cell].initial_state((batch_size, self.hidden_size), jnp.float32)
 
     def read(self, params: dict[str, Any], state: PyTree, symbols: Array) -> tuple[PyTree, Array]:
         """Reads symbols [T, B]. Returns: the state, and logits of the next symbols [T, B, V]."""
         # Scaled to a mean square of 1 per component, as the initializer of the weights expects.
         xs = jax.nn.one_hot(symbols, self.num_symbols, dtype=params["readout"].dtype)
-        state, outputs = run_cell(self.cell, params["cell"], self.num_symbols**0.5 * xs, state)
+        state, outputs = RIVALS[self.cell].run(params["cell"], self.num_symbols**0.5 * xs, state)
         return state, outputs @ params["readout"] + params["bias"]
 
     def segment_bits(
@@ -87,17 +92,3 @@ def model_of_size(cell: str, num_symbols: int, parameters: int) -> CharacterMode
         return CharacterModel(cell, num_symbols, hidden_size).num_parameters()
 
     return CharacterModel(cell, num_symbols, closest_size(size, parameters))
-
-
-def to_arrays(params: dict[str, Any]) -> dict[str, Array]:
-    """The parameters as a flat dict by path, for saving."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
-
-
-def from_arrays(model: CharacterModel, arrays: dict[str, Array]) -> dict[str, Any]:
-    """The inverse of `to_arrays`."""
-    like = jax.eval_shape(model.init, jax.random.key(0))
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: jnp.asarray(arrays[jax.tree_util.keystr(path)]), like
-    )

@@ -21,9 +21,11 @@ from experiments.common.flags import (
     PositiveFloat,
     PositiveInt,
     ScaleFlags,
+    override,
     override_each,
 )
 from experiments.common.parsing import has_no_effect
+from experiments.common.rivals.settings import Comparison
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ QUICK = {
 }
 
 
+COMPARED = Settings(num_characters=2_000_000)  # of the GRU and its rivals
+
+
 @dataclass(frozen=True)
 class Command:
     """Trains and compares the models, or generates text with a trained one."""
@@ -78,6 +83,9 @@ class Command:
     out: Annotated[Path, ALWAYS] = Path("runs/text_generation")
     # your own text to train on: a plain text file
     train: Annotated[Path | None, TRAINING_MODE] = None
+    # train and test other cells and a Transformer, at equal parameters, beside the GRU
+    compare: Annotated[bool, TRAINING_MODE] = False
+    rivals: Annotated[Comparison, Needs("compare")] = Comparison()  # what is compared
     # a prompt for the saved model to continue, without training
     sample: Annotated[str | None, MODE] = None
     # write the saved model as a file for onnxruntime, without training
@@ -114,12 +122,19 @@ class Command:
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
+        if self.compare:
+            self.rivals.check(given)
         if self.corpus and (self.train or self.model):
             raise has_no_effect("corpus", "train", "model")
         if self.quick and self.train:
             raise has_no_effect("quick", "train")  # `passes` says how long it trains
         if self.quick and self.model:
             raise has_no_effect("quick", "model")
+
+    def compared(self) -> Settings:
+        """The settings of each cell with --compare, but for its learning rate."""
+        preset = replace(QUICK["gru"], num_characters=100_000) if self.quick else COMPARED
+        return override(preset, self.settings, self.given)
 
     def trainings(self) -> dict[str, Settings]:
         """The settings of each model."""

@@ -39,9 +39,9 @@ from experiments.common.provenance import command_line
 from experiments.common.report import format_table
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
-from experiments.common.training.models import load_model, save_model
+from experiments.common.training.models import from_arrays, load_model, save_model, to_arrays
 from experiments.text_generation.baselines import baselines
-from experiments.text_generation.model import CharacterModel, from_arrays, model_of_size, to_arrays
+from experiments.text_generation.model import CharacterModel, model_of_size
 from experiments.text_generation.onnx_model import build_model
 from experiments.text_generation.plots import Curve, plot_curves
 from experiments.text_generation.prose import CORPORA, Corpus, decode, read_corpus
@@ -235,7 +235,7 @@ def export(path: Path) -> None:
     """Writes a saved model as an ONNX file beside it."""
     arrays, record, alphabet = load_model(path, COMMAND)
     model = CharacterModel(**record["model"])
-    params = from_arrays(model, arrays)
+    params = from_arrays(model.shapes(), arrays)
 
     @jax.jit
     def run(symbols: Array, h0: Array) -> list[Array]:
@@ -258,7 +258,7 @@ def sample(command: Command) -> None:
     options = SamplingOptions(command.temperature, command.top_p, command.settings.seed)
     prompt = unicodedata.normalize("NFC", command.sample or "")
     try:
-        params = from_arrays(model, arrays)
+        params = from_arrays(model.shapes(), arrays)
         sampled = sample_text(model, params, "".join(alphabet), prompt, options)
     except ValueError as error:
         raise InputError(str(error)) from None
@@ -273,4 +273,8 @@ def main(command: Command) -> None:
         return sample(command)
     if command.train is not None:
         return train_on_file(command, command.train)
+    if command.compare:
+        from experiments.text_generation.compare import main as compare  # which imports this module
+
+        return compare(command)
     experiment(command)

@@ -35,9 +35,9 @@ import jax
 import numpy as np
 from jax import Array
 
+from experiments.common import shared_sweep
 from experiments.common.outputs import reporting, write_results, write_text
 from experiments.common.report.counts import count
-from experiments.memory import shared_sweep
 from experiments.memory.gradient_flow import geometric_mean
 from experiments.memory.tricks import TRICKS, Trick, is_applicable
 from experiments.training_difficulty import plots, training

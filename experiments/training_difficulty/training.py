@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from experiments.common.cells import hidden_size_for
+from experiments.common.cells import CELLS, hidden_size_for
 from experiments.memory.tricks import Trick
 from experiments.training_difficulty.recurrences import Recurrence, make_recurrence
 from experiments.training_difficulty.tasks import Task
@@ -52,7 +52,7 @@ def train(
     """
     xs, targets = task.held_out
     steps, _, input_size = xs.shape
-    hidden_size = hidden_size_for(cell, input_size, parameters)
+    hidden_size = hidden_size_for(CELLS[cell], input_size, parameters)
     recurrence = make_recurrence(cell, trick, input_size, hidden_size, steps)
     params = _init(jax.random.fold_in(key, 0), recurrence, hidden_size, task.num_outputs)
     optimizer = optax.chain(

@@ -27,6 +27,7 @@ CELLS = {
     "rnn": (VERMILION, "D"),
     "min_gru": (PURPLE, "^"),
     "layer_norm_gru": (SKY, "v"),
+    "transformer": (ORANGE, "P"),
 }
 RIVALS = {  # what the networks are compared with: baselines, and other libraries
     "persistence": (GRAY, "x"),
@@ -47,7 +48,11 @@ RIVALS = {  # what the networks are compared with: baselines, and other librarie
     "openvino": (GRAY, ">"),
 }
 DASHES = ("-", "--", "-.", ":")
-TITLES = {"min_gru": "minGRU", "layer_norm_gru": "layer-norm GRU"}
+TITLES = {
+    "min_gru": "minGRU",
+    "layer_norm_gru": "layer-norm GRU",
+    "transformer": "Transformer",
+}
 _NAMES = {"min_gru": r"min[_ ]?gru", "layer_norm_gru": r"layer[_ -]norm[_ ]gru"}  # with blanks, too
 
 

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax.serialization import msgpack_restore, msgpack_serialize
+from jax import Array
 
 from experiments.common.durable import DamagedFileError, naming, seal, unseal
 from experiments.common.outputs import write_bytes
@@ -72,3 +74,16 @@ def _describe_missing(path: Path, line: str) -> str:
                 f"{missing}, but that of --quick: add --quick to use it, or train this one: {line}"
             )
     return f"{missing}. Train it first: {line}"
+
+
+def to_arrays(params: Any) -> dict[str, Array]:
+    """The parameters as a flat dict by path, for saving."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def from_arrays(like: Any, arrays: dict[str, Array]) -> Any:
+    """The inverse of `to_arrays`, for parameters of the structure `like`."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jnp.asarray(arrays[jax.tree_util.keystr(path)]), like
+    )

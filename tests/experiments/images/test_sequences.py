@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.common.cells import CELLS
+from experiments.common.rivals.cells import RIVALS
 from experiments.images.sequences import (
     READINGS,
     as_sequence,
@@ -22,6 +22,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (4, 28, 28))
 LABELS = np.array([3, 1, 4, 1])
 IN_UNITS = jnp.asarray(IMAGES / 255, jnp.float32)
 every_cell = pytest.mark.parametrize("cell", ["gru", "lstm", "min_gru", "rnn"])
+every_network = pytest.mark.parametrize("cell", list(RIVALS))
 
 
 @cache
@@ -52,32 +53,30 @@ def test_one_permutation_for_all_images():
     assert np.abs(np.diff(order)).mean() > 50  # of 196 steps; neighbors are far apart
 
 
-@every_cell
+@every_network
 def test_cells_have_the_requested_size(cell):
-    network = cell_network(cell, "pixels", 2000)
+    network = cell_network(cell, "pixels", 8000)
     layers = jax.eval_shape(network.init, jax.random.key(0))["layers"]
-    assert abs(count_parameters(layers) - 2000) < 150
-    assert layers[0].hidden_size == hidden_size_for(cell, "pixels", 2000)
+    assert abs(count_parameters(layers) - 8000) < 400
+    assert layers.hidden_size == hidden_size_for(cell, "pixels", 8000)
 
 
-@every_cell
+@every_network
 def test_logits_are_those_of_the_last_output(cell):
     """Compared with a Python loop over the steps."""
     network, params = make(cell)
-    outputs = list(IN_UNITS.swapaxes(0, 1))
-    for layer in params["layers"]:
-        state = CELLS[cell].initial_state((4, layer.hidden_size), jnp.float32)
-        for t, x in enumerate(outputs):
-            state = CELLS[cell].step(layer, state, x)
-            outputs[t] = CELLS[cell].output(state)
-    expected = outputs[-1] @ params["weights"] + params["bias"]
+    rival, layers = RIVALS[cell], params["layers"]
+    state = rival.initial_state((4, layers.hidden_size), jnp.float32)
+    for x in IN_UNITS.swapaxes(0, 1):
+        state = rival.step(layers, state, x)
+    expected = rival.output(state) @ params["weights"] + params["bias"]
     found = network.logits(params, IN_UNITS, None)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("reading", ["rows", "pixels"])
 def test_initial_gates_have_memories_up_to_the_length(reading):
-    memories = 1 + np.exp(make("gru", reading, 3000)[1]["layers"][0].b_x[1])
+    memories = 1 + np.exp(make("gru", reading, 3000)[1]["layers"].b_x[1])
     steps = READINGS[reading][0]
     assert 1.9 < memories.min() < steps / 10 + 2
     assert steps / 2 < memories.max() <= steps + 1
@@ -98,7 +97,7 @@ def test_gradient_at_the_last_state_is_that_of_the_readout(cell):
 def test_gradients_of_an_rnn_are_products_of_jacobians():
     _, params = make("rnn")
     flow = gradient_flow("rnn", "rows", params, IN_UNITS, LABELS)
-    layer = params["layers"][0]
+    layer = params["layers"]
     states = [np.zeros((4, layer.hidden_size))]
     for x in IN_UNITS.swapaxes(0, 1):
         states.append(np.tanh(x @ layer.w_x + states[-1] @ layer.w_h + layer.b))

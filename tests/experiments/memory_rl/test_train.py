@@ -7,7 +7,7 @@ import pytest
 
 from experiments.common import training
 from experiments.common.command import InputError
-from experiments.memory.intervals import interval
+from experiments.common.report.intervals import interval
 from experiments.memory_rl import ppo
 from experiments.memory_rl.play import held_until
 from experiments.memory_rl.report import Result, describe, make_table

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.common.training.models import load_model, save_model
+from experiments.common.training.models import from_arrays, load_model, save_model, to_arrays
 from experiments.text_generation import model as character_model
-from experiments.text_generation.model import CharacterModel, from_arrays, model_of_size, to_arrays
+from experiments.text_generation.model import CharacterModel, model_of_size
 
 CELLS = ("rnn", "lstm", "gru")
 
@@ -61,6 +61,6 @@ def test_saved_and_loaded(cell, tmp_path):
     model = CharacterModel(cell, 5, 4)
     params = model.init(jax.random.key(0))
     save_model(tmp_path / "model", to_arrays(params), {}, [])
-    loaded = from_arrays(model, load_model(tmp_path / "model", "")[0])
+    loaded = from_arrays(model.shapes(), load_model(tmp_path / "model", "")[0])
     assert jax.tree.structure(loaded) == jax.tree.structure(params)
     jax.tree.map(np.testing.assert_array_equal, loaded, params)

@@ -3,9 +3,9 @@
 import jax
 import numpy as np
 
-from experiments.common.training.models import save_model
+from experiments.common.training.models import save_model, to_arrays
 from experiments.text_generation import train as text_generation
-from experiments.text_generation.model import CharacterModel, to_arrays
+from experiments.text_generation.model import CharacterModel
 from tests.fixtures.onnx_exports import export, random_like, signature
 
 MODEL = CharacterModel("gru", num_symbols=5, hidden_size=4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import grujax
-from experiments.common.cells import CELLS, run_cell
+from experiments.common.cells import CELLS
 from experiments.memory.tricks import SKIP, TRICKS, Trick
 from experiments.training_difficulty.recurrences import make_recurrence
 from tests.helpers import Draw, assert_close
@@ -38,7 +38,7 @@ def test_plain_runs_the_cell(cell):
     params = random_params(recurrence)
     for key in (None, jax.random.key(0)):
         assert_close(
-            recurrence.run(params, inputs(), key), run_cell(cell, params, inputs())[1], "float32"
+            recurrence.run(params, inputs(), key), CELLS[cell].run(params, inputs())[1], "float32"
         )
 
 
@@ -59,8 +59,8 @@ def test_layer_norm_is_invariant_to_the_scale_of_the_weights(cell):
     # The 1e-3 added to the variance leaves a trace of the scale.
     np.testing.assert_allclose(got, want, atol=1e-3)
     plain = make(cell).init(jax.random.key(0))
-    unlike = run_cell(cell, jax.tree.map(lambda x: 5 * x, plain), xs)[1]
-    assert np.max(np.abs(unlike - run_cell(cell, plain, xs)[1])) > 0.2
+    unlike = CELLS[cell].run(jax.tree.map(lambda x: 5 * x, plain), xs)[1]
+    assert np.max(np.abs(unlike - CELLS[cell].run(plain, xs)[1])) > 0.2
 
 
 def test_normalized_cells_follow_their_equations():

@@ -20,6 +20,7 @@ from experiments.common.report.plots import (
     plot_learning_curves,
 )
 from experiments.common.report.shares import wilson_interval
+from experiments.common.rivals.cells import RIVALS
 from experiments.forecasting import plots as forecasting
 from experiments.forecasting.quantiles import LEVELS
 from experiments.images import plots as images
@@ -36,7 +37,7 @@ OWN_COLORS = {"experiments/common/report/plots.py", "experiments/interpret"}  # 
 
 
 def test_every_cell_has_a_color_and_a_marker_of_its_own():
-    assert CELLS.keys() == ALL_CELLS.keys()
+    assert CELLS.keys() == ALL_CELLS.keys() | RIVALS.keys()
     assert len(set(CELLS.values())) == len({color for color, _ in CELLS.values()}) == len(CELLS)
 
 

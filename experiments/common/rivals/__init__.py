@@ -1,0 +1,1 @@
+"""What a GRU is compared with wherever a sequence is read, and the comparison itself."""
