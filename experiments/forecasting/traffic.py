@@ -19,7 +19,6 @@ from experiments.forecasting.boosting import gradient_boosting
 from experiments.forecasting.problem import Problem
 from experiments.forecasting.ridge import lagged, ridge
 from experiments.forecasting.smoothing import exponential_smoothing
-from experiments.forecasting.user_table import calendar
 
 ARCHIVE = Archive(
     "autots==1.0.4",
@@ -61,7 +60,7 @@ def make_problem(window: int) -> Problem:
     truth = np.concatenate([volume, np.full(HORIZONS[-1], np.nan)])[later]
 
     free = _free_days(hours, HORIZONS[-1])
-    waves = calendar(hours)
+    waves = _waves(of_week)
     weather = _weather(table)
     weather = (weather - weather[fitted].mean(0)) / weather[fitted].std(0)
     steps = np.column_stack([anomaly, usual / usual.std(), free[: len(hours)], weather, waves])
@@ -106,6 +105,13 @@ def _free_days(hours: np.ndarray, ahead: int) -> np.ndarray:
     index = pd.date_range(hours[0], periods=len(hours) + ahead, freq="h")
     holidays = USFederalHolidayCalendar().holidays(index[0], index[-1])
     return index.normalize().isin(holidays).astype(float)
+
+
+def _waves(of_week: np.ndarray) -> np.ndarray:
+    """Sines and cosines of the day, then of the week, from the hours of the week [L]: [L, 18]."""
+    cycles = [order / 24 for order in range(1, 7)] + [order / WEEK for order in range(1, 4)]
+    phase = 2 * np.pi * of_week[:, None] * cycles
+    return np.stack([np.sin(phase), np.cos(phase)], -1).reshape(len(of_week), -1)
 
 
 def _weather(table: pd.DataFrame) -> np.ndarray:

@@ -57,7 +57,7 @@ class Compared(NamedTuple):
     epochs: int
 
 
-COMPARED = Compared(steps=200, parameters=4000, batch_size=32, updates=200, epochs=20)
+COMPARED = Compared(steps=100, parameters=4000, batch_size=32, updates=200, epochs=15)
 QUICK_COMPARED = Compared(steps=20, parameters=1000, batch_size=16, updates=100, epochs=3)
 QUICK_EXPECTED = Expectations(
     (
