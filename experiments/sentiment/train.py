@@ -9,6 +9,7 @@ least twenty people, from the archive of Hutto and Gilbert 2014, "VADER". The me
     python -m experiments.sentiment --predict "the battery died after two days"
     python -m experiments.sentiment --train reviews.csv          your own texts and labels
     python -m experiments.sentiment --predict "very good" --model runs/sentiment/reviews
+    python -m experiments.sentiment --compare                    beside an LSTM, an RNN and others
 
 Measured, mean of five folds and three seeds (accuracy / macro-F1, %), with words alone and with
 VADER's lexicon, which was developed on these texts: GRU 64.1 / 62.5 and 68.2 / 66.6, TF-IDF +

@@ -138,10 +138,12 @@ def run_transformer(
     else:
         limit = window = state0.positions.shape[-1]
     valid = _valid_steps(lengths, rows, steps)
+    xs = jnp.where(valid[..., None], xs, 0)
     numbers = state0.count[:, None] + jnp.arange(steps, dtype=jnp.int32)  # [B, T]
     since = jnp.zeros_like(numbers)
     if resets is not None:
-        since = jax.lax.cummax(jnp.where(resets.T, numbers, 0), axis=1)
+        since = jax.lax.cummax(jnp.where(resets.T & valid, numbers, 0), axis=1)
+    latest = since.max(1, keepdims=True, initial=0)
     written = jnp.where(valid, numbers, -1)
     known = jnp.concatenate([state0.positions, written], 1)[:, None]  # [B, 1, W + T]
     now = numbers[..., None]  # [B, T, 1]
@@ -150,7 +152,7 @@ def run_transformer(
     hs = jnp.where(valid[..., None], hs, 0)
 
     count = state0.count + valid.sum(1, dtype=jnp.int32)
-    is_kept = valid & (numbers >= count[:, None] - window) & (numbers >= since[:, -1:])
+    is_kept = valid & (numbers >= count[:, None] - window) & (numbers >= latest)
     places = jnp.where(is_kept, numbers % window, window)  # those past the end are dropped
     if state0.positions.shape[-1] == 0:
         state0 = initial_cache((rows, params.hidden_size), hs.dtype, window)
@@ -159,11 +161,11 @@ def run_transformer(
     def write(old: Array, new: Array, place: Array) -> Array:
         return old.at[place].set(new, mode="drop")
 
-    old_positions = jnp.where(state0.positions >= since[:, -1:], state0.positions, -1)
+    old_positions = jnp.where(state0.positions >= latest, state0.positions, -1)
     write_blocks = jax.vmap(write, in_axes=(1, 1, None), out_axes=1)
-    last = jnp.take_along_axis(hs, jnp.maximum(valid.sum(1) - 1, 0)[:, None, None], 1)[:, 0]
+    outputs = jnp.concatenate([state0.h[:, None], hs], 1)
     state = Cache(
-        h=jnp.where(valid[:, :1], last, state0.h),
+        h=jnp.take_along_axis(outputs, valid.sum(1)[:, None, None], 1)[:, 0],
         keys=write_blocks(state0.keys, keys, places),
         values=write_blocks(state0.values, values, places),
         positions=write(old_positions, numbers, places),
@@ -195,6 +197,7 @@ def encode(params: TransformerParams, xs: Array, lengths: Array | None = None) -
     xs = xs.swapaxes(0, 1)
     rows, steps = xs.shape[:2]
     valid = _valid_steps(lengths, rows, steps)
+    xs = jnp.where(valid[..., None], xs, 0)
     numbers = jnp.broadcast_to(jnp.arange(steps), (rows, steps))
     empty = initial_cache((rows, params.hidden_size), xs.dtype, 0)
     hs = _blocks(params, xs, numbers, valid[:, None], empty)[0]
@@ -245,7 +248,7 @@ def _blocks(
             values = old_values.at[place].set(values[:, 0])
             kept.append((keys, values))
         read = jax.nn.dot_product_attention(queries, keys, values, mask=mask[:, None])
-        x += read.reshape(*x.shape[:2], -1) @ block.w_out
+        x += read.reshape(*x.shape[:2], len(block.w_out)) @ block.w_out
         x += jax.nn.gelu(_normalize(x, block.mlp_scale) @ block.w_up) @ block.w_down
     keys, values = (jnp.stack(parts, 1) for parts in zip(*kept, strict=True))
     return _normalize(x, params.scale), keys, values
