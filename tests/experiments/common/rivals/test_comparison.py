@@ -18,7 +18,7 @@ from experiments.common.rivals.comparison import (
     tune,
 )
 from experiments.common.rivals.settings import Comparison, require_gru
-from tests.fixtures.tiny_comparison import BEST, PLAN, TASK
+from tests.experiments.common.rivals.tiny_comparison import BEST, PLAN, TASK
 from tests.helpers import ROOT, chunk_times, read_results
 
 
@@ -55,7 +55,7 @@ def test_a_killed_comparison_resumes(tmp_path):
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     compare(TASK, PLAN, alone)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.fixtures.tiny_comparison", str(killed)],
+        [sys.executable, "-m", "tests.experiments.common.rivals.tiny_comparison", str(killed)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
