@@ -59,7 +59,7 @@ class TrainedModel(NamedTuple):
     @property
     def settings(self) -> sentiment.Settings:
         """The settings of the training."""
-        return sentiment.Settings(**self.record["settings"])
+        return sentiment.Settings.of(self.record)
 
 
 def write_classifier(model: Path, path: Path) -> TrainedModel:
@@ -175,7 +175,7 @@ def ask(path: Path, sentence: str) -> str:
     if not metadata.keys() >= {"record", "vocabulary", "classes"}:
         raise DamagedFileError(f"{path} is no file of {COMMAND}.")
     record, vocabulary = json.loads(metadata["record"]), json.loads(metadata["vocabulary"])
-    settings = sentiment.Settings(**record["settings"])
+    settings = sentiment.Settings.of(record)
     sentence = clean_text(sentence)
     notes = check_text(sentence, vocabulary, record)
     inputs = sentiment.encode([sentence], vocabulary, record["lexicon"], settings)

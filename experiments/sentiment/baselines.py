@@ -13,13 +13,15 @@ from experiments.common.data.splits import Split
 from experiments.sentiment.vader import Sentences, sentence_features
 
 
-def predict_baselines(sentences: Sentences, split: Split) -> dict[str, np.ndarray]:
-    """The predictions of each baseline for the test set, int [N].
+def predict_baselines(
+    sentences: Sentences, split: Split, test_texts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The predictions of each baseline for N test texts, int [N].
 
     They learn from the training and validation sets together.
     """
     known = np.concatenate([split.train, split.validation])
-    texts, test_texts = sentences.texts[known], sentences.texts[split.test]
+    texts = sentences.texts[known]
     labels = sentences.labels[known]
     scores, test_scores = sentence_features(texts), sentence_features(test_texts)
     regression = partial(tfidf_logistic_regression, texts, labels, test_texts)

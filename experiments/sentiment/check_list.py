@@ -3,7 +3,12 @@
 They were written before any model had answered them. Most have words of the opposite sentiment.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.sentiment import vader
 
 
 class Check(NamedTuple):
@@ -56,3 +61,16 @@ CHECKS = (
     Check("idiom", "neutral", "The jury is still out on this one."),
     Check("idiom", "neutral", "It's six of one and half a dozen of the other."),
 )
+TEXTS = np.array([check.text for check in CHECKS], object)
+LABELS = np.array([vader.CLASSES.index(check.label) for check in CHECKS])
+
+
+def score_checks(answers: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Scores the answers of several trainings, each int [40], classes of `vader.CLASSES`.
+
+    Returns: the share that is right, and the share of the trainings that get each sentence wrong,
+    of the sentences that at least one gets wrong.
+    """
+    wrong = np.mean([given != LABELS for given in answers], 0)
+    shares = {text: float(share) for text, share in zip(TEXTS, wrong, strict=True) if share}
+    return {"check list": float(1 - wrong.mean()), "check list, share wrong": shares}

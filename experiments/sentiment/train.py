@@ -43,6 +43,7 @@ from experiments.common.training.models import save_model
 from experiments.sentiment import user_texts, vader
 from experiments.sentiment.answering import predict
 from experiments.sentiment.baselines import predict_baselines
+from experiments.sentiment.check_list import TEXTS
 from experiments.sentiment.model import Classifier, classify, divide_logits, encode
 from experiments.sentiment.report import Predictions, describe_answer, plot_attention, write_report
 from experiments.sentiment.settings import COMMAND, MODEL, NUM_FOLDS, Columns, Command, Settings
@@ -69,11 +70,22 @@ def prepare(sentences: vader.Sentences, split: Split, lexicon: bool, settings: S
     known = np.concatenate([split.train, np.flatnonzero(used)])
     vocabulary = text.build_vocabulary(map(text.word_forms, texts[known]), min_count=2)
     train = encode(texts[known], vocabulary, lexicon, settings)
-    train["target"] = vader.soft_labels(ratings[known], settings.label_width)
+    weights = class_weights(labels[split.train], len(vader.CLASSES), settings.class_balance)
+    train["target"] = weights * vader.soft_labels(ratings[known], settings.label_width)
     train["rating"], train["film"] = ratings[known], film[known].astype(float)
     validation = encode(texts[split.validation], vocabulary, lexicon, settings)
     validation["label"] = labels[split.validation]
     return Data(train, validation, vocabulary)
+
+
+def class_weights(labels: np.ndarray, num_classes: int, balance: float) -> np.ndarray:
+    """Weights [C] with a mean of 1 over the labels [N]: all 1 if `balance` is 0.
+
+    With 1 all classes have the same total weight, so that rare ones count as much.
+    """
+    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
+    weights = (counts / len(labels)) ** -balance
+    return (weights / (weights @ counts / len(labels))).astype(np.float32)
 
 
 def prepare_user_texts(data: user_texts.LabeledTexts, settings: Settings) -> Data:
@@ -81,7 +93,9 @@ def prepare_user_texts(data: user_texts.LabeledTexts, settings: Settings) -> Dat
     known = data.split.train
     vocabulary = text.build_vocabulary(map(text.word_forms, data.texts[known]), min_count=2)
     train = encode(data.texts[known], vocabulary, False, settings)
-    train["target"] = np.eye(len(data.classes), dtype=np.float32)[data.labels[known]]
+    labels, num_classes = data.labels[known], len(data.classes)
+    weights = class_weights(labels, num_classes, settings.class_balance)
+    train["target"] = (weights * np.eye(num_classes, dtype=np.float32))[labels]
     train["rating"] = train["film"] = np.zeros(len(known))
     validation = encode(data.texts[data.split.validation], vocabulary, False, settings)
     validation["label"] = data.labels[data.split.validation]
@@ -136,9 +150,9 @@ def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics
 
 
 class Tested(NamedTuple):
-    """A trained classifier's results for N test sentences."""
+    """A trained classifier's results for M texts."""
 
-    probabilities: np.ndarray  # [N, C], uncalibrated
+    probabilities: np.ndarray  # [M, C], uncalibrated
     calibration_errors: tuple[float, float]  # before and after the calibration
 
 
@@ -155,7 +169,7 @@ def train_and_test(
       directory: the run directory.
       settings: of the training.
       data: its data.
-      test: N texts and their labels [N].
+      test: M texts, and the labels [N] of the first N of them, which test the calibration.
       which: what else identifies the training: "lexicon" and "seed" at least.
     """
     plan = classifier_training(settings, data, settings.learning_rate, settings.weight_decay)
@@ -172,7 +186,19 @@ def train_and_test(
     save_model(directory / MODEL, params, record, data.vocabulary)
     outputs = np.asarray(logits(encode(texts, data.vocabulary, which["lexicon"], settings)))
     before, after = (calibrate(outputs, divisor) for divisor in (1.0, temperature))
-    return Tested(before, (calibration_error(before, labels), calibration_error(after, labels)))
+    errors = [calibration_error(given[: len(labels)], labels) for given in (before, after)]
+    return Tested(before, (errors[0], errors[1]))
+
+
+def judge_answers(
+    labels: np.ndarray,
+    domains: np.ndarray,
+    given: np.ndarray,
+    errors: tuple[float, float] | None = None,
+) -> Predictions:
+    """Divides the answers for N test sentences and for the check list, and adds the labels [N]."""
+    tested, checks = np.split(given, [len(labels)])
+    return Predictions(labels, tested, domains, errors, checks)
 
 
 def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
@@ -187,8 +213,10 @@ def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
     rows: dict[str, list[Predictions]] = {}
     for fold, split in enumerate(splits[:folds]):
         labels, domains = sentences.labels[split.test], sentences.domains[split.test]
-        for name, given in predict_baselines(sentences, split).items():
-            rows.setdefault(name, []).append(Predictions(labels, given, domains))
+        texts = np.concatenate([sentences.texts[split.test], TEXTS])
+        judge = partial(judge_answers, labels, domains)
+        for name, given in predict_baselines(sentences, split, texts).items():
+            rows.setdefault(name, []).append(judge(given))
         cell = cell_title(settings.cell)
         for lexicon, name in (
             (False, f"{cell}, words alone"),
@@ -201,19 +229,17 @@ def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
                     out / f"{kind}-fold{fold}-seed{seed}",
                     settings,
                     data,
-                    (sentences.texts[split.test], labels),
+                    (texts, labels),
                     {"lexicon": lexicon, "fold": fold, "seed": seed},
                 )
                 for seed in range(seeds)
             ]
             for output in outputs:
                 given = output.probabilities.argmax(-1)
-                row = Predictions(labels, given, domains, output.calibration_errors)
-                rows.setdefault(name, []).append(row)
+                rows.setdefault(name, []).append(judge(given, output.calibration_errors))
             if seeds > 1:
                 mean = np.mean([output.probabilities for output in outputs], 0).argmax(-1)
-                averaged = rows.setdefault(f"{name}, {seeds} seeds averaged", [])
-                averaged.append(Predictions(labels, mean, domains))
+                rows.setdefault(f"{name}, {seeds} seeds averaged", []).append(judge(mean))
     print(f"\nOn the test sentences of {folds} of {NUM_FOLDS} folds:")
     write_report(rows, vader.RATED, vader.CLASSES, out)
     model = out / "lexicon-fold0-seed0"
