@@ -1,8 +1,9 @@
 """Exports the trained sentiment classifier to one ONNX file that needs neither JAX nor Python.
 
 The file contains everything that `experiments.sentiment` trained: the embeddings of words and of
-their prefixes and suffixes, the bidirectional GRUs with lengths, attention pooling and softmax. Its
-metadata holds the vocabulary, the settings and a checksum. The caller converts a text to ids.
+their prefixes and suffixes, the bidirectional GRUs with lengths, attention pooling, the linear
+branch of n-grams and softmax. Its metadata holds the vocabulary, the settings and a checksum. The
+caller converts a text to ids.
 
     python -m experiments.sentiment                              trains the classifier first
     python -m experiments.export                                 writes, checks and times the file

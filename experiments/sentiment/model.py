@@ -3,6 +3,7 @@
     words [B, T] → embedding of words, prefixes and suffixes, and features [B, T, I]
       → stacked bidirectional GRU [B, T, 2H] → attention pooling [B, 2H], and features
       → linear: class logits [B, C], mean rating [B]
+    hashed n-grams [B, M] → linear, added to the logits and the rating
 
 B is the number of texts, T that of words. The features are the case of words and, if wanted, what
 a lexicon says of them.
@@ -103,7 +104,7 @@ class NgramScores(nn.Module):
         weights = nn.Dropout(self.dropout)(weights, not train)
         shape = (self.num_ngrams + 1, self.features)
         table = self.param("table", nn.initializers.zeros, shape)
-        return NGRAM_SCALE * jnp.einsum("bm,bmf->bf", weights, table[ngrams])
+        return NGRAM_SCALE * jnp.einsum("bm,bmf->bf", weights, jnp.asarray(table)[ngrams])
 
 
 class Classifier(nn.Module):
@@ -147,7 +148,7 @@ def classify(model: Classifier, params: Any, inputs: dict[str, Any]) -> Array:
 def divide_logits(params: Any, temperature: float) -> Any:
     """The parameters with which the logits are divided by `temperature`."""
     params = params["params"]
-    layers = {READOUT: params[READOUT]}
+    layers = {READOUT: jax.tree.map(lambda weights: weights / temperature, params[READOUT])}
     if NGRAMS in params:
         table = params[NGRAMS]["table"]
         layers[NGRAMS] = {"table": table.at[:, :-1].divide(temperature)}  # all but the rating

@@ -44,6 +44,17 @@ class Answer(NamedTuple):
     notes: Sequence[str] = ()  # one sentence per reason to doubt the answer
 
 
+def judge_answers(
+    labels: np.ndarray,
+    domains: np.ndarray,
+    given: np.ndarray,
+    errors: tuple[float, float] | None = None,
+) -> Predictions:
+    """Divides the answers for N test sentences and for the check list, and adds the labels [N]."""
+    tested, checks = np.split(given, [len(labels)])
+    return Predictions(labels, tested, domains, errors, checks)
+
+
 def comparison_table(
     rows: dict[str, list[Predictions]], parts: Sequence[str], num_classes: int, path: Path
 ) -> str:

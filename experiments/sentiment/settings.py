@@ -43,7 +43,7 @@ class Settings:
     # of hashed words and pairs, and as many of character n-grams; 0 leaves out their linear branch
     ngram_buckets: NonNegativeInt = 32768
     batch_size: PositiveInt = 64
-    epochs: PositiveInt = 6  # at most
+    epochs: PositiveInt = 4  # at most
     patience: PositiveInt = 3  # epochs without a better validation score
     learning_rate: PositiveFloat = 2e-3  # the peak: one epoch of warm-up, then a cosine
     weight_decay: NonNegativeFloat = 0.02
@@ -51,7 +51,7 @@ class Settings:
     dropout: DropoutRate = 0.5  # of embeddings, GRU outputs, the pooled vector and n-grams
     token_dropout: DropoutRate = 0.25  # share of words read as unknown; half as many are zeroed
     label_width: PositiveFloat = 0.35  # sd, in rating units, of the noise that softens the labels
-    class_balance: NonNegativeFloat = 1.0  # 1: rare classes weigh as much as frequent ones; 0: less
+    class_balance: NonNegativeFloat = 1.0  # 1: all classes weigh the same; 0: all texts do
     rating_weight: NonNegativeFloat = 0.3  # of the squared error of the predicted mean rating
     film_weight: NonNegativeFloat = 0.3  # the same on 10,605 rated film snippets; 0 leaves them out
 
@@ -62,9 +62,17 @@ class Settings:
 
 
 # Of the user's texts, which may be few, and have no ratings.
-OWN = Settings(batch_size=16, epochs=20, patience=6, rating_weight=0.0, film_weight=0.0)
+OWN = Settings(
+    batch_size=16, epochs=20, patience=6, rating_weight=0.0, film_weight=0.0, class_balance=0.0
+)
 QUICK_SETTINGS = Settings(  # of --compare --quick
-    embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=256, epochs=1, film_weight=0.0
+    embedding_size=8,
+    hidden_size=8,
+    max_tokens=12,
+    subword_buckets=256,
+    ngram_buckets=256,
+    epochs=1,
+    film_weight=0.0,
 )
 Columns = tuple[str, str]  # the names of the columns of texts and labels
 

@@ -45,7 +45,13 @@ from experiments.sentiment.answering import predict
 from experiments.sentiment.baselines import predict_baselines
 from experiments.sentiment.check_list import TEXTS
 from experiments.sentiment.model import Classifier, classify, divide_logits, encode
-from experiments.sentiment.report import Predictions, describe_answer, plot_attention, write_report
+from experiments.sentiment.report import (
+    Predictions,
+    describe_answer,
+    judge_answers,
+    plot_attention,
+    write_report,
+)
 from experiments.sentiment.settings import COMMAND, MODEL, NUM_FOLDS, Columns, Command, Settings
 
 MINUTES = 1.5  # of training per model on 2 CPU cores
@@ -63,16 +69,14 @@ class Data(NamedTuple):
 
 def prepare(sentences: vader.Sentences, split: Split, lexicon: bool, settings: Settings) -> Data:
     """Builds vocabulary and arrays; film snippets train only the rating, not the classes."""
-    texts, ratings, labels, domains, groups = sentences
-    film = domains == vader.FILMS
-    unseen = groups[np.concatenate([split.validation, split.test])]
-    used = film & ~np.isin(groups, unseen) & (settings.film_weight > 0)
-    known = np.concatenate([split.train, np.flatnonzero(used)])
+    texts, ratings, labels, domains, _ = sentences
+    films = vader.film_snippets(sentences, np.concatenate([split.validation, split.test]))
+    known = np.concatenate([split.train, films]) if settings.film_weight else split.train
     vocabulary = text.build_vocabulary(map(text.word_forms, texts[known]), min_count=2)
     train = encode(texts[known], vocabulary, lexicon, settings)
     weights = class_weights(labels[split.train], len(vader.CLASSES), settings.class_balance)
     train["target"] = weights * vader.soft_labels(ratings[known], settings.label_width)
-    train["rating"], train["film"] = ratings[known], film[known].astype(float)
+    train["rating"], train["film"] = ratings[known], (domains[known] == vader.FILMS).astype(float)
     validation = encode(texts[split.validation], vocabulary, lexicon, settings)
     validation["label"] = labels[split.validation]
     return Data(train, validation, vocabulary)
@@ -85,7 +89,7 @@ def class_weights(labels: np.ndarray, num_classes: int, balance: float) -> np.nd
     """
     counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
     weights = (counts / len(labels)) ** -balance
-    return (weights / (weights @ counts / len(labels))).astype(np.float32)
+    return (weights / weights[labels].mean()).astype(np.float32)
 
 
 def prepare_user_texts(data: user_texts.LabeledTexts, settings: Settings) -> Data:
@@ -188,17 +192,6 @@ def train_and_test(
     before, after = (calibrate(outputs, divisor) for divisor in (1.0, temperature))
     errors = [calibration_error(given[: len(labels)], labels) for given in (before, after)]
     return Tested(before, (errors[0], errors[1]))
-
-
-def judge_answers(
-    labels: np.ndarray,
-    domains: np.ndarray,
-    given: np.ndarray,
-    errors: tuple[float, float] | None = None,
-) -> Predictions:
-    """Divides the answers for N test sentences and for the check list, and adds the labels [N]."""
-    tested, checks = np.split(given, [len(labels)])
-    return Predictions(labels, tested, domains, errors, checks)
 
 
 def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
