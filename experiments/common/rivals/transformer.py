@@ -15,6 +15,7 @@ https://arxiv.org/abs/2104.09864; root mean square: Zhang & Sennrich 2019,
 https://arxiv.org/abs/1910.07467.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -231,13 +232,9 @@ def _blocks(
     Returns: outputs [B, T, H], and keys and values [B, BLOCKS, ...]: those of the new steps, or
       with a `place` the whole cache's.
     """
-    x = xs @ params.w_in
-    shape = (*x.shape[:2], 3, HEADS, head_size(params.hidden_size))
     kept: list[tuple[Array, Array]] = []
-    for number, block in enumerate(params.blocks):
-        projected = (_normalize(x, block.attention_scale) @ block.w_qkv).reshape(shape)
-        queries, keys, values = (projected[:, :, part] for part in range(3))  # [B, T, HEADS, D]
-        queries, keys = _rotate(queries, numbers), _rotate(keys, numbers)
+
+    def attend(number: int, queries: Array, keys: Array, values: Array) -> Array:
         old_keys, old_values = state.keys[:, number], state.values[:, number]
         if place is None:
             kept.append((keys, values))
@@ -247,11 +244,39 @@ def _blocks(
             keys = old_keys.at[place].set(keys[:, 0])
             values = old_values.at[place].set(values[:, 0])
             kept.append((keys, values))
-        read = jax.nn.dot_product_attention(queries, keys, values, mask=mask[:, None])
+        return jax.nn.dot_product_attention(queries, keys, values, mask=mask[:, None])
+
+    hs = apply_blocks(params, xs, numbers, attend)
+    keys, values = (jnp.stack(parts, 1) for parts in zip(*kept, strict=True))
+    return hs, keys, values
+
+
+def apply_blocks(
+    params: TransformerParams,
+    xs: Array,
+    numbers: Array,
+    attend: Callable[[int, Array, Array, Array], Array],
+) -> Array:
+    """Runs all blocks, whose attention is given.
+
+    Args:
+      params: the parameters.
+      xs: [B, T, I].
+      numbers: int [B, T], the number of each step.
+      attend: (block, queries, keys, values) -> what is read; all [B, T, HEADS, D], with queries and
+        keys rotated.
+
+    Returns: [B, T, H].
+    """
+    x = xs @ params.w_in
+    shape = (*x.shape[:2], 3, HEADS, head_size(params.hidden_size))
+    for number, block in enumerate(params.blocks):
+        projected = (_normalize(x, block.attention_scale) @ block.w_qkv).reshape(shape)
+        queries, keys, values = (projected[:, :, part] for part in range(3))
+        read = attend(number, _rotate(queries, numbers), _rotate(keys, numbers), values)
         x += read.reshape(*x.shape[:2], len(block.w_out)) @ block.w_out
         x += jax.nn.gelu(_normalize(x, block.mlp_scale) @ block.w_up) @ block.w_down
-    keys, values = (jnp.stack(parts, 1) for parts in zip(*kept, strict=True))
-    return _normalize(x, params.scale), keys, values
+    return _normalize(x, params.scale)
 
 
 def _normalize(x: Array, scale: Array) -> Array:
