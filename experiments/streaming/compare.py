@@ -6,8 +6,10 @@ at a time: called from Python, and in a compiled loop. The state of a recurrent 
 The Transformer's cache keeps all steps, and doubles when it is full, or it keeps the window of 128
 steps that it was trained on, and forgets the rest.
 
-    taskset -c 0 python -m experiments.streaming    on one core: 15 minutes
-    python -m experiments.streaming --quick         small networks: 2 minutes
+    python -m experiments.streaming            15 minutes of one idle core
+    python -m experiments.streaming --quick    small networks: 2 minutes
+
+To keep it on one core, as the figures of its page are, begin the line with `taskset -c 0` on Linux.
 
 It reports
 - the bits per character of each cell and size, and the time and memory of its step;

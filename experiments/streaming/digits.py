@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from experiments import speech_recognition
 from experiments.common.cells import parameter_shapes
 from experiments.common.onnx_models import read_stack
 from experiments.common.rivals.cells import RIVALS
@@ -15,14 +16,14 @@ from experiments.common.training.models import from_arrays
 from experiments.speech.digit_strings import draw_strings, make_pool
 from experiments.speech.recognizer import Recognizer
 from experiments.speech.spoken_digits import COEFFICIENTS, read_corpus
-from experiments.speech_recognition import settings as speech_settings
-from experiments.speech_recognition.examples import Examples, validation_metrics
-from experiments.speech_recognition.train import (
+from experiments.speech_recognition import (
     DIGITS,
     WIDTH,
+    Examples,
     make_recognizer,
     make_training,
     prepare,
+    validation_metrics,
 )
 from experiments.streaming.settings import CELLS, Settings
 from experiments.streaming.steps import Network
@@ -66,7 +67,7 @@ def train_recognizers(settings: Settings, out: Path) -> dict[str, Recognized]:
     test = Examples(strings.frames, strings.lengths, strings.digits)
     found = {}
     for cell in CELLS:
-        chosen = speech_settings.Settings(
+        chosen = speech_recognition.Settings(
             bidirectional=False,
             cell=cell,
             hidden_size=settings.hidden_size,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.text_generation.onnx_model import build_model
+from experiments.text_generation import build_model
 
 
 def make_onnx_steps(params: dict[str, Any]) -> dict[str, Callable[[], np.ndarray]]:

@@ -10,14 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from experiments import text_generation
 from experiments.common.rivals.transformer import WINDOW, initial_cache
 from experiments.common.training import loop
 from experiments.streaming.settings import CELLS, Settings
 from experiments.streaming.steps import Network
-from experiments.text_generation import settings as text_settings
-from experiments.text_generation.model import STEPS, CharacterModel
-from experiments.text_generation.prose import read_corpus
-from experiments.text_generation.train import SHARES, language_training, make_model, prepare
+from experiments.text_generation import (
+    SHARES,
+    STEPS,
+    CharacterModel,
+    language_training,
+    make_model,
+    prepare,
+    read_corpus,
+)
 
 # Chosen on validation data by `experiments.text_generation --compare`: 150,000 parameters.
 LEARNING_RATES = {"gru": 1e-2, "lstm": 1e-2, "transformer": 3e-3}
@@ -46,7 +52,7 @@ def train_models(settings: Settings, out: Path) -> tuple[dict[str, dict[int, Tra
     for cell in CELLS:
         for size in settings.sizes:
             chosen = replace(
-                text_settings.COMPARED,
+                text_generation.COMPARED,
                 cell=cell,
                 parameters=size,
                 num_characters=settings.num_characters,
