@@ -30,7 +30,7 @@ from experiments import sentiment
 from experiments.common.data import text
 from experiments.common.data.records import clean_text
 from experiments.common.durable import DamagedFileError
-from experiments.common.onnx_files import export_model, read_onnx
+from experiments.common.onnx.files import export_model, read_onnx
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import format_table, timing

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from experiments.common.data.text import NUM_SUBWORDS, PADDING
-from experiments.common.onnx_models import (
+from experiments.common.onnx.models import (
     build_model,
     dense_weights,
     input_size,

@@ -9,8 +9,8 @@ import onnx
 from jax import Array
 
 from experiments.common import onnx_models
-from experiments.common.onnx_files import export_model
-from experiments.common.onnx_models import (
+from experiments.common.onnx.files import export_model
+from experiments.common.onnx.models import (
     dense_weights,
     draw_examples,
     group_steps,

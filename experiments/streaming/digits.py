@@ -9,7 +9,7 @@ import jax
 
 from experiments import speech_recognition
 from experiments.common.cells import parameter_shapes
-from experiments.common.onnx_models import read_stack
+from experiments.common.onnx.models import read_stack
 from experiments.common.rivals.cells import RIVALS
 from experiments.common.training import loop
 from experiments.common.training.models import from_arrays
