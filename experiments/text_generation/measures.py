@@ -1,7 +1,8 @@
 """What lowers a network's bits after its training: dynamic evaluation, and n-grams beside it.
 
 The n-grams get what the network gets: where the network goes on learning from the text that it
-reads, they go on counting. The weights of a mixture are fitted on the validation text.
+reads, they go on counting. A mixture, p(c) = Σ_k w_k · p_k(c), has weights that are fitted on the
+validation text by expectation maximization.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,11 @@ from jax.typing import ArrayLike
 
 from experiments.text_generation import ngram
 from experiments.text_generation.adaptation import OPTIMIZER, adaptive_bits
-from experiments.text_generation.mixture import fit_weights
 from experiments.text_generation.model import CharacterModel
 from experiments.text_generation.prose import Texts
 
 BYTES = 4  # of a parameter
+ITERATIONS = 100  # of expectation maximization
 
 
 def measure(
@@ -62,6 +63,21 @@ def measure(
         }
         for name, ((validation, test), num_bytes) in rows.items()
     }
+
+
+def fit_weights(probabilities: np.ndarray) -> np.ndarray:
+    """The most likely weights of a mixture.
+
+    Args:
+      probabilities: [K, N], what each of K models gave each symbol of a text.
+
+    Returns: [K]; they sum to one.
+    """
+    weights = np.full(len(probabilities), 1 / len(probabilities))
+    for _ in range(ITERATIONS):
+        shares = weights[:, None] * probabilities
+        weights = (shares / shares.sum(0)).mean(1)
+    return weights
 
 
 def _probabilities(bits: ArrayLike) -> np.ndarray:
