@@ -174,14 +174,15 @@ def books(tmp_path_factory, in_place):
 
 @pytest.fixture
 def forecast_archives(tmp_path_factory, in_place):
-    """Small archives of made-up weather and prices in the places of the real ones."""
-    from experiments.forecasting import stocks, weather
-    from tests.fixtures.archives.forecast import write_stocks, write_weather
+    """Small archives of made-up weather, prices and traffic in the places of the real ones."""
+    from experiments.forecasting import stocks, traffic, weather
+    from tests.fixtures.archives.forecast import write_stocks, write_traffic, write_weather
 
     folder = tmp_path_factory.mktemp("forecasts")
     write_weather(folder / weather.ARCHIVE.filename)
     write_stocks(folder / stocks.ARCHIVE.filename)
-    return in_place(folder, (weather, "ARCHIVE"), (stocks, "ARCHIVE"))
+    write_traffic(folder / traffic.ARCHIVE.filename)
+    return in_place(folder, *((study, "ARCHIVE") for study in (weather, stocks, traffic)))
 
 
 @pytest.fixture

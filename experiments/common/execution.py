@@ -42,7 +42,7 @@ USER_ERRORS = (
 
 
 def execute(main: Callable[[Any], None], command: Any, program: str) -> None:
-    """Calls `main` with the command, whose output with `quick` goes to the folder "quick".
+    """Calls `main` with the command, whose output goes to the folder of `output_folder`.
 
     Errors that the user can fix are printed without a traceback, with exit status 1, or 2 if they
     are in the input. Ctrl-C exits with status 130.
@@ -55,8 +55,8 @@ def execute(main: Callable[[Any], None], command: Any, program: str) -> None:
     """
     try:
         with raise_late(), use_run(command, program), _monitored(command, program):
-            if getattr(command, "quick", False):
-                command = replace(command, out=command.out / "quick")
+            if hasattr(command, "out"):
+                command = replace(command, out=output_folder(command))
             if hasattr(command, "scale"):
                 _run_scaled(main, command)
             else:
@@ -72,6 +72,16 @@ def execute(main: Callable[[Any], None], command: Any, program: str) -> None:
             raise
         traceback.print_exc()
         _exit(None, 1)
+
+
+def output_folder(command: Any) -> Path:
+    """The folder of a command's output: `out`, and in it one of `quick`, and one of a rival cell.
+
+    So what `--predict` and the like use is what the same flags have trained.
+    """
+    out = command.out / "quick" if getattr(command, "quick", False) else command.out
+    cell = getattr(getattr(command, "settings", None), "cell", "gru")
+    return out if cell == "gru" else out / cell
 
 
 @contextmanager

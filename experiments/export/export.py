@@ -33,6 +33,7 @@ from experiments.common.onnx_files import export_model, read_onnx
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import format_table, timing
+from experiments.common.rivals.settings import require_gru
 from experiments.common.training.models import load_model
 from experiments.export.onnx_classifier import build_classifier
 from experiments.export.settings import Command
@@ -64,6 +65,7 @@ class TrainedModel(NamedTuple):
 def write_classifier(model: Path, path: Path) -> TrainedModel:
     """Writes the trained classifier in the file `model` to the ONNX file `path`, and returns it."""
     trained = TrainedModel(*load_model(model, sentiment.COMMAND))
+    require_gru(trained.settings.cell, "The export to ONNX")
     classes = trained.record.get("classes", vader.CLASSES)
     metadata = {"record": trained.record, "vocabulary": trained.vocabulary, "classes": classes}
     network = sentiment.Classifier(trained.settings, len(trained.vocabulary), len(classes))

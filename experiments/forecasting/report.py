@@ -29,6 +29,7 @@ from experiments.forecasting.scores import describe_reduction, error_reduction, 
 ALWAYS_UP = "always up"
 PAST = 21  # steps shown before a fan
 SHOWN_STOCKS, SHOWN_DAYS = ("AAPL", "FB"), 120
+SHOWN_WEEK = np.datetime64("2018-07-02T00"), np.datetime64("2018-07-09T00")  # with a holiday
 
 
 def report_weather(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
@@ -45,6 +46,29 @@ def report_weather(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
     days = test[np.linspace(PAST, len(test) - len(problem.names), 4).astype(int)]
     fans = [_fan(problem, quantiles, day) for day in days]
     plots.plot_fans(out / "forecasts.png", fans, unit)
+
+
+def report_traffic(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
+    """Reports errors by horizon, and draws the shortest and the longest in a week with a holiday.
+
+    Args:
+      problem: the forecasting problem.
+      quantiles: [seeds, N, K, Q], from all origins.
+      out: the folder for results.json and plots.
+    """
+    _report_horizons(problem, quantiles, "vehicles per hour", "hours ahead", out)
+    first, last = SHOWN_WEEK
+    shown = np.flatnonzero((problem.origins >= first) & (problem.origins < last))
+    average = quantiles.mean(0)
+    panels = {
+        f"{problem.names[k]} h ahead": (
+            problem.origins[shown] + np.timedelta64(int(problem.names[k]), "h"),
+            average[shown, k],
+            problem.targets[shown, k],
+        )
+        for k in (0, len(problem.names) - 1)
+    }
+    plots.plot_tracks(out / "forecasts.png", panels, "vehicles per hour")
 
 
 def report_table(problem: Problem, quantiles: np.ndarray, times: Sequence[str], out: Path) -> None:
@@ -139,7 +163,7 @@ def warn_of_coverage(names: Sequence[str], shares: np.ndarray) -> None:
 
 
 def origins_on(problem: Problem, date: str) -> np.ndarray:
-    """The rows of the origins on a day, one per series; `date` is an ISO date, or "end".
+    """The rows of the last origins on a day, one per series; `date` is an ISO date, or "end".
 
     Raises:
       InputError: `date` is not a date, or the data has no forecast from it.
@@ -153,7 +177,8 @@ def origins_on(problem: Problem, date: str) -> np.ndarray:
     if not len(rows):
         period = f"{days.min()} to {days.max()}"
         raise InputError(f"There is no forecast from {day}; the data has days from {period}.")
-    return rows
+    _, from_end = np.unique(problem.series[rows][::-1], return_index=True)
+    return np.sort(rows[::-1][from_end])
 
 
 def describe_forecasts(problem: Problem, rows: np.ndarray, quantiles: np.ndarray) -> str:

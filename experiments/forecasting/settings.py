@@ -47,18 +47,27 @@ STOCKS = Settings(
 TABLE = Settings(
     window=28, hidden_size=16, members=10, seeds=1, learning_rate=1e-3, weight_decay=1.0
 )
+TRAFFIC = Settings(
+    window=48,
+    hidden_size=32,
+    dropout=0.1,
+    members=6,
+    batch_size=64,
+    epochs=12,
+    weight_decay=0.1,
+)
 QUICK = {"seeds": 1, "members": 6, "epochs": 4}
-STUDY_SETTINGS = {"weather": Settings(), "stocks": STOCKS}
+STUDY_SETTINGS = {"weather": Settings(), "stocks": STOCKS, "traffic": TRAFFIC}
 
 
 @dataclass(frozen=True)
 class Command:
     """Trains networks and compares their forecasts, or forecasts with trained ones."""
 
-    # a flag that is given holds for both studies
+    # a flag that is given holds for all studies
     settings: Annotated[Flat[Settings], ALWAYS] = Settings()
-    # the study; None: both
-    data: Annotated[Literal["weather", "stocks"] | None, ALWAYS] = None
+    # the study; None: all
+    data: Annotated[Literal["weather", "stocks", "traffic"] | None, ALWAYS] = None
     # fewer networks and epochs
     quick: Annotated[bool, ALWAYS] = False
     # the folder for all output

@@ -48,7 +48,7 @@ from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
-from experiments.forecasting import stocks, user_table, weather
+from experiments.forecasting import stocks, traffic, user_table, weather
 from experiments.forecasting.model import (
     Forecaster,
     calibrate_quantiles,
@@ -68,6 +68,7 @@ from experiments.forecasting.report import (
     origins_on,
     report_stocks,
     report_table,
+    report_traffic,
     report_weather,
     warn_of_coverage,
 )
@@ -84,7 +85,7 @@ def make_model(settings: Settings, problem: Problem) -> Forecaster:
 
 
 class Study(NamedTuple):
-    """One of the two built-in data sets."""
+    """One of the built-in data sets."""
 
     make_problem: Callable[[int], Problem]  # takes the window T
     report: Callable[[Problem, np.ndarray, Path], None]  # takes the quantiles and a folder
@@ -93,6 +94,7 @@ class Study(NamedTuple):
 STUDIES = {
     "weather": Study(weather.make_problem, report_weather),
     "stocks": Study(stocks.make_problem, report_stocks),
+    "traffic": Study(traffic.make_problem, report_traffic),
 }
 
 

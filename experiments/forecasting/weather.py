@@ -13,6 +13,7 @@ from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.splits import Split
 from experiments.forecasting.problem import Problem
 from experiments.forecasting.ridge import harmonics, lagged, ridge
+from experiments.forecasting.smoothing import exponential_smoothing
 
 ARCHIVE = Archive(
     "vega_datasets==0.9.0",
@@ -22,6 +23,7 @@ ARCHIVE = Archive(
 MEMBER = "vega_datasets/_data/seattle-weather.csv"
 TEST = np.datetime64("2015-01-01")  # the first day of the test
 HORIZON = 7  # days
+YEAR = 365  # days
 LAGS = 3  # days of the ridge regressions
 SEASON = 2  # sines and cosines of the year in the climatology
 WARM_UP = 28  # days before the first forecast, while the slow averages settle
@@ -72,9 +74,13 @@ def make_problem(window: int) -> Problem:
 
     lags = [lagged(x, LAGS) for x in anomalies.values()]
     linear = regression(*lags, features[:, len(anomalies) :], penalty=100.0)
+    ahead_of = np.arange(1, HORIZON + 1)
+    smoothed = exponential_smoothing(anomalies["temp_max"], ahead_of, fitted)
     rivals = {
         "persistence": np.repeat(temperature[origins][:, None], HORIZON, 1),
+        "the same day last year": np.where(days >= YEAR, truth[days - YEAR], np.nan),
         "climatology": usual,
+        "exponential smoothing (ETS) on anomalies": usual + smoothed[origins],
         "AR(1) on anomalies": regression(anomalies["temp_max"]),
         "ridge, 3 days": regression(lags[0]),
         "ridge on the network's inputs": linear,

@@ -12,6 +12,7 @@ from jax import Array
 
 from experiments import sentiment
 from experiments.common.data import text
+from experiments.common.rivals.settings import require_gru
 from experiments.common.training.models import load_model
 from experiments.sentiment import WordEmbedding
 from grujax import analysis
@@ -42,10 +43,15 @@ class Model(NamedTuple):
 
 
 def load(out: Path) -> Model:
-    """Loads what `experiments.sentiment` saved in `out`; raises FileNotFoundError if missing."""
+    """Loads what `experiments.sentiment` saved in `out`; raises FileNotFoundError if missing.
+
+    Raises:
+      InputError: it has another cell than a GRU.
+    """
     path = out / "lexicon-fold0-seed0" / sentiment.MODEL
     params, record, vocabulary = load_model(path, sentiment.COMMAND)
     settings = sentiment.Settings(**record["settings"])
+    require_gru(settings.cell, "The explanation")
     module = sentiment.Classifier(settings, len(vocabulary))
     return Model(module, params, vocabulary, record["lexicon"])
 

@@ -19,9 +19,9 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.data.text import PADDING, UNKNOWN
+from experiments.common.rivals.layers import make_layers
 from experiments.sentiment import vader
 from experiments.sentiment.settings import Settings
-from grujax.linen import StackedGRU
 
 READOUT = "Dense_0"  # the last layer's name in the parameters
 
@@ -81,7 +81,7 @@ class AttentionPooling(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Embedding, stacked bidirectional GRU, attention pooling, softmax."""
+    """Embedding, stacked bidirectional GRU or another cell, attention pooling, softmax."""
 
     settings: Settings
     num_words: int
@@ -96,9 +96,9 @@ class Classifier(nn.Module):
         xs = nn.Dropout(rate, broadcast_dims=(1,))(xs, not train)
         xs = jnp.concatenate([xs, inputs["token_features"]], -1)  # [B, T, I]
         xs *= nn.Dropout(s.token_dropout / 2)(jnp.ones((*xs.shape[:2], 1)), not train) > 0
-        options = {"bidirectional": True, "dropout": rate if s.num_layers > 1 else 0.0}
-        gru = StackedGRU(s.hidden_size, num_layers=s.num_layers, **options)
-        _, hs = gru(xs, lengths=inputs["lengths"], deterministic=not train)  # [B, T, 2H]
+        options = {"num_layers": s.num_layers, "bidirectional": True, "dropout": rate}
+        layers = make_layers(s.cell, s.hidden_size, **options)
+        _, hs = layers(xs, lengths=inputs["lengths"], deterministic=not train)  # [B, T, 2H]
         hs = nn.Dropout(rate)(hs, not train)
         pooled, attention = AttentionPooling(s.hidden_size)(hs, inputs["lengths"])
         pooled = nn.Dropout(rate)(pooled, not train)

@@ -8,6 +8,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
+    CellName,
     DropoutRate,
     Export,
     Flat,
@@ -20,6 +21,7 @@ from experiments.common.flags import (
     ScaleFlags,
 )
 from experiments.common.parsing import has_no_effect
+from experiments.common.rivals.settings import QUICK_COMPARISON, Comparison, require_gru
 
 COMMAND = "python -m experiments.sentiment"
 MODEL = "model.msgpack"
@@ -30,6 +32,8 @@ NUM_FOLDS = 5
 class Settings:
     """The settings of a training."""
 
+    # what reads the words; another cell than a GRU has as many parameters
+    cell: Annotated[CellName, ALWAYS] = "gru"
     embedding_size: PositiveInt = 48  # of words, prefixes and suffixes, which are added
     hidden_size: PositiveInt = 64  # of the GRU, in each direction
     num_layers: PositiveInt = 1  # of bidirectional GRUs
@@ -50,6 +54,9 @@ class Settings:
 
 # Of the user's texts, which may be few, and have no ratings.
 OWN = Settings(batch_size=16, epochs=20, patience=6, rating_weight=0.0, film_weight=0.0)
+QUICK_SETTINGS = Settings(  # of --compare --quick
+    embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=256, epochs=1, film_weight=0.0
+)
 Columns = tuple[str, str]  # the names of the columns of texts and labels
 
 
@@ -65,6 +72,11 @@ class Command:
     train: Annotated[Path | None, TRAINING_MODE] = None
     # the names of its columns of texts and labels
     columns: Annotated[Columns | None, Needs("train")] = None
+    # train and test other cells and a Transformer, at equal parameters, beside the GRU
+    compare: Annotated[bool, TRAINING_MODE] = False
+    rivals: Annotated[Comparison, Needs("compare")] = Comparison()  # what is compared
+    # compare small networks after an epoch, to try it out
+    quick: Annotated[bool, Needs("compare")] = False
     # a text to classify with the saved model, without training
     predict: Annotated[str | None, MODE] = None
     # write the saved model as a file for onnxruntime, without training
@@ -76,10 +88,18 @@ class Command:
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
-        return replace(self, settings=OWN) if self.train else self
+        if self.train:
+            return replace(self, settings=OWN)
+        return (
+            replace(self, settings=QUICK_SETTINGS, rivals=QUICK_COMPARISON) if self.quick else self
+        )
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
+        if self.export:
+            require_gru(self.settings.cell, "--export")
+        if self.compare:
+            self.rivals.check(given, ("cell", "folds", "seeds"))
         unused = given & {"folds", "seeds", "label_width", "rating_weight", "film_weight"}
         if self.train and unused:
             raise has_no_effect(min(unused), "train")

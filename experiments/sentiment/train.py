@@ -34,6 +34,7 @@ from experiments.common.data import text
 from experiments.common.data.splits import Split
 from experiments.common.provenance import command_line
 from experiments.common.report.counts import count
+from experiments.common.report.plots import cell_title
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import validation_metrics
@@ -187,7 +188,11 @@ def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
         labels, domains = sentences.labels[split.test], sentences.domains[split.test]
         for name, given in predict_baselines(sentences, split).items():
             rows.setdefault(name, []).append(Predictions(labels, given, domains))
-        for lexicon, name in ((False, "GRU, words alone"), (True, "GRU with VADER's lexicon")):
+        cell = cell_title(settings.cell)
+        for lexicon, name in (
+            (False, f"{cell}, words alone"),
+            (True, f"{cell} with VADER's lexicon"),
+        ):
             kind = "lexicon" if lexicon else "words"
             data = prepare(sentences, split, lexicon, settings)
             outputs = [
@@ -233,16 +238,17 @@ def train_on_file(path: Path, columns: Columns | None, settings: Settings, out: 
     test = data.texts[data.split.test], data.labels[data.split.test]
     prepared = prepare_user_texts(data, settings)
     directory = out / path.stem
-    tested = train_and_test(directory / "gru", settings, prepared, test, which)
+    tested = train_and_test(directory / settings.cell, settings, prepared, test, which)
     given = tested.probabilities.argmax(-1)
     no_parts = np.full(len(given), "")
     rows = {
         name: [Predictions(test[1], predictions, no_parts)]
         for name, predictions in user_texts.predict_baselines(data).items()
     }
-    rows["GRU"] = [Predictions(test[1], given, no_parts, tested.calibration_errors)]
+    name = cell_title(settings.cell)
+    rows[name] = [Predictions(test[1], given, no_parts, tested.calibration_errors)]
     write_report(rows, [], data.classes, directory)
-    print(user_texts.describe_accuracy("GRU", test[1], given))
+    print(user_texts.describe_accuracy(name, test[1], given))
     line = command_line(COMMAND, "--predict", test[0][0], "--model", str(directory))
     print(f"Try: {line}")
 
@@ -256,11 +262,17 @@ def export(directory: Path) -> None:
 
 def main(command: Command) -> None:
     """Runs the command."""
-    saved = command.out / "lexicon-fold0-seed0" if command.model is None else command.model / "gru"
+    saved = command.out / "lexicon-fold0-seed0"
+    if command.model is not None:
+        saved = command.model / command.settings.cell
     if command.export is not None:
         return export(saved)
     if command.predict is not None:
         return print(describe_answer(predict(saved, command.predict)))
     if command.train is not None:
         return train_on_file(command.train, command.columns, command.settings, command.out)
+    if command.compare:
+        from experiments.sentiment.compare import main as compare  # which imports this module
+
+        return compare(command)
     experiment(command.settings, command.folds, command.seeds, command.out)

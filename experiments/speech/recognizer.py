@@ -1,4 +1,4 @@
-"""A GRU that recognizes spoken digits, in whole strings or frame by frame in a stream."""
+"""A network that recognizes spoken digits, in whole strings or frame by frame in a stream."""
 
 import time
 from collections.abc import Iterator
@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from experiments.common.rivals.cells import RIVALS
+from experiments.common.rivals.layers import equal_size, make_layers
 from experiments.common.training import map_batches
 from experiments.speech import ctc
 from experiments.speech.digit_strings import DigitStrings
 from experiments.speech.spoken_digits import CLASSES
-from grujax.linen import StackedGRU
 
 PyTree = Any
 BATCH = 100  # strings per evaluation batch
@@ -37,6 +38,7 @@ class Recognizer(nn.Module):
       stride: frames per step.
       dropout: the rate between layers and after the last.
       num_labels: the number of labels without the blank.
+      cell: what stands in the place of the GRU, with as many parameters, see `make_layers`.
     """
 
     hidden_size: int
@@ -45,6 +47,7 @@ class Recognizer(nn.Module):
     stride: int
     dropout: float = 0.0
     num_labels: int = CLASSES
+    cell: str = "gru"
 
     @nn.compact
     def __call__(
@@ -64,15 +67,22 @@ class Recognizer(nn.Module):
         steps = num_frames // self.stride
         xs = frames[:, : steps * self.stride].reshape(batch_size, steps, self.stride * size)
         lengths = None if lengths is None else lengths // self.stride
-        layers = StackedGRU(
+        layers = make_layers(
+            self.cell,
             self.hidden_size,
             num_layers=self.num_layers,
             bidirectional=self.bidirectional,
-            dropout=self.dropout if self.num_layers > 1 else 0.0,
+            dropout=self.dropout,
         )
         carry, hs = layers(xs, carry, lengths=lengths, deterministic=not train)  # [B, steps, H]
         hs = nn.Dropout(self.dropout, deterministic=not train)(hs)
         return carry, nn.log_softmax(nn.Dense(self.num_labels + 1)(hs))
+
+    @nn.nowrap
+    def state_size(self, size: int) -> int:
+        """The size of a layer's state, for frames of this size: that of a GRU is `hidden_size`."""
+        shape = (self.num_layers, self.bidirectional, self.stride * size)
+        return equal_size(self.cell, self.hidden_size, *shape)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -97,7 +107,9 @@ def stream_digits(
     """
     if model.bidirectional:
         raise ValueError("A bidirectional network cannot recognize a stream: it needs the end.")
-    state = ([jnp.zeros((1, model.hidden_size))] * model.num_layers, jnp.int32(ctc.BLANK))
+    shape = (1, model.state_size(frames.shape[-1]))
+    start = RIVALS[model.cell].initial_state(shape, jnp.float32)
+    state = ([start] * model.num_layers, jnp.int32(ctc.BLANK))
     for num_read in range(model.stride, len(frames) + 1, model.stride):
         step_frames = frames[num_read - model.stride : num_read]
         state, label = _stream_step(model, params, state, step_frames)

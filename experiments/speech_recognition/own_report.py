@@ -9,7 +9,7 @@ import numpy as np
 from experiments.common.data.text import pad
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
-from experiments.common.report.plots import plot_learning_curves
+from experiments.common.report.plots import cell_title, plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.speech.recognizer import Recognizer
@@ -20,7 +20,7 @@ from experiments.speech_recognition.own_recordings import OwnData
 from experiments.speech_recognition.plots import LEARNING_CURVE
 from experiments.speech_recognition.report import describe_confidence, recognize_strings, to_digits
 
-NETWORK, NEAREST, FREQUENT = "GRU", "nearest recording, time warped", "the most frequent text"
+NEAREST, FREQUENT = "nearest recording, time warped", "the most frequent text"
 SHOWN = 5  # recordings whose texts are printed
 
 
@@ -43,7 +43,7 @@ def report_own(
     rows = [tuple(row[row >= 0].tolist()) for row in own.train.labels]
     frequent = Counter(rows).most_common(1)[0][0]
     answers = {
-        NETWORK: heard,
+        cell_title(model.cell): heard,
         NEAREST: [row[row >= 0].tolist() for row in nearest],
         FREQUENT: [list(frequent)] * len(heard),
     }
@@ -59,7 +59,7 @@ def report_own(
         name: {unit: errors, "texts right": right} for name, (errors, right) in scores.items()
     }
     write_results(out / "results.json", results | {"confidence": confidence})
-    records = {NETWORK: read_records(out / loop.METRICS)}
+    records = {cell_title(model.cell): read_records(out / loop.METRICS)}
     plot_learning_curves(out / "learning_curves.png", records, *LEARNING_CURVE)
 
 

@@ -39,6 +39,7 @@ from experiments.common.onnx_files import export_model
 from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
+from experiments.common.rivals.settings import require_gru
 from experiments.common.training import loop
 from experiments.common.training.models import save_model
 from experiments.speech import ctc
@@ -120,6 +121,7 @@ def make_recognizer(settings: Settings, num_labels: int = CLASSES) -> Recognizer
         stride=settings.stride,
         dropout=settings.dropout,
         num_labels=num_labels,
+        cell=settings.cell,
     )
 
 
@@ -251,6 +253,7 @@ def export(path: Path) -> None:
     """Writes a saved network as an ONNX file beside it."""
     trained = load_recognizer(path, COMMAND)
     network = trained.model
+    require_gru(network.cell, "--export")
 
     @jax.jit
     def run(cepstra: Array, num_frames: Array | None = None, h0: Array | None = None) -> list:
@@ -286,4 +289,8 @@ def main(command: Command) -> None:
         return print(predict(command, command.predict))
     if command.train is not None:
         return experiment_on_own(command, command.train)
+    if command.compare:
+        from experiments.speech_recognition.compare import main as compare  # which imports this
+
+        return compare(command)
     experiment(command)

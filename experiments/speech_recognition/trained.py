@@ -28,7 +28,12 @@ class Trained(NamedTuple):
 def load_recognizer(path: Path, command: str) -> Trained:
     """Loads a saved network; `command` is the one that trains it, for the error message."""
     params, record, words = load_model(path, command)
-    model = Recognizer(*(record["settings"][name] for name in SHAPE), num_labels=len(words))
+    settings = record["settings"]
+    model = Recognizer(
+        *(settings[name] for name in SHAPE),
+        num_labels=len(words),
+        cell=settings.get("cell", "gru"),  # a model of version 0.1 has none
+    )
     standardizer = Standardizer(*map(np.array, record["scale"]))
     temperature = record.get("temperature", 1.0)  # a model of version 0.1 has none
     return Trained(model, params, standardizer, temperature, words, record.get("separator", " "))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from experiments.common.expectations import Expectations, Expected
 from experiments.common.flags import (
@@ -15,8 +15,10 @@ from experiments.common.flags import (
     PositiveInt,
     ProcessFlags,
     Range,
+    With,
 )
 from experiments.common.parsing import check_values
+from experiments.common.rivals.settings import Comparison as Rivals
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,18 @@ class Comparison:
     rounds: PositiveInt = 3  # of the comparison of speed, interleaved
 
 
+class Compared(NamedTuple):
+    """The adding problem with which the GRU and its rivals are compared."""
+
+    steps: int  # T
+    parameters: int  # approximately
+    batch_size: int
+    updates: int  # per epoch
+    epochs: int
+
+
+COMPARED = Compared(steps=100, parameters=4000, batch_size=32, updates=200, epochs=15)
+QUICK_COMPARED = Compared(steps=20, parameters=1000, batch_size=16, updates=100, epochs=3)
 QUICK_EXPECTED = Expectations(
     (
         Expected(("solved", "GRU, all", "20"), 1.0, 0.17),
@@ -66,8 +80,12 @@ class Command:
     out: Annotated[Path, ALWAYS] = Path("runs/sweep_adding")
     search: Annotated[bool, MODE] = False  # compare Optuna with random search instead
     comparison: Annotated[Comparison, Needs("search")] = Comparison()  # for --search
-    scale: Flat[ProcessFlags] = ProcessFlags()  # several processes share the sweep
-    common: Flat[MonitorFlags] = MonitorFlags()  # how it is watched
+    # train and test other cells and a Transformer, at equal parameters, beside the GRU
+    compare: Annotated[bool, MODE] = False
+    rivals: Annotated[Rivals, Needs("compare")] = Rivals()  # what is compared
+    # several processes share the sweep
+    scale: Annotated[Flat[ProcessFlags], With("compare")] = ProcessFlags()
+    common: Annotated[Flat[MonitorFlags], With("compare")] = MonitorFlags()  # how it is watched
 
     def presets(self) -> "Command":
         """The defaults of the flags that are not given."""
@@ -77,11 +95,17 @@ class Command:
         comparison = Comparison(trials=16, seeds=2, steps=20, updates=60, rounds=1)
         return replace(self, settings=settings, comparison=comparison)
 
+    def compared(self) -> Compared:
+        """The adding problem of --compare."""
+        return QUICK_COMPARED if self.quick else COMPARED
+
     def expected(self) -> Expectations:
         """What a quick run reaches."""
         return QUICK_EXPECTED
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError unless each swept value is named once."""
+        if self.compare:
+            self.rivals.check(given)
         for name in ("steps", "learning_rates"):
             check_values(name, getattr(self.settings, name))

@@ -39,7 +39,7 @@ from experiments.common.report import format_table
 from experiments.common.report.counts import count
 from experiments.common.report.plots import cell_title
 from experiments.memory import adding
-from experiments.sweep_adding import search
+from experiments.sweep_adding import compare, search
 from experiments.sweep_adding.plots import plot_success
 from experiments.sweep_adding.settings import Command, Settings
 from grujax import baselines, sweep
@@ -106,6 +106,8 @@ def main(command: Command) -> None:
     """Sweeps all cells, and reports how many trainings solved the problem."""
     if command.search:
         return search.main(command.comparison, command.out / "search")
+    if command.compare:
+        return compare.main(command)
     settings, out = command.settings, command.out
     length = f"about {MINUTES} minutes by default" if not command.quick else "about a minute"
     trials = sweep.grid(

@@ -20,8 +20,10 @@ from experiments.common.report.timing import time_interleaved
 from experiments.common.rivals.cells import RIVALS
 from experiments.common.rivals.report import Figure, Row, write_report
 from experiments.common.rivals.settings import Comparison
+from grujax.sweep import SweepResult
 
 SCORE = "validation"  # the metric of a training that chooses the learning rate; higher is better
+Train = Callable[..., dict[str, Array]]
 TIMING_SECONDS = 60.0  # of all epochs that are timed together
 
 
@@ -54,13 +56,14 @@ def compare(task: Task, plan: Comparison, out: Path) -> None:
     cells, rates = plan.cells, plan.learning_rates
     trainings = len(cells) * (len(rates) + plan.seeds)
     print(f"{count(trainings, 'training')} of {count(len(cells), 'cell')}.")
-    scores = tune(task, cells, rates, out / "tuning")
+    train = make_train(task)
+    scores = tune(train, cells, rates, out / "tuning")
     chosen = {cell: best_rate(scores[cell]) for cell in cells}
     trials = {
         "cell": np.repeat(list(cells), plan.seeds),
         "learning_rate": np.repeat([chosen[cell] for cell in cells], plan.seeds),
     }
-    result = _sweep(task, trials, jax.random.key(1), out / "tested")
+    result = _sweep(train, trials, jax.random.key(1), out / "tested")
     seconds = time_trainings(task, cells)
     latencies = {} if task.stream is None else time_steps(task.stream, cells)
     rows = {
@@ -80,7 +83,7 @@ def compare(task: Task, plan: Comparison, out: Path) -> None:
 
 
 def tune(
-    task: Task, cells: Sequence[str], rates: Sequence[float], directory: Path
+    train: Train, cells: Sequence[str], rates: Sequence[float], directory: Path
 ) -> dict[str, dict[float, float]]:
     """The validation score of each cell at each learning rate, of which the best is no end.
 
@@ -93,7 +96,7 @@ def tune(
         names, values = zip(*pairs, strict=True)
         trials = {"cell": np.array(names), "learning_rate": np.array(values)}
         number = len(next(iter(scores.values())))
-        result = _sweep(task, trials, jax.random.key(0), directory / f"from-{number}")
+        result = _sweep(train, trials, jax.random.key(0), directory / f"from-{number}")
         for (cell, rate), score in zip(pairs, result.metrics[SCORE].tolist(), strict=True):
             scores[cell][rate] = score if np.isfinite(score) else -np.inf
         wanted = {cell: rates_beyond(scores[cell]) for cell in cells}
@@ -114,14 +117,19 @@ def rates_beyond(scores: Mapping[float, float]) -> list[float]:
     return [float(f"{best**2 / inner:.1g}")]
 
 
-def _sweep(task: Task, trials: dict[str, np.ndarray], key: Array, directory: Path) -> Any:
-    """Trains and tests; the scores and figures of each trial."""
+def make_train(task: Task) -> Train:
+    """Returns the pure `train(key, cell, learning_rate)` -> its score and its figures, each []."""
 
     def train(key: Array, cell: str, learning_rate: Array) -> dict[str, Array]:
         plan = task.build(cell, learning_rate)
         state, _ = training.train(plan, key)
         return {SCORE: state.best_score, **task.test(cell, state.best_params)}
 
+    return train
+
+
+def _sweep(train: Train, trials: dict[str, np.ndarray], key: Array, directory: Path) -> SweepResult:
+    """Trains and tests, or reads from the directory what is done."""
     return shared_sweep.run(train, trials, key=key, static=("cell",), directory=directory)
 
 

@@ -117,6 +117,18 @@ def equal_size(
     return closest_size(partial(count, cell), count("gru", gru_size))
 
 
+def count_layer_parameters(variables: PyTree) -> int:
+    """The parameters of the layers that `make_layers` made in a network, from its variables.
+
+    Arrays, or their shapes.
+    """
+    return sum(
+        count_parameters(part)
+        for name, part in variables["params"].items()
+        if name.startswith(("StackedGRU", "RivalLayers"))
+    )
+
+
 def _init_layer(
     cell: str, bidirectional: bool, input_size: int, hidden_size: int, key: Array
 ) -> PyTree:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from experiments.common.command import InputError
 from experiments.common.flags import CellName, PositiveFloat, PositiveInt
 from experiments.common.parsing import check_values, has_no_effect
 
@@ -28,3 +29,18 @@ class Comparison:
                 raise has_no_effect(name, "compare")
         check_values("rivals.cells", self.cells)
         check_values("rivals.learning_rates", self.learning_rates)
+
+
+def require_gru(cell: str, what: str) -> None:
+    """Raises InputError if a network has another cell than a GRU.
+
+    Args:
+      cell: that of the network.
+      what: what works with a GRU alone: a flag or a command.
+    """
+    if cell != "gru":
+        raise InputError(f"{what} works with a GRU, not with --cell {cell}.")
+
+
+# Of --quick: to try it out. A single rate is not tuned.
+QUICK_COMPARISON = Comparison(learning_rates=(1e-2,), seeds=2)

@@ -1,10 +1,10 @@
-"""The problems of the two built-in studies, weather and stocks, on synthetic data."""
+"""The problems of the built-in studies, on synthetic data."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.forecasting import stocks, weather
+from experiments.forecasting import stocks, traffic, weather
 
 
 def test_the_weather_problem(forecast_archives):
@@ -32,18 +32,27 @@ def test_the_weather_problem(forecast_archives):
     assert errors["AR(1) on anomalies"] < min(errors["climatology"], errors["persistence"])
 
 
-@pytest.mark.parametrize("study", [weather, stocks])
+def _dates(study, table: pd.DataFrame) -> pd.Series | pd.Index:
+    return table.index if study is traffic else table["date" if study is weather else "Date"]
+
+
+CHANGED = {
+    weather: ("read_weather", ["temp_max", "temp_min"]),
+    stocks: ("read_prices", ["High", "Close", "Adj Close"]),
+    traffic: ("read_traffic", ["traffic_volume", "temp"]),
+}
+
+
+@pytest.mark.parametrize("study", CHANGED)
 def test_forecasts_do_not_depend_on_the_future(forecast_archives, monkeypatch, study):
     """Other values in the test period do not change any forecast before it."""
     problem = study.make_problem(14)
-    name = "read_weather" if study is weather else "read_prices"
+    name, columns = CHANGED[study]
     read = getattr(study, name)
 
     def changed():
         table = read()
-        dates = table["date" if study is weather else "Date"]
-        columns = ["temp_max", "temp_min"] if study is weather else ["High", "Close", "Adj Close"]
-        table.loc[dates >= study.TEST, columns] *= 1.5
+        table.loc[_dates(study, table) >= study.TEST, columns] *= 1.5
         return table
 
     monkeypatch.setattr(study, name, changed)
@@ -56,6 +65,34 @@ def test_forecasts_do_not_depend_on_the_future(forecast_archives, monkeypatch, s
     for rival, forecasts in problem.rivals.items():
         np.testing.assert_array_equal(forecasts[before], other.rivals[rival][before])
     assert np.any(problem.linear[~before] != other.linear[~before])
+
+
+def test_the_traffic_problem(forecast_archives):
+    problem = traffic.make_problem(24)
+    volume = traffic.read_traffic()["traffic_volume"]
+    for row in (0, 500):
+        later = problem.origins[row] + traffic.HORIZONS.astype("timedelta64[h]")
+        np.testing.assert_array_equal(problem.targets[row], volume[later])
+        week_before = later - np.timedelta64(168, "h")
+        np.testing.assert_array_equal(
+            problem.rivals["the same hour last week"][row], volume[week_before]
+        )
+    assert volume.isna().sum() == 0
+    # The origin and the last target of a part are in one quarter; none reaches into the test.
+    for part in set(problem.parts) - {0}:
+        origins = problem.origins[problem.parts == part]
+        ends = np.array([origins.min(), origins.max() + np.timedelta64(24, "h")])
+        assert len(set(ends.astype("datetime64[M]").astype(int) // 3)) == 1
+        assert ends[-1] < traffic.TEST
+    assert problem.origins[problem.split.test].min() == traffic.TEST
+    assert np.isfinite(problem.targets[problem.split.test]).all()
+    assert np.isfinite(problem.inputs).all()
+    # Anomalies persist: a regression on them beats what is usual an hour ahead.
+    errors = {
+        name: np.nanmean(abs(forecast - problem.targets)[problem.split.test, 0])
+        for name, forecast in problem.rivals.items()
+    }
+    assert errors["ridge, 24 hours"] < errors["the usual hour of the week"]
 
 
 def test_the_stock_problem(forecast_archives):

@@ -19,7 +19,7 @@ TINY = forecasting.Settings(window=5, hidden_size=4, members=6, seeds=2, epochs=
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch, forecast_archives):
-    monkeypatch.setattr(settings, "STUDY_SETTINGS", {"weather": TINY, "stocks": TINY})
+    monkeypatch.setattr(settings, "STUDY_SETTINGS", dict.fromkeys(forecasting.STUDIES, TINY))
     monkeypatch.setattr(settings, "TABLE", replace(TINY, seeds=1))
 
 
@@ -65,6 +65,20 @@ def test_weather_and_a_resumed_run(tmp_path, capsys, stop_after):
         run(tmp_path / "alone", data="weather", predict="2019-01-01")
     with pytest.raises(InputError, match="`--predict` is 'soon'; it must be a date, or `end`"):
         run(tmp_path / "alone", data="weather", predict="soon")
+
+
+@pytest.mark.slow
+def test_traffic(tmp_path, capsys):
+    run(tmp_path, data="traffic")
+    results = read_results(tmp_path / "traffic" / "results.json")
+    assert results["targets"] == ["1", "2", "3", "6", "12", "24"]
+    assert {"gradient boosting on the same inputs", "GRU"} < set(results["totals"])
+    for plot in ("forecasts", "errors", "calibration"):
+        assert is_png(tmp_path / "traffic" / f"{plot}.png")
+    capsys.readouterr()
+    run(tmp_path, data="traffic", predict="2018-04-10")
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert heading == "I-94, from the end of 2018-04-10"
 
 
 @pytest.mark.slow
