@@ -4,7 +4,8 @@
     python docs/tables.py --check    writes nothing; names what differs, with exit status 1
 
 `docs/results` has two kinds of files. NAME.json is the results.json of a full run, as the command
-wrote it. PAGE.toml declares what PAGE.md in `docs/experiments` takes from such records:
+wrote it. PAGE.toml declares what PAGE.md in `docs/experiments` takes from such records, and
+FOLDER/PAGE.toml what that page of another folder takes:
 
 - `[runs]`: the command of each record, by its NAME. Between `<!-- run: NAME -->` and
   `<!-- end -->` is how it was made;
@@ -99,13 +100,13 @@ class Declaration(NamedTuple):
 
 
 def read_declarations(folder: Path) -> list[Declaration]:
-    """Reads all PAGE.toml in a folder."""
+    """Reads all PAGE.toml in a folder and its folders."""
     return [
         Declaration(
-            path.stem,
+            path.relative_to(folder).with_suffix("").as_posix(),
             *(content.get(name, {}) for name in Declaration._fields[1:]),
         )
-        for path in sorted(folder.glob("*.toml"))
+        for path in sorted(folder.rglob("*.toml"))
         for content in [tomllib.loads(path.read_text(encoding="utf-8"))]
     ]
 

@@ -175,7 +175,7 @@ def books(tmp_path_factory, in_place):
 @pytest.fixture
 def forecast_archives(tmp_path_factory, in_place):
     """Small archives of made-up weather, prices and traffic in the places of the real ones."""
-    from experiments.forecasting import stocks, traffic, weather
+    from experiments.forecasting.studies import stocks, traffic, weather
     from tests.fixtures.archives.forecast import write_stocks, write_traffic, write_weather
 
     folder = tmp_path_factory.mktemp("forecasts")

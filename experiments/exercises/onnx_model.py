@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import onnx
 
-from experiments.common.onnx_models import (
+from experiments.common.onnx.models import (
     average,
     build_model,
     dense_weights,

@@ -34,8 +34,8 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.confidence import fit_temperature
-from experiments.common.onnx_files import export_model
-from experiments.common.onnx_models import draw_examples, set_metadata
+from experiments.common.onnx.files import export_model
+from experiments.common.onnx.models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop

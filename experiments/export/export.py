@@ -1,8 +1,9 @@
 """Exports the trained sentiment classifier to one ONNX file that needs neither JAX nor Python.
 
 The file contains everything that `experiments.sentiment` trained: the embeddings of words and of
-their prefixes and suffixes, the bidirectional GRUs with lengths, attention pooling and softmax. Its
-metadata holds the vocabulary, the settings and a checksum. The caller converts a text to ids.
+their prefixes and suffixes, the bidirectional GRUs with lengths, attention pooling, the linear
+branch of n-grams and softmax. Its metadata holds the vocabulary, the settings and a checksum. The
+caller converts a text to ids.
 
     python -m experiments.sentiment                              trains the classifier first
     python -m experiments.export                                 writes, checks and times the file
@@ -29,7 +30,7 @@ from experiments import sentiment
 from experiments.common.data import text
 from experiments.common.data.records import clean_text
 from experiments.common.durable import DamagedFileError
-from experiments.common.onnx_files import export_model, read_onnx
+from experiments.common.onnx.files import export_model, read_onnx
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import format_table, timing
@@ -59,7 +60,7 @@ class TrainedModel(NamedTuple):
     @property
     def settings(self) -> sentiment.Settings:
         """The settings of the training."""
-        return sentiment.Settings(**self.record["settings"])
+        return sentiment.Settings.of(self.record)
 
 
 def write_classifier(model: Path, path: Path) -> TrainedModel:
@@ -175,7 +176,7 @@ def ask(path: Path, sentence: str) -> str:
     if not metadata.keys() >= {"record", "vocabulary", "classes"}:
         raise DamagedFileError(f"{path} is no file of {COMMAND}.")
     record, vocabulary = json.loads(metadata["record"]), json.loads(metadata["vocabulary"])
-    settings = sentiment.Settings(**record["settings"])
+    settings = sentiment.Settings.of(record)
     sentence = clean_text(sentence)
     notes = check_text(sentence, vocabulary, record)
     inputs = sentiment.encode([sentence], vocabulary, record["lexicon"], settings)

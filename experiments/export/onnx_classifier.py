@@ -6,17 +6,18 @@ import numpy as np
 import onnx
 
 from experiments.common.data.text import NUM_SUBWORDS, PADDING
-from experiments.common.onnx_models import (
+from experiments.common.onnx.models import (
     build_model,
     dense_weights,
     input_size,
     read_stack,
     set_metadata,
 )
+from experiments.sentiment import NGRAM_SCALE, NGRAMS
 
 # In ONNX's textual syntax; {features}, {subwords}, {scores} and {classes} are sizes. Names that are
 # read but not defined are weights. The nodes of the GRU, which map xs and lengths to hs, come in
-# between.
+# between. {ngram_inputs} and {add_ngrams} are the linear branch, if the classifier has one.
 EMBED = """
 embed (int32[B,T] words, int32[B,T,{subwords}] subwords, float[B,T,{features}] token_features)
   => (float[T,B,I] xs)
@@ -41,7 +42,7 @@ embed (int32[B,T] words, int32[B,T,{subwords}] subwords, float[B,T,{features}] t
 }}
 """
 ANSWER = """
-sentiment (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features)
+sentiment (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_features{ngram_inputs})
   => (float[B,{classes}] probabilities, float[B] rating, float[B,T] attention)
 {{
   hs_by_row = Transpose <perm = [1, 0, 2]> (hs)
@@ -67,11 +68,28 @@ sentiment (float[T,B,W] hs, int32[B] lengths, float[B,{scores}] sentence_feature
   pooled_row = MatMul (attention_row, hs_by_row)
   pooled = Squeeze (pooled_row, step_axis)
   features = Concat <axis = -1> (pooled, sentence_features)
-  logits = Gemm (features, class_kernel, class_bias)
+  gru_logits = Gemm (features, class_kernel, class_bias)
+  gru_rating = Gemm (features, rating_kernel, rating_bias)
+  {add_ngrams}
   probabilities = Softmax <axis = -1> (logits)
-  rating_column = Gemm (features, rating_kernel, rating_bias)
   rating = Squeeze (rating_column, last_axis)
 }}
+"""
+NGRAM_INPUTS = ", int32[B,M] ngrams, float[B,M] ngram_weights"
+ADD_NGRAMS = """
+  ngram_row = Unsqueeze (ngram_weights, step_axis)
+  logits_of_ngrams = Gather (class_ngrams, ngrams)
+  rating_of_ngrams = Gather (rating_ngrams, ngrams)
+  logit_row = MatMul (ngram_row, logits_of_ngrams)
+  rating_row = MatMul (ngram_row, rating_of_ngrams)
+  ngram_logits = Squeeze (logit_row, step_axis)
+  ngram_rating = Squeeze (rating_row, step_axis)
+  logits = Add (gru_logits, ngram_logits)
+  rating_column = Add (gru_rating, ngram_rating)
+"""
+ADD_NOTHING = """
+  logits = Identity (gru_logits)
+  rating_column = Identity (gru_rating)
 """
 
 
@@ -89,9 +107,15 @@ def build_classifier(params: dict[str, Any], metadata: dict[str, Any]) -> onnx.M
     layers = read_stack(tree["StackedGRU_0"])
     features = input_size(layers) - weights["word_table"].shape[1]
     scores = len(weights["class_kernel"]) - len(weights["attention_kernel"])
+    has_ngrams = "class_ngrams" in weights
     model = build_model(
         layers,
-        ANSWER.format(scores=scores, classes=len(weights["class_bias"])),
+        ANSWER.format(
+            scores=scores,
+            classes=len(weights["class_bias"]),
+            ngram_inputs=NGRAM_INPUTS if has_ngrams else "",
+            add_ngrams=ADD_NGRAMS if has_ngrams else ADD_NOTHING,
+        ),
         weights,
         EMBED.format(subwords=NUM_SUBWORDS, features=features),
         with_lengths=True,
@@ -111,4 +135,8 @@ def _weights(tree: dict[str, Any]) -> dict[str, np.ndarray]:
         "rating": tree["Dense_1"],
     }
     word_table = np.asarray(embed["Embed_0"]["embedding"])
-    return {"word_table": word_table, "subword_table": subword_table} | dense_weights(dense)
+    tables = {"word_table": word_table, "subword_table": subword_table}
+    if NGRAMS in tree:
+        table = NGRAM_SCALE * np.asarray(tree[NGRAMS]["table"])
+        tables |= {"class_ngrams": table[:, :-1], "rating_ngrams": table[:, -1:]}
+    return tables | dense_weights(dense)

@@ -5,7 +5,7 @@ from typing import Any
 import onnx
 
 from experiments.common import onnx_models
-from experiments.common.onnx_models import dense_weights, read_stack
+from experiments.common.onnx.models import dense_weights, read_stack
 
 READ = """
 flip_flop (float[T,B,H] hs) => (float[T,B,3] memory)

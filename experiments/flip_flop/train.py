@@ -31,8 +31,8 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import InputError
-from experiments.common.onnx_files import export_model
-from experiments.common.onnx_models import draw_examples
+from experiments.common.onnx.files import export_model
+from experiments.common.onnx.models import draw_examples
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import plots

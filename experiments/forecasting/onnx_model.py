@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import onnx
 
-from experiments.common.onnx_models import average, build_model, input_size, read_stack
+from experiments.common.onnx.models import average, build_model, input_size, read_stack
 from experiments.forecasting.quantiles import LEVELS, gap_shifts
 
 READ = """

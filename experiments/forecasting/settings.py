@@ -50,10 +50,10 @@ TABLE = Settings(
 TRAFFIC = Settings(
     window=48,
     hidden_size=32,
-    dropout=0.1,
+    dropout=0.2,
     members=6,
     batch_size=64,
-    epochs=12,
+    epochs=8,
     weight_decay=0.1,
 )
 QUICK = {"seeds": 1, "members": 6, "epochs": 4}

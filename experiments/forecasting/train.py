@@ -41,14 +41,14 @@ from jax import Array
 from experiments.common import training
 from experiments.common.data import tables
 from experiments.common.data.cells import Notation
-from experiments.common.onnx_files import export_model
-from experiments.common.onnx_models import draw_examples, set_metadata
+from experiments.common.onnx.files import export_model
+from experiments.common.onnx.models import draw_examples, set_metadata
 from experiments.common.report.plots import Curve, plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
-from experiments.forecasting import stocks, traffic, user_table, weather
+from experiments.forecasting import user_table
 from experiments.forecasting.model import (
     Forecaster,
     calibrate_quantiles,
@@ -73,6 +73,7 @@ from experiments.forecasting.report import (
     warn_of_coverage,
 )
 from experiments.forecasting.settings import Command, Settings
+from experiments.forecasting.studies import stocks, traffic, weather
 
 COMMAND = "python -m experiments.forecasting"
 MINUTES = 2  # for both studies, on 2 CPU cores

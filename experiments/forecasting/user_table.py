@@ -12,7 +12,7 @@ from experiments.common.data.splits import Split
 from experiments.common.data.tables import Series
 from experiments.common.report.counts import count
 from experiments.forecasting.problem import Problem
-from experiments.forecasting.ridge import ridge
+from experiments.forecasting.rivals.ridge import ridge
 
 MAX_GAP = 5  # longer gaps are not interpolated
 MAX_STEPS = 20_000  # of a longer series, the newest steps are used

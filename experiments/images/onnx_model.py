@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from experiments.common import onnx_models
-from experiments.common.onnx_models import dense_weights, input_size, read_stack
+from experiments.common.onnx.models import dense_weights, input_size, read_stack
 
 READ = """
 read (float[B,T,{size}] images) => (float[T,B,{size}] xs)

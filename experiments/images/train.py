@@ -39,8 +39,8 @@ from experiments.common.confidence import (
     to_log_probs,
 )
 from experiments.common.data.user_files import own_directory
-from experiments.common.onnx_files import export_model
-from experiments.common.onnx_models import draw_examples, set_metadata
+from experiments.common.onnx.files import export_model
+from experiments.common.onnx.models import draw_examples, set_metadata
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model

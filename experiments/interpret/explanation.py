@@ -18,6 +18,13 @@ from experiments.sentiment import WordEmbedding
 from grujax import analysis
 from grujax.linen import StackedGRU
 
+# parts of the input, and the classifier's names
+INPUTS = {
+    "features": "token_features",
+    "sentence": "sentence_features",
+    "ngrams": "ngram_weights",
+}
+
 
 class Explanation(NamedTuple):
     """A prediction, and the contribution of each of the T tokens."""
@@ -27,6 +34,7 @@ class Explanation(NamedTuple):
     attention: np.ndarray  # [T], sums to 1
     gradients: np.ndarray  # [T], integrated
     sentence: np.ndarray  # [], integrated, for VADER's scores of the whole sentence
+    ngrams: np.ndarray  # [], integrated, for the n-grams of the whole sentence
     completeness_error: np.ndarray  # [], of the integrated gradients
     occlusion: np.ndarray  # [T]
     relevance: np.ndarray  # [T], according to the gates
@@ -50,7 +58,7 @@ def load(out: Path) -> Model:
     """
     path = out / "lexicon-fold0-seed0" / sentiment.MODEL
     params, record, vocabulary = load_model(path, sentiment.COMMAND)
-    settings = sentiment.Settings(**record["settings"])
+    settings = sentiment.Settings.of(record)
     require_gru(settings.cell, "The explanation")
     module = sentiment.Classifier(settings, len(vocabulary))
     return Model(module, params, vocabulary, record["lexicon"])
@@ -76,12 +84,14 @@ def compute_explanation(model: Model, inputs: dict[str, Array]) -> tuple:
         return classify(model, inputs, parts)[0][0][0] @ contrast
 
     values, _, completeness_error = analysis.integrated_gradients(score, parts)
+    ngrams = values["ngrams"].sum() if "ngrams" in values else jnp.zeros(())
     gradients = values["embedded"].sum((0, 2)) + values["features"].sum((0, 2))
     return (
         nn.softmax(logits[0]),
         attention[0],
         gradients,
         values["sentence"].sum(),
+        ngrams,
         completeness_error,
         occlude(score, parts),
         *trace_top_layer(model, parts, attention[0], contrast),
@@ -94,7 +104,7 @@ def classify(
     """Runs the classifier, optionally with other floating-point parts of its input.
 
     Returns: its outputs (logits, rating, attention), and the parts that it used: "embedded"
-    [1, T, E], "features" [1, T, F] and "sentence" [1, S].
+    [1, T, E], "features" [1, T, F], "sentence" [1, S] and, if it reads n-grams, "ngrams" [1, M].
     """
     used = {}
 
@@ -105,18 +115,15 @@ def classify(
         return used["embedded"]
 
     if parts:
-        inputs = inputs | {
-            "token_features": parts["features"],
-            "sentence_features": parts["sentence"],
-        }
+        inputs = inputs | {INPUTS[name]: part for name, part in parts.items() if name in INPUTS}
     with nn.intercept_methods(embed):
         outputs: Any = model.module.apply(model.params, inputs, train=False)
-    used |= {"features": inputs["token_features"], "sentence": inputs["sentence_features"]}
+    used |= {part: inputs[name] for part, name in INPUTS.items() if name in inputs}
     return outputs, used
 
 
 def occlude(score: Any, parts: dict[str, Array]) -> Array:
-    """`analysis.occlusion` [T] of the tokens; the scores of the sentence do not change."""
+    """`analysis.occlusion` [T] of the tokens; scores and n-grams of the sentence do not change."""
 
     def score_of_tokens(tokens: dict[str, Array]) -> Array:
         batch_major = jax.tree.map(lambda array: jnp.swapaxes(array, 0, 1), tokens)

@@ -44,8 +44,8 @@ def format_report(sentence: str, explanation: Explanation) -> str:
     notes = {
         "integrated gradients": f"They add up to the score within "
         f"{explanation.completeness_error:.2%}; VADER's scores of the whole sentence contribute "
-        f"{explanation.sentence:+.2f}. Red is for the prediction, blue against it; hover over a "
-        "token for its number.",
+        f"{explanation.sentence:+.2f}, its n-grams {explanation.ngrams:+.2f}. Red is for the "
+        "prediction, blue against it; hover over a token for its number.",
         "occlusion": "How much the score decreases when a token is blanked.",
         "gates": "What each token wrote into the state and the gates kept until it was read.",
         "attention": "The weight with which each token's state is read.",

@@ -13,7 +13,8 @@ explain is the logit of the predicted class minus the mean of the other two, in 
                             read; attention and gates are taken as given
 
 They answer different questions, so they can disagree. A word's entry in VADER's lexicon is part of
-its token. VADER's scores of the whole sentence, which the model also reads, are shown separately.
+its token. VADER's scores and the n-grams of the whole sentence, which the model also reads, are
+shown separately.
 """
 
 import numpy as np

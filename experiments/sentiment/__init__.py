@@ -6,7 +6,7 @@ __getattr__ = open_door(
     __name__,
     {
         "answering": ["check_text"],
-        "model": ["Classifier", "WordEmbedding", "encode"],
+        "model": ["NGRAMS", "NGRAM_SCALE", "Classifier", "WordEmbedding", "encode"],
         "report": ["Answer", "describe_answer"],
         "settings": ["COMMAND", "MODEL", "NUM_FOLDS", "Command", "Settings"],
         "train": [

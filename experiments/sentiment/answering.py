@@ -23,7 +23,7 @@ from experiments.sentiment.settings import COMMAND, MODEL, Settings
 def predict(directory: Path, sentence: str) -> Answer:
     """The answer of the model that was trained in `directory`; `check_text` raises."""
     params, record, vocabulary = load_model(directory / MODEL, COMMAND)
-    settings, classes = Settings(**record["settings"]), record.get("classes", vader.CLASSES)
+    settings, classes = Settings.of(record), record.get("classes", vader.CLASSES)
     sentence = clean_text(sentence)
     notes = check_text(sentence, vocabulary, record)
     inputs = encode([sentence], vocabulary, record["lexicon"], settings)

@@ -3,6 +3,7 @@
     words [B, T] → embedding of words, prefixes and suffixes, and features [B, T, I]
       → stacked bidirectional GRU [B, T, 2H] → attention pooling [B, 2H], and features
       → linear: class logits [B, C], mean rating [B]
+    hashed n-grams [B, M] → linear, added to the logits and the rating
 
 B is the number of texts, T that of words. The features are the case of words and, if wanted, what
 a lexicon says of them.
@@ -18,17 +19,21 @@ import jax.numpy as jnp
 from jax import Array
 
 from experiments.common import training
-from experiments.common.data.text import PADDING, UNKNOWN
+from experiments.common.data.text import PADDING, UNKNOWN, tokenize
 from experiments.common.rivals.layers import make_layers
 from experiments.sentiment import vader
+from experiments.sentiment.ngrams import encode_ngrams
 from experiments.sentiment.settings import Settings
 
-READOUT = "Dense_0"  # the last layer's name in the parameters
+READOUT, NGRAMS = "Dense_0", "NgramScores_0"  # the names of the logits' layers in the parameters
+NGRAM_SCALE = 3.0  # the larger, the faster the n-grams' weights are learned
 
 
 def encode(texts: Iterable[str], vocabulary: list[str], lexicon: bool, settings: Settings):
-    """Converts texts to the classifier's inputs, see `vader.encode`."""
-    return vader.encode(texts, vocabulary, lexicon, settings.max_tokens, settings.subword_buckets)
+    """Converts texts to the classifier's inputs, see `vader.encode` and `encode_ngrams`."""
+    length, buckets = settings.max_tokens, settings.ngram_buckets
+    inputs = vader.encode(texts, vocabulary, lexicon, length, settings.subword_buckets)
+    return inputs | (encode_ngrams(map(tokenize, texts), length, buckets) if buckets else {})
 
 
 class WordEmbedding(nn.Module):
@@ -80,6 +85,28 @@ class AttentionPooling(nn.Module):
         return jnp.einsum("bt,bth->bh", weights, hs), weights
 
 
+class NgramScores(nn.Module):
+    """A linear function of hashed n-grams, zero at first.
+
+    Attributes:
+      num_ngrams: the largest id.
+      features: the number of outputs F.
+      dropout: the share of n-grams that are left out in training.
+    """
+
+    num_ngrams: int
+    features: int
+    dropout: float
+
+    @nn.compact
+    def __call__(self, ngrams: Array, weights: Array, train: bool) -> Array:
+        """ngrams [B, M], weights [B, M]. Returns: [B, F]."""
+        weights = nn.Dropout(self.dropout)(weights, not train)
+        shape = (self.num_ngrams + 1, self.features)
+        table = self.param("table", nn.initializers.zeros, shape)
+        return NGRAM_SCALE * jnp.einsum("bm,bmf->bf", weights, jnp.asarray(table)[ngrams])
+
+
 class Classifier(nn.Module):
     """Embedding, stacked bidirectional GRU or another cell, attention pooling, softmax."""
 
@@ -104,7 +131,12 @@ class Classifier(nn.Module):
         pooled = nn.Dropout(rate)(pooled, not train)
         pooled = jnp.concatenate([pooled, inputs["sentence_features"]], -1)
         logits = nn.Dense(self.num_classes, name=READOUT)(pooled)
-        return logits, nn.Dense(1, name="Dense_1")(pooled)[:, 0], attention
+        rating = nn.Dense(1, name="Dense_1")(pooled)
+        if s.ngram_buckets:
+            branch = NgramScores(2 * s.ngram_buckets, self.num_classes + 1, rate, name=NGRAMS)
+            scores = branch(inputs["ngrams"], inputs["ngram_weights"], train)
+            logits, rating = logits + scores[:, :-1], rating + scores[:, -1:]
+        return logits, rating[:, 0], attention
 
 
 def classify(model: Classifier, params: Any, inputs: dict[str, Any]) -> Array:
@@ -116,5 +148,8 @@ def classify(model: Classifier, params: Any, inputs: dict[str, Any]) -> Array:
 def divide_logits(params: Any, temperature: float) -> Any:
     """The parameters with which the logits are divided by `temperature`."""
     params = params["params"]
-    readout = jax.tree.map(lambda weights: weights / temperature, params[READOUT])
-    return {"params": params | {READOUT: readout}}
+    layers = {READOUT: jax.tree.map(lambda weights: weights / temperature, params[READOUT])}
+    if NGRAMS in params:
+        table = params[NGRAMS]["table"]
+        layers[NGRAMS] = {"table": table.at[:, :-1].divide(temperature)}  # all but the rating
+    return {"params": params | layers}

@@ -16,6 +16,7 @@ from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation, plots
 from experiments.common.report.heat_maps import plot_confusion
 from experiments.common.training.metrics import read_records, score_classifier
+from experiments.sentiment.check_list import CHECKS, score_checks
 
 SHADES = colormaps["Oranges"](np.linspace(0, 0.65, 64))  # light enough for black words
 SHOWN = 5  # classes and tokens of an answer
@@ -30,6 +31,7 @@ class Predictions(NamedTuple):
     parts: np.ndarray  # str [N]: the part of the data that each example belongs to
     # the errors before and after the calibration, see `experiments.common.confidence`
     calibration_errors: tuple[float, float] | None = None
+    checks: np.ndarray | None = None  # int [40], the answers for `check_list.TEXTS`
 
 
 class Answer(NamedTuple):
@@ -40,6 +42,17 @@ class Answer(NamedTuple):
     tokens: Sequence[str]  # that were read
     attention: np.ndarray  # [T]
     notes: Sequence[str] = ()  # one sentence per reason to doubt the answer
+
+
+def judge_answers(
+    labels: np.ndarray,
+    domains: np.ndarray,
+    given: np.ndarray,
+    errors: tuple[float, float] | None = None,
+) -> Predictions:
+    """Divides the answers for N test sentences and for the check list, and adds the labels [N]."""
+    tested, checks = np.split(given, [len(labels)])
+    return Predictions(labels, tested, domains, errors, checks)
 
 
 def comparison_table(
@@ -61,7 +74,7 @@ def comparison_table(
     cells: dict[str, dict[str, list[float]]] = {}
     for name, results in rows.items():
         cells[name] = {column: [] for column in columns}
-        for labels, predictions, part_names, _ in results:
+        for labels, predictions, part_names, *_ in results:
             score = score_classifier(labels, predictions, num_classes)
             cells[name]["accuracy"].append(float(score.accuracy))
             cells[name]["macro-F1"].append(float(score.macro_f1))
@@ -73,6 +86,8 @@ def comparison_table(
     }
     for name, results in rows.items():
         means[name] |= mean_calibration_errors(results)
+        if answers := [result.checks for result in results if result.checks is not None]:
+            means[name] |= score_checks(answers)
         if len(results) > 1:
             spread = {c: float(np.std(values, ddof=1)) for c, values in cells[name].items()}
             means[name]["standard deviation"] = spread
@@ -107,6 +122,10 @@ def write_report(
             before, after = errors.values()
             print(f"Calibration error of {name}: {after:.1%}, before the calibration {before:.1%}.")
     plot_confusion(directory / "confusion.png", dict(list(matrices.items())[1:]), classes)
+    for name, row in rows.items():
+        if answers := [result.checks for result in row if result.checks is not None]:
+            share = score_checks(answers)["check list"]
+            print(f"Check list of {len(CHECKS)} sentences: {name} gets {share:.1%} right.")
     paths = sorted(directory.glob("*/metrics.jsonl"))
     records = {path.parent.name: read_records(path) for path in paths}
     loss = "cross-entropy, nats, and squared error of ratings"

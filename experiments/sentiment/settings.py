@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from experiments.common.flags import (
     ALWAYS,
@@ -15,6 +15,7 @@ from experiments.common.flags import (
     MonitorFlags,
     Needs,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Range,
@@ -39,23 +40,39 @@ class Settings:
     num_layers: PositiveInt = 1  # of bidirectional GRUs
     max_tokens: PositiveInt = 40  # longer sentences, 3% of them, are truncated
     subword_buckets: PositiveInt = 16384  # of the hashed prefixes and suffixes
+    # of hashed words and pairs, and as many of character n-grams; 0 leaves out their linear branch
+    ngram_buckets: NonNegativeInt = 32768
     batch_size: PositiveInt = 64
-    epochs: PositiveInt = 6  # at most
+    epochs: PositiveInt = 4  # at most
     patience: PositiveInt = 3  # epochs without a better validation score
     learning_rate: PositiveFloat = 2e-3  # the peak: one epoch of warm-up, then a cosine
     weight_decay: NonNegativeFloat = 0.02
     max_gradient_norm: PositiveFloat = 1.0
-    dropout: DropoutRate = 0.5  # of embeddings, GRU outputs and the pooled vector
+    dropout: DropoutRate = 0.5  # of embeddings, GRU outputs, the pooled vector and n-grams
     token_dropout: DropoutRate = 0.25  # share of words read as unknown; half as many are zeroed
     label_width: PositiveFloat = 0.35  # sd, in rating units, of the noise that softens the labels
+    class_balance: NonNegativeFloat = 1.0  # 1: all classes weigh the same; 0: all texts do
     rating_weight: NonNegativeFloat = 0.3  # of the squared error of the predicted mean rating
     film_weight: NonNegativeFloat = 0.3  # the same on 10,605 rated film snippets; 0 leaves them out
 
+    @staticmethod
+    def of(record: dict[str, Any]) -> "Settings":
+        """The settings of a saved model; older ones than the n-grams have none."""
+        return Settings(**{"ngram_buckets": 0} | record["settings"])
+
 
 # Of the user's texts, which may be few, and have no ratings.
-OWN = Settings(batch_size=16, epochs=20, patience=6, rating_weight=0.0, film_weight=0.0)
+OWN = Settings(
+    batch_size=16, epochs=20, patience=6, rating_weight=0.0, film_weight=0.0, class_balance=0.0
+)
 QUICK_SETTINGS = Settings(  # of --compare --quick
-    embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=256, epochs=1, film_weight=0.0
+    embedding_size=8,
+    hidden_size=8,
+    max_tokens=12,
+    subword_buckets=256,
+    ngram_buckets=256,
+    epochs=1,
+    film_weight=0.0,
 )
 Columns = tuple[str, str]  # the names of the columns of texts and labels
 

@@ -75,6 +75,13 @@ def split_rated(
     return [Split(*(rated[part] for part in split)) for split in splits]
 
 
+def film_snippets(sentences: Sentences, unseen: np.ndarray) -> np.ndarray:
+    """The increasing indices of the film snippets that share no group with the rows `unseen`."""
+    groups = sentences.groups[unseen]
+    is_film = sentences.domains == FILMS
+    return np.flatnonzero(is_film & ~np.isin(sentences.groups, groups))
+
+
 def plain_words(text: str) -> str:
     """The words of a text without case and punctuation, to find duplicates."""
     return " ".join(form for form in map(word_form, tokenize(text)) if form[0].isalnum()) or text

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -12,15 +11,14 @@ from experiments.common.cells import parameter_shapes
 from experiments.common.rivals.comparison import Sizes, Task, compare
 from experiments.common.rivals.layers import count_layer_parameters
 from experiments.common.rivals.report import Figure
-from experiments.speech.digit_strings import DigitStrings, draw_strings, make_pool
+from experiments.speech.digit_strings import DigitStrings
 from experiments.speech.recognizer import Recognizer
 from experiments.speech.spoken_digits import COEFFICIENTS, read_corpus
 from experiments.speech_recognition.examples import Examples, validation_metrics
 from experiments.speech_recognition.settings import Command, Settings
 from experiments.speech_recognition.train import (
-    DIGITS,
-    WIDTH,
     Data,
+    draw_test_strings,
     make_recognizer,
     make_training,
     prepare,
@@ -35,8 +33,7 @@ FIGURES = {
 def main(command: Command) -> None:
     """Compares all cells as recognizers of streams."""
     corpus = read_corpus()
-    pool = make_pool(corpus.test)
-    strings = draw_strings(jax.random.key(2), pool, command.num_test, DIGITS, WIDTH)
+    strings = draw_test_strings(corpus, command.num_test)
     task = make_task(command.compared(), prepare(corpus), strings)
     compare(task, command.rivals, command.out / "compare")
 

@@ -1,11 +1,25 @@
 """A trained recognizer as an ONNX model."""
 
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import onnx
+from jax import Array
 
 from experiments.common import onnx_models
-from experiments.common.onnx_models import dense_weights, group_steps, read_stack
-from experiments.speech_recognition.trained import Trained
+from experiments.common.onnx.files import export_model
+from experiments.common.onnx.models import (
+    dense_weights,
+    draw_examples,
+    group_steps,
+    read_stack,
+    set_metadata,
+)
+from experiments.common.rivals.settings import require_gru
+from experiments.speech.spoken_digits import COEFFICIENTS
+from experiments.speech_recognition.trained import Trained, load_recognizer
 
 READ = """
 read (float[B,T,{size}] cepstra{num_frames}) => (float[S,B,{step_size}] xs)
@@ -58,3 +72,39 @@ def build_model(trained: Trained) -> onnx.ModelProto:
         with_lengths=network.bidirectional,
         with_initial_state=not network.bidirectional,
     )
+
+
+def export(path: Path, command: str) -> None:
+    """Writes a saved network as an ONNX file beside it.
+
+    Args:
+      path: the network.
+      command: the one that trains it, for the error message.
+
+    Raises:
+      InputError: the network has another cell than a GRU.
+    """
+    trained = load_recognizer(path, command)
+    network = trained.model
+    require_gru(network.cell, "--export")
+
+    @jax.jit
+    def run(cepstra: Array, num_frames: Array | None = None, h0: Array | None = None) -> list:
+        frames = (cepstra - trained.standardizer.mean) / trained.standardizer.deviation
+        carry, log_probs = network.apply(
+            trained.params, frames, num_frames, None if h0 is None else list(h0)
+        )
+        return [log_probs] if network.bidirectional else [log_probs, jnp.stack(carry)]
+
+    examples = []
+    for batch_size, num_frames in ((3, 21), (1, 8)):
+        [example] = draw_examples({"cepstra": (batch_size, num_frames, COEFFICIENTS)})
+        if network.bidirectional:
+            example["num_frames"] = np.arange(num_frames, num_frames - batch_size, -1, np.int32)
+        else:
+            shape = (network.num_layers, batch_size, network.hidden_size)
+            example |= draw_examples({"h0": shape})[0]
+        examples.append(example)
+    about = {"labels": trained.words, "separator": trained.separator}
+    model = set_metadata(build_model(trained), temperature=trained.temperature, **about)
+    export_model(path.with_suffix(".onnx"), model, run, examples)

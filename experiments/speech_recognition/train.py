@@ -10,6 +10,7 @@ network reads a whole string in both directions; the other reads it frame by fra
     python -m experiments.speech_recognition --quick    3 minutes, 4 epochs
     python -m experiments.speech_recognition --predict digits.wav
     python -m experiments.speech_recognition --train recordings    your own WAV files
+    python -m experiments.speech_recognition --compare    beside an LSTM, an RNN and others
 
 `--predict` takes a WAV file, whose MFCCs are computed as those of the data set were, or a .npy file
 with an array [T, 13] of them. Silence is answered "no speech".
@@ -35,11 +36,8 @@ from jax import Array
 from experiments.common import training
 from experiments.common.command import InputError
 from experiments.common.data.user_files import own_directory
-from experiments.common.onnx_files import export_model
-from experiments.common.onnx_models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
-from experiments.common.rivals.settings import require_gru
 from experiments.common.training import loop
 from experiments.common.training.models import save_model
 from experiments.speech import ctc
@@ -60,7 +58,7 @@ from experiments.speech_recognition.examples import (
     validation_metrics,
 )
 from experiments.speech_recognition.front_end import RATE, speech_cepstra
-from experiments.speech_recognition.onnx_model import build_model
+from experiments.speech_recognition.onnx_model import export
 from experiments.speech_recognition.own_recordings import OwnData, read_folder
 from experiments.speech_recognition.own_report import report_own
 from experiments.speech_recognition.report import write_report
@@ -96,6 +94,12 @@ def prepare(corpus: Corpus) -> Data:
         return _examples(draw_strings(key, pool, *shape, settings.distortion))
 
     return Data(draw, _examples(strings), CLASSES)
+
+
+def draw_test_strings(corpus: Corpus, count: int) -> DigitStrings:
+    """Joins test utterances; the arrays are NumPy's."""
+    strings = draw_strings(jax.random.key(2), make_pool(corpus.test), count, DIGITS, WIDTH)
+    return jax.tree.map(np.asarray, strings)
 
 
 def _examples(strings: DigitStrings) -> Examples:
@@ -201,9 +205,7 @@ def experiment(command: Command) -> None:
         *network, temperature = train_network(settings, data, out, {}, record, words)
         networks[name] = tuple(network)
         temperatures.append(temperature)
-    pool = make_pool(corpus.test)
-    strings = draw_strings(jax.random.key(2), pool, command.num_test, DIGITS, WIDTH)
-    strings = jax.tree.map(np.asarray, strings)
+    strings = draw_test_strings(corpus, command.num_test)
     write_report(networks, corpus, strings, temperatures[0], BEAMS, command.out)
     example = command.out / EXAMPLE
     with reporting(example):
@@ -249,41 +251,13 @@ def predict(command: Command, file: Path) -> str:
     )
 
 
-def export(path: Path) -> None:
-    """Writes a saved network as an ONNX file beside it."""
-    trained = load_recognizer(path, COMMAND)
-    network = trained.model
-    require_gru(network.cell, "--export")
-
-    @jax.jit
-    def run(cepstra: Array, num_frames: Array | None = None, h0: Array | None = None) -> list:
-        frames = (cepstra - trained.standardizer.mean) / trained.standardizer.deviation
-        carry, log_probs = network.apply(
-            trained.params, frames, num_frames, None if h0 is None else list(h0)
-        )
-        return [log_probs] if network.bidirectional else [log_probs, jnp.stack(carry)]
-
-    examples = []
-    for batch_size, num_frames in ((3, 21), (1, 8)):
-        [example] = draw_examples({"cepstra": (batch_size, num_frames, COEFFICIENTS)})
-        if network.bidirectional:
-            example["num_frames"] = np.arange(num_frames, num_frames - batch_size, -1, np.int32)
-        else:
-            shape = (network.num_layers, batch_size, network.hidden_size)
-            example |= draw_examples({"h0": shape})[0]
-        examples.append(example)
-    about = {"labels": trained.words, "separator": trained.separator}
-    model = set_metadata(build_model(trained), temperature=trained.temperature, **about)
-    export_model(path.with_suffix(".onnx"), model, run, examples)
-
-
 def main(command: Command) -> None:
     """Trains, predicts, or exports, as the command says."""
     if command.export is not None and command.train is not None:
-        return export(own_directory(command.out, command.train) / MODEL)
+        return export(own_directory(command.out, command.train) / MODEL, COMMAND)
     if command.export is not None:
         for name in SETTINGS:
-            export(command.out / name / MODEL)
+            export(command.out / name / MODEL, COMMAND)
         return
     if command.predict is not None:
         return print(predict(command, command.predict))

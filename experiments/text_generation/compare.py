@@ -9,8 +9,8 @@ from experiments.common import training
 from experiments.common.rivals.comparison import Sizes, Task, compare
 from experiments.common.rivals.report import Figure
 from experiments.text_generation.model import CharacterModel
-from experiments.text_generation.prose import read_corpus
-from experiments.text_generation.settings import Command
+from experiments.text_generation.prose import Corpus, read_corpus
+from experiments.text_generation.settings import Command, Settings
 from experiments.text_generation.train import SHARES, language_training, make_model, prepare
 
 FIGURES = {"bits": Figure("bits per character", 3, lower_is_better=True)}
@@ -19,7 +19,12 @@ FIGURES = {"bits": Figure("bits per character", 3, lower_is_better=True)}
 def main(command: Command) -> None:
     """Compares all cells on one corpus."""
     name = command.corpus or "bible"
-    corpus, settings = read_corpus(name, SHARES), command.compared()
+    task = make_task(command.compared(), read_corpus(name, SHARES))
+    compare(task, command.rivals, command.out / "compare" / name)
+
+
+def make_task(settings: Settings, corpus: Corpus) -> Task:
+    """The comparison on one corpus."""
     data, test_text = prepare(corpus, settings), corpus.join(corpus.split.test)
 
     def model_of(cell: str) -> CharacterModel:
@@ -31,11 +36,7 @@ def main(command: Command) -> None:
     def test(cell: str, params: Any) -> dict[str, Array]:
         return {"bits": model_of(cell).text_bits(params, test_text).mean()}
 
-    task = Task(
-        build,
-        test,
-        FIGURES,
-        parameters=lambda cell: model_of(cell).num_parameters(),
-        stream=lambda cell: Sizes(data.num_symbols, model_of(cell).hidden_size),
-    )
-    compare(task, command.rivals, command.out / "compare" / name)
+    def stream(cell: str) -> Sizes:
+        return Sizes(data.num_symbols, model_of(cell).hidden_size)
+
+    return Task(build, test, FIGURES, lambda cell: model_of(cell).num_parameters(), stream)

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from jax import Array
 
-from experiments.common import onnx_models
-from experiments.common.onnx_files import export_model
+from experiments.common.onnx import models as onnx_models
+from experiments.common.onnx.files import export_model
 from experiments.common.training.models import from_arrays, load_model
 from experiments.text_generation.model import CharacterModel
 

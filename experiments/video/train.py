@@ -36,8 +36,8 @@ from experiments.common.confidence import (
     fit_temperature,
     to_log_probs,
 )
-from experiments.common.onnx_files import export_model
-from experiments.common.onnx_models import draw_examples, set_metadata
+from experiments.common.onnx.files import export_model
+from experiments.common.onnx.models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
 from experiments.common.training import loop

@@ -95,7 +95,7 @@ def tune(
         pairs = [(cell, rate) for cell in cells for rate in wanted[cell]]
         names, values = zip(*pairs, strict=True)
         trials = {"cell": np.array(names), "learning_rate": np.array(values)}
-        number = len(next(iter(scores.values())))
+        number = max(map(len, scores.values()))  # grows, since cells that are tuned stay so
         result = _sweep(train, trials, jax.random.key(0), directory / f"from-{number}")
         for (cell, rate), score in zip(pairs, result.metrics[SCORE].tolist(), strict=True):
             scores[cell][rate] = score if np.isfinite(score) else -np.inf

@@ -15,6 +15,7 @@ https://arxiv.org/abs/2104.09864; root mean square: Zhang & Sennrich 2019,
 https://arxiv.org/abs/1910.07467.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -138,10 +139,12 @@ def run_transformer(
     else:
         limit = window = state0.positions.shape[-1]
     valid = _valid_steps(lengths, rows, steps)
+    xs = jnp.where(valid[..., None], xs, 0)
     numbers = state0.count[:, None] + jnp.arange(steps, dtype=jnp.int32)  # [B, T]
     since = jnp.zeros_like(numbers)
     if resets is not None:
-        since = jax.lax.cummax(jnp.where(resets.T, numbers, 0), axis=1)
+        since = jax.lax.cummax(jnp.where(resets.T & valid, numbers, 0), axis=1)
+    latest = since.max(1, keepdims=True, initial=0)
     written = jnp.where(valid, numbers, -1)
     known = jnp.concatenate([state0.positions, written], 1)[:, None]  # [B, 1, W + T]
     now = numbers[..., None]  # [B, T, 1]
@@ -150,7 +153,7 @@ def run_transformer(
     hs = jnp.where(valid[..., None], hs, 0)
 
     count = state0.count + valid.sum(1, dtype=jnp.int32)
-    is_kept = valid & (numbers >= count[:, None] - window) & (numbers >= since[:, -1:])
+    is_kept = valid & (numbers >= count[:, None] - window) & (numbers >= latest)
     places = jnp.where(is_kept, numbers % window, window)  # those past the end are dropped
     if state0.positions.shape[-1] == 0:
         state0 = initial_cache((rows, params.hidden_size), hs.dtype, window)
@@ -159,11 +162,11 @@ def run_transformer(
     def write(old: Array, new: Array, place: Array) -> Array:
         return old.at[place].set(new, mode="drop")
 
-    old_positions = jnp.where(state0.positions >= since[:, -1:], state0.positions, -1)
+    old_positions = jnp.where(state0.positions >= latest, state0.positions, -1)
     write_blocks = jax.vmap(write, in_axes=(1, 1, None), out_axes=1)
-    last = jnp.take_along_axis(hs, jnp.maximum(valid.sum(1) - 1, 0)[:, None, None], 1)[:, 0]
+    outputs = jnp.concatenate([state0.h[:, None], hs], 1)
     state = Cache(
-        h=jnp.where(valid[:, :1], last, state0.h),
+        h=jnp.take_along_axis(outputs, valid.sum(1)[:, None, None], 1)[:, 0],
         keys=write_blocks(state0.keys, keys, places),
         values=write_blocks(state0.values, values, places),
         positions=write(old_positions, numbers, places),
@@ -195,6 +198,7 @@ def encode(params: TransformerParams, xs: Array, lengths: Array | None = None) -
     xs = xs.swapaxes(0, 1)
     rows, steps = xs.shape[:2]
     valid = _valid_steps(lengths, rows, steps)
+    xs = jnp.where(valid[..., None], xs, 0)
     numbers = jnp.broadcast_to(jnp.arange(steps), (rows, steps))
     empty = initial_cache((rows, params.hidden_size), xs.dtype, 0)
     hs = _blocks(params, xs, numbers, valid[:, None], empty)[0]
@@ -228,13 +232,9 @@ def _blocks(
     Returns: outputs [B, T, H], and keys and values [B, BLOCKS, ...]: those of the new steps, or
       with a `place` the whole cache's.
     """
-    x = xs @ params.w_in
-    shape = (*x.shape[:2], 3, HEADS, head_size(params.hidden_size))
     kept: list[tuple[Array, Array]] = []
-    for number, block in enumerate(params.blocks):
-        projected = (_normalize(x, block.attention_scale) @ block.w_qkv).reshape(shape)
-        queries, keys, values = (projected[:, :, part] for part in range(3))  # [B, T, HEADS, D]
-        queries, keys = _rotate(queries, numbers), _rotate(keys, numbers)
+
+    def attend(number: int, queries: Array, keys: Array, values: Array) -> Array:
         old_keys, old_values = state.keys[:, number], state.values[:, number]
         if place is None:
             kept.append((keys, values))
@@ -244,11 +244,39 @@ def _blocks(
             keys = old_keys.at[place].set(keys[:, 0])
             values = old_values.at[place].set(values[:, 0])
             kept.append((keys, values))
-        read = jax.nn.dot_product_attention(queries, keys, values, mask=mask[:, None])
-        x += read.reshape(*x.shape[:2], -1) @ block.w_out
-        x += jax.nn.gelu(_normalize(x, block.mlp_scale) @ block.w_up) @ block.w_down
+        return jax.nn.dot_product_attention(queries, keys, values, mask=mask[:, None])
+
+    hs = apply_blocks(params, xs, numbers, attend)
     keys, values = (jnp.stack(parts, 1) for parts in zip(*kept, strict=True))
-    return _normalize(x, params.scale), keys, values
+    return hs, keys, values
+
+
+def apply_blocks(
+    params: TransformerParams,
+    xs: Array,
+    numbers: Array,
+    attend: Callable[[int, Array, Array, Array], Array],
+) -> Array:
+    """Runs all blocks, whose attention is given.
+
+    Args:
+      params: the parameters.
+      xs: [B, T, I].
+      numbers: int [B, T], the number of each step.
+      attend: (block, queries, keys, values) -> what is read; all [B, T, HEADS, D], with queries and
+        keys rotated.
+
+    Returns: [B, T, H].
+    """
+    x = xs @ params.w_in
+    shape = (*x.shape[:2], 3, HEADS, head_size(params.hidden_size))
+    for number, block in enumerate(params.blocks):
+        projected = (_normalize(x, block.attention_scale) @ block.w_qkv).reshape(shape)
+        queries, keys, values = (projected[:, :, part] for part in range(3))
+        read = attend(number, _rotate(queries, numbers), _rotate(keys, numbers), values)
+        x += read.reshape(*x.shape[:2], len(block.w_out)) @ block.w_out
+        x += jax.nn.gelu(_normalize(x, block.mlp_scale) @ block.w_up) @ block.w_down
+    return _normalize(x, params.scale)
 
 
 def _normalize(x: Array, scale: Array) -> Array:

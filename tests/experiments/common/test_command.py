@@ -4,14 +4,14 @@ import errno
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from experiments.common.command import InputError, program_name
 from experiments.common.durable import DamagedFileError, DirectoryInUseError
-from experiments.common.execution import execute
+from experiments.common.execution import execute, output_folder
 from experiments.common.outputs import write_results
 from experiments.common.training.checkpoints import CheckpointError
 from experiments.common.training.scale import Scale
@@ -123,6 +123,23 @@ def test_a_quick_run_has_a_folder_of_its_own():
     for quick in (False, True):
         execute(lambda command: folders.append(command.out), Quick(quick), "example")
     assert folders == [Path("runs/example"), Path("runs/example/quick")]
+
+
+def test_a_rival_cell_has_a_folder_of_its_own():
+    @dataclass(frozen=True)
+    class Settings:
+        cell: str
+
+    @dataclass(frozen=True)
+    class Celled:
+        settings: Settings
+        quick: bool = False
+        out: Path = Path("runs/example")
+
+    lstm = Celled(Settings("lstm"))
+    assert output_folder(Celled(Settings("gru"))) == Path("runs/example")
+    assert output_folder(lstm) == Path("runs/example/lstm")
+    assert output_folder(replace(lstm, quick=True)) == Path("runs/example/quick/lstm")
 
 
 def test_ctrl_c_exits_with_its_status():

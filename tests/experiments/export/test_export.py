@@ -17,7 +17,13 @@ from experiments.sentiment import vader
 from tests.helpers import ROOT, TOLERANCE, Draw, read_results
 
 SETTINGS = sentiment.Settings(
-    embedding_size=6, hidden_size=5, max_tokens=9, subword_buckets=64, batch_size=16, epochs=2
+    embedding_size=6,
+    hidden_size=5,
+    max_tokens=9,
+    subword_buckets=64,
+    ngram_buckets=64,
+    batch_size=16,
+    epochs=2,
 )
 
 
@@ -49,10 +55,13 @@ def assert_agreement(results: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lexicon", "num_layers"), [(True, 1), pytest.param(False, 2, marks=pytest.mark.slow)]
+    ("lexicon", "num_layers", "ngram_buckets"),
+    [(True, 1, 64), pytest.param(False, 2, 0, marks=pytest.mark.slow)],
 )
-def test_the_file_predicts_what_the_model_predicts(archive, tmp_path, capsys, lexicon, num_layers):
-    settings = replace(SETTINGS, num_layers=num_layers)
+def test_the_file_predicts_what_the_model_predicts(
+    archive, tmp_path, capsys, lexicon, num_layers, ngram_buckets
+):
+    settings = replace(SETTINGS, num_layers=num_layers, ngram_buckets=ngram_buckets)
     save_untrained(command(tmp_path).model, settings, lexicon)
     export.main(command(tmp_path))
     assert_agreement(read_results(tmp_path / "out" / "results.json"))
@@ -67,6 +76,7 @@ def test_the_file_predicts_what_the_model_predicts(archive, tmp_path, capsys, le
 
     model = onnx.load(tmp_path / "out" / export.MODEL)
     inputs = {"words", "subwords", "token_features", "lengths", "sentence_features"}
+    inputs |= {"ngrams", "ngram_weights"} if ngram_buckets else set()
     assert {value.name for value in model.graph.input} == inputs
     answers = ["probabilities", "rating", "attention"]
     assert [value.name for value in model.graph.output] == answers
@@ -101,7 +111,8 @@ def test_batching_and_padding_do_not_change_an_answer(archive, tmp_path):
     save_untrained(command(tmp_path).model, SETTINGS, lexicon=True)
     export.main(command(tmp_path))
     session = export.start_session(tmp_path / "out" / export.MODEL)
-    inputs = vader.encode(["a great day", "awful, awful !!"], ["a", "great"], True, 9, 64)
+    texts = ["a great day", "awful, awful !!"]
+    inputs = sentiment.encode(texts, ["a", "great"], True, SETTINGS)
     both = session.run(None, inputs)
     alone = session.run(None, {name: array[:1] for name, array in inputs.items()})
     short = {name: array[:1] for name, array in inputs.items()}

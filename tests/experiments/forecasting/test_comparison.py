@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.forecasting import weather
 from experiments.forecasting.comparison import ABSOLUTE, SQUARED, compare, verdict
+from experiments.forecasting.studies import weather
 from tests.fixtures.quantiles import normal_quantiles
 
 

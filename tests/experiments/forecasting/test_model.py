@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from experiments.common.data.splits import Split
-from experiments.forecasting import weather
 from experiments.forecasting.model import (
     Forecaster,
     calibrate_quantiles,
@@ -18,6 +17,7 @@ from experiments.forecasting.model import (
 )
 from experiments.forecasting.problem import Problem
 from experiments.forecasting.quantiles import coverage, pinball_loss
+from experiments.forecasting.studies import weather
 from tests.fixtures.quantiles import normal_quantiles
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.forecasting.ridge import harmonics, lagged, ridge
+from experiments.forecasting.rivals.ridge import harmonics, lagged, ridge
 
 
 def test_ridge_solves_the_normal_equations():

@@ -5,8 +5,8 @@ import pytest
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
 from experiments.common.data.splits import Split
-from experiments.forecasting.boosting import gradient_boosting
-from experiments.forecasting.smoothing import exponential_smoothing
+from experiments.forecasting.rivals.boosting import gradient_boosting
+from experiments.forecasting.rivals.smoothing import exponential_smoothing
 
 
 @pytest.mark.parametrize("season", [None, 7])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.forecasting import stocks, traffic, weather
+from experiments.forecasting.studies import stocks, traffic, weather
 
 
 def test_the_weather_problem(forecast_archives):

@@ -21,7 +21,12 @@ from experiments.sentiment import train as sentiment
 from tests.helpers import ROOT
 
 SETTINGS = sentiment.Settings(
-    embedding_size=8, hidden_size=6, num_layers=2, max_tokens=12, subword_buckets=64
+    embedding_size=8,
+    hidden_size=6,
+    num_layers=2,
+    max_tokens=12,
+    subword_buckets=64,
+    ngram_buckets=64,
 )
 VOCABULARY = ["the", "great", "not", "battery"]
 SENTENCE = 'The battery is not great <script>document.title="owned"</script> & :)'
@@ -82,13 +87,15 @@ def test_the_contributions_add_up(run_directory, explanation):
     blank = classify(model, inputs, jax.tree.map(jnp.zeros_like, parts))[0][0][0]
     blank_score = blank[chosen] - np.mean(np.delete(blank, chosen))
     assert explanation.completeness_error <= 0.01
-    total = explanation.gradients.sum() + explanation.sentence
+    assert abs(explanation.ngrams) > 0.01
+    total = explanation.gradients.sum() + explanation.sentence + explanation.ngrams
     np.testing.assert_allclose(total, score - blank_score, rtol=0.01)
 
     dense = model.params["params"]["Dense_0"]
     kernel = dense["kernel"] @ (np.eye(3)[chosen] * 1.5 - 0.5)
     rest = dense["bias"] @ (np.eye(3)[chosen] * 1.5 - 0.5)
     rest += inputs["sentence_features"][0] @ kernel[2 * SETTINGS.hidden_size :]
+    rest += explanation.ngrams  # linear, so this is their whole part
     np.testing.assert_allclose(explanation.relevance.sum() + rest, score, atol=1e-4)
 
 

@@ -19,12 +19,19 @@ from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.sentiment import train as sentiment
 from experiments.sentiment import vader
-from experiments.sentiment.baselines import vader_rule
+from experiments.sentiment.baselines import predict_baselines, vader_rule
+from experiments.sentiment.model import NGRAMS
 from grujax import sweep
 from tests.helpers import ROOT, read_results
 
 SETTINGS = sentiment.Settings(
-    embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=64, batch_size=16, epochs=3
+    embedding_size=8,
+    hidden_size=8,
+    max_tokens=12,
+    subword_buckets=64,
+    ngram_buckets=64,
+    batch_size=16,
+    epochs=3,
 )
 
 
@@ -48,7 +55,11 @@ def test_the_whole_experiment(archive, tmp_path, capsys):
     ]
     assert all(f"\n{name} " in printed for name in rows)
     assert rows["GRU with VADER's lexicon"]["accuracy"] > rows["majority class"]["accuracy"] + 0.2
-    assert set(rows["VADER's rule"]) == {"accuracy", "macro-F1", "tweets", "Amazon", "NYT"}
+    columns = {"accuracy", "macro-F1", "tweets", "Amazon", "NYT"}
+    checks = {"check list", "check list, share wrong"}
+    assert set(rows["VADER's rule"]) == columns | checks
+    assert checks <= set(rows["GRU with VADER's lexicon"])
+    assert "Check list of 40 sentences: VADER's rule gets " in printed
     for plot in ("confusion", "learning_curves", "attention"):
         assert (tmp_path / f"{plot}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -156,16 +167,42 @@ def test_no_film_snippet_repeats_a_held_out_sentence(archive):
 def test_padding_and_other_rows_change_nothing(archive, lexicon):
 
     def encode(texts, length):
-        return vader.encode(texts, ["a", "great", "day"], lexicon, length, 64)
+        settings = replace(SETTINGS, max_tokens=length)
+        return sentiment.encode(texts, ["a", "great", "day"], lexicon, settings)
 
     model = sentiment.Classifier(SETTINGS, 3)
+    table = jax.random.normal(jax.random.key(1), (129, 4))
     short = encode(["A great day"], 3)
     params = jax.jit(partial(model.init, train=False))(jax.random.key(0), short)
+    params = {"params": params["params"] | {NGRAMS: {"table": table}}}
     classify = jax.jit(partial(model.apply, train=False))
     both = encode(["A great day", "what an awful, awful day !!"], 9)
     alone, together = classify(params, short)[0], classify(params, both)[0]
     np.testing.assert_allclose(together[0], alone[0], atol=1e-6)
     assert not np.allclose(together[1], together[0])
+
+
+def test_class_weights_have_a_mean_of_one():
+    labels = np.array([0, 0, 0, 2])
+    for balance in (0.0, 0.5, 1.0):
+        assert sentiment.class_weights(labels, 3, balance)[labels].mean() == pytest.approx(1)
+    np.testing.assert_allclose(sentiment.class_weights(labels, 3, 0.0), 1)
+    weights = sentiment.class_weights(labels, 3, 1.0)
+    assert 3 * weights[0] == pytest.approx(weights[2])
+
+
+def test_the_baselines_learn_from_film_snippets_but_not_from_the_test_set(archive):
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, 5, validation_parts=8, seed=0)[0]
+    films = sentences.domains == vader.FILMS
+    texts = np.array(["plugh"] * 2, object)
+    name = "TF-IDF + logistic regression"
+    sentences.texts[films] = "plugh"
+    for label in (0, 2):
+        sentences.labels[films] = label
+        assert predict_baselines(sentences, split, texts)[name].tolist() == [label] * 2
+    sentences.groups[films] = sentences.groups[split.test[0]]
+    assert not len(vader.film_snippets(sentences, split.test))
 
 
 def test_soft_labels_are_distributions_around_the_cut():

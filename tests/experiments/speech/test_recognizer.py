@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.common.rivals.cells import RIVALS
 from experiments.speech import ctc
 from experiments.speech.digit_strings import DigitStrings
 from experiments.speech.recognizer import (
@@ -25,15 +26,17 @@ def init(model: Recognizer):
     return jax.tree.map(lambda leaf: 3 * leaf, params)
 
 
-def test_streaming_agrees_with_the_whole_string():
-    params = init(STREAMING)
-    log_probs = label_log_probs(STREAMING, params, FRAMES, np.array([60, 60, 60]))
+@pytest.mark.parametrize("cell", RIVALS)
+def test_streaming_agrees_with_the_whole_string(cell):
+    model = STREAMING.clone(cell=cell)
+    params = init(model)
+    log_probs = label_log_probs(model, params, FRAMES, np.array([60, 60, 60]))
     labels = np.asarray(ctc.decode_greedy(log_probs, jnp.full(3, 20)).labels)
     assert (labels > 0).sum() > 10
     for row in range(3):
         steps = np.flatnonzero(labels[row])
         expected = [(labels[row, step] - 1, 3 * (step + 1)) for step in steps]
-        assert list(stream_digits(STREAMING, params, FRAMES[row])) == expected
+        assert list(stream_digits(model, params, FRAMES[row])) == expected
 
 
 def test_streaming_reads_no_future_frames():

@@ -15,10 +15,10 @@ from pandas.tseries.holiday import USFederalHolidayCalendar
 
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.splits import Split
-from experiments.forecasting.boosting import gradient_boosting
 from experiments.forecasting.problem import Problem
-from experiments.forecasting.ridge import lagged, ridge
-from experiments.forecasting.smoothing import exponential_smoothing
+from experiments.forecasting.rivals.boosting import gradient_boosting
+from experiments.forecasting.rivals.ridge import lagged, ridge
+from experiments.forecasting.rivals.smoothing import exponential_smoothing
 
 ARCHIVE = Archive(
     "autots==1.0.4",

@@ -12,8 +12,8 @@ import pandas as pd
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.splits import Split
 from experiments.forecasting.problem import Problem
-from experiments.forecasting.ridge import harmonics, lagged, ridge
-from experiments.forecasting.smoothing import exponential_smoothing
+from experiments.forecasting.rivals.ridge import harmonics, lagged, ridge
+from experiments.forecasting.rivals.smoothing import exponential_smoothing
 
 ARCHIVE = Archive(
     "vega_datasets==0.9.0",

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from experiments.common.durable import DamagedFileError
-from experiments.common.onnx_files import export_model, read_onnx, write_onnx
+from experiments.common.onnx.files import export_model, read_onnx, write_onnx
 
 
 def shift_model() -> onnx.ModelProto:

@@ -14,7 +14,7 @@ import pandas as pd
 from experiments.common.data import Archive, fetch, read_member
 from experiments.common.data.splits import Split
 from experiments.forecasting.problem import Problem
-from experiments.forecasting.ridge import ridge
+from experiments.forecasting.rivals.ridge import ridge
 
 ARCHIVE = Archive(
     "bokeh-sampledata==2026.1",

@@ -1,0 +1,1 @@
+"""Where recurrence wins: the cost of one step of a stream, at equal quality."""
