@@ -7,11 +7,14 @@ text's characters could compress it to −Σ log2 p bits, so the two are compara
 import gzip
 import lzma
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 
 from experiments.text_generation import ngram
-from experiments.text_generation.prose import decode
+from experiments.text_generation.prose import Texts, decode
+
+PRUNED = "n-grams, pruned to the network's size"
 
 
 def gzip_bits(text: str) -> float:
@@ -32,33 +35,47 @@ def xz_bits(text: str, known: str = "") -> float:
     return 8 * (after - before) / len(text)
 
 
-def baselines(
-    train: np.ndarray,
-    validation: np.ndarray,
-    test: np.ndarray,
-    alphabet: str,
-    orders: Sequence[int],
-) -> dict[str, dict[str, float]]:
-    """The bits per character of compressors, and of n-gram models of the training text.
+def compressors(train: np.ndarray, test: np.ndarray, alphabet: str) -> dict[str, dict[str, float]]:
+    """The "bits" per character of the test text under compressors.
 
     Args:
-      train, validation, test: uint8 [N], [M] and [K], character ids.
+      train, test: uint8 [N] and [K], character ids.
       alphabet: the V characters.
-      orders: values of n. The first one and the best one on the validation text get a row each.
-
-    Returns: for each row the "bits" of the test text, and for n-grams the "validation bits".
     """
     text, known = decode(test, alphabet), decode(train, alphabet)
-    rows = {
+    return {
         "gzip": {"bits": gzip_bits(text)},
         "xz": {"bits": xz_bits(text)},
         "xz, after the training text": {"bits": xz_bits(text, known)},
     }
-    models = {order: ngram.fit(train, len(alphabet), order) for order in orders}
-    validated = {order: ngram.bits(model, validation).mean() for order, model in models.items()}
-    for order in sorted({orders[0], min(orders, key=validated.__getitem__)}):
-        rows[f"n-grams, n = {order}"] = {
-            "bits": float(ngram.bits(models[order], test).mean()),
-            "validation bits": float(validated[order]),
-        }
-    return rows
+
+
+def ngrams(texts: Texts, orders: Sequence[int], max_bytes: int) -> dict[str, dict[str, float]]:
+    """The bits per character of n-gram models of the training text.
+
+    Args:
+      texts: the training, validation and test text.
+      orders: values of n. The first one and the best one on the validation text get a row each.
+      max_bytes: the memory of one more row: of the pruned model that is best on the validation
+        text.
+
+    Returns: for each row "n", the "bits" of the test text, the "validation bits" and the
+      "megabytes".
+    """
+    models = {n: ngram.fit(texts.train, texts.num_symbols, n) for n in orders}
+    pruned = {n: ngram.prune_to_size(model, max_bytes) for n, model in models.items()}
+    rows = {n: _ngram_row(n, model, texts) for n, model in models.items()}
+    small = [_ngram_row(n, model, texts) for n, model in pruned.items()]
+    best = min(rows, key=lambda n: rows[n]["validation bits"])
+    return {f"n-grams, n = {n}": rows[n] for n in sorted({orders[0], best})} | {
+        PRUNED: min(small, key=itemgetter("validation bits"))
+    }
+
+
+def _ngram_row(n: int, model: ngram.NGramModel, texts: Texts) -> dict[str, float]:
+    return {
+        "n": n,
+        "bits": float(ngram.bits(model, texts.test).mean()),
+        "validation bits": float(ngram.bits(model, texts.validation).mean()),
+        "megabytes": model.num_bytes() / 1e6,
+    }

@@ -11,10 +11,13 @@ Reference: Chen & Goodman 1999, "An empirical study of smoothing techniques for 
 Computer Speech & Language 13.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+BLOCK = 2500  # characters: how often `probabilities_counting_on` counts
 
 
 class Grams(NamedTuple):
@@ -32,6 +35,14 @@ class NGramModel(NamedTuple):
 
     num_symbols: int  # V
     orders: tuple[Grams, ...]  # of 1, 2, ..., n symbols
+
+    def num_bytes(self) -> int:
+        """Its memory: 8 bytes for each n-gram and context, and 4 for each number."""
+        return sum(
+            8 * (len(grams.grams) + len(grams.contexts))
+            + 4 * (len(grams.discounted) + len(grams.totals) + len(grams.backoffs))
+            for grams in self.orders
+        )
 
 
 def fit(symbols: np.ndarray, num_symbols: int, order: int) -> NGramModel:
@@ -63,6 +74,52 @@ def probabilities(model: NGramModel, symbols: np.ndarray) -> np.ndarray:
 def bits(model: NGramModel, symbols: np.ndarray) -> np.ndarray:
     """The bits of each symbol except the first, −log2 of its probability: [N − 1]."""
     return -np.log2(probabilities(model, symbols))
+
+
+def probabilities_counting_on(
+    known: np.ndarray, symbols: np.ndarray, num_symbols: int, order: int
+) -> np.ndarray:
+    """As `probabilities`, of a text each block of which is counted too, after it is predicted.
+
+    Args:
+      known: int [M], what is counted before.
+      symbols: int [N], the text.
+      num_symbols: V.
+      order: n.
+    """
+    blocks = []
+    for start in range(0, len(symbols) - 1, BLOCK):
+        model = fit(np.concatenate([known, symbols[: start + 1]]), num_symbols, order)
+        first = max(start - order + 1, 0)  # the histories reach into the block before
+        block = symbols[first : start + BLOCK + 1]
+        blocks.append(probabilities(model, block)[start - first :])
+    return np.concatenate(blocks)
+
+
+def prune(model: NGramModel, least: int) -> NGramModel:
+    """Leaves out all n-grams whose discounted count is below `least`.
+
+    Their probability goes to the shorter n-grams, so that the sum stays one.
+    """
+    orders = []
+    for grams in model.orders:
+        kept = grams.discounted >= least
+        if not kept.any():
+            break
+        left, discounted = grams.grams[kept], grams.discounted[kept]
+        contexts, starts = np.unique(left // model.num_symbols, return_index=True)
+        totals = grams.totals[np.searchsorted(grams.contexts, contexts)]
+        backoffs = 1 - np.add.reduceat(discounted, starts) / totals
+        orders.append(Grams(left, discounted, contexts, totals, backoffs))
+    return model._replace(orders=tuple(orders))
+
+
+def prune_to_size(model: NGramModel, max_bytes: int) -> NGramModel:
+    """Prunes the rarest n-grams, as few as possible, until it takes at most `max_bytes`."""
+    most = max(grams.discounted.max() for grams in model.orders)
+    limits = range(int(most) + 2)  # the last one leaves nothing
+    chosen = bisect_left(limits, True, key=lambda x: prune(model, x).num_bytes() <= max_bytes)
+    return prune(model, limits[chosen])
 
 
 def distribution(model: NGramModel, context: Sequence[int]) -> np.ndarray:

@@ -1,11 +1,17 @@
 """A trained character model as an ONNX model."""
 
+from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import onnx
+from jax import Array
 
-from experiments.common import onnx_models
+from experiments.common.onnx import models as onnx_models
+from experiments.common.onnx.files import export_model
+from experiments.common.training.models import from_arrays, load_model
+from experiments.text_generation.model import CharacterModel
 
 READ = """
 read (int32[T,B] symbols) => (float[T,B,{num_symbols}] xs)
@@ -43,3 +49,28 @@ def build_model(params: dict[str, Any]) -> onnx.ModelProto:
         READ.format(**sizes),
         with_initial_state=True,
     )
+
+
+def export(path: Path, command: str) -> None:
+    """Writes a saved model as an ONNX file beside it.
+
+    Args:
+      path: the file of the model.
+      command: the command that trains it.
+    """
+    arrays, record, alphabet = load_model(path, command)
+    model = CharacterModel(**record["model"])
+    params = from_arrays(model.shapes(), arrays)
+
+    @jax.jit
+    def run(symbols: Array, h0: Array) -> list[Array]:
+        state, logits = model.read(params, h0[0], symbols)
+        return [logits, state[None]]
+
+    examples = []
+    for steps, rows in ((9, 3), (1, 1)):
+        [example] = onnx_models.draw_examples({"h0": (1, rows, model.hidden_size)})
+        numbers = np.arange(steps * rows, dtype=np.int32) % model.num_symbols
+        examples.append(example | {"symbols": numbers.reshape(steps, rows)})
+    built = onnx_models.set_metadata(build_model(params), alphabet=alphabet)
+    export_model(path.with_suffix(".onnx"), built, run, examples)

@@ -42,6 +42,15 @@ class Book(NamedTuple):
     text: str
 
 
+class Texts(NamedTuple):
+    """What a model is trained on and tested with: character ids, uint8 [N], [M] and [K]."""
+
+    num_symbols: int  # V
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
 class Corpus(NamedTuple):
     """Books as character ids."""
 

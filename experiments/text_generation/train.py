@@ -3,27 +3,29 @@
 The texts are the King James Bible and the works of Shakespeare; whole books are held out. The
 models read the other books as 16 parallel streams, by truncated backpropagation through time over
 64 characters with a carried state. An RNN, an LSTM and a GRU with equally many parameters read the
-books once; a larger GRU reads them twice. The baselines are n-grams with modified Kneser–Ney
-smoothing, gzip and xz.
+books once; a larger GRU reads them twice, and is tested also by dynamic evaluation and in a mixture
+with n-grams. The baselines are n-grams with modified Kneser–Ney smoothing, gzip and xz.
 
-    python -m experiments.text_generation                        9 minutes of one CPU core
-    python -m experiments.text_generation --quick                a small subset: 2 minutes
+    python -m experiments.text_generation                        14 minutes of one CPU core
+    python -m experiments.text_generation --quick                a small subset: 3 minutes
     python -m experiments.text_generation --sample "In the beginning"
     python -m experiments.text_generation --sample "ROMEO." --corpus shakespeare
     python -m experiments.text_generation --train novel.txt      your own text
     python -m experiments.text_generation --sample "It was" --model runs/text_generation/novel
 
-Measured, bits per character of the test books, Bible / Shakespeare: RNN 1.765 / 2.316, LSTM 1.739
-/ 2.302, GRU 1.719 / 2.280, the larger GRU 1.593 / 2.149; n-grams with n = 5: 1.754 / 2.252, with
-the best n (9 and 8): 1.554 / 2.164; xz after the training books 1.805 / 2.475.
+Measured, bits per character of the test books, Bible / Shakespeare: RNN 1.764 / 2.316, LSTM 1.735
+/ 2.286, GRU 1.719 / 2.278, the larger GRU 1.597 / 2.142, with dynamic evaluation 1.541 / 1.994;
+n-grams with the best n (9 and 8) 1.554 / 2.164, pruned to the larger GRU's memory 1.717 / 2.324,
+counting on 1.503 / 2.005; the mixture of both, learning while they read, 1.401 / 1.862.
 """
 
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import chain, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,19 +34,18 @@ from jax import Array
 
 from experiments.common import training
 from experiments.common.command import InputError
-from experiments.common.onnx.files import export_model
-from experiments.common.onnx.models import draw_examples, set_metadata
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report import format_table
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import from_arrays, load_model, save_model, to_arrays
-from experiments.text_generation.baselines import baselines
+from experiments.text_generation.baselines import compressors, ngrams
+from experiments.text_generation.measures import BYTES, measure
 from experiments.text_generation.model import CharacterModel, model_of_size
-from experiments.text_generation.onnx_model import build_model
+from experiments.text_generation.onnx_model import export
 from experiments.text_generation.plots import Curve, plot_curves
-from experiments.text_generation.prose import CORPORA, Corpus, decode, read_corpus
+from experiments.text_generation.prose import CORPORA, Corpus, Texts, decode, read_corpus
 from experiments.text_generation.sampling import SamplingOptions, print_stream, sample_text
 from experiments.text_generation.settings import SAMPLED, Command, Settings
 from experiments.text_generation.streaming import cut_streams, make_streaming_training
@@ -52,25 +53,26 @@ from experiments.text_generation.user_text import read_user_text
 
 COMMAND = "python -m experiments.text_generation"
 MODEL = "model.msgpack"
-MINUTES = {False: 9, True: 2}  # of the whole command, and with --quick
+MINUTES = {False: 14, True: 3}  # of the whole command, and with --quick
 SHARES = (0.06, 0.03)  # maximum fractions of all characters in the test and validation books
 ORDERS = range(5, 10)  # of the n-grams
 PROMPTS = {"bible": "In the beginning", "shakespeare": "ROMEO."}
 ROWS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU", "gru-large": "GRU, larger and longer"}
 
 
-class Data(NamedTuple):
-    """The data of one training."""
+class Trained(NamedTuple):
+    """A trained model, and how it was trained."""
 
-    num_symbols: int
-    train: np.ndarray  # uint8 [N]
-    validation: np.ndarray
+    model: CharacterModel
+    params: Any
+    results: dict[str, float]
+    curve: Curve
 
 
-def prepare(corpus: Corpus, settings: Settings) -> Data:
-    """The training and validation characters."""
-    train = corpus.join(corpus.split.train)[: settings.num_characters]
-    return Data(len(corpus.alphabet), train, corpus.join(corpus.split.validation))
+def prepare(corpus: Corpus, settings: Settings) -> Texts:
+    """The characters of one training."""
+    texts = Texts(len(corpus.alphabet), *map(corpus.join, corpus.split))
+    return texts._replace(train=texts.train[: settings.num_characters])
 
 
 def make_model(settings: Settings, num_symbols: int) -> CharacterModel:
@@ -79,7 +81,7 @@ def make_model(settings: Settings, num_symbols: int) -> CharacterModel:
 
 
 def language_training(
-    settings: Settings, data: Data, learning_rate: float | Array
+    settings: Settings, data: Texts, learning_rate: float | Array
 ) -> training.Training:
     """Builds the training of one model; the learning rate may be traced."""
     model = make_model(settings, data.num_symbols)
@@ -108,18 +110,13 @@ def language_training(
     )
 
 
-def make_train(settings: Settings, data: Data) -> Callable[..., training.Metrics]:
+def make_train(settings: Settings, data: Texts) -> Callable[..., training.Metrics]:
     """Returns the pure `train(key, learning_rate)` -> metrics of each part read [E]."""
     return training.as_function(language_training, settings, data)
 
 
-def train_and_test(
-    settings: Settings, corpus: Corpus, out: Path, **record: str
-) -> tuple[dict[str, float], Curve]:
-    """Trains in `out`, unless already trained. Returns: the results and the learning curve.
-
-    `record` is what else identifies the training.
-    """
+def train_and_test(settings: Settings, corpus: Corpus, out: Path, **record: str) -> Trained:
+    """Trains in `out`, unless already trained; `record` is what else identifies the training."""
     data = prepare(corpus, settings)
     model = make_model(settings, data.num_symbols)
     plan = language_training(settings, data, settings.learning_rate)
@@ -134,15 +131,16 @@ def train_and_test(
     segment = settings.batch_size * settings.steps * settings.parts
     read = settings.passes * segment * ((len(data.train) - 1) // segment)
     curve = Curve(np.linspace(0, read, len(records) + 1)[1:], seconds, validation)
-    test = jax.jit(model.text_bits)(params, corpus.join(corpus.split.test)).mean()
+    test = jax.jit(model.text_bits)(params, data.test).mean()
     results = {
         "bits": float(test),
         "validation bits": float(validation.min()),
         "parameters": model.num_parameters(),
+        "megabytes": BYTES * model.num_parameters() / 1e6,
         "characters read": read,
         "seconds": float(seconds[-1]),
     }
-    return results, curve
+    return Trained(model, params, results, curve)
 
 
 def orders_of(corpus: Corpus) -> list[int]:
@@ -153,29 +151,51 @@ def orders_of(corpus: Corpus) -> list[int]:
 def run_corpus(
     name: str, corpus: Corpus, trainings: dict[str, Settings], out: Path, **record: str
 ) -> tuple[dict[str, dict[str, float]], dict[str, Curve]]:
-    """Trains all models on a corpus, and prints them with the baselines.
+    """Trains all models on a corpus, and prints them with the baselines and the measures.
+
+    The measures are taken of the last model.
 
     Returns: the results in every row of the table, and the curve of each training.
     """
     held_out = ", ".join(corpus.titles[book] for book in corpus.split.test)
     print(f"\n{name}: the test set is {held_out}.")
-    data = prepare(corpus, list(trainings.values())[-1])
-    test = corpus.join(corpus.split.test)
-    rows = baselines(data.train, data.validation, test, corpus.alphabet, orders_of(corpus))
-    curves = {}
-    for key, settings in trainings.items():
-        rows[ROWS[key]], curves[ROWS[key]] = train_and_test(
-            settings, corpus, out / name / key, **record
-        )
-    columns = ["bits", "validation bits", "parameters", "characters read", "seconds"]
-    formats = [".3f", ".3f", ",", ",", ".0f"]
-    table = [
-        [row, *(format(f[c], x) if c in f else "" for c, x in zip(columns, formats, strict=True))]
-        for row, f in rows.items()
-    ]
-    print(f"\n{format_table([f'{name}, per character', *columns], table)}")
+    key, last = list(trainings.items())[-1]
+    data = prepare(corpus, last)
+    max_bytes = BYTES * make_model(last, data.num_symbols).num_parameters()
+    grams = ngrams(data, orders_of(corpus), max_bytes)
+    trained = {
+        ROWS[each]: train_and_test(settings, corpus, out / name / each, **record)
+        for each, settings in trainings.items()
+    }
+    network, best = trained[ROWS[key]], min(grams.values(), key=itemgetter("validation bits"))
+    rows = {
+        **compressors(data.train, data.test, corpus.alphabet),
+        **grams,
+        **{row: model.results for row, model in trained.items()},
+        **measure(ROWS[key], network.model, network.params, data, int(best["n"])),
+    }
+    print(f"\n{format_rows(name, rows)}")
+    winner = min(rows, key=lambda row: rows[row]["bits"])
+    print(f"\nFewest bits on the test text: {winner}.")
     write_results(out / name / "results.json", rows)
-    return rows, curves
+    return rows, {row: model.curve for row, model in trained.items()}
+
+
+def format_rows(name: str, rows: dict[str, dict[str, float]]) -> str:
+    """The table of a corpus."""
+    columns = {
+        "bits": ".3f",
+        "validation bits": ".3f",
+        "megabytes": ".1f",
+        "parameters": ",",
+        "characters read": ",",
+        "seconds": ".0f",
+    }
+    table = [
+        [row, *(format(found[x], form) if x in found else "" for x, form in columns.items())]
+        for row, found in rows.items()
+    ]
+    return format_table([f"{name}, per character", *columns], table)
 
 
 def experiment(command: Command) -> None:
@@ -231,26 +251,6 @@ def saved_model(command: Command) -> Path:
     return command.model / "gru" / MODEL
 
 
-def export(path: Path) -> None:
-    """Writes a saved model as an ONNX file beside it."""
-    arrays, record, alphabet = load_model(path, COMMAND)
-    model = CharacterModel(**record["model"])
-    params = from_arrays(model.shapes(), arrays)
-
-    @jax.jit
-    def run(symbols: Array, h0: Array) -> list[Array]:
-        state, logits = model.read(params, h0[0], symbols)
-        return [logits, state[None]]
-
-    examples = []
-    for steps, rows in ((9, 3), (1, 1)):
-        [example] = draw_examples({"h0": (1, rows, model.hidden_size)})
-        numbers = np.arange(steps * rows, dtype=np.int32) % model.num_symbols
-        examples.append(example | {"symbols": numbers.reshape(steps, rows)})
-    built = set_metadata(build_model(params), alphabet=alphabet)
-    export_model(path.with_suffix(".onnx"), built, run, examples)
-
-
 def sample(command: Command) -> None:
     """Prints the prompt and its continuation by the saved model."""
     arrays, record, alphabet = load_model(saved_model(command), COMMAND)
@@ -268,7 +268,7 @@ def sample(command: Command) -> None:
 def main(command: Command) -> None:
     """Runs the command."""
     if command.export is not None:
-        return export(saved_model(command))
+        return export(saved_model(command), COMMAND)
     if command.sample is not None:
         return sample(command)
     if command.train is not None:

@@ -90,6 +90,53 @@ def test_a_text_at_once_and_symbol_by_symbol(case):
     np.testing.assert_allclose(ngram.bits(model, text), -np.log2(alone), rtol=1e-10)
 
 
+@given(sequences, st.integers(1, 5))
+def test_pruned_probabilities_sum_to_one(case, least):
+    num_symbols, order, length, seed = case
+    whole = ngram.fit(draw(num_symbols, length, seed), num_symbols, order)
+    model = ngram.prune(whole, least)
+    for grams in model.orders:
+        assert grams.discounted.min() >= least
+    for size in range(order + 1):
+        context = np.random.default_rng(seed).integers(num_symbols, size=size).tolist()
+        np.testing.assert_allclose(ngram.distribution(model, context).sum(), 1, rtol=1e-12)
+    unchanged = ngram.prune(whole, 0)
+    text = draw(num_symbols, 20, seed + 1)
+    np.testing.assert_allclose(ngram.bits(unchanged, text), ngram.bits(whole, text), rtol=1e-10)
+
+
+@given(sequences, st.integers(0, 4000))
+def test_pruned_to_a_size_and_no_further(case, max_bytes):
+    num_symbols, order, length, seed = case
+    whole = ngram.fit(draw(num_symbols, length, seed), num_symbols, order)
+    assert whole.num_bytes() == sum(
+        8 * (grams.grams.size + grams.contexts.size)
+        + 4 * (grams.discounted.size + grams.totals.size + grams.backoffs.size)
+        for grams in whole.orders
+    )
+    model = ngram.prune_to_size(whole, max_bytes)
+    assert model.num_bytes() <= max_bytes
+    if whole.num_bytes() <= max_bytes:
+        assert model.num_bytes() == whole.num_bytes()
+    else:
+        least = next(x for x in range(999) if ngram.prune(whole, x).num_bytes() <= max_bytes)
+        assert model.num_bytes() == ngram.prune(whole, least).num_bytes()
+
+
+def test_counting_on_is_a_new_model_for_each_block(monkeypatch):
+    monkeypatch.setattr(ngram, "BLOCK", 8)
+    known, text = draw(4, 60, 0), draw(4, 30, 1)
+    found = ngram.probabilities_counting_on(known, text, 4, 3)
+    for place in range(1, 30):
+        read = text[: 1 + (place - 1) // 8 * 8]
+        model = ngram.fit(np.concatenate([known, read]), 4, 3)
+        want = ngram.distribution(model, text[:place].tolist())[text[place]]
+        np.testing.assert_allclose(found[place - 1], want, rtol=1e-12)
+    changed = np.append(text[:20], 3 - text[20:])
+    changed = ngram.probabilities_counting_on(known, changed, 4, 3)
+    np.testing.assert_array_equal(changed[:19], found[:19])
+
+
 def test_a_deterministic_sequence_is_foreseen():
     model = ngram.fit(np.tile(np.arange(5), 200), 5, 3)
     assert ngram.bits(model, np.tile(np.arange(5), 10))[2:].max() < 0.05

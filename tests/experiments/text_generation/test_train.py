@@ -41,6 +41,12 @@ def test_the_whole_experiment(tmp_path, capsys):
     assert all(abs(results["parameters"] - 1500) < 150 for results in trained)
     assert len({results["characters read"] for results in trained}) == 1
     assert all(0 < results["bits"] < np.log2(30) for results in trained)
+    measures = [row for row in rows if "dynamic" in row or "counting on" in row or "+" in row]
+    assert len(measures) == 4
+    assert all(0 < rows[row]["bits"] < np.log2(30) for row in measures)
+    assert all(rows[row]["megabytes"] > 0 for row in rows if "z" not in row)
+    best = min(rows, key=lambda row: rows[row]["bits"])
+    assert f"Fewest bits on the test text: {best}." in printed
 
     run(tmp_path, sample="And the", length=30)
     text = capsys.readouterr().out
@@ -69,9 +75,9 @@ def test_a_resumed_training_is_the_same_bit_for_bit(tmp_path, capsys, stop_after
     def train(name: str):
         return text_generation.train_and_test(TINY, corpus, tmp_path / name / "gru")
 
-    figures, curve = train("alone")
-    assert len(curve.bits) == 4
-    assert curve.characters[-1] == figures["characters read"]
+    trained = train("alone")
+    assert len(trained.curve.bits) == 4
+    assert trained.curve.characters[-1] == trained.results["characters read"]
 
     stop_after(3, lambda: train("stopped"))  # in the middle of the streams
     train("stopped")
