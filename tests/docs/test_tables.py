@@ -31,7 +31,7 @@ def test_the_pages_have_the_numbers_of_the_records():
 
 @pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda x: x.page)
 def test_a_page_says_how_its_tables_were_made(declaration):
-    page = (DOCS / "experiments" / f"{declaration.page}.md").read_text(encoding="utf-8")
+    page = tables.page_path(DOCS, declaration.page).read_text(encoding="utf-8")
     assert set(re.findall(r"<!-- table: (.*?) -->", page)) == set(declaration.tables)
     assert not declaration.tables or re.search(r"<!-- run: \w+ -->", page)
 
