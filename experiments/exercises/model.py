@@ -8,24 +8,25 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from experiments.common.rivals.layers import make_layers
 from experiments.common.training import map_batches
 from experiments.exercises.wrist_sensor import EXERCISES
-from grujax.linen import StackedGRU
 
 ANGULAR_UNIT = 2.0  # rad/s, about the standard deviation of angular velocities
 
 
 class ExerciseClassifier(nn.Module):
-    """A dense layer over a few samples per step, bidirectional GRUs, mean and maximum pooling.
+    """A dense layer over a few samples per step, bidirectional layers, mean and maximum pooling.
 
     Attributes:
       stride: samples per step.
-      hidden_size: H, the size of each direction.
-      num_layers: the number of bidirectional GRUs.
+      hidden_size: H, the size of each direction of a GRU.
+      num_layers: the number of bidirectional GRUs, or of what takes the place of each.
       dropout: the rate after each layer; half of it before the first.
       of_watch: whether the channels are those of the watch, in g and rad/s; else any channels,
         standardized.
       num_classes: K.
+      cell: what stands in the place of the GRU, with as many parameters, see `make_layers`.
     """
 
     stride: int
@@ -34,6 +35,7 @@ class ExerciseClassifier(nn.Module):
     dropout: float = 0.0
     of_watch: bool = True
     num_classes: int = len(EXERCISES)
+    cell: str = "gru"
 
     @nn.compact
     def __call__(self, signals: Array, train: bool) -> Array:
@@ -43,11 +45,9 @@ class ExerciseClassifier(nn.Module):
         xs = xs[:, : steps * self.stride].reshape(len(xs), steps, -1)
         xs = nn.relu(nn.Dense(self.hidden_size)(xs))
         xs = nn.Dropout(self.dropout / 2)(xs, not train)
-        between_layers = self.dropout if self.num_layers > 1 else 0.0
-        gru = StackedGRU(
-            self.hidden_size, num_layers=self.num_layers, bidirectional=True, dropout=between_layers
-        )
-        _, hs = gru(xs, deterministic=not train)  # [B, steps, 2H]
+        options = {"num_layers": self.num_layers, "bidirectional": True, "dropout": self.dropout}
+        layers = make_layers(self.cell, self.hidden_size, **options)
+        _, hs = layers(xs, deterministic=not train)  # [B, steps, 2H]
         pooled = jnp.concatenate([hs.mean(1), hs.max(1)], -1)
         return nn.Dense(self.num_classes)(nn.Dropout(self.dropout)(pooled, not train))
 

@@ -17,7 +17,7 @@ from experiments.common.command import InputError
 from experiments.common.confidence import fit_temperature
 from experiments.common.data.user_files import own_directory, quote
 from experiments.common.provenance import command_line
-from experiments.common.report.plots import Curve, plot_learning_curves
+from experiments.common.report.plots import Curve, cell_title, plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
@@ -40,7 +40,7 @@ from experiments.exercises.wrist_sensor import cut_windows, read_array, window_s
 
 COMMAND = "python -m experiments.exercises --train FILE"
 MODEL, EXAMPLE = "model.msgpack", "example.csv"
-GRU, FOREST = "GRU", "features + random forest"
+FOREST = "features + random forest"
 QUIET = 0.3  # of the least movement of a training window; below it, a window shows none
 FAR = 0.1  # the share of numbers far outside the range of training that is tolerated
 
@@ -48,7 +48,8 @@ FAR = 0.1  # the share of numbers far outside the range of training that is tole
 def make_classifier(settings: Settings, num_classes: int) -> ExerciseClassifier:
     """Builds the network for any channels."""
     size = settings.hidden_size, settings.num_layers
-    return ExerciseClassifier(settings.stride, *size, settings.dropout, False, num_classes)
+    kind = False, num_classes, settings.cell
+    return ExerciseClassifier(settings.stride, *size, settings.dropout, *kind)
 
 
 def make_training(
@@ -111,7 +112,8 @@ def train_on_own(command: Command) -> None:
     directory = out / digest.hexdigest()[:16]
     plan = make_training(settings, data, settings.learning_rate)
     record: dict[str, Any] = {"settings": asdict(settings)}
-    state = loop.run(plan, jax.random.key(settings.seed), directory, record, GRU)
+    title = cell_title(settings.cell)
+    state = loop.run(plan, jax.random.key(settings.seed), directory, record, title)
     train, validation, test = (_window_part(data, part) for part in data.split)
     model = make_classifier(settings, len(data.names))
     params = jax.tree.map(lambda x: x[None], state.best_params)
@@ -131,8 +133,8 @@ def train_on_own(command: Command) -> None:
     tested = np.asarray(log_probabilities(model, params, test[0]))[0]
     rival = random_forest(*train[:2], test[0], settings.seed, of_watch=False)
     independent = len(np.unique(data.groups[data.split.test]))
-    report_own({GRU: tested, FOREST: rival}, train[1], test[1:], data.names, independent, out)
-    records = {GRU: read_records(directory / loop.METRICS)}
+    report_own({title: tested, FOREST: rival}, train[1], test[1:], data.names, independent, out)
+    records = {title: read_records(directory / loop.METRICS)}
     metric = Curve("validation_log_likelihood", "validation cross-entropy, nats", is_negated=True)
     plot_learning_curves(out / "learning_curves.png", records, "cross-entropy, nats", metric)
     write_example(out / EXAMPLE, data, tables.channels)

@@ -31,7 +31,7 @@ from experiments.exercises.wrist_sensor import (
 CLASSES = len(EXERCISES)
 COLUMNS = ("windows", "macro-F1", "recordings, by vote", "recordings, by mean log-probability")
 FOREST, MIRRORED = "features + random forest", "the same, mirrored recordings too"
-ONE, ALL = "GRU, one network", "GRU, {} averaged"
+ONE, ALL = "{}, one network", "{}, {} averaged"
 
 
 def cross_validate_forests(
@@ -160,11 +160,17 @@ def compare_by_subject(
 
 
 def write_report(
-    networks: np.ndarray, recordings: Recordings, folds: np.ndarray, windows: Windows, out: Path
+    title: str,
+    networks: np.ndarray,
+    recordings: Recordings,
+    folds: np.ndarray,
+    windows: Windows,
+    out: Path,
 ) -> None:
     """Prints the comparison with forests, and writes results.json and plots to `out`.
 
     Args:
+      title: of the networks' cell.
       networks: log-probabilities [seeds, M, C] of the windows, by networks that never saw their
         subjects.
       recordings: N recordings.
@@ -177,9 +183,9 @@ def write_report(
         name: cross_validate_forests(recordings, folds, windows, size, mirrored)
         for name, mirrored in ((FOREST, False), (MIRRORED, True))
     }
-    averaged = ALL.format(len(networks))
+    one, averaged = ONE.format(title), ALL.format(title, len(networks))
     answers = {name: [log_probs] for name, log_probs in rivals.items()}
-    answers |= {ONE: list(networks), averaged: [networks.mean(0)]}
+    answers |= {one: list(networks), averaged: [networks.mean(0)]}
     table = {
         name: np.array([score(log_probs, recordings, windows) for log_probs in row])
         for name, row in answers.items()
@@ -190,8 +196,8 @@ def write_report(
         name: dict(zip(COLUMNS, values.mean(0).tolist(), strict=True))
         for name, values in table.items()
     }
-    results[f"{ONE}, each seed"] = dict(zip(COLUMNS, table[ONE].T.tolist(), strict=True))
-    differences = compare(answers[averaged][0], rivals[FOREST], recordings, windows)
+    results[f"{one}, each seed"] = dict(zip(COLUMNS, table[one].T.tolist(), strict=True))
+    differences = compare(title, answers[averaged][0], rivals[FOREST], recordings, windows)
     results["difference to the forest, 95% interval"] = differences
     evidence = mean_by_recording(answers[averaged][0], windows.recordings)
     results["confidence"] = describe_confidence(evidence, recordings.labels)
@@ -200,11 +206,12 @@ def write_report(
 
 
 def compare(
-    network: np.ndarray, forest: np.ndarray, recordings: Recordings, windows: Windows
+    title: str, network: np.ndarray, forest: np.ndarray, recordings: Recordings, windows: Windows
 ) -> dict[str, list[float]]:
     """Prints how much better the network is, overall and for each subject.
 
     Args:
+      title: of the network's cell.
       network, forest: log-probabilities [M, C] of the windows.
       recordings, windows: the windows and where they come from.
 
@@ -221,13 +228,13 @@ def compare(
         "recordings": compare_by_subject(*whole_right, recordings.subjects),
     }
     for name, difference in differences.items():
-        print(f"{name}: the GRU minus the forest, by bootstrap over subjects: {difference}")
+        print(f"{name}: the {title} minus the forest, by bootstrap over subjects: {difference}")
     each = [
         f"{subject}: {right[0][subjects == subject].mean():.0%} "
         f"and {right[1][subjects == subject].mean():.0%}"
         for subject in np.unique(subjects)
     ]
-    print(f"windows of each subject, GRU and forest: {', '.join(each)}")
+    print(f"windows of each subject, {title} and forest: {', '.join(each)}")
     return {name: list(difference) for name, difference in differences.items()}
 
 

@@ -10,6 +10,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
+    CellName,
     DropoutRate,
     Export,
     Flat,
@@ -23,6 +24,7 @@ from experiments.common.flags import (
     ScaleFlags,
 )
 from experiments.common.parsing import has_no_effect
+from experiments.common.rivals.settings import require_gru
 
 
 class Augmentation(NamedTuple):
@@ -49,6 +51,8 @@ CANDIDATES = {
 class Settings:
     """The settings of the networks and their training."""
 
+    # what reads the steps; another cell than a GRU has as many parameters
+    cell: Annotated[CellName, ALWAYS] = "gru"
     stride: PositiveInt = 4  # samples per step
     hidden_size: PositiveInt = 64  # per direction
     num_layers: PositiveInt = 1
@@ -116,6 +120,8 @@ class Command:
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
+        if self.export:
+            require_gru(self.settings.cell, "--export")
         if self.choose and (chosen := given & {"seeds", *Augmentation._fields}):
             raise InputError(
                 f"--choose compares augmentations with one network each: leave --{min(chosen)} out."

@@ -38,6 +38,8 @@ from experiments.common.onnx.files import export_model
 from experiments.common.onnx.models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
+from experiments.common.report.plots import cell_title
+from experiments.common.rivals.settings import require_gru
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.exercises.augmentation import draw_windows
@@ -80,7 +82,11 @@ MINUTES = {False: 5, True: 2}  # for the whole command, without and with --quick
 def make_classifier(settings: Settings) -> ExerciseClassifier:
     """Builds one network."""
     return ExerciseClassifier(
-        settings.stride, settings.hidden_size, settings.num_layers, settings.dropout
+        settings.stride,
+        settings.hidden_size,
+        settings.num_layers,
+        settings.dropout,
+        cell=settings.cell,
     )
 
 
@@ -215,7 +221,8 @@ def experiment(settings: Settings, out: Path) -> None:
         "known": fit_known_movements(signals, folds[windows.recordings]),
     }
     save_model(out / MODEL, params, record, list(EXERCISES))
-    write_report(unseen.swapaxes(0, 1), recordings, folds, windows, out)
+    title = cell_title(settings.cell)
+    write_report(title, unseen.swapaxes(0, 1), recordings, folds, windows, out)
     example = recordings.signals[0, : recordings.lengths[0]]
     form = {"fmt": "%.5f", "delimiter": ",", "header": ",".join(CHANNELS), "comments": ""}
     with reporting(out / EXAMPLE):
@@ -257,6 +264,7 @@ def export(out: Path) -> None:
     """Writes all saved networks together as an ONNX file."""
     params, record, names = load_model(out / MODEL, COMMAND)
     settings = read_settings(record)
+    require_gru(settings.cell, "--export")
     network = make_classifier(settings)
 
     def run(signals: np.ndarray) -> list[Array]:

@@ -20,7 +20,7 @@ from experiments.forecasting.scores import (
     squared_error,
 )
 
-NETWORK, WORST = "GRU", "GRU, the worst seed"
+WORST = "{}, the worst seed"
 CONSTANT = "ridge, intervals of constant width"
 BLOCK = 20  # consecutive times that the bootstrap draws together
 
@@ -67,6 +67,7 @@ SQUARED = Measure(
 class Comparison(NamedTuple):
     """The scores of N forecasts of K targets on the test set."""
 
+    network: str  # its name
     totals: dict[str, np.ndarray]  # [K] of each rival, the mean over seeds, and the worst seed
     intervals: dict[str, np.ndarray]  # [3, K], the totals but the worst, with their 95% intervals
     reductions: dict[str, np.ndarray]  # [3, K], of each rival's error, see `error_reduction`
@@ -76,12 +77,13 @@ class Comparison(NamedTuple):
     inner_coverage: np.ndarray  # [seeds, K], of the 40% interval
 
 
-def compare(problem: Problem, quantiles: np.ndarray, measure: Measure) -> Comparison:
+def compare(problem: Problem, quantiles: np.ndarray, network: str, measure: Measure) -> Comparison:
     """Compares the network with its rivals on the test set.
 
     Args:
       problem: the forecasting problem.
       quantiles: [seeds, N, K, Q], for all origins.
+      network: its name.
       measure: the error measure.
     """
     rows = problem.split.test
@@ -97,15 +99,17 @@ def compare(problem: Problem, quantiles: np.ndarray, measure: Measure) -> Compar
         rival = measure.error(forecasts[rows], targets)
         reductions[name] = error_reduction(errors, rival, problem.origins[rows], BLOCK)
         intervals[name] = measure.interval(rival, *beside)
-    totals[NETWORK], totals[WORST] = seeds.mean(0), measure.worst(seeds, axis=0)
-    intervals[NETWORK] = measure.interval(errors, *beside)
+    totals[network] = seeds.mean(0)
+    totals[WORST.format(network)] = measure.worst(seeds, axis=0)
+    intervals[network] = measure.interval(errors, *beside)
     losses = np.mean([pinball_loss(q, targets) for q in quantiles[:, rows]], 0)
     constant = np.asarray(pinball_loss(constant_quantiles(problem)[rows], targets))
     return Comparison(
+        network,
         totals,
         intervals,
         reductions,
-        {CONSTANT: np.nanmean(constant, 0), NETWORK: np.nanmean(losses, 0)},
+        {CONSTANT: np.nanmean(constant, 0), network: np.nanmean(losses, 0)},
         error_reduction(losses, constant, problem.origins[rows], BLOCK),
         np.stack([coverage(q, targets) for q in quantiles[:, rows]]),
         np.stack([coverage(q[..., 1:-1], targets) for q in quantiles[:, rows]]),
@@ -121,7 +125,8 @@ def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -
     ):
         rows.append([f"its {width:.0%} interval holds", *(f"{x:.1%}" for x in shares.mean(0))])
     print(f"\n{format_table([title, *names], rows)}")
-    print(f"\nBy how much the {NETWORK} reduces a rival's error, in %; * is beyond chance (95%):")
+    network = comparison.network
+    print(f"\nBy how much the {network} reduces a rival's error, in %; * is beyond chance (95%):")
     rows = [
         [name, *(describe_reduction(column) for column in reduction.T)]
         for name, reduction in comparison.reductions.items()
@@ -130,7 +135,7 @@ def print_comparison(comparison: Comparison, names: Sequence[str], title: str) -
     print(verdict(comparison, names))
     rows = [[name, *(f"{x:.4f}" for x in row)] for name, row in comparison.pinball.items()]
     reduction = [describe_reduction(column) for column in comparison.pinball_reduction.T]
-    rows.append([f"reduction by the {NETWORK}, %", *reduction])
+    rows.append([f"reduction by the {network}, %", *reduction])
     print(f"\n{format_table(['pinball loss of the quantiles', *names], rows)}")
 
 

@@ -1,8 +1,8 @@
-"""Networks that correct a linear forecast: GRUs read the last steps and return quantiles.
+"""Networks that correct a linear forecast: GRUs, or other cells, read the last steps.
 
-The forecasts of several networks are averaged. If data are few, each network leaves out another
-period for validation, so that each period trains some networks and validates others. An untrained
-network returns the linear forecast.
+They return quantiles. The forecasts of several networks are averaged. If data are few, each network
+leaves out another period for validation, so that each period trains some networks and validates
+others. An untrained network returns the linear forecast.
 """
 
 from functools import partial
@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from experiments.common import training
+from experiments.common.rivals.layers import last_output, make_layer
 from experiments.common.training.gradients import Mean
 from experiments.forecasting.problem import Problem
 from experiments.forecasting.quantiles import (
@@ -25,28 +26,29 @@ from experiments.forecasting.quantiles import (
     pinball_loss,
     widen,
 )
-from grujax.linen import GRU
 
 
 class Forecaster(nn.Module):
-    """A GRU whose last state gives the quantiles of the linear forecast's error for each target.
+    """A GRU whose last output gives the quantiles of the linear forecast's error for each target.
 
     Attributes:
       num_targets: K.
       hidden_size: the size of the GRU.
       dropout: the rate after the GRU; half of it, with one mask for all steps, before it.
+      cell: what stands in the place of the GRU, with as many parameters, see `make_layer`.
     """
 
     num_targets: int
     hidden_size: int
     dropout: float
+    cell: str = "gru"
 
     @nn.compact
     def __call__(self, inputs: Array, train: bool) -> Array:
         """Forecasts from inputs [B, T, I]: quantiles [B, K, Q], in units of `Problem.scale`."""
         xs = nn.Dropout(self.dropout / 2, broadcast_dims=(1,))(inputs, not train)
-        h_last, _ = GRU(self.hidden_size)(xs)
-        h_last = nn.Dropout(self.dropout)(h_last, not train)
+        carry, _ = make_layer(self.cell, self.hidden_size)(xs)
+        h_last = nn.Dropout(self.dropout)(last_output(self.cell, carry), not train)
         shape = (self.num_targets, len(LEVELS))
         raw = nn.DenseGeneral(shape, kernel_init=nn.initializers.zeros)(h_last)
         return ordered_quantiles(raw)

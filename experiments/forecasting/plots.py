@@ -31,8 +31,8 @@ class Fan(NamedTuple):
     truth: np.ndarray  # [H]; NaN where unknown
 
 
-def plot_fans(path: Path, fans: Sequence[Fan], unit: str) -> None:
-    """Draws forecasts as fans: the median, the intervals around it, and the truth."""
+def plot_fans(path: Path, fans: Sequence[Fan], unit: str, network: str) -> None:
+    """Draws forecasts of a network as fans: median, the intervals around it, and the truth."""
     figure, axes = _new_axes(len(fans), columns=2, size=(5.6, 2.7))
     for axis, fan in zip(axes, fans, strict=True):
         steps = np.arange(1, len(fan.truth) + 1)
@@ -42,7 +42,7 @@ def plot_fans(path: Path, fans: Sequence[Fan], unit: str) -> None:
         axis.set_title(fan.title, fontsize=10)
         axis.set(xlabel="steps ahead", ylabel=unit)
         axis.grid(alpha=0.3)
-    add_legend(figure, axes[-1], "GRU's forecast and truth", columns=5)
+    add_legend(figure, axes[-1], f"{network}'s forecast and truth", columns=5)
     save_figure(figure, path)
 
 
@@ -132,6 +132,7 @@ def plot_tracks(
     path: Path,
     panels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
     ylabel: str,
+    network: str,
 ) -> None:
     """Draws forecasts of the next step, and the truth, over time.
 
@@ -139,6 +140,7 @@ def plot_tracks(
       path: the PNG to write.
       panels: the times [N], quantiles [N, Q] and truth [N] of each panel, by title.
       ylabel: the label of the y axes.
+      network: its name.
     """
     figure, axes = _new_axes(len(panels), columns=1, size=(9, 2.3))
     for axis, (title, (times, quantiles, truth)) in zip(axes, panels.items(), strict=True):
@@ -149,7 +151,7 @@ def plot_tracks(
         axis.grid(alpha=0.3)
         axis.xaxis.set_major_formatter(ConciseDateFormatter(axis.xaxis.get_major_locator()))
     axes[-1].set_xlabel("date of the forecast")
-    add_legend(figure, axes[0], "GRU's forecast and truth", columns=4)
+    add_legend(figure, axes[0], f"{network}'s forecast and truth", columns=4)
     save_figure(figure, path)
 
 

@@ -15,7 +15,6 @@ from experiments.forecasting import plots
 from experiments.forecasting.comparison import (
     ABSOLUTE,
     BLOCK,
-    NETWORK,
     SQUARED,
     compare,
     print_comparison,
@@ -32,31 +31,33 @@ SHOWN_STOCKS, SHOWN_DAYS = ("AAPL", "FB"), 120
 SHOWN_WEEK = np.datetime64("2018-07-02T00"), np.datetime64("2018-07-09T00")  # with a holiday
 
 
-def report_weather(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
+def report_weather(problem: Problem, quantiles: np.ndarray, network: str, out: Path) -> None:
     """Reports errors by horizon, and draws four fans from days of the test year.
 
     Args:
       problem: the forecasting problem.
       quantiles: [seeds, N, K, Q], from all origins.
+      network: its name.
       out: the folder for results.json and plots.
     """
     unit = "highest temperature, °C"
-    _report_horizons(problem, quantiles, unit, "days ahead", out)
+    _report_horizons(problem, quantiles, network, unit, "days ahead", out)
     test = problem.split.test
     days = test[np.linspace(PAST, len(test) - len(problem.names), 4).astype(int)]
     fans = [_fan(problem, quantiles, day) for day in days]
-    plots.plot_fans(out / "forecasts.png", fans, unit)
+    plots.plot_fans(out / "forecasts.png", fans, unit, network)
 
 
-def report_traffic(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
+def report_traffic(problem: Problem, quantiles: np.ndarray, network: str, out: Path) -> None:
     """Reports errors by horizon, and draws the shortest and the longest in a week with a holiday.
 
     Args:
       problem: the forecasting problem.
       quantiles: [seeds, N, K, Q], from all origins.
+      network: its name.
       out: the folder for results.json and plots.
     """
-    _report_horizons(problem, quantiles, "vehicles per hour", "hours ahead", out)
+    _report_horizons(problem, quantiles, network, "vehicles per hour", "hours ahead", out)
     first, last = SHOWN_WEEK
     shown = np.flatnonzero((problem.origins >= first) & (problem.origins < last))
     average = quantiles.mean(0)
@@ -68,16 +69,18 @@ def report_traffic(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
         )
         for k in (0, len(problem.names) - 1)
     }
-    plots.plot_tracks(out / "forecasts.png", panels, "vehicles per hour")
+    plots.plot_tracks(out / "forecasts.png", panels, "vehicles per hour", network)
 
 
-def report_table(problem: Problem, quantiles: np.ndarray, times: Sequence[str], out: Path) -> None:
+def report_table(
+    problem: Problem, quantiles: np.ndarray, network: str, times: Sequence[str], out: Path
+) -> None:
     """Reports errors by horizon, and the forecast for the H `times`, also in forecast.csv."""
     name, final = str(problem.series[-1]), len(problem.origins) - 1
-    _report_horizons(problem, quantiles, name, "steps ahead", out)
+    _report_horizons(problem, quantiles, network, name, "steps ahead", out)
     shown = [*problem.split.test[[0, len(problem.split.test) // 2]], final]
     fans = [_fan(problem, quantiles, row) for row in shown]
-    plots.plot_fans(out / "forecasts.png", fans, name)
+    plots.plot_fans(out / "forecasts.png", fans, name, network)
     forecast = quantiles.mean(0)[final]
     table = pd.DataFrame(forecast, columns=[f"{level:.0%}" for level in LEVELS])
     table.insert(0, "time", list(times))
@@ -86,13 +89,13 @@ def report_table(problem: Problem, quantiles: np.ndarray, times: Sequence[str], 
     print(describe_quantiles(times, forecast))
 
 
-def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
+def report_stocks(problem: Problem, quantiles: np.ndarray, network: str, out: Path) -> None:
     """Reports R² of ranges, volatilities and returns, and the direction of the next day."""
-    comparison = compare(problem, quantiles, SQUARED)
+    comparison = compare(problem, quantiles, network, SQUARED)
     print_comparison(comparison, problem.names, SQUARED.title)
-    direction = measure_direction(problem, quantiles)
+    direction = measure_direction(problem, quantiles, network)
     write_comparison(comparison, problem.names, out / "results.json", direction=direction)
-    print(f"\n{describe_direction(direction)}")
+    print(f"\n{describe_direction(direction, network)}")
     plots.plot_bars(out / "r_squared.png", comparison.intervals, problem.names, SQUARED.title)
     average, rows = quantiles.mean(0), problem.split.test
     shares = shares_below(problem, quantiles)
@@ -103,7 +106,7 @@ def report_stocks(problem: Problem, quantiles: np.ndarray, out: Path) -> None:
         if len(chosen):
             truth = problem.targets[chosen, 0]
             panels[stock] = (problem.origins[chosen], average[chosen, 0], truth)
-    plots.plot_tracks(out / "forecasts.png", panels, problem.names[0])
+    plots.plot_tracks(out / "forecasts.png", panels, problem.names[0], network)
 
 
 def shares_below(problem: Problem, quantiles: np.ndarray) -> np.ndarray:
@@ -117,7 +120,7 @@ def shares_below(problem: Problem, quantiles: np.ndarray) -> np.ndarray:
     return shares.reshape(3, *below.shape[1:])
 
 
-def measure_direction(problem: Problem, quantiles: np.ndarray) -> dict[str, Any]:
+def measure_direction(problem: Problem, quantiles: np.ndarray, network: str) -> dict[str, Any]:
     """The negative control: does the sign of the median return predict the direction of a stock?
 
     Returns: how often the network and "always up" are right, and the share of the latter's errors
@@ -128,17 +131,17 @@ def measure_direction(problem: Problem, quantiles: np.ndarray) -> dict[str, Any]
     rises = problem.targets[rows, -1:] > 0
     wrong = np.mean([(median(q[rows, -1:]) > 0) != rises for q in quantiles], 0)
     reduction = error_reduction(wrong, ~rises, problem.origins[rows], BLOCK)[:, 0]
-    right = {NETWORK: 1 - float(wrong.mean()), ALWAYS_UP: float(rises.mean())}
+    right = {network: 1 - float(wrong.mean()), ALWAYS_UP: float(rises.mean())}
     return right | {"reduction": reduction.tolist()}
 
 
-def describe_direction(direction: Mapping[str, Any]) -> str:
+def describe_direction(direction: Mapping[str, Any], network: str) -> str:
     """Says whether the network predicts directions, see `measure_direction`."""
     reduction = np.array(direction["reduction"])
     edge = "an edge" if reduction[1] > 0 else "no edge, as expected"
     return (
-        f"Direction of the next day, the negative control: {NETWORK} right "
-        f"{direction[NETWORK]:.1%}, {ALWAYS_UP} {direction[ALWAYS_UP]:.1%}. Reduction of the "
+        f"Direction of the next day, the negative control: {network} right "
+        f"{direction[network]:.1%}, {ALWAYS_UP} {direction[ALWAYS_UP]:.1%}. Reduction of the "
         f"errors of {ALWAYS_UP}, in %: {describe_reduction(reduction).rstrip(' *')}, {edge}."
     )
 
@@ -204,9 +207,9 @@ def describe_quantiles(names: Sequence[str], quantiles: np.ndarray) -> str:
 
 
 def _report_horizons(
-    problem: Problem, quantiles: np.ndarray, unit: str, steps: str, out: Path
+    problem: Problem, quantiles: np.ndarray, network: str, unit: str, steps: str, out: Path
 ) -> None:
-    comparison = compare(problem, quantiles, ABSOLUTE)
+    comparison = compare(problem, quantiles, network, ABSOLUTE)
     print_comparison(comparison, problem.names, f"{ABSOLUTE.title}, {steps}")
     write_comparison(comparison, problem.names, out / "results.json")
     label = f"{unit}: {ABSOLUTE.title}"

@@ -1,6 +1,6 @@
 """The settings and flags of `experiments.forecasting`."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +9,7 @@ from experiments.common.expectations import Expectations
 from experiments.common.flags import (
     ALWAYS,
     MODE,
+    CellName,
     DropoutRate,
     Export,
     Flat,
@@ -22,12 +23,15 @@ from experiments.common.flags import (
     override,
 )
 from experiments.common.parsing import has_no_effect
+from experiments.common.rivals.settings import require_gru
 
 
 @dataclass(frozen=True)
 class Settings:
     """The settings of the networks and their training."""
 
+    # what reads the steps; another cell than a GRU has as many parameters
+    cell: CellName = field(default="gru", repr=False)  # `repr` names the folder of a table
     window: PositiveInt = 14  # T, the steps that a network reads
     hidden_size: PositiveInt = 8
     dropout: DropoutRate = 0.3
@@ -113,7 +117,9 @@ class Command:
             raise InputError("--csv and --data exclude each other: give one of them.")
         if self.csv is not None and self.target is None:
             raise InputError("--csv needs --target, the column to forecast.")
-        changed = given & {field.name for field in fields(Settings)}
+        if self.export:
+            require_gru(self.settings.cell, "--export")
+        changed = given & {field.name for field in fields(Settings)} - {"cell"}
         for mode in ("predict", "export"):
             if self.csv is None and getattr(self, mode) is not None and changed:
                 raise has_no_effect(min(changed), mode)

@@ -43,7 +43,8 @@ from experiments.common.data import tables
 from experiments.common.data.cells import Notation
 from experiments.common.onnx.files import export_model
 from experiments.common.onnx.models import draw_examples, set_metadata
-from experiments.common.report.plots import Curve, plot_learning_curves
+from experiments.common.report.plots import Curve, cell_title, plot_learning_curves
+from experiments.common.rivals.settings import require_gru
 from experiments.common.training import loop
 from experiments.common.training.gradients import Mean
 from experiments.common.training.metrics import read_records
@@ -82,14 +83,16 @@ MODEL = "model.msgpack"
 
 def make_model(settings: Settings, problem: Problem) -> Forecaster:
     """Builds one network."""
-    return Forecaster(len(problem.names), settings.hidden_size, settings.dropout)
+    sizes = len(problem.names), settings.hidden_size
+    return Forecaster(*sizes, settings.dropout, settings.cell)
 
 
 class Study(NamedTuple):
     """One of the built-in data sets."""
 
     make_problem: Callable[[int], Problem]  # takes the window T
-    report: Callable[[Problem, np.ndarray, Path], None]  # takes the quantiles and a folder
+    # takes the quantiles, the network's name, and a folder
+    report: Callable[[Problem, np.ndarray, str, Path], None]
 
 
 STUDIES = {
@@ -190,7 +193,8 @@ def experiment(data: str, settings: Settings, out: Path) -> None:
     """Trains the networks of a study, and compares their forecasts with the rivals'."""
     problem = STUDIES[data].make_problem(settings.window)
     params = train_seeds(settings, problem, out, data)
-    STUDIES[data].report(problem, forecast(settings, problem, params), out)
+    quantiles = forecast(settings, problem, params)
+    STUDIES[data].report(problem, quantiles, cell_title(settings.cell), out)
     print(f"\nresults.json, plots and the model are in {out}.")
 
 
@@ -235,7 +239,8 @@ def forecast_table(command: Command) -> None:
         quantiles = forecast(settings, problem, params).mean(0)[row]
         return print(f"{command.target}, as quantiles:\n{describe_quantiles(times, quantiles)}")
     params = train_seeds(settings, problem, out, command.csv.stem)
-    report_table(problem, forecast(settings, problem, params), times, out)
+    quantiles, title = forecast(settings, problem, params), cell_title(settings.cell)
+    report_table(problem, quantiles, title, times, out)
     print(f"\nforecast.csv, results.json, plots and the model are in {out}.")
 
 
@@ -243,6 +248,7 @@ def export(out: Path) -> None:
     """Writes all saved networks of a study or a table together as an ONNX file."""
     params, record, names = load_model(out / MODEL, COMMAND)
     settings = Settings(**record["settings"])
+    require_gru(settings.cell, "--export")
     network = Forecaster(len(names), settings.hidden_size, settings.dropout)
 
     @jax.jit

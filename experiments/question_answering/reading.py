@@ -1,4 +1,4 @@
-"""A network that reads a story and a question: GRUs for the sentences, episodic attention.
+"""A network that reads a story and a question: GRUs, or other cells, and episodic attention.
 
 The episodic memory follows dynamic memory networks (Kumar et al. 2016,
 https://arxiv.org/abs/1506.07285); the fusion layer and the attention features follow Xiong et al.
@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 
 from experiments.common.data.text import PADDING, UNKNOWN, pad
+from experiments.common.rivals.layers import last_output, make_layer, make_layers
 from experiments.question_answering.stories import Question
 from grujax.linen import GRU, BidirectionalGRU
 
@@ -60,6 +61,36 @@ def latest_relevant(energy: Array) -> Array:
     return jnp.exp(nn.log_sigmoid(energy) + forgotten - nn.log_sigmoid(-energy))
 
 
+class RivalReader(nn.Module):
+    """Another cell in the place of the GRUs of `Reader`: each has as many parameters as its GRU.
+
+    A matrix follows each, since the vectors of `Reader` have the size of the GRU.
+
+    Attributes:
+      cell: one of RIVALS, but for the GRU.
+      features: H.
+    """
+
+    cell: str
+    features: int
+
+    def setup(self) -> None:
+        self.words = make_layer(self.cell, self.features)
+        self.sentences = make_layers(self.cell, self.features, bidirectional=True)
+        self.of_words = nn.Dense(self.features, use_bias=False)  # so that padding stays zero
+        self.of_sentences = nn.Dense(self.features, use_bias=False)
+
+    def read(self, words: Array, lengths: Array) -> Array:
+        """Summarizes words [..., W, I], of which `lengths` [...] are valid: [..., H]."""
+        carry, _ = self.words(words.reshape(-1, *words.shape[-2:]), lengths=lengths.reshape(-1))
+        summary = self.of_words(last_output(self.cell, carry))
+        return summary.reshape(*words.shape[:-2], self.features)
+
+    def fuse(self, sentences: Array, lengths: Array) -> Array:
+        """Reads sentences [B, S, H], of which `lengths` [B] are valid: [B, S, H]."""
+        return self.of_sentences(self.sentences(sentences, lengths=lengths)[1])
+
+
 class Reader(nn.Module):
     """Encodes sentences and question, adds context, attends in several passes, and answers.
 
@@ -74,6 +105,7 @@ class Reader(nn.Module):
       features: H, the size of word vectors, sentence vectors and memory.
       passes: attention passes over the story.
       dropout: the dropout rate of the sentence vectors and of the last memory.
+      cell: what reads; a GRU, or what stands in the place of both, see `RivalReader`.
     """
 
     num_words: int
@@ -81,18 +113,25 @@ class Reader(nn.Module):
     features: int
     passes: int
     dropout: float
+    cell: str = "gru"
 
     @nn.compact
     def __call__(self, inputs: dict[str, Array], train: bool) -> tuple[Array, Array]:
         """inputs: from `encode`. Returns: logits [B, A], attention [B, passes, S]."""
         size, drop = self.features, nn.Dropout(self.dropout)
         embed = nn.Embed(self.num_words + 2, size)
-        read = GRU(size)
-        sentences, _ = read(embed(inputs["story"]), lengths=inputs["story_words"])  # [B, S, H]
-        question, _ = read(embed(inputs["question"]), lengths=inputs["question_words"])  # [B, H]
         length = inputs["story_sentences"]
-        fuse = BidirectionalGRU(size, merge="sum")
-        facts = sentences + fuse(drop(sentences, not train), lengths=length)[1]  # [B, S, H]
+        if self.cell == "gru":
+            gru, both_ways = GRU(size), BidirectionalGRU(size, merge="sum")
+            sentences, _ = gru(embed(inputs["story"]), lengths=inputs["story_words"])  # [B, S, H]
+            question, _ = gru(embed(inputs["question"]), lengths=inputs["question_words"])  # [B, H]
+            fused = both_ways(drop(sentences, not train), lengths=length)[1]
+        else:
+            rival = RivalReader(self.cell, size)
+            sentences = rival.read(embed(inputs["story"]), inputs["story_words"])
+            question = rival.read(embed(inputs["question"]), inputs["question_words"])
+            fused = rival.fuse(drop(sentences, not train), length)
+        facts = sentences + fused  # [B, S, H]
         valid = jnp.arange(facts.shape[1]) < length[:, None]
 
         memory, attention = question, []

@@ -9,6 +9,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
+    CellName,
     DropoutRate,
     Flat,
     MonitorFlags,
@@ -29,6 +30,8 @@ STORY = "John went to the kitchen. John took the milk. John moved to the garden.
 class Settings:
     """The settings of a training."""
 
+    # what reads words and sentences; another cell than a GRU has as many parameters
+    cell: Annotated[CellName, ALWAYS] = "gru"
     tasks: tuple[TaskName, ...] = TASKS  # the kinds of questions
     hidden_size: PositiveInt = 64  # of word vectors, sentence vectors and memory
     passes: PositiveInt = 3  # of attention over the story

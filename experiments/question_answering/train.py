@@ -85,6 +85,7 @@ def make_reader(settings: Settings, num_words: int, num_answers: int) -> Reader:
         features=settings.hidden_size,
         passes=settings.passes,
         dropout=settings.dropout,
+        cell=settings.cell,
     )
 
 

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from experiments.common.rivals.layers import last_output, make_layer
 from experiments.video.data import NUM_CLASSES, SIDE
-from grujax.linen import GRU
 
 PyTree = Any
 INK_SCALE = 4.0  # frames are mostly paper; scaled, their standard deviation is about 1
@@ -75,38 +75,43 @@ class VideoNetwork(nn.Module):
       dropout: the rate, before the classifiers.
       reader: how frames are combined: "gru" takes the GRU's states, "mean" the mean over frames,
         which ignores their order, "last" the last frame alone.
+      cell: what stands in the place of the GRU, with as many parameters, see `make_layer`. A
+        Transformer that has seen T frames attends to the last T, also of those that it predicts.
     """
 
     hidden_size: int
     features: int
     dropout: float = 0.0
     reader: str = "gru"
+    cell: str = "gru"
 
     def setup(self) -> None:
         self.encoder = Encoder(self.features)
-        self.gru = GRU(self.hidden_size)
+        self.gru = make_layer(self.cell, self.hidden_size)
         self.dense = nn.Dense(self.hidden_size)  # instead of the GRU, for the other readers
         self.drop = nn.Dropout(self.dropout)
         self.questions = {name: nn.Dense(size) for name, size in NUM_CLASSES.items()}
         self.glyph = nn.Dense(GLYPH_SIZE**2)
         self.corner = nn.Dense(2 * SIDE)
 
-    def __call__(self, frames: Array, train: bool = False) -> tuple[dict[str, Array], Array]:
+    def __call__(
+        self, frames: Array, train: bool = False
+    ) -> tuple[dict[str, Array], Array, PyTree]:
         """Classifies videos [B, T, S, S] after each frame.
 
-        Returns: logits [B, T, C] for each of NUM_CLASSES, and states [B, T, H]. Without a GRU there
-        is only one answer, T = 1.
+        Returns: logits [B, T, C] for each of NUM_CLASSES, outputs [B, T, H], and the state after
+        the last frame. Without a GRU there is only one answer, T = 1, and None for the state.
         """
         if self.reader == "gru":
-            hs = self.run_gru(frames)[1]
+            carry, hs = self.run_gru(frames)
         else:
             chosen = frames[:, -1:] if self.reader == "last" else frames
-            hs = nn.relu(self.dense(self._encode(chosen).mean(1)))[:, None]
-        return self.classify(hs, train), hs
+            carry, hs = None, nn.relu(self.dense(self._encode(chosen).mean(1)))[:, None]
+        return self.classify(hs, train), hs, carry
 
-    def run_gru(self, frames: Array, h0: Array | None = None) -> tuple[Array, Array]:
-        """Reads frames [B, T, S, S] from a state [B, H]. Returns: the last state and all states."""
-        return self.gru(self._encode(frames), h0)
+    def run_gru(self, frames: Array, carry: PyTree = None) -> tuple[PyTree, Array]:
+        """Reads frames [B, T, S, S] from a state. Returns: the last one, and outputs [B, T, H]."""
+        return self.gru(self._encode(frames), carry)
 
     def classify(self, h: Array, train: bool = False) -> dict[str, Array]:
         """Computes logits [..., C] for each of NUM_CLASSES from states [..., H]."""
@@ -136,12 +141,14 @@ class ClipClassifier(nn.Module):
       features: of the encoder.
       dropout: the rate, before the answer.
       num_classes: K.
+      cell: what stands in the place of the GRU, with as many parameters, see `make_layer`.
     """
 
     hidden_size: int
     features: int
     dropout: float
     num_classes: int
+    cell: str = "gru"
 
     @nn.compact
     def __call__(self, frames: Array, lengths: Array, train: bool = False) -> Array:
@@ -149,7 +156,7 @@ class ClipClassifier(nn.Module):
         encoder = Encoder(self.features)
         codes = encoder(frames.reshape(-1, SIDE, SIDE) / INK_SCALE)
         codes = codes.reshape(*frames.shape[:2], -1)
-        _, hs = GRU(self.hidden_size)(codes, lengths=lengths)
+        _, hs = make_layer(self.cell, self.hidden_size)(codes, lengths=lengths)
         return nn.Dense(self.num_classes)(nn.Dropout(self.dropout)(hs, deterministic=not train))
 
 
@@ -157,20 +164,21 @@ def init_network(network: VideoNetwork, key: Array) -> PyTree:
     """Draws the parameters of every part that the reader uses."""
 
     def call_all(network: VideoNetwork) -> None:
-        _, hs = network(jnp.zeros((1, 2, SIDE, SIDE)))
+        _, hs, _ = network(jnp.zeros((1, 2, SIDE, SIDE)))
         if network.reader == "gru":
             network.predict_frame(hs)
 
     return network.init(key, method=call_all)
 
 
-def predict_frames(network: VideoNetwork, params: PyTree, h: Array, count: int) -> Array:
-    """Predicts frames [B, count, S, S] at states [B, H], feeding each back as the next input."""
+def predict_frames(network: VideoNetwork, params: PyTree, carry: PyTree, count: int) -> Array:
+    """Predicts frames [B, count, S, S] from a state, feeding each back as the next input."""
 
-    def step(h: Array, _: None) -> tuple[Array, Array]:
+    def step(carry: PyTree, _: None) -> tuple[PyTree, Array]:
+        h = last_output(network.cell, carry)
         frame = network.apply(params, h, method="predict_frame")
-        h, _ = network.apply(params, frame[:, None], h, method="run_gru")
-        return h, frame
+        carry, _ = network.apply(params, frame[:, None], carry, method="run_gru")
+        return carry, frame
 
-    _, frames = jax.lax.scan(step, h, length=count)
+    _, frames = jax.lax.scan(step, carry, length=count)
     return jnp.swapaxes(frames, 0, 1)

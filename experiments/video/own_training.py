@@ -20,7 +20,7 @@ from experiments.common.data.user_files import own_directory
 from experiments.common.outputs import write_results
 from experiments.common.provenance import command_line
 from experiments.common.report.classes import report_classes
-from experiments.common.report.plots import Curve, plot_learning_curves
+from experiments.common.report.plots import Curve, cell_title, plot_learning_curves
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model, save_model
@@ -38,7 +38,6 @@ from experiments.video.settings import Command, Settings
 
 COMMAND = "python -m experiments.video --train FOLDER"
 MODEL = "model.msgpack"
-NAME = "GRU"
 SHIFT = 2  # pixels, the largest shift of a training clip
 GAIN, NOISE = 0.1, 0.1  # the deviations of the logarithm of its contrast, and of its pixels
 BATCH_SIZE = 50  # clips that are classified at once
@@ -46,7 +45,8 @@ BATCH_SIZE = 50  # clips that are classified at once
 
 def make_classifier(settings: Settings, num_classes: int) -> ClipClassifier:
     """Makes the network that the settings describe."""
-    return ClipClassifier(settings.hidden_size, settings.features, settings.dropout, num_classes)
+    sizes = settings.hidden_size, settings.features
+    return ClipClassifier(*sizes, settings.dropout, num_classes, settings.cell)
 
 
 def change(key: Array, frames: Array) -> Array:
@@ -119,18 +119,19 @@ def train_on_own(command: Command) -> None:
     directory = out / digest[:16]
     plan = make_training(settings, own, settings.learning_rate)
     record: dict[str, Any] = {"settings": asdict(settings)}
-    state = loop.run(plan, jax.random.key(settings.seed), directory, record, NAME)
+    title = cell_title(settings.cell)
+    state = loop.run(plan, jax.random.key(settings.seed), directory, record, title)
     classify = jax.jit(partial(log_probabilities, make_classifier(settings, len(own.names))))
     validation, test = (own.clips.select(part) for part in own.split[1:])
     evidence, tested = (np.asarray(classify(state.best_params, x)) for x in (validation, test))
     temperature = fit_temperature(evidence, validation.labels, prior=1)
     record |= {"temperature": temperature, "shape": list(own.shape)}
     save_model(out / MODEL, state.best_params, record, own.names)
-    answers = {NAME: tested.argmax(-1), **predict_baselines(own)}
+    answers = {title: tested.argmax(-1), **predict_baselines(own)}
     write_results(
         out / "results.json", report_classes(test.labels, answers, own.names, "test clips", out)
     )
-    records = {NAME: read_records(directory / loop.METRICS)}
+    records = {title: read_records(directory / loop.METRICS)}
     metric = Curve("validation_log_likelihood", "validation cross-entropy, nats", is_negated=True)
     plot_learning_curves(out / "learning_curves.png", records, "cross-entropy, nats", metric)
     words = ("--predict", str(own.example), "--model", str(out))

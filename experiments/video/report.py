@@ -13,7 +13,7 @@ from experiments.common.outputs import write_results
 from experiments.common.report import format_table
 from experiments.common.report.bootstrap import ratio_interval
 from experiments.common.report.heat_maps import plot_confusion
-from experiments.common.report.plots import Curve, plot_learning_curves
+from experiments.common.report.plots import Curve, cell_title, plot_learning_curves
 from experiments.common.training import loop, map_batches
 from experiments.common.training.metrics import read_records, score_classifier
 from experiments.video.baselines import estimate_motion, extrapolate_last, extrapolate_mean
@@ -23,7 +23,7 @@ from experiments.video.plots import plot_frames, plot_psnr
 
 Networks = Mapping[str, tuple[VideoNetwork, Any]]  # by reader, with their parameters
 Answers = Mapping[str, Mapping[str, np.ndarray]]  # by classifier, then by label: int [N]
-NAMES = {"gru": "GRU", "mean": "mean over the frames", "last": "the last frame alone"}
+NAMES = {"mean": "mean over the frames", "last": "the last frame alone"}
 CORRELATION = "cross-correlation"
 CLIPS_DRAWN = 3
 BATCH_SIZE = 100
@@ -39,11 +39,11 @@ def run_network(
     """
 
     def run_batch(frames: jax.Array) -> Any:
-        logits, hs = network.apply(params, frames)
+        logits, hs, carry = network.apply(params, frames)
         probabilities = {name: jax.nn.softmax(row[:, -1]) for name, row in logits.items()}
         if network.reader != "gru":
             return probabilities, hs[:, :0]
-        return probabilities, predict_frames(network, params, hs[:, -1], count)
+        return probabilities, predict_frames(network, params, carry, count)
 
     run = jax.jit(partial(map_batches, run_batch, batch_size=min(BATCH_SIZE, len(frames))))
     return jax.tree.map(np.asarray, run(jnp.asarray(frames)))
@@ -62,15 +62,17 @@ def write_report(networks: Networks, clips: Clips, seen: int, out: Path) -> None
     count = truth.shape[1]
     outputs = {name: run_network(*network, frames, count) for name, network in networks.items()}
     direction, speed = map(np.asarray, jax.jit(jax.vmap(estimate_motion))(frames))
+    title = cell_title(networks["gru"][0].cell)
+    names = {"gru": title, **NAMES}
     answers: dict[str, dict[str, np.ndarray]] = {
-        NAMES[name]: {label: row.argmax(-1) for label, row in probabilities.items()}
+        names[name]: {label: row.argmax(-1) for label, row in probabilities.items()}
         for name, (probabilities, _) in outputs.items()
     }
     answers[CORRELATION] = {"direction": direction, "speed": speed}
     accuracy = print_accuracy(answers, clips)
 
     predicted = {
-        "GRU": outputs["gru"][1],
+        title: outputs["gru"][1],
         "the last frame stays": np.repeat(frames[:, -1:], count, 1),
     }
     for image, extrapolate in (
@@ -86,7 +88,8 @@ def write_report(networks: Networks, clips: Clips, seen: int, out: Path) -> None
     rows = {name: ((frames - truth) ** 2).mean((2, 3)) for name, frames in predicted.items()}
     psnrs = {name: psnr_with_interval(np.asarray(row)) for name, row in rows.items()}
     plot_psnr(out / "errors.png", psnrs)
-    draw_plots(answers, predicted["GRU"], clips, seen, out)
+    draw_plots(answers, predicted[title], clips, seen, out)
+    draw_curves({names[reader]: out / reader for reader in networks}, out)
 
 
 def print_accuracy(answers: Answers, clips: Clips) -> dict[str, dict[str, float]]:
@@ -138,27 +141,27 @@ def psnr_with_interval(errors: np.ndarray) -> np.ndarray:
 
 
 def draw_plots(answers: Answers, predicted: np.ndarray, clips: Clips, seen: int, out: Path) -> None:
-    """Draws clips with the GRU's predictions, confusion of directions, and learning curves."""
-    drawn = []
+    """Draws clips with the predictions of the first network, and its confusion of directions."""
+    network, drawn = next(iter(answers)), []
     for i in range(CLIPS_DRAWN):
         truth = {name: int(row[i]) for name, row in clips.labels.items()}
-        answer = {name: int(row[i]) for name, row in answers["GRU"].items()}
-        title = f"{describe(truth)}; GRU: {describe(answer)}"
+        answer = {name: int(row[i]) for name, row in answers[network].items()}
+        title = f"{describe(truth)}; {network}: {describe(answer)}"
         whole = np.concatenate([clips.frames[i, :seen], clips.clean[i, seen:]])
-        drawn.append((title, {"seen, then truth": whole, "GRU": predicted[i]}))
+        drawn.append((title, {"seen, then truth": whole, network: predicted[i]}))
     plot_frames(out / "frames.png", drawn)
     truth, count = clips.labels["direction"], len(DIRECTIONS)
     confusions = {
         name: np.asarray(score_classifier(truth, answers[name]["direction"], count).confusion)
-        for name in ("GRU", NAMES["mean"])
+        for name in (network, NAMES["mean"])
         if name in answers
     }
     plot_confusion(out / "directions.png", confusions, list(DIRECTIONS))
-    records = {
-        name: read_records(out / reader / loop.METRICS)
-        for reader, name in NAMES.items()
-        if name in answers
-    }
+
+
+def draw_curves(folders: Mapping[str, Path], out: Path) -> None:
+    """Draws the learning curves of the trainings in these folders."""
+    records = {name: read_records(folder / loop.METRICS) for name, folder in folders.items()}
     loss = "cross-entropy, nats, and error of frames"
     metric = Curve("validation_mean", "validation accuracy, mean over the labels")
     plot_learning_curves(out / "learning_curves.png", records, loss, metric)

@@ -9,6 +9,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
+    CellName,
     DropoutRate,
     Export,
     Flat,
@@ -24,6 +25,7 @@ from experiments.common.flags import (
     override_each,
 )
 from experiments.common.parsing import has_no_effect
+from experiments.common.rivals.settings import require_gru
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Settings:
     """What determines a trained network."""
 
     reader: NoFlag[str] = "gru"  # how frames are combined, see `VideoNetwork`
+    # what reads the frames; another cell than a GRU has as many parameters
+    cell: Annotated[CellName, ALWAYS] = "gru"
     hidden_size: PositiveInt = 128
     features: PositiveInt = 64  # of a frame's content, and of its position
     dropout: DropoutRate = 0.2
@@ -98,6 +102,8 @@ class Command:
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
+        if self.export:
+            require_gru(self.settings.cell, "--export")
         if self.train is not None and (unused := given & UNUSED_BY_OWN):
             raise has_no_effect(min(unused), "train")
         if self.quick and (self.train or self.model):

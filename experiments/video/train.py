@@ -40,6 +40,7 @@ from experiments.common.onnx.files import export_model
 from experiments.common.onnx.models import draw_examples, set_metadata
 from experiments.common.outputs import reporting
 from experiments.common.provenance import command_line
+from experiments.common.rivals.settings import require_gru
 from experiments.common.training import loop
 from experiments.common.training.models import load_model, save_model
 from experiments.video.data import (
@@ -75,17 +76,20 @@ def make_network(settings: Settings) -> VideoNetwork:
         features=settings.features,
         dropout=settings.dropout,
         reader=settings.reader,
+        cell=settings.cell,
     )
 
 
-def frame_error(network: VideoNetwork, params: Any, hs: Array, clips: Clips, count: int) -> Array:
+def frame_error(
+    network: VideoNetwork, params: Any, hs: Array, carry: Any, clips: Clips, count: int
+) -> Array:
     """Computes the squared error per predicted frame, summed over its pixels: [].
 
     Each seen frame is predicted from those before it, and `count` more from predicted ones. `hs`
-    [B, SEEN, H] are the states after the seen frames.
+    [B, SEEN, H] are the outputs after the seen frames, and `carry` is the state after the last one.
     """
     seen = network.apply(params, hs[:, :-1], method="predict_frame")
-    unseen = predict_frames(network, params, hs[:, -1], count)
+    unseen = predict_frames(network, params, carry, count)
     predicted = jnp.concatenate([seen, unseen], 1)
     return ((predicted - clips.clean[:, 1 : SEEN + count]) ** 2).sum((-1, -2)).mean()
 
@@ -103,27 +107,30 @@ def video_training(
         chosen = jax.random.randint(digit_key, batch.shape, 0, len(labels))
         clips = draw_clips(clip_key, images[chosen], labels[chosen], SEEN + NEXT, NOISE, True)
         seen = clips.frames[:, :SEEN].astype(jax.tree.leaves(params)[0].dtype)
-        logits, hs = network.apply(params, seen, True, rngs={"dropout": dropout_key})
+        logits, hs, carry = network.apply(params, seen, True, rngs={"dropout": dropout_key})
         total = jnp.float32(0)
         for name, row in logits.items():
             truth = jax.nn.one_hot(clips.labels[name], NUM_CLASSES[name])[:, None]
             total += optax.softmax_cross_entropy(row, truth).mean()
         if settings.reader == "gru":
             total += settings.frame_weight * frame_error(
-                network, params, hs, clips, settings.imagined
+                network, params, hs, carry, clips, settings.imagined
             )
         return total
 
     def evaluate(params: Any) -> training.Metrics:
         seen = validation.frames[:, :SEEN]
-        logits, hs = training.map_batches(partial(network.apply, params), seen, 100)
+        logits, hs, carry = training.map_batches(partial(network.apply, params), seen, 100)
         metrics = {
             f"validation_{name}": (logits[name][:, -1].argmax(-1) == labels).mean()
             for name, labels in validation.labels.items()
         }
         metrics["validation_mean"] = sum(metrics.values()) / len(NUM_CLASSES)
         if settings.reader == "gru":
-            metrics["validation_frame_error"] = frame_error(network, params, hs, validation, NEXT)
+            states = hs, carry
+            metrics["validation_frame_error"] = frame_error(
+                network, params, *states, validation, NEXT
+            )
         return metrics
 
     return training.make_standard_training(
@@ -207,6 +214,7 @@ def export(path: Path) -> None:
     """Writes the saved GRU with its three classifiers as an ONNX file."""
     params, record, _ = load_model(path, COMMAND)
     network, temperatures = make_network(Settings(**record["settings"])), record["temperatures"]
+    require_gru(network.cell, "--export")
 
     @jax.jit
     def run(frames: Array) -> list[Array]:

@@ -83,11 +83,14 @@ WITHOUT_EFFECT = [
 ]
 CONTRADICTIONS = [
     ("benchmark --cells --gpu", "--cells and --gpu exclude each other: give one of them."),
+    ("exercises --cell rnn --export onnx", "--export works with a GRU, not with --cell rnn."),
     ("exercises --choose --predict x", "--choose and --predict exclude each other: give one"),
     ("exercises --train x --choose", "--choose and --train exclude each other: give one of them."),
+    ("video --cell rnn --export onnx", "--export works with a GRU, not with --cell rnn."),
     ("video --train x --predict y", "--train and --predict exclude each other: give one of them."),
     ("exercises --choose --seeds 2", "--choose compares augmentations with one network each"),
     ("translation --data dates --target fr", "--target is a language of --data ddtp; dates"),
+    ("forecasting --cell rnn --export onnx", "--export works with a GRU, not with --cell rnn."),
     ("forecasting --csv x --data weather", "--csv and --data exclude each other: give one of"),
     ("forecasting --csv x", "--csv needs --target, the column to forecast."),
     ("memory_rl --environment cartpole --lengths 4", "--lengths belongs to the memory chain:"),

@@ -4,14 +4,13 @@ from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax import Array
 
 from experiments.common.cells import closest_size, parameter_shapes
 from experiments.common.rivals.cells import RIVALS, init_both_ways, read_both_ways
 from experiments.common.training.models import from_arrays, to_arrays
 from grujax.baselines import count_parameters
-from grujax.linen import StackedGRU
+from grujax.linen import GRU, StackedGRU
 
 PyTree = Any
 
@@ -37,6 +36,25 @@ def make_layers(
     kind = StackedGRU if cell == "gru" else partial(RivalLayers, cell)
     rate = dropout if num_layers > 1 else 0.0
     return kind(hidden_size, num_layers=num_layers, bidirectional=bidirectional, dropout=rate)
+
+
+def make_layer(cell: str, hidden_size: int) -> nn.Module:
+    """One layer that reads forward: a `GRU`, or `RivalLayers`.
+
+    Both are called `layer(xs [B, T, I], carry, lengths=lengths) -> (carry, hs [B, T, H])`, where
+    `carry` and `lengths` can be left out: see `RivalLayers`. The carries differ; `last_output`
+    reads them.
+
+    Args:
+      cell: one of RIVALS.
+      hidden_size: of the GRU; a rival has as many parameters.
+    """
+    return GRU(hidden_size) if cell == "gru" else RivalLayers(cell, hidden_size)
+
+
+def last_output(cell: str, carry: PyTree) -> Array:
+    """The output after the last valid step, [B, H], from the carry that a `make_layer` returned."""
+    return carry if cell == "gru" else RIVALS[cell].output(carry[-1])
 
 
 class RivalLayers(nn.Module):
@@ -67,7 +85,7 @@ class RivalLayers(nn.Module):
 
         Args:
           xs: the sequences.
-          carry: the states that an earlier call returned, one of each layer, or `initial_carry`.
+          carry: the states that an earlier call returned, one of each layer.
           lengths: int [B], the number of valid steps; None: all.
           deterministic: without dropout.
 
@@ -93,11 +111,6 @@ class RivalLayers(nn.Module):
         """The hidden size for this size of the input."""
         shape = (self.num_layers, self.bidirectional, input_size)
         return equal_size(self.cell, self.gru_size, *shape)
-
-    def initial_carry(self, batch_size: int, input_size: int) -> list[PyTree]:
-        """The states before the first step of streams with this size of the input."""
-        shape = (batch_size, self.size(input_size))
-        return [RIVALS[self.cell].initial_state(shape, jnp.float32)] * self.num_layers
 
 
 @cache

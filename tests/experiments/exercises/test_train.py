@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from experiments.common.command import InputError
+from experiments.common.report.plots import cell_title
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
+from experiments.common.training.models import load_model
 from experiments.exercises import train as exercises
 from experiments.exercises import wrist_sensor
+from tests.fixtures.typed_commands import run_typed
 from tests.helpers import read_results
 
 TINY = exercises.Settings(hidden_size=8, seeds=2, batch_size=32, updates=16, epochs=3, stride=10)
@@ -93,6 +96,29 @@ def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, s
     np.save(tmp_path / "mine.npy", np.zeros((99, 6)))
     with pytest.raises(InputError, match="holds 99 samples; 100 are needed"):
         run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "rnn", "min_gru", "transformer"])
+def test_another_cell_is_trained_and_used_in_its_own_folder(cell, tmp_path, monkeypatch, capsys):
+    titles = []
+    monkeypatch.setattr(exercises, "write_report", lambda title, *_: titles.append(title))
+    flags = "--quick", "--seeds", 1, "--epochs", 1, "--updates", 2, "--cell", cell
+    run_typed("exercises", *flags, "--out", tmp_path)
+    folder = tmp_path / "quick" / cell
+    assert f"Try: python -m experiments.exercises --cell {cell} --quick" in capsys.readouterr().out
+    params, record, _ = load_model(folder / "model.msgpack", "")
+    assert titles == [cell_title(cell)]
+    assert record["settings"]["cell"] == cell
+    assert "RivalLayers_0" in params["params"]
+    used = "--quick", "--predict", folder / "example.csv", "--out", tmp_path
+    run_typed("exercises", *used, "--cell", cell)
+    assert "windows" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_typed("exercises", *used)
+    assert "Train it first" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"--export works with a GRU, not with --cell {cell}"):
+        exercises.main(exercises.Command(out=folder, export="onnx"))
 
 
 def test_predict_without_a_model_names_the_command(tmp_path):

@@ -15,7 +15,7 @@ def test_the_comparison_finds_the_edge(forecast_archives, measure):
     good = np.where(np.isfinite(problem.targets), problem.targets, 0) + noise
     point = np.where(np.arange(7) < 3, good, problem.rivals["climatology"] + noise)
     quantiles = np.stack([point[..., None] + normal_quantiles(*point.shape)] * 2)
-    comparison = compare(problem, quantiles, measure)
+    comparison = compare(problem, quantiles, "GRU", measure)
     assert comparison.coverage.shape == (2, 7)
     np.testing.assert_allclose(comparison.coverage[:, :3], 1)
     assert verdict(comparison, problem.names) == (

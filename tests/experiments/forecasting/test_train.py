@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 
 from experiments.common.command import InputError
+from experiments.common.report.plots import cell_title
+from experiments.common.training.models import load_model
 from experiments.forecasting import settings
 from experiments.forecasting import train as forecasting
 from experiments.forecasting.report import warn_of_coverage
 from experiments.forecasting.studies import weather
+from tests.fixtures.typed_commands import run_typed
 from tests.helpers import read_results
 
 TINY = forecasting.Settings(window=5, hidden_size=4, members=6, seeds=2, epochs=2, batch_size=64)
@@ -80,6 +83,33 @@ def test_traffic(tmp_path, capsys):
     run(tmp_path, data="traffic", predict="2018-04-10")
     heading = capsys.readouterr().out.splitlines()[0]
     assert heading == "I-94, from the end of 2018-04-10"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "rnn", "min_gru", "transformer"])
+def test_another_cell_is_trained_and_used_in_its_own_folder(cell, tmp_path, capsys):
+    flags = "--data", "weather", "--cell", cell, "--out", tmp_path
+    run_typed("forecasting", *flags, "--seeds", 1, "--epochs", 1)
+    out, title = tmp_path / cell / "weather", cell_title(cell)
+    results = read_results(out / "results.json")
+    assert list(results["totals"])[-2:] == [title, f"{title}, the worst seed"]
+    assert f"By how much the {title} reduces" in capsys.readouterr().out
+    params, record, _ = load_model(out / "model.msgpack", "")
+    assert record["settings"]["cell"] == cell
+    assert "RivalLayers_0" in params["params"]
+    run_typed("forecasting", *flags, "--predict", "2015-07-01")
+    assert "Seattle, from the end of 2015-07-01" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_typed("forecasting", "--data", "weather", "--out", tmp_path, "--predict", "end")
+    assert "Train it first" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"--export works with a GRU, not with --cell {cell}"):
+        forecasting.export(out)
+
+
+def test_the_cell_is_not_in_the_name_of_a_table_folder():
+    """So the folders of earlier versions are found: the name is a digest of this text."""
+    assert "cell" not in repr(TINY)
+    assert repr(TINY).startswith("Settings(window=5, hidden_size=4, ")
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from experiments.question_answering.reading import Reader, encode, latest_relevant, tokens
 from experiments.question_answering.stories import Question
@@ -53,8 +54,9 @@ def test_attention_stays_finite_in_the_padding():
     assert weights < 1e-6
 
 
-def test_a_longer_story_in_the_batch_does_not_change_an_answer():
-    reader = Reader(len(WORDS), 2, features=8, passes=2, dropout=0.5)
+@pytest.mark.parametrize("cell", ["gru", "lstm", "transformer"])
+def test_a_longer_story_in_the_batch_does_not_change_an_answer(cell):
+    reader = Reader(len(WORDS), 2, features=8, passes=2, dropout=0.5, cell=cell)
     both, alone = encode([SHORT, LONG], WORDS), encode([SHORT], WORDS)
     read = jax.jit(partial(reader.apply, train=False))
     params = jax.jit(partial(reader.init, train=False))(jax.random.key(0), alone)

@@ -7,6 +7,7 @@ import pytest
 
 from experiments.common.command import InputError
 from experiments.common.training import loop
+from experiments.common.training.models import load_model
 from experiments.question_answering import train as qa
 from experiments.question_answering.evaluation import (
     accuracy_by_task,
@@ -14,6 +15,7 @@ from experiments.question_answering.evaluation import (
     baselines,
 )
 from experiments.question_answering.stories import TASKS, Question
+from tests.fixtures.typed_commands import run_typed
 from tests.helpers import read_results
 
 SETTINGS = qa.Settings(hidden_size=8, num_examples=32, epochs=2, batch_size=32)
@@ -51,6 +53,26 @@ def test_the_whole_experiment(tmp_path, capsys):
     # Other settings do not mix with these.
     with pytest.raises(loop.SettingsMismatchError, match="dropout"):
         qa.main(replace(command, settings=replace(SETTINGS, dropout=0.5)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "rnn", "min_gru", "transformer"])
+def test_another_cell_is_trained_and_asked_in_its_own_folder(cell, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.question_answering.settings.QUICK", SETTINGS)
+    flags = "--quick", "--num-test", 8, "--cell", cell, "--out", tmp_path
+    run_typed("question_answering", *flags)
+    folder = tmp_path / "quick" / cell
+    params, record, _ = load_model(folder / qa.MODEL, "")
+    assert record["settings"]["cell"] == cell
+    assert "RivalReader_0" in params["params"]
+    assert list(read_results(folder / "results.json"))[2] == "episodic attention"
+    assert f"--cell {cell} --quick --out" in capsys.readouterr().out
+    ask = "--quick", "--ask", "Where is the milk?", "--out", tmp_path
+    run_typed("question_answering", *ask, "--cell", cell)
+    assert "attention in each pass" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_typed("question_answering", *ask)
+    assert "Train it first" in capsys.readouterr().err
 
 
 def test_ask_without_a_network_names_the_command(tmp_path):

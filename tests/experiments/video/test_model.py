@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.common.rivals.layers import last_output
 from experiments.video.data import NUM_CLASSES, SIDE
 from experiments.video.model import (
     GLYPH_SIZE,
@@ -21,9 +22,9 @@ FRAMES = np.random.default_rng(0).random((2, 5, SIDE, SIDE)).astype(np.float32)
 
 
 @cache
-def make(reader: str = "gru"):
+def make(reader: str = "gru", cell: str = "gru"):
     """A network, its parameters, and its compiled methods."""
-    network = VideoNetwork(hidden_size=8, features=4, reader=reader)
+    network = VideoNetwork(hidden_size=8, features=4, reader=reader, cell=cell)
     params = jax.jit(lambda key: init_network(network, key))(jax.random.key(0))
     return network, params, jax.jit(network.apply, static_argnames="method")
 
@@ -68,13 +69,14 @@ def test_only_the_gru_sees_the_order_of_frames():
         np.testing.assert_allclose(logits, alone[name], atol=1e-6)
 
 
-def test_a_video_can_be_read_in_pieces():
-    _, params, apply = make()
-    h, first = apply(params, FRAMES[:, :2], method="run_gru")
-    last, second = apply(params, FRAMES[:, 2:], h, method="run_gru")
+@pytest.mark.parametrize("cell", ["gru", "lstm", "min_gru"])
+def test_a_video_can_be_read_in_pieces(cell):
+    _, params, apply = make(cell=cell)
+    carry, first = apply(params, FRAMES[:, :2], method="run_gru")
+    carry, second = apply(params, FRAMES[:, 2:], carry, method="run_gru")
     hs = apply(params, FRAMES)[1]
     np.testing.assert_allclose(np.concatenate([first, second], 1), hs, atol=1e-5)
-    np.testing.assert_allclose(last, hs[:, -1], atol=1e-5)
+    np.testing.assert_allclose(last_output(cell, carry), hs[:, -1], atol=1e-5)
 
 
 def test_a_predicted_frame_is_the_expectation_over_positions():
@@ -94,10 +96,11 @@ def test_a_predicted_frame_is_the_expectation_over_positions():
     np.testing.assert_allclose(apply(params, h, method="predict_frame")[0], frame, atol=1e-5)
 
 
-def test_predicted_frames_are_fed_back():
-    network, params, apply = make()
-    hs = apply(params, FRAMES)[1]
-    predicted = jax.jit(partial(predict_frames, network, count=3))(params, h=hs[:, -1])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_predicted_frames_are_fed_back(cell):
+    network, params, apply = make(cell=cell)
+    carry = apply(params, FRAMES)[2]
+    predicted = jax.jit(partial(predict_frames, network, count=3))(params, carry=carry)
     assert predicted.shape == (2, 3, SIDE, SIDE)
     longer = jnp.concatenate([FRAMES, predicted[:, :2]], 1)
     states = apply(params, longer)[1][:, -3:]

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from experiments.common.command import InputError
+from experiments.common.report.plots import cell_title
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
+from experiments.common.training.models import load_model
 from experiments.video import settings
 from experiments.video import train as video
+from tests.fixtures.typed_commands import run_typed
 from tests.helpers import read_results
 
 TINY = video.Settings(hidden_size=8, features=4, num_clips=16, batch_size=8, epochs=2, imagined=1)
@@ -80,6 +83,29 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
     np.save(tmp_path / "mine.npy", np.zeros((9, 32, 32)))
     with pytest.raises(InputError, match="shows no motion"):
         run(tmp_path / "alone", predict=tmp_path / "mine.npy")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "rnn", "min_gru", "transformer"])
+def test_another_cell_is_trained_and_used_in_its_own_folder(cell, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(settings, "QUICK", {"gru": replace(TINY, epochs=1)})
+    flags = "--quick", "--cell", cell, "--out", tmp_path
+    run_typed("video", *flags, "--num-test", 12)
+    out, title = tmp_path / "quick" / cell, cell_title(cell)
+    results = read_results(out / "results.json")
+    assert list(results["right"]) == [title, "cross-correlation"]
+    assert next(iter(results["PSNR in dB"])) == title
+    assert f"Try: python -m experiments.video --cell {cell} --quick" in capsys.readouterr().out
+    _, record, _ = load_model(out / "gru" / video.MODEL, "")
+    assert record["settings"]["cell"] == cell
+    run_typed("video", *flags, "--predict", out / video.EXAMPLE)
+    assert capsys.readouterr().out.startswith("digit: ")
+    assert np.load(out / "expected.npy").shape == (video.NEXT, 32, 32)
+    with pytest.raises(SystemExit):
+        run_typed("video", "--quick", "--out", tmp_path, "--predict", out / video.EXAMPLE)
+    assert "Train it first" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"--export works with a GRU, not with --cell {cell}"):
+        video.export(out / "gru" / video.MODEL)
 
 
 def test_predict_without_a_model_names_the_command(tmp_path):
