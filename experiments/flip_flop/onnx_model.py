@@ -4,7 +4,7 @@ from typing import Any
 
 import onnx
 
-from experiments.common import onnx_models
+from experiments.common.onnx import models as onnx_models
 from experiments.common.onnx.models import dense_weights, read_stack
 
 READ = """

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from experiments.common import onnx_models
+from experiments.common.onnx import models as onnx_models
 from experiments.common.onnx.models import dense_weights, input_size, read_stack
 
 READ = """

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from jax import Array
 
-from experiments.common import onnx_models
+from experiments.common.onnx import models as onnx_models
 from experiments.common.onnx.files import export_model
 from experiments.common.onnx.models import (
     dense_weights,

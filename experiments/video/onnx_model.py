@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from experiments.common import onnx_models
+from experiments.common.onnx import models as onnx_models
 from experiments.common.onnx.models import dense_weights, read_stack
 from experiments.video.data import NUM_CLASSES, SIDE
 from experiments.video.model import INK_SCALE
