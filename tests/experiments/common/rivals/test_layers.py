@@ -57,7 +57,7 @@ def test_the_gru_has_its_own_size(num_layers, bidirectional):
 def test_a_carry_continues_a_stream(cell):
     layers = make_layers(cell, H, num_layers=2)
     params = layers.init(jax.random.key(0), XS)
-    start = layers.initial_carry(B, I)
+    start = [RIVALS[cell].initial_state((B, layers.size(I)), jnp.float32)] * 2
     want_carry, want = layers.apply(params, XS, start)
     assert want.shape == (B, T, layers.size(I))
     carry, first = layers.apply(params, XS[:, :4], start)
