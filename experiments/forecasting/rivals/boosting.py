@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
+from threadpoolctl import threadpool_limits
 
 from experiments.common.data.splits import Split
 
@@ -26,5 +27,7 @@ def gradient_boosting(features: np.ndarray, targets: np.ndarray, split: Split) -
             early_stopping=True,
             random_state=0,
         )
-        columns.append(model.fit(features[rows], target[rows]).predict(features))
+        # On shared cores, several threads wait for each other most of the time.
+        with threadpool_limits(1, "openmp"):
+            columns.append(model.fit(features[rows], target[rows]).predict(features))
     return np.stack(columns, 1)
