@@ -43,7 +43,7 @@ def test_a_record_is_that_of_its_command_at_a_commit(path):
     assert not re.search(r'"[^" ]*(?<![\w.])/(home|root|tmp|work|Users)/', text), "a user's folder"
     run = json.loads(text)["run"]
     assert re.fullmatch(r"[0-9a-f]{40}", run["commit"]), "run it in a clone without changes"
-    [line] = [x.runs[path.stem] for x in DECLARATIONS if path.stem in x.runs]
+    [line] = {x.runs[path.stem] for x in DECLARATIONS if path.stem in x.runs}
     assert line.startswith(run["command"])
     _, _, module, *words = shlex.split(line)
     command = parse(importlib.import_module(f"{module}.settings").Command, module, None, words)
