@@ -51,7 +51,7 @@ def test_a_saved_model_answers_alike(tmp_path, cell):
 def test_every_cell_learns(archive, cell):
     sentences = vader.read_sentences()
     split = vader.split_rated(sentences, sentiment.NUM_FOLDS, validation_parts=8, seed=0)[0]
-    settings = replace(SETTINGS, cell=cell, epochs=8, dropout=0.1)
+    settings = replace(SETTINGS, cell=cell, epochs=8, patience=8, dropout=0.1)
     train = sentiment.make_train(settings, sentiment.prepare(sentences, split, False, settings))
     metrics = jax.jit(train)(jax.random.key(0), learning_rate=1e-2)
     assert metrics["train_loss"][-1] < metrics["train_loss"][0]
