@@ -68,8 +68,7 @@ class CellCore(nn.Module):
         """Runs the cell, see the top of this file."""
         cell = CELLS[self.cell]
         params = self.param("cell", cell.init, xs.shape[-1], self.features)
-        carry, states = cell.run(params, xs, carry, resets=resets, reset_state=0.0)
-        return carry, cell.output(states)
+        return cell.run(params, xs, carry, resets=resets)
 
     @nn.nowrap
     def initialize_carry(self, batch: int) -> Any:

@@ -14,7 +14,7 @@ from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model
 from experiments.exercises import train as exercises
 from experiments.exercises import wrist_sensor
-from tests.fixtures.typed_commands import run_typed
+from tests.experiments.typed_commands import run_typed
 from tests.helpers import read_results
 
 TINY = exercises.Settings(hidden_size=8, seeds=2, batch_size=32, updates=16, epochs=3, stride=10)

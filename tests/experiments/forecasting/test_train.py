@@ -15,7 +15,7 @@ from experiments.forecasting import settings
 from experiments.forecasting import train as forecasting
 from experiments.forecasting.report import warn_of_coverage
 from experiments.forecasting.studies import weather
-from tests.fixtures.typed_commands import run_typed
+from tests.experiments.typed_commands import run_typed
 from tests.helpers import read_results
 
 TINY = forecasting.Settings(window=5, hidden_size=4, members=6, seeds=2, epochs=2, batch_size=64)

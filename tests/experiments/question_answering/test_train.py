@@ -15,7 +15,7 @@ from experiments.question_answering.evaluation import (
     baselines,
 )
 from experiments.question_answering.stories import TASKS, Question
-from tests.fixtures.typed_commands import run_typed
+from tests.experiments.typed_commands import run_typed
 from tests.helpers import read_results
 
 SETTINGS = qa.Settings(hidden_size=8, num_examples=32, epochs=2, batch_size=32)

@@ -14,7 +14,7 @@ from experiments.common.training.metrics import read_records
 from experiments.common.training.models import load_model
 from experiments.video import settings
 from experiments.video import train as video
-from tests.fixtures.typed_commands import run_typed
+from tests.experiments.typed_commands import run_typed
 from tests.helpers import read_results
 
 TINY = video.Settings(hidden_size=8, features=4, num_clips=16, batch_size=8, epochs=2, imagined=1)
