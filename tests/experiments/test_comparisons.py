@@ -41,7 +41,7 @@ def rows_of_images() -> Task:
 
 def sums() -> Task:
     """The adding problem at T = 4."""
-    return adding.make_task(Compared(steps=4, parameters=600, batch_size=8, updates=8, epochs=2))
+    return adding.make_task(Compared(steps=4, parameters=4000, batch_size=8, updates=8, epochs=2))
 
 
 TASKS = {"characters": characters, "images": rows_of_images, "adding": sums}
