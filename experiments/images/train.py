@@ -48,11 +48,7 @@ from experiments.images.baselines import logistic_regression, support_vector_mac
 from experiments.images.distortions import distort
 from experiments.images.networks import ConvNet, ReNet, RowReader, from_module
 from experiments.images.onnx_model import build_model
-from experiments.images.own_images import (
-    read_class_folders,
-    read_own_image,
-    report_own,
-)
+from experiments.images.own_images import read_class_folders, read_own_image, report_own
 from experiments.images.report import CellResult, accuracy, draw_learning_curves, write_report
 from experiments.images.sequences import Network, cell_network, gradient_flow
 from experiments.images.settings import LARGER, Command, Distortion, Settings

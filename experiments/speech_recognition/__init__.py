@@ -5,7 +5,7 @@ from experiments.common.doors import open_door
 __getattr__ = open_door(
     __name__,
     {
-        "examples": ["Examples", "validation_metrics"],
+        "examples": ["Examples", "measure_errors"],
         "settings": ["Settings"],
         "train": ["DIGITS", "WIDTH", "make_recognizer", "make_training", "prepare"],
     },

@@ -14,7 +14,7 @@ from experiments.common.rivals.report import Figure
 from experiments.speech.digit_strings import DigitStrings
 from experiments.speech.recognizer import Recognizer
 from experiments.speech.spoken_digits import COEFFICIENTS, read_corpus
-from experiments.speech_recognition.examples import Examples, validation_metrics
+from experiments.speech_recognition.examples import Examples, measure_errors
 from experiments.speech_recognition.settings import Command, Settings
 from experiments.speech_recognition.train import (
     Data,
@@ -49,11 +49,7 @@ def make_task(settings: Settings, data: Data, strings: DigitStrings) -> Task:
         return make_training(replace(settings, cell=cell), data, learning_rate)
 
     def test(cell: str, params: Any) -> dict[str, Array]:
-        metrics = validation_metrics(model_of(cell), params, tested)
-        return {
-            "digit errors": 1 - metrics["validation_digits_right"],
-            "strings right": metrics["validation_strings_right"],
-        }
+        return measure_errors(model_of(cell), params, tested)
 
     def parameters(cell: str) -> int:
         frames, model = jnp.zeros((1, settings.stride, COEFFICIENTS)), model_of(cell)

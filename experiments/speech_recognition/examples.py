@@ -44,6 +44,15 @@ def validation_metrics(model: Recognizer, params: Any, examples: Examples) -> tr
     }
 
 
+def measure_errors(model: Recognizer, params: Any, examples: Examples) -> dict[str, Array]:
+    """The share of digits that the best path gets wrong, and of strings that it gets right."""
+    metrics = validation_metrics(model, params, examples)
+    return {
+        "digit errors": 1 - metrics["validation_digits_right"],
+        "strings right": metrics["validation_strings_right"],
+    }
+
+
 def fit_ctc_temperature(model: Recognizer, params: Any, examples: Examples) -> float:
     """The temperature of the frames' probabilities at which held-out labels are most likely."""
     log_probs = label_log_probs(model, params, examples.frames, examples.lengths)

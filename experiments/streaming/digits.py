@@ -22,8 +22,8 @@ from experiments.speech_recognition import (
     Examples,
     make_recognizer,
     make_training,
+    measure_errors,
     prepare,
-    validation_metrics,
 )
 from experiments.streaming.settings import CELLS, Settings
 from experiments.streaming.steps import Network
@@ -82,17 +82,9 @@ def train_recognizers(settings: Settings, out: Path) -> dict[str, Recognized]:
         about, key = {"settings": asdict(chosen)}, jax.random.key(settings.seed)
         params = loop.run(plan, key, out / cell, about, f"{cell}, digits").best_params
         model = make_recognizer(chosen)
-        results = test_recognizer(model, params, test)
+        errors = jax.jit(partial(measure_errors, model))(params, test)
+        results = {name: float(share) for name, share in errors.items()}
         results["parameters"] = count_parameters(params)
         results["learning rate"] = chosen.learning_rate
         found[cell] = Recognized(model, params, results)
     return found
-
-
-def test_recognizer(model: Recognizer, params: Any, test: Examples) -> dict[str, float]:
-    """The share of digits that are wrong, and of strings that are right."""
-    metrics = jax.jit(partial(validation_metrics, model))(params, test)
-    return {
-        "digit errors": 1 - float(metrics["validation_digits_right"]),
-        "strings right": float(metrics["validation_strings_right"]),
-    }

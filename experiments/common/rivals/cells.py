@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
@@ -87,7 +88,7 @@ def read_both_ways(name: str, params: Any, xs: Array, lengths: Array | None = No
         RIVALS[name].run(direction, xs, lengths=lengths, reverse=reverse)[1]
         for direction, reverse in zip(params, (False, True), strict=True)
     )
-    return jax.numpy.concatenate(list(runs), -1)
+    return jnp.concatenate(list(runs), -1)
 
 
 def init_both_ways(name: str, key: Array, input_size: int, hidden_size: int) -> Any:
