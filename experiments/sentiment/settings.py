@@ -65,12 +65,14 @@ class Settings:
 OWN = Settings(
     batch_size=16, epochs=20, patience=6, rating_weight=0.0, film_weight=0.0, class_balance=0.0
 )
-QUICK_SETTINGS = Settings(  # of --compare --quick
+# Of --compare: without the linear branch, which is the same for all and hides what a cell does.
+COMPARED = Settings(ngram_buckets=0)
+QUICK_COMPARED = Settings(  # with --quick
     embedding_size=8,
     hidden_size=8,
     max_tokens=12,
     subword_buckets=256,
-    ngram_buckets=256,
+    ngram_buckets=0,
     epochs=1,
     film_weight=0.0,
 )
@@ -107,9 +109,9 @@ class Command:
         """The defaults of the flags that are not given."""
         if self.train:
             return replace(self, settings=OWN)
-        return (
-            replace(self, settings=QUICK_SETTINGS, rivals=QUICK_COMPARISON) if self.quick else self
-        )
+        if self.quick:
+            return replace(self, settings=QUICK_COMPARED, rivals=QUICK_COMPARISON)
+        return replace(self, settings=COMPARED) if self.compare else self
 
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""

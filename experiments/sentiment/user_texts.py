@@ -53,7 +53,8 @@ def read_labeled_texts(path: Path, columns: Sequence[str] | None) -> LabeledText
 
 def _check_labels(path: Path, records: Records, groups: np.ndarray) -> None:
     """Raises InputError unless there are enough different texts per label."""
-    counts = Counter(label for label, _ in set(zip(records.column(1), groups, strict=True)))
+    different = dict.fromkeys(zip(records.column(1), groups, strict=True))  # in the file's order
+    counts = Counter(label for label, _ in different)
     if len(counts) < 2:
         raise InputError(f"{path} has one label, {quote(*counts)}; at least two are needed.")
     rare, fewest = min(counts.items(), key=lambda item: item[1])

@@ -62,5 +62,9 @@ def test_quick_is_a_small_comparison():
     command = parse(sentiment.Command, "sentiment", None, ["--compare", "--quick"])
     assert command.rivals == QUICK_COMPARISON
     assert command.settings.hidden_size == 8
+
+
+def test_cells_are_compared_without_the_linear_branch():
     command = parse(sentiment.Command, "sentiment", None, ["--compare"])
-    assert (command.settings, command.rivals) == (sentiment.Settings(), Comparison())
+    assert command.settings == sentiment.Settings(ngram_buckets=0)
+    assert command.rivals == Comparison()
