@@ -13,7 +13,7 @@ both kinds; `processor.py` says what this machine has. The sources in `src/`, in
     backward.cpp        the backward pass of the same rows
     deltas.h            gradients of the gates, and their products with the weights
     weight_gradients.h  gradients of the weights, summed over rows
-    packed_weights.h    the weights in the order in which the matmuls read them
+    weights.h           the weights as the matmuls read them
     time_window.h       the inputs of some steps, copied into contiguous memory
     parallel.h          how the batch is split into tasks, and how threads share these
     memory.h            scratch memory

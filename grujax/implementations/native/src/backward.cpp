@@ -2,7 +2,7 @@
 // first. The derivation is in grujax/implementations/scan/rules.py, with the same names.
 #include "deltas.h"
 #include "gates.h"
-#include "packed_weights.h"
+#include "weights.h"
 #include "time_window.h"
 #include "weight_gradients.h"
 
@@ -47,8 +47,8 @@ class BackwardPass {
     zoneout_rate_ = layer.zoneout_rate ? *layer.zoneout_rate : 0.f;
   }
 
-  void run(const PackedWeights<Product>& weights, const Cotangents& cotangents,
-           const WeightGradientSums& sums, const Gradients& gradients) {
+  void run(const Weights<Product>& weights, const Cotangents& cotangents,
+           WeightGradientSums& sums, const Gradients& gradients) {
     const Sizes& s = layer_.size;
     const int64_t H = s.padded();
     for (int64_t row = 0; row < slice_.rows; ++row)
@@ -97,7 +97,7 @@ class BackwardPass {
     masked_operand_ = to_cells<Product>(masked_, length * rows * H, masked_cells_);
   }
 
-  void recompute_gates(const PackedWeights<Product>& weights, int64_t length) const {
+  void recompute_gates(const Weights<Product>& weights, int64_t length) const {
     const int64_t rows = length * slice_.rows;
     project(layer_, weights, rows, window_.inputs, window_.projected);
     GateBuffers buffers;
@@ -114,7 +114,7 @@ class BackwardPass {
     evaluate_gates(layer_, weights, buffers);
   }
 
-  void step(const PackedWeights<Product>& weights, const Cotangents& cotangents, int64_t time,
+  void step(const Weights<Product>& weights, const Cotangents& cotangents, int64_t time,
             int64_t i) const {
     const Sizes& s = layer_.size;
     const int64_t rows = slice_.rows, H = s.padded(), at = i * rows;
@@ -171,13 +171,13 @@ class BackwardPass {
   }
 
   // λ of the previous step: adjoint += dropout_mask ∘ (δ·Whᵀ), for gates [first, first + count).
-  void add_products(const PackedWeights<Product>& weights, int64_t at, int first,
+  void add_products(const Weights<Product>& weights, int64_t at, int first,
                     int count) const {
     over_tiles(layer_.size.blocks(), slice_.rows,
                [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
                  constexpr int M = decltype(height)::value, C = decltype(width)::value;
                  Vector sums[M][C][1] = {};
-                 deltas_.multiply(sums, at + row, j, weights.w_h_t, first, count, first);
+                 deltas_.multiply(sums, at + row, j, weights.h_t, first, count, first);
                  for (int m = 0; m < M; ++m)
                    for (int c = 0; c < C; ++c) {
                      float* to = adjoint_ + (row + m) * layer_.size.padded() + (j + c) * kLanes;
@@ -187,7 +187,7 @@ class BackwardPass {
   }
 
   // With reset before the product: q = δn·Whnᵀ, δr, and adjoint += dropout_mask ∘ q ∘ r.
-  void add_reset_products(const PackedWeights<Product>& weights, const Gates& gates,
+  void add_reset_products(const Weights<Product>& weights, const Gates& gates,
                           int64_t at) const {
     const Sizes& s = layer_.size;
     over_tiles(
@@ -195,7 +195,7 @@ class BackwardPass {
         [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
           constexpr int M = decltype(height)::value, C = decltype(width)::value;
           Vector sums[M][C][1] = {};
-          deltas_.multiply(sums, at + row, j, weights.w_h_t, 3, 1, 0);
+          deltas_.multiply(sums, at + row, j, weights.h_t, 3, 1, 0);
           for (int m = 0; m < M; ++m)
             for (int c = 0; c < C; ++c) {
               const int64_t unit = (j + c) * kLanes, k = (at + row + m) * s.padded() + unit;
@@ -216,7 +216,7 @@ class BackwardPass {
   }
 
   // Adds the time window's part to the gradients of the weights.
-  void add_weight_gradients(int64_t rows, const WeightGradientSums& sums) const {
+  void add_weight_gradients(int64_t rows, WeightGradientSums& sums) const {
     const Sizes& s = layer_.size;
     const int64_t x_groups = s.input_groups(), h_groups = s.unit_groups();
     pack_groups<Product>(rows, x_groups, window_.inputs, x_groups * kRows, packed_inputs_);
@@ -226,10 +226,11 @@ class BackwardPass {
     for (int64_t j = 0; j < s.blocks(); ++j)
       sums.add<Product>(s, j, rows, deltas_.along_rows(j, rows, deltas_along_rows_),
                         packed_inputs_, packed_states_, packed_reset_);
+    sums.is_empty = false;
   }
 
   // The gradient of the inputs, [δr δz δn]·Wxᵀ.
-  void differentiate_inputs(const PackedWeights<Product>& weights, int64_t begin, int64_t length,
+  void differentiate_inputs(const Weights<Product>& weights, int64_t begin, int64_t length,
                             const Floats& d_xs) const {
     const Sizes& s = layer_.size;
     const int64_t stride = s.input_blocks() * kLanes, rows = slice_.rows;
@@ -237,7 +238,7 @@ class BackwardPass {
                [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
                  constexpr int M = decltype(height)::value, C = decltype(width)::value;
                  Vector sums[M][C][1] = {};
-                 deltas_.multiply(sums, row, j, weights.w_x_t, 1, 3, 0);
+                 deltas_.multiply(sums, row, j, weights.x_t, 1, 3, 0);
                  for (int m = 0; m < M; ++m)
                    for (int c = 0; c < C; ++c)
                      store(d_inputs_ + (row + m) * stride + (j + c) * kLanes, sums[m][c][0]);
@@ -274,35 +275,44 @@ void backward_with(Pool& pool, const Arguments& arguments, const BackwardArgumen
   const Sizes& s = arguments.size;
   const BatchSplit split(s, pool.threads());
   const bool recompute = extra.gates.reset.data == nullptr;
-  const PackedModels<Product> models(pool, arguments, split, true);
+  const Packing packing{recompute && !may_read_in_place<Product>(arguments), true};
+  const ModelWeights<Product> models(pool, arguments, split, packing);
   ScratchArena needed;
   BackwardPass<Product>(arguments.layer(0), split.largest_slice(), recompute, needed);
   const AlignedFloats scratch(needed.used() * split.workers());
+  const bool is_split = split.parts() > 1;
   const int64_t sums_floats = WeightGradientSums::floats(s);
-  const AlignedFloats sums(sums_floats * (split.parts() > 1 ? split.tasks() : split.workers()));
+  const AlignedFloats sums(sums_floats * (is_split ? split.tasks() : split.workers()));
   parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
-    const PackedWeights<Product> weights = models.get(layer, m, worker);
+    const Weights<Product> weights = models.get(layer, m, worker);
     const int64_t rows = s.rows * s.units, steps = s.steps * rows;
     const Cotangents cotangents{extra.hs.of(m, steps), extra.gates.of(s, m),
                                 extra.d_h_last.of(m, rows), extra.d_hs.of(m, steps)};
     const Gradients gradients{results.xs.of(m, s.steps * s.rows * s.inputs), results.h0.of(m, rows),
                               results.reset_state.of(m, rows)};
-    float* task_sums = sums.get() + (split.parts() > 1 ? task : worker) * sums_floats;
-    std::memset(task_sums, 0, 4 * sums_floats);
+    float* memory = sums.get() + (is_split ? task : worker) * sums_floats;
+    WeightGradientSums task_sums(s, memory);
     split.for_slices(task % split.parts(), [&](const Slice& slice) {
       ScratchArena arena(scratch.get() + worker * needed.used());
       BackwardPass<Product>(layer, slice, recompute, arena)
-          .run(weights, cotangents, WeightGradientSums(s, task_sums), gradients);
+          .run(weights, cotangents, task_sums, gradients);
     });
-    if (split.parts() == 1) write_weights(arguments, results, m, 1, task_sums, sums_floats);
+    if (!is_split)
+      WeightGradients(arguments, results, m, 1, memory).write_rows(0, WeightGradients::rows(s));
   });
-  if (split.parts() > 1)
-    parallel_for(pool, s.models, split.threads(), [&](int64_t m, int) {
-      write_weights(arguments, results, m, split.parts(),
-                    sums.get() + m * split.parts() * sums_floats, sums_floats);
-    });
+  if (!is_split) return;
+  constexpr int64_t kFloatsOfTask = 1 << 15;
+  const int64_t rows = WeightGradients::rows(s);
+  const int64_t rows_of_task = std::max<int64_t>(1, kFloatsOfTask / (3 * s.padded()));
+  const int64_t tasks = (rows + rows_of_task - 1) / rows_of_task;
+  parallel_for(pool, s.models * tasks, split.threads(), [&](int64_t task, int) {
+    const int64_t m = task / tasks, begin = task % tasks * rows_of_task;
+    WeightGradients(arguments, results, m, split.parts(),
+                    sums.get() + m * split.parts() * sums_floats)
+        .write_rows(begin, std::min(rows, begin + rows_of_task));
+  });
 }
 
 }  // namespace

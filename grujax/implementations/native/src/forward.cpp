@@ -1,6 +1,6 @@
 // The forward pass: one task computes some rows of one layer at all steps.
 #include "gates.h"
-#include "packed_weights.h"
+#include "weights.h"
 #include "time_window.h"
 
 namespace grujax {
@@ -25,7 +25,7 @@ class ForwardPass {
     update_ = layer.reset_after ? nullptr : scratch.floats(state);
   }
 
-  void run(const PackedWeights<Product>& weights, const Outputs& outputs) {
+  void run(const Weights<Product>& weights, const Outputs& outputs) {
     const Sizes& s = layer_.size;
     const int64_t stride = s.padded();
     for (int64_t row = 0; row < slice_.rows; ++row)
@@ -41,7 +41,7 @@ class ForwardPass {
   }
 
  private:
-  void step(const PackedWeights<Product>& weights, int64_t i, int64_t time,
+  void step(const Weights<Product>& weights, int64_t i, int64_t time,
             const Outputs& outputs) {
     const Sizes& s = layer_.size;
     const int64_t slice_rows = slice_.rows, stride = s.padded(), at = i * slice_rows;
@@ -99,14 +99,15 @@ template <class Product>
 void forward_with(Pool& pool, const Arguments& arguments, const ForwardResults& results) {
   const Sizes& s = arguments.size;
   const BatchSplit split(s, pool.threads());
-  const PackedModels<Product> models(pool, arguments, split, false);
+  const Packing packing{!may_read_in_place<Product>(arguments), false};
+  const ModelWeights<Product> models(pool, arguments, split, packing);
   ScratchArena needed;
   ForwardPass<Product>(arguments.layer(0), split.largest_slice(), needed);
   const AlignedFloats scratch(needed.used() * split.workers());
   parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
-    const PackedWeights<Product> weights = models.get(layer, m, worker);
+    const Weights<Product> weights = models.get(layer, m, worker);
     const Outputs outputs{results.h_last.of(m, s.rows * s.units),
                           results.hs.of(m, s.steps * s.rows * s.units), results.gates.of(s, m)};
     split.for_slices(task % split.parts(), [&](const Slice& slice) {

@@ -1,7 +1,7 @@
 // The equations of the gates. One thread evaluates all rows that it is given.
 #include "gates.h"
 
-#include "packed_weights.h"
+#include "weights.h"
 
 namespace grujax {
 namespace {
@@ -9,7 +9,7 @@ namespace {
 template <class Product>
 class GateEvaluator {
  public:
-  GateEvaluator(const Layer& layer, const PackedWeights<Product>& weights)
+  GateEvaluator(const Layer& layer, const Weights<Product>& weights)
       : layer_(layer), weights_(weights), size_(layer.size) {
     zoneout_rate_ = layer.zoneout_rate ? *layer.zoneout_rate : 0.f;
   }
@@ -24,7 +24,7 @@ class GateEvaluator {
         for (int m = 0; m < M; ++m)
           for (int g = 0; g < 3; ++g) sums[m][0][g] = load(bias(j) + g * kLanes);
         multiply<Product>(sums, I, inputs + row * stride, stride, 1,
-                          weights_.w_x + j * I * 3 * kLanes, 3 * kLanes, 0);
+                          weights_.x.at(j), weights_.x.cell, 0, weights_.x.gate);
         for (int m = 0; m < M; ++m)
           for (int g = 0; g < 3; ++g)
             store(projected + (((row + m) * size_.blocks() + j) * 3 + g) * kLanes, sums[m][0][g]);
@@ -71,7 +71,7 @@ class GateEvaluator {
                                    int64_t j, int gate) const {
     const int64_t H = cells<Product>(size_.units), stride = cells<Product>(size_.padded());
     multiply<Product>(sums, H, states + row * stride, stride, 1,
-                      weights_.w_h + (j * H * 3 + gate) * kLanes, 3 * kLanes, H * 3 * kLanes);
+                      weights_.h.at(j, gate), weights_.h.cell, weights_.h.block, weights_.h.gate);
   }
 
   GRUJAX_INLINE const float* projected(const GateBuffers& buffers, int64_t row, int64_t j) const {
@@ -170,7 +170,7 @@ class GateEvaluator {
   }
 
   const Layer& layer_;
-  const PackedWeights<Product>& weights_;
+  const Weights<Product>& weights_;
   const Sizes size_;
   float zoneout_rate_;
 };
@@ -178,21 +178,21 @@ class GateEvaluator {
 }  // namespace
 
 template <class Product>
-void project(const Layer& layer, const PackedWeights<Product>& weights, int64_t rows,
+void project(const Layer& layer, const Weights<Product>& weights, int64_t rows,
              const float* inputs, float* projected) {
   GateEvaluator<Product>(layer, weights).project(rows, inputs, projected);
 }
 
 template <class Product>
-void evaluate_gates(const Layer& layer, const PackedWeights<Product>& weights,
+void evaluate_gates(const Layer& layer, const Weights<Product>& weights,
                     const GateBuffers& buffers) {
   GateEvaluator<Product>(layer, weights).gates(buffers);
 }
 
 #define GRUJAX_INSTANTIATE(Product)                                                               \
-  template void project(const Layer&, const PackedWeights<Product>&, int64_t, const float*,       \
+  template void project(const Layer&, const Weights<Product>&, int64_t, const float*,       \
                         float*);                                                                  \
-  template void evaluate_gates(const Layer&, const PackedWeights<Product>&, const GateBuffers&);
+  template void evaluate_gates(const Layer&, const Weights<Product>&, const GateBuffers&);
 
 GRUJAX_INSTANTIATE(SingleProduct)
 #ifdef GRUJAX_HAS_PAIRS

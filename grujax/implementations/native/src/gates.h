@@ -6,7 +6,7 @@
 namespace grujax {
 
 template <class Product>
-struct PackedWeights;
+struct Weights;
 
 // The gates of consecutive rows, each [rows][stride] in float32; null if they are not kept.
 struct Gates {
@@ -37,12 +37,12 @@ struct GateBuffers {
 
 // xs·Wx + b for `rows` inputs, [rows][cells of kRows · input_groups].
 template <class Product>
-void project(const Layer& layer, const PackedWeights<Product>& weights, int64_t rows,
+void project(const Layer& layer, const Weights<Product>& weights, int64_t rows,
              const float* inputs, float* projected);
 
 // Evaluates the gates, and the state after the step unless `after` is null.
 template <class Product>
-void evaluate_gates(const Layer& layer, const PackedWeights<Product>& weights,
+void evaluate_gates(const Layer& layer, const Weights<Product>& weights,
                     const GateBuffers& buffers);
 
 }  // namespace grujax

@@ -111,16 +111,17 @@ void with_product([[maybe_unused]] bool in_pairs, F&& f) {
   f(SingleProduct{});
 }
 
-// sums[m][c][g] += Σ_k a[m·a_row + k·a_step] · b[k·b_step + c·b_block + g·kLanes + lane], in cells
+// sums[m][c][g] += Σ_k a[m·a_row + k·a_step] · b[k·b_step + c·b_block + g·b_gate + lane], in cells
 template <class Product, int M, int C, int G>
 GRUJAX_INLINE void multiply(Vector (&sums)[M][C][G], int64_t K, const float* a, int64_t a_row,
-                            int64_t a_step, const float* b, int64_t b_step, int64_t b_block) {
+                            int64_t a_step, const float* b, int64_t b_step, int64_t b_block,
+                            int64_t b_gate = kLanes) {
   for (int64_t k = 0; k < K; ++k, a += a_step, b += b_step) {
     Vector operands[C][G];
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c)
 #pragma GCC unroll 8
-      for (int g = 0; g < G; ++g) operands[c][g] = load(b + c * b_block + g * kLanes);
+      for (int g = 0; g < G; ++g) operands[c][g] = load(b + c * b_block + g * b_gate);
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
       const Vector factor = Product::splat_cell(a[m * a_row]);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX512F__) || defined(__FMA__)
 #include <immintrin.h>
@@ -159,6 +160,34 @@ GRUJAX_INLINE Vector tanh(Vector x) {
   split_exp(x + x, power, rest);
   const Vector e = power * rest + (power - 1.f);
   return e / (e + 2.f);
+}
+
+// Lanes of a and b in turns, from lane `first` of both on.
+template <int first, size_t... i>
+GRUJAX_INLINE Vector interleave(Vector a, Vector b, std::index_sequence<i...>) {
+#if defined(__clang__) || __GNUC__ >= 12
+  return __builtin_shufflevector(a, b, (i % 2 * kLanes + first + i / 2)...);
+#else
+  return __builtin_shuffle(a, b, Mask{(i % 2 * kLanes + first + i / 2)...});
+#endif
+}
+
+// Each round rotates the bits of an entry's index, those of the row before those of the column, by
+// one place.
+GRUJAX_INLINE void transpose(Vector (&square)[kLanes]) {
+  constexpr std::make_index_sequence<kLanes> kAll;
+  constexpr int kHalf = kLanes / 2;
+#pragma GCC unroll 4
+  for (int round = 1; round < kLanes; round *= 2) {
+    Vector next[kLanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < kHalf; ++i) {
+      next[2 * i] = interleave<0>(square[i], square[i + kHalf], kAll);
+      next[2 * i + 1] = interleave<kHalf>(square[i], square[i + kHalf], kAll);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) square[i] = next[i];
+  }
 }
 
 template <int N>

@@ -26,9 +26,10 @@ void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t stride
 }
 
 struct WeightGradientSums {
-  float* w_x;   // [blocks][input_groups · kRows][r z n][lanes]
-  float* w_h;   // [blocks][unit_groups · kRows][n r z][lanes]
-  float* bias;  // [blocks][c r z n][lanes], c the recurrent product
+  float* w_x;            // [blocks][input_groups · kRows][r z n][lanes]
+  float* w_h;            // [blocks][unit_groups · kRows][n r z][lanes]
+  float* bias;           // [blocks][c r z n][lanes], c the recurrent product
+  bool is_empty = true;  // nothing was added, and the memory may hold anything
 
   static int64_t floats(const Sizes& s) {
     return s.blocks() * kLanes * (3 * kRows * (s.input_groups() + s.unit_groups()) + 4);
@@ -60,25 +61,27 @@ struct WeightGradientSums {
   }
 
  private:
+  Vector start(const float* sum) const { return is_empty ? Vector{} : load(sum); }
+
   template <class Product>
-  static void add_rows(int64_t rows, const float* deltas, int first, float* to) {
+  void add_rows(int64_t rows, const float* deltas, int first, float* to) const {
     Vector sums[4] = {};
     for (int64_t row = 0; row < rows; row += Product::kPerCell, deltas += 4 * kLanes)
       for (int k = first; k < 4; ++k)
         sums[k] = Product::add_cells(load(deltas + k * kLanes), sums[k]);
-    for (int k = first; k < 4; ++k) store(to + k * kLanes, load(to + k * kLanes) + sums[k]);
+    for (int k = first; k < 4; ++k) store(to + k * kLanes, start(to + k * kLanes) + sums[k]);
   }
 
   template <class Product, int G>
-  static void add_outer(int64_t rows, int64_t groups, const float* packed, const float* deltas,
-                        float* to) {
+  void add_outer(int64_t rows, int64_t groups, const float* packed, const float* deltas,
+                 float* to) const {
     const int64_t steps = cells<Product>(rows);
     for (int64_t group = 0; group < groups; ++group, to += kRows * 3 * kLanes) {
       Vector sums[kRows][1][G];
 #pragma GCC unroll 8
       for (int m = 0; m < kRows; ++m)
 #pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) sums[m][0][g] = load(to + (m * 3 + g) * kLanes);
+        for (int g = 0; g < G; ++g) sums[m][0][g] = start(to + (m * 3 + g) * kLanes);
       multiply<Product>(sums, steps, packed + group * steps * kRows, 1, kRows, deltas, 4 * kLanes,
                         0);
 #pragma GCC unroll 8
@@ -89,37 +92,67 @@ struct WeightGradientSums {
   }
 };
 
-// Adds up the sums of all parts, in order, and writes them in the layout of the weights.
-inline void write_weights(const Arguments& arguments, const BackwardResults& results, int64_t model,
-                          int64_t parts, const float* sums, int64_t sums_floats) {
-  const Sizes& s = arguments.size;
-  const int64_t H = s.units;
-  const WeightGradientSums first(s, const_cast<float*>(sums));
-  auto write = [&](const float* from, const Floats& to, int64_t at, int lanes) {
-    Vector total = load(from);
-    for (int64_t part = 1; part < parts; ++part) total += load(from + part * sums_floats);
-    to.set(at, total, lanes);
-  };
-  const Floats w_x = results.w_x.of(model, 3 * s.inputs * H);
-  const Floats w_h = results.w_h.of(model, 3 * H * H);
-  const Floats b_x = results.b_x.of(model, 3 * H);
-  const Floats b_hn = results.b_hn.of(model, H);
-  for (int64_t j = 0; j < s.blocks(); ++j) {
-    const int lanes = s.lanes(j);
-    const int64_t at = j * kLanes;
-    for (int g = 0; g < 3; ++g) {
-      for (int64_t k = 0; k < s.inputs; ++k)
-        write(first.w_x + ((j * s.input_groups() * kRows + k) * 3 + g) * kLanes, w_x,
-              (g * s.inputs + k) * H + at, lanes);
-      const int sums_gate = (g + 1) % 3;  // their order is n r z
-      for (int64_t k = 0; k < H; ++k)
-        write(first.w_h + ((j * s.unit_groups() * kRows + k) * 3 + sums_gate) * kLanes, w_h,
-              (g * H + k) * H + at, lanes);
-      write(first.bias + (j * 4 + 1 + g) * kLanes, b_x, g * H + at, lanes);
-    }
-    const int product_row = arguments.reset_after ? 0 : 3;
-    write(first.bias + (j * 4 + product_row) * kLanes, b_hn, at, lanes);
+// The gradients of a model's weights: adds up the sums of all parts, in order, and writes them in the
+// layout of the weights.
+class WeightGradients {
+ public:
+  WeightGradients(const Arguments& arguments, const BackwardResults& results, int64_t model,
+                  int64_t parts, const float* sums)
+      : size_(arguments.size),
+        reset_after_(arguments.reset_after),
+        w_x_(results.w_x.of(model, 3 * size_.inputs * size_.units)),
+        w_h_(results.w_h.of(model, 3 * size_.units * size_.units)),
+        b_x_(results.b_x.of(model, 3 * size_.units)),
+        b_hn_(results.b_hn.of(model, size_.units)),
+        parts_(parts),
+        sums_floats_(WeightGradientSums::floats(size_)),
+        first_(size_, const_cast<float*>(sums)) {}
+
+  // The rows of the weights of one gate: those of the inputs, those of the units, and the biases.
+  static int64_t rows(const Sizes& s) { return s.inputs + s.units + 1; }
+
+  // Writes these rows of all gates. Threads may write different rows at the same time.
+  void write_rows(int64_t begin, int64_t end) const {
+    const int64_t I = size_.inputs, H = size_.units;
+    for (int64_t row = begin; row < end; ++row)
+      if (row < I) {
+        write_row(first_.w_x, size_.input_groups(), row, 0, w_x_ + row * H, I * H);
+      } else if (row < I + H) {
+        write_row(first_.w_h, size_.unit_groups(), row - I, 1, w_h_ + (row - I) * H, H * H);
+      } else {
+        write_biases();
+      }
   }
-}
+
+ private:
+  // Row k of a matrix of `of_gate` weights for each gate. `first` is where r is among the sums.
+  void write_row(const float* from, int64_t groups, int64_t k, int first, const Floats& to,
+                 int64_t of_gate) const {
+    for (int g = 0; g < 3; ++g)
+      for (int64_t j = 0; j < size_.blocks(); ++j)
+        write(from + ((j * groups * kRows + k) * 3 + (g + first) % 3) * kLanes, to + g * of_gate, j);
+  }
+
+  void write_biases() const {
+    const int product_row = reset_after_ ? 0 : 3;
+    for (int64_t j = 0; j < size_.blocks(); ++j) {
+      const float* from = first_.bias + j * 4 * kLanes;
+      for (int g = 0; g < 3; ++g) write(from + (1 + g) * kLanes, b_x_ + g * size_.units, j);
+      write(from + product_row * kLanes, b_hn_, j);
+    }
+  }
+
+  void write(const float* from, const Floats& to, int64_t j) const {
+    Vector total = load(from);
+    for (int64_t part = 1; part < parts_; ++part) total += load(from + part * sums_floats_);
+    to.set(j * kLanes, total, size_.lanes(j));
+  }
+
+  const Sizes size_;
+  const bool reset_after_;
+  const Floats w_x_, w_h_, b_x_, b_hn_;
+  const int64_t parts_, sums_floats_;
+  const WeightGradientSums first_;
+};
 
 }  // namespace grujax
