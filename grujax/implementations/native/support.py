@@ -5,26 +5,31 @@ Each pass is a JAX primitive, whose lowering calls the kernel
 gradient.
 
 The batch is split across threads, and each thread computes its rows at all steps, so threads never
-wait for each other inside a pass. Under `vmap` over parameters each thread computes whole models;
-the two directions of a bidirectional layer are two models. Under `vmap` over data alone, the mapped
-axis is one more batch axis.
+wait for each other inside a pass. In the forward pass of few rows with large weights (H ≥ 210) the
+units are split instead, and the threads wait for each other at every step: each one then reads only
+its part of the weights, from its own cache. Under `vmap` over parameters each thread computes whole
+models; the two directions of a bidirectional layer are two models. Under `vmap` over data alone,
+the mapped axis is one more batch axis.
 
-None picks the scan for one model in these cases:
+A call packs the weights, unless it reads them at most four times, as a single step of up to 32 rows
+does. Then it reads float32 weights where they are, if H is a multiple of the vector length. The
+backward pass always packs their transposes.
 
-- fewer than 8 rows, which are not split, with more than 2 MB of recurrent weights (H > 418). One
-  thread would read them from outside its own cache at every step; XLA splits every product across
-  threads.
-- a single step, T = 1.
-- a short call: 1,024·T ≤ H² and T·B ≤ H. A call packs the weights, which costs time in proportion
-  to H². It saves time at every step, and at every row.
+With AVX-512, None picks the kernel for one model but in these cases:
 
-With AVX-512, the last two hold for training alone: it packs the weights twice, for products with
-them and with their transposes. A forward pass without derivatives was faster by the kernel at all
-T ≤ 16, B ≤ 64 and H ≤ 256 that were measured (AMD Zen 5), up to twice.
+- a training step of fewer than 8 rows with more than 2 MB of recurrent weights (H > 418). In the
+  backward pass one thread reads them all at every step; XLA splits every product across threads.
+- a training step with T = 1, where both are equally fast.
+
+On other processors, None also picks the scan in these cases:
+
+- a forward pass of fewer than 8 rows with H > 418, or with T = 1;
+- a short call, of training or not: 1,024·T ≤ H² and T·B ≤ H. To pack the weights costs time in
+  proportion to H². It saves time at every step, and at every row.
 
 Memory. Between the passes, the kernel keeps as much as the scan does, by the same rule. While a
 pass runs, each thread needs about 128·(13·H + 3·I) floats for a time window, plus the sums of the
-weights' gradients. There are two packed copies of the weights. XLA's memory analysis includes none
+weights' gradients. There are at most two packed copies of the weights. XLA's memory analysis includes none
 of these. Up to 64 MB of them are kept for the next call, as new pages would cost more time.
 """
 
@@ -56,12 +61,12 @@ def is_faster(models: int, steps: int, rows: int, units: int, is_training: bool)
     """Whether the kernel is faster than the scan; see the module's docstring."""
     if models > 1:
         return True
-    if rows < FEW_ROWS and 4 * 3 * units**2 > LARGE_WEIGHTS:
-        return False
-    if not is_training and processor.has_wide_vectors():
+    has_wide_vectors = processor.has_wide_vectors()
+    if has_wide_vectors and not is_training:
         return True
+    reads_too_much = rows < FEW_ROWS and 4 * 3 * units**2 > LARGE_WEIGHTS
     is_short = PACKED_PER_STEP * steps <= units**2 and steps * rows <= units
-    return steps > 1 and not is_short
+    return steps > 1 and not reads_too_much and (has_wide_vectors or not is_short)
 
 
 def is_installed() -> bool:

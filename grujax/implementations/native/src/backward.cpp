@@ -99,7 +99,8 @@ class BackwardPass {
 
   void recompute_gates(const Weights<Product>& weights, int64_t length) const {
     const int64_t rows = length * slice_.rows;
-    project(layer_, weights, rows, window_.inputs, window_.projected);
+    const int64_t blocks = layer_.size.blocks();
+    project(layer_, weights, rows, window_.inputs, window_.projected, 0, blocks);
     GateBuffers buffers;
     buffers.rows = rows;
     buffers.projected = window_.projected;
@@ -111,7 +112,8 @@ class BackwardPass {
     buffers.gates = gates_;
     buffers.reset_masked = reset_masked_;
     buffers.update = update_;
-    evaluate_gates(layer_, weights, buffers);
+    for (int stage = 0; stage < gate_stages(layer_); ++stage)
+      evaluate_gates(layer_, weights, buffers, stage, 0, blocks);
   }
 
   void step(const Weights<Product>& weights, const Cotangents& cotangents, int64_t time,
@@ -273,7 +275,7 @@ template <class Product>
 void backward_with(Pool& pool, const Arguments& arguments, const BackwardArguments& extra,
                    const BackwardResults& results) {
   const Sizes& s = arguments.size;
-  const BatchSplit split(s, pool.threads());
+  const BatchSplit split(s, pool.threads(), false);
   const bool recompute = extra.gates.reset.data == nullptr;
   const Packing packing{recompute && !may_read_in_place<Product>(arguments), true};
   const ModelWeights<Product> models(pool, arguments, split, packing);

@@ -1,7 +1,7 @@
-// The forward pass: one task computes some rows of one layer at all steps.
+// The forward pass: one task computes some rows of one layer at all steps. A team splits its units.
 #include "gates.h"
-#include "weights.h"
 #include "time_window.h"
+#include "weights.h"
 
 namespace grujax {
 namespace {
@@ -25,68 +25,104 @@ class ForwardPass {
     update_ = layer.reset_after ? nullptr : scratch.floats(state);
   }
 
-  void run(const Weights<Product>& weights, const Outputs& outputs) {
+  void run(Team& team, const Weights<Product>& weights, const Outputs& outputs) {
     const Sizes& s = layer_.size;
-    const int64_t stride = s.padded();
-    for (int64_t row = 0; row < slice_.rows; ++row)
-      copy_row(layer_.h0 + (slice_.first_row + row) * s.units, s.units, h_ + row * stride, stride);
+    team.each(s.blocks(), [&](int64_t first, int64_t end) {
+      over_rows(first, end, [&](int64_t row, int64_t j, float* h) {
+        store(h, of_row(layer_.h0, row).get(j * kLanes, s.lanes(j)));
+      });
+    });
     for (int64_t begin = 0; begin < s.steps; begin += slice_.window_length) {
       const int64_t length = std::min(slice_.window_length, s.steps - begin);
-      window_.load_steps(begin, length);
-      project(layer_, weights, length * slice_.rows, window_.inputs, window_.projected);
-      for (int64_t i = 0; i < length; ++i) step(weights, i, layer_.time(begin + i), outputs);
+      team.each(1, [&](int64_t first, int64_t end) {
+        if (first < end) window_.load_steps(begin, length);
+      });
+      team.each(s.blocks(), [&](int64_t first, int64_t end) {
+        const int64_t rows = length * slice_.rows;
+        project(layer_, weights, rows, window_.inputs, window_.projected, first, end);
+      });
+      for (int64_t i = 0; i < length; ++i) step(team, weights, i, layer_.time(begin + i), outputs);
     }
-    for (int64_t row = 0; row < slice_.rows; ++row)
-      write(h_ + row * stride, outputs.h_last + (slice_.first_row + row) * s.units);
+    team.each(s.blocks(), [&](int64_t first, int64_t end) {
+      over_rows(first, end, [&](int64_t row, int64_t j, const float* h) {
+        of_row(outputs.h_last, row).set(j * kLanes, load(h), s.lanes(j));
+      });
+    });
   }
 
  private:
-  void step(const Weights<Product>& weights, int64_t i, int64_t time,
+  void step(Team& team, const Weights<Product>& weights, int64_t i, int64_t time,
             const Outputs& outputs) {
     const Sizes& s = layer_.size;
-    const int64_t slice_rows = slice_.rows, stride = s.padded(), at = i * slice_rows;
-    const uint8_t* valid = window_.valid ? window_.valid + at : nullptr;
-    if (window_.restart)
-      for (int64_t row = 0; row < slice_rows; ++row)
-        if (window_.restart[at + row])
-          copy_row(layer_.reset_state + (slice_.first_row + row) * s.units, s.units,
-                   h_ + row * stride, stride);
-    if (layer_.dropout_mask) apply_dropout_mask(layer_, slice_, h_, masked_);
+    const int64_t at = i * slice_.rows, stride = s.padded();
+    const bool is_masked = layer_.dropout_mask, is_copied = Product::kPerCell > 1;
+    float* masked = is_masked ? masked_ : h_;
+    if (window_.restart || is_masked || is_copied)
+      team.each(s.blocks(), [&](int64_t first, int64_t end) { prepare(at, first, end); });
 
     GateBuffers buffers;
-    buffers.rows = slice_rows;
+    buffers.rows = slice_.rows;
     buffers.projected = window_.projected + at * stride * 3;
     buffers.before = h_;
-    buffers.masked = layer_.dropout_mask ? masked_ : h_;
-    buffers.masked_cells = to_cells<Product>(buffers.masked, slice_rows * stride, masked_cells_);
-    buffers.valid = valid;
+    buffers.masked = masked;
+    buffers.masked_cells = is_copied ? masked_cells_ : masked;
+    buffers.valid = window_.valid ? window_.valid + at : nullptr;
     buffers.kept = window_.kept_at(at);
     buffers.after = next_;
     buffers.gates.stride = stride;
     if (outputs.gates.reset) buffers.gates = outputs.gates.at(time * s.rows + slice_.first_row);
     buffers.reset_masked = reset_masked_;
     buffers.update = update_;
-    evaluate_gates(layer_, weights, buffers);
+    const int last_stage = gate_stages(layer_) - 1;
+    if (last_stage > 0)
+      team.each(s.blocks(), [&](int64_t first, int64_t end) {
+        evaluate_gates(layer_, weights, buffers, 0, first, end);
+      });
+    team.each(s.blocks(), [&](int64_t first, int64_t end) {
+      evaluate_gates(layer_, weights, buffers, last_stage, first, end);
+      write(outputs.hs + time * s.rows * s.units, buffers.valid, first, end);
+    });
     std::swap(h_, next_);
-
-    for (int64_t row = 0; row < slice_rows; ++row) {
-      const Floats to = outputs.hs + (time * s.rows + slice_.first_row + row) * s.units;
-      if (valid && !valid[row]) {
-        std::memset(to.data, 0, s.units * (to.is_bfloat16 ? 2 : 4));
-      } else {
-        write(h_ + row * stride, to);
-      }
-    }
   }
 
-  // Writes the state, and rounds it to the stored dtype for the next step.
-  void write(float* state, const Floats& to) const {
+  // Restarts rows, and applies recurrent dropout.
+  void prepare(int64_t at, int64_t first, int64_t end) const {
     const Sizes& s = layer_.size;
-    for (int64_t j = 0; j < s.blocks(); ++j) {
-      const Vector values = load(state + j * kLanes);
-      to.set(j * kLanes, values, s.lanes(j));
-      if (to.is_bfloat16) store(state + j * kLanes, to.as_stored(values));
-    }
+    over_rows(first, end, [&](int64_t row, int64_t j, float* h) {
+      if (window_.restart && window_.restart[at + row])
+        store(h, of_row(layer_.reset_state, row).get(j * kLanes, s.lanes(j)));
+      Vector values = load(h);
+      const int64_t unit = row * s.padded() + j * kLanes;
+      if (layer_.dropout_mask) {
+        values *= load_dropout_mask(layer_, slice_, row, j);
+        store(masked_ + unit, values);
+      }
+      if constexpr (Product::kPerCell > 1)
+        Product::store_cells(masked_cells_ + unit / Product::kPerCell, values);
+    });
+  }
+
+  // Writes the state after a step to hs [B, H], and rounds it to the stored dtype for the next step.
+  void write(const Floats& hs, const uint8_t* valid, int64_t first, int64_t end) const {
+    over_rows(first, end, [&](int64_t row, int64_t j, float*) {
+      float* state = next_ + row * layer_.size.padded() + j * kLanes;
+      const Vector values = load(state);
+      const bool is_valid = !valid || valid[row];
+      of_row(hs, row).set(j * kLanes, is_valid ? values : Vector{}, layer_.size.lanes(j));
+      if (hs.is_bfloat16 && is_valid) store(state, hs.as_stored(values));
+    });
+  }
+
+  // Calls f for some blocks of all rows, with their state.
+  template <class F>
+  GRUJAX_INLINE void over_rows(int64_t first, int64_t end, F&& f) const {
+    for (int64_t row = 0; row < slice_.rows; ++row)
+      for (int64_t j = first; j < end; ++j) f(row, j, h_ + row * layer_.size.padded() + j * kLanes);
+  }
+
+  // A row of the slice in an array [B, H].
+  Floats of_row(const Floats& array, int64_t row) const {
+    return array + (slice_.first_row + row) * layer_.size.units;
   }
 
   const Layer& layer_;
@@ -98,13 +134,13 @@ class ForwardPass {
 template <class Product>
 void forward_with(Pool& pool, const Arguments& arguments, const ForwardResults& results) {
   const Sizes& s = arguments.size;
-  const BatchSplit split(s, pool.threads());
+  const BatchSplit split(s, pool.threads(), true);
   const Packing packing{!may_read_in_place<Product>(arguments), false};
   const ModelWeights<Product> models(pool, arguments, split, packing);
   ScratchArena needed;
   ForwardPass<Product>(arguments.layer(0), split.largest_slice(), needed);
   const AlignedFloats scratch(needed.used() * split.workers());
-  parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
+  auto run = [&](Team& team, int64_t task, int worker) {
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
     const Weights<Product> weights = models.get(layer, m, worker);
@@ -112,8 +148,16 @@ void forward_with(Pool& pool, const Arguments& arguments, const ForwardResults& 
                           results.hs.of(m, s.steps * s.rows * s.units), results.gates.of(s, m)};
     split.for_slices(task % split.parts(), [&](const Slice& slice) {
       ScratchArena arena(scratch.get() + worker * needed.used());
-      ForwardPass<Product>(layer, slice, arena).run(weights, outputs);
+      ForwardPass<Product>(layer, slice, arena).run(team, weights, outputs);
     });
+  };
+  if (split.members() > 1) {
+    Team::run(pool, split.members(), [&](Team& team) { run(team, 0, 0); });
+    return;
+  }
+  parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
+    Team alone;
+    run(alone, task, worker);
   });
 }
 

@@ -14,10 +14,11 @@ class GateEvaluator {
     zoneout_rate_ = layer.zoneout_rate ? *layer.zoneout_rate : 0.f;
   }
 
-  void project(int64_t rows, const float* inputs, float* projected) const {
+  void project(int64_t rows, const float* inputs, float* projected, int64_t first,
+               int64_t end) const {
     const int64_t I = cells<Product>(size_.inputs);
     const int64_t stride = cells<Product>(size_.input_groups() * kRows);
-    for (int64_t j = 0; j < size_.blocks(); ++j)
+    for (int64_t j = first; j < end; ++j)
       tile_rows(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
         constexpr int M = decltype(height)::value;
         Vector sums[M][1][3];
@@ -31,20 +32,18 @@ class GateEvaluator {
       });
   }
 
-  void gates(const GateBuffers& buffers) const {
-    if (layer_.reset_after) {
-      over_tiles(buffers,
-                 [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
-                   reset_after<decltype(height)::value, decltype(width)::value>(buffers, row, j);
-                 });
-      return;
-    }
-    over_tiles(buffers, [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
-      reset_and_update<decltype(height)::value, decltype(width)::value>(buffers, row, j);
-    });
-    over_tiles(buffers, [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
-      candidate<decltype(height)::value, decltype(width)::value>(buffers, row, j);
-    });
+  void gates(const GateBuffers& buffers, int stage, int64_t first, int64_t end) const {
+    over_tiles(buffers.rows, first, end,
+               [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+                 constexpr int M = decltype(height)::value, C = decltype(width)::value;
+                 if (layer_.reset_after) {
+                   reset_after<M, C>(buffers, row, j);
+                 } else if (stage == 0) {
+                   reset_and_update<M, C>(buffers, row, j);
+                 } else {
+                   candidate<M, C>(buffers, row, j);
+                 }
+               });
   }
 
  private:
@@ -53,17 +52,15 @@ class GateEvaluator {
   // Many rows use one block's weights while these are in the cache. Fewer rows compute two blocks
   // at once, to have enough independent sums.
   template <class F>
-  GRUJAX_INLINE void over_tiles(const GateBuffers& buffers, F&& f) const {
-    const int64_t blocks = size_.blocks();
-    int64_t j = 0;
-    if (buffers.rows < kRows)
-      for (; j + 2 <= blocks; j += 2)
-        tile_rows(buffers.rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
+  static GRUJAX_INLINE void over_tiles(int64_t rows, int64_t j, int64_t end, F&& f) {
+    if (rows < kRows)
+      for (; j + 2 <= end; j += 2)
+        tile_rows(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
           if constexpr (decltype(height)::value < kRows) f(height, Constant<2>{}, row, j);
         });
-    for (; j < blocks; ++j)
-      tile_rows(buffers.rows, [&](auto height, int64_t row)
-                                  GRUJAX_INLINE_LAMBDA { f(height, Constant<1>{}, row, j); });
+    for (; j < end; ++j)
+      tile_rows(rows, [&](auto height, int64_t row)
+                          GRUJAX_INLINE_LAMBDA { f(height, Constant<1>{}, row, j); });
   }
 
   template <int M, int C, int G>
@@ -179,20 +176,21 @@ class GateEvaluator {
 
 template <class Product>
 void project(const Layer& layer, const Weights<Product>& weights, int64_t rows,
-             const float* inputs, float* projected) {
-  GateEvaluator<Product>(layer, weights).project(rows, inputs, projected);
+             const float* inputs, float* projected, int64_t first_block, int64_t end_block) {
+  GateEvaluator<Product>(layer, weights).project(rows, inputs, projected, first_block, end_block);
 }
 
 template <class Product>
 void evaluate_gates(const Layer& layer, const Weights<Product>& weights,
-                    const GateBuffers& buffers) {
-  GateEvaluator<Product>(layer, weights).gates(buffers);
+                    const GateBuffers& buffers, int stage, int64_t first_block, int64_t end_block) {
+  GateEvaluator<Product>(layer, weights).gates(buffers, stage, first_block, end_block);
 }
 
-#define GRUJAX_INSTANTIATE(Product)                                                               \
-  template void project(const Layer&, const Weights<Product>&, int64_t, const float*,       \
-                        float*);                                                                  \
-  template void evaluate_gates(const Layer&, const Weights<Product>&, const GateBuffers&);
+#define GRUJAX_INSTANTIATE(Product)                                                              \
+  template void project(const Layer&, const Weights<Product>&, int64_t, const float*, float*,    \
+                        int64_t, int64_t);                                                       \
+  template void evaluate_gates(const Layer&, const Weights<Product>&, const GateBuffers&, int,   \
+                               int64_t, int64_t);
 
 GRUJAX_INSTANTIATE(SingleProduct)
 #ifdef GRUJAX_HAS_PAIRS

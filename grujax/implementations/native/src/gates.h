@@ -35,14 +35,17 @@ struct GateBuffers {
   float* update = nullptr;         // z, for reset before the product
 };
 
-// xs·Wx + b for `rows` inputs, [rows][cells of kRows · input_groups].
+// xs·Wx + b for some blocks of units and `rows` inputs, [rows][cells of kRows · input_groups].
 template <class Product>
-void project(const Layer& layer, const Weights<Product>& weights, int64_t rows,
-             const float* inputs, float* projected);
+void project(const Layer& layer, const Weights<Product>& weights, int64_t rows, const float* inputs,
+             float* projected, int64_t first_block, int64_t end_block);
 
-// Evaluates the gates, and the state after the step unless `after` is null.
+// Evaluates the gates of some blocks of units, and the state after the step unless `after` is null. With
+// the reset gate before the product, the second of two stages needs the first one of all blocks.
 template <class Product>
-void evaluate_gates(const Layer& layer, const Weights<Product>& weights,
-                    const GateBuffers& buffers);
+void evaluate_gates(const Layer& layer, const Weights<Product>& weights, const GateBuffers& buffers,
+                    int stage, int64_t first_block, int64_t end_block);
+
+inline int gate_stages(const Layer& layer) { return layer.reset_after ? 1 : 2; }
 
 }  // namespace grujax

@@ -1,8 +1,9 @@
-// How the work is split into independent tasks, and how threads share them. No thread ever waits
-// for another inside a task.
+// How the work is split into independent tasks, and how threads share them, or one task of few rows.
+// No thread ever waits for another that has not started.
 #pragma once
 
 #include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -89,6 +90,83 @@ inline void parallel_for(Pool& pool, int64_t count, int64_t workers,
   tasks->wait();
 }
 
+// Threads that compute one task together. Each runs the same program, which may depend on nothing that
+// its phases write. In a phase they take the parts of the units one by one, and wait until all parts
+// are finished. A thread that starts late finds the first phases finished.
+class Team {
+ public:
+  // Calls program(team) in the caller and in up to `members` − 1 threads of the pool.
+  template <class F>
+  static void run(Pool& pool, int64_t members, F&& program) {
+    auto shared = std::make_shared<Shared>(members);
+    for (int64_t i = 1; i < members; ++i)
+      pool.schedule([shared, i, &program] {
+        if (!(shared->active.fetch_add(1) & kClosed)) {
+          Team team(shared.get(), i);
+          program(team);
+        }
+        shared->active.fetch_sub(1);
+      });
+    Team team(shared.get(), 0);
+    program(team);
+    shared->active.fetch_or(kClosed);
+    wait([&] { return shared->active.load() == kClosed; });
+  }
+
+  // The caller alone.
+  Team() = default;
+
+  // One phase: calls f(first, end) for the parts of `blocks` blocks of units.
+  template <class F>
+  GRUJAX_INLINE void each(int64_t blocks, F&& f) {
+    if (!shared_) return f(int64_t{0}, blocks);
+    const int64_t parts = shared_->parts;
+    for (int64_t i = 0; i < parts; ++i) {
+      const int64_t part = (first_ + i) % parts;
+      int64_t phase = phase_;
+      if (!shared_->taken[part].phases.compare_exchange_strong(phase, phase_ + 1)) continue;
+      f(blocks * part / parts, blocks * (part + 1) / parts);
+      shared_->finished.fetch_add(1);
+    }
+    ++phase_;
+    wait([&] { return shared_->finished.load() >= phase_ * parts; });
+  }
+
+ private:
+  static constexpr int64_t kClosed = int64_t{1} << 32;
+
+  struct alignas(64) Taken {
+    std::atomic<int64_t> phases{0};
+  };
+
+  struct Shared {
+    explicit Shared(int64_t parts) : parts(parts), taken(new Taken[parts]) {}
+
+    const int64_t parts;
+    const std::unique_ptr<Taken[]> taken;  // how many phases of each part
+    std::atomic<int64_t> finished{0};      // parts of all phases
+    std::atomic<int64_t> active{0};        // threads inside the program, and whether others may enter
+  };
+
+  Team(Shared* shared, int64_t first) : shared_(shared), first_(first) {}
+
+  template <class F>
+  static void wait(F&& is_true) {
+    constexpr int kSpins = 4096;  // some microseconds, as long as a phase
+    for (int i = 0; !is_true(); ++i) {
+      if (i >= kSpins) sched_yield();
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#elif defined(__aarch64__)
+      asm volatile("yield");
+#endif
+    }
+  }
+
+  Shared* shared_ = nullptr;
+  int64_t first_ = 0, phase_ = 0;
+};
+
 // The most rows that a task processes at once, which bounds the scratch memory.
 constexpr int64_t kMaxSliceRows = 128;
 // About how many rows all steps of a time window have together: enough for efficient matmuls over
@@ -107,10 +185,11 @@ inline int64_t choose_window_length(const Sizes& s, int64_t rows) {
 }
 
 // Which rows a task computes: all rows of a model if there are enough models for all threads,
-// otherwise a part of its rows. A part is processed in slices, each over all steps.
+// otherwise a part of its rows. A part is processed in slices, each over all steps. A team shares the
+// units of the only task if there are too few rows for all threads.
 class BatchSplit {
  public:
-  BatchSplit(const Sizes& size, int64_t threads) : size_(size) {
+  BatchSplit(const Sizes& size, int64_t threads, bool may_split_units) : size_(size) {
     // With fewer multiplications, waking a helper does not pay.
     constexpr double kMinParallelWork = 4e5;
     const double work =
@@ -123,12 +202,21 @@ class BatchSplit {
     const bool may_be_few = work >= kMinWorkOfFewRows && size.rows < 4 * wanted;
     alignment_ = !may_be_few ? 4 : size.rows >= 2 * wanted ? 2 : 1;
     parts_ = std::max<int64_t>(1, std::min(wanted, size.rows / alignment_));
+    // Each member of a team has so many recurrent weights that reading them at each step takes longer
+    // than waiting for the others.
+    constexpr int64_t kMinWeightsOfMember = 1 << 16;
+    const int64_t members = std::min(threads_, 3 * size.units * size.units / kMinWeightsOfMember);
+    if (may_split_units && size.models == 1 && size.rows / 4 < members) {
+      parts_ = 1;
+      members_ = members;
+    }
   }
 
   int64_t parts() const { return parts_; }
   int64_t tasks() const { return size_.models * parts_; }
   int64_t threads() const { return threads_; }
   int64_t workers() const { return std::min(tasks(), threads_); }
+  int64_t members() const { return members_; }  // of the team; 1: there is none
 
   // The largest slice of any task.
   Slice largest_slice() const {
@@ -157,7 +245,7 @@ class BatchSplit {
   }
 
   const Sizes size_;
-  int64_t threads_, parts_, alignment_;
+  int64_t threads_, parts_, alignment_, members_ = 1;
 };
 
 }  // namespace grujax

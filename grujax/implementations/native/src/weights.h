@@ -127,8 +127,8 @@ class PackedWeights {
   int64_t floats_;
 };
 
-// The weights of every model. If its rows are split over tasks, they are packed once, before the
-// tasks run; otherwise the worker that computes the model packs them into its own memory.
+// The weights of every model. If threads share a model, they are packed once, before the tasks
+// run; otherwise the worker that computes the model packs them into its own memory.
 template <class Product>
 class ModelWeights {
  public:
@@ -137,7 +137,7 @@ class ModelWeights {
       : arguments_(arguments),
         packing_(packing),
         floats_(PackedWeights<Product>::floats(arguments.size, packing)),
-        shared_(split.parts() > 1),
+        shared_(split.parts() > 1 || split.members() > 1),
         memory_(floats_ * (shared_ ? arguments.size.models : split.workers())) {
     if (!shared_) return;
     const int64_t blocks = arguments.size.blocks();
