@@ -26,12 +26,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from experiments.common.rivals.layers import (
-    first_size,
-    make_layer,
-    output_size,
-    start_steps,
-)
+from experiments.common.rivals.layers import first_size, make_layer, output_size, start_steps
 from grujax.attention import (
     AdditiveAttentionParams,
     additive_attention,
@@ -129,13 +124,9 @@ class Synthesizer(nn.Module):
 
     def first(self, batch_size: int) -> Carry:
         """From what the decoder starts: its state before all steps at once."""
-        sizes = self.prenet_size, sum(self._sizes())
-        return Carry(
-            *(
-                jnp.zeros((batch_size, first_size(self.cell, self.hidden_size, size)))
-                for size in sizes
-            )
-        )
+        inputs = self.prenet_size, sum(self._sizes())
+        sizes = (first_size(self.cell, self.hidden_size, size) for size in inputs)
+        return Carry(*(jnp.zeros((batch_size, size)) for size in sizes))
 
     def start(self, batch_size: int, steps: int) -> Carry:
         """The state from which `steps` steps are run one by one."""
