@@ -141,7 +141,8 @@ def search(
 ) -> tuple[Array, Array]:
     """The best texts, int [B, T], and their ranks [B], for sources [S, B]: encodes and searches."""
     apply = partial(model.apply, params)
-    memory, carry = apply(source, method="encode")
+    memory, first = apply(source, method="encode")
+    carry = apply(first, options.max_length, method="start")
     step = partial(apply, memory, method="step")
     return beam_search(step, carry, **options._asdict())
 

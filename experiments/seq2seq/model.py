@@ -12,7 +12,9 @@ sizes. The lower GRU's states are the queries of the attention; the upper one re
 the attention's contexts, so it knows where the decoder has attended before. With teacher forcing
 each of the three stages still runs over all steps at once: only the two recurrences are sequential.
 One matrix embeds source and target tokens and is the output layer. The attention values contain
-the source embeddings, so attending to a token is enough to copy it.
+the source embeddings, so attending to a token is enough to copy it. Another cell can take the place
+of each GRU, with as many parameters: what would be the first state of a decoder's layer is then an
+input before its first step.
 
 `PointerGenerator` can also copy. It is a mixture of writing a token and pointing at one:
 
@@ -29,14 +31,21 @@ is left out: for lines of seven words it is enough to forbid repeated n-grams in
 (`no_repeat` in `experiments.seq2seq.beam_search`).
 """
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-import grujax
+from experiments.common.rivals.layers import (
+    first_size,
+    last_outputs,
+    make_layer,
+    output_size,
+    start_steps,
+)
 from experiments.seq2seq.subwords import PADDING, START
 from grujax.attention import (
     AdditiveAttentionParams,
@@ -44,7 +53,8 @@ from grujax.attention import (
     init_additive_attention,
     project_keys,
 )
-from grujax.linen import GRU, BidirectionalGRU
+
+PyTree = Any
 
 
 class Memory(NamedTuple):
@@ -61,10 +71,10 @@ class Memory(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """The state of the decoder."""
+    """The state of the decoder: of each GRU [..., B, H], of other cells a tree of arrays."""
 
-    lower: Array  # [..., B, H]
-    upper: Array  # [..., B, H]
+    lower: PyTree
+    upper: PyTree
 
 
 class EncoderDecoder(nn.Module):
@@ -76,6 +86,8 @@ class EncoderDecoder(nn.Module):
       hidden_size: H of the decoder's GRUs and of each direction of the encoder.
       attention_size: A.
       dropout: the dropout rate of embeddings, states and inputs of the output layer.
+      cell: what stands in the place of each GRU, with as many parameters, see `make_layer`. H is
+        then the size of its outputs, and 2H that of the encoder's.
     """
 
     num_tokens: int
@@ -83,40 +95,51 @@ class EncoderDecoder(nn.Module):
     hidden_size: int
     attention_size: int
     dropout: float
+    cell: str = "gru"
 
     def setup(self):
+        layer = partial(make_layer, self.cell, self.hidden_size, time_major=True)
+        sizes = self.cell, self.hidden_size
+        query_size = output_size(*sizes, self.embedding_size)
+        key_size = output_size(*sizes, self.embedding_size, bidirectional=True)
         # The vocabulary: input and output of both sides.
         init = nn.initializers.normal(self.embedding_size**-0.5)
         self.embedding = nn.Embed(self.num_tokens, self.embedding_size, embedding_init=init)
         self.output_bias = self.param("output_bias", nn.initializers.zeros, (self.num_tokens,))
         # The encoder, and what the decoder gets of it.
-        self.encoder = BidirectionalGRU(self.hidden_size)
+        self.encoder = layer(bidirectional=True)
         self.to_value = nn.Dense(self.embedding_size)
-        self.to_lower = nn.Dense(self.hidden_size)
-        self.to_upper = nn.Dense(self.hidden_size)
+        self.to_lower = nn.Dense(first_size(*sizes, self.embedding_size))
+        self.to_upper = nn.Dense(first_size(*sizes, query_size + self.embedding_size))
         # The decoder.
-        self.lower = GRU(self.hidden_size)
-        self.attention = self.param("attention", self._init_attention)
-        self.upper = GRU(self.hidden_size)
+        self.lower = layer()
+        self.attention = self.param("attention", self._init_attention, query_size, key_size)
+        self.upper = layer()
         self.readout = nn.Dense(self.embedding_size)
         self.drop = nn.Dropout(self.dropout)
 
-    def _init_attention(self, key: Array) -> dict[str, Array]:
-        sizes = (self.hidden_size, 2 * self.hidden_size, self.attention_size)
-        return vars(init_additive_attention(key, *sizes))
+    def _init_attention(self, key: Array, query_size: int, key_size: int) -> dict[str, Array]:
+        return vars(init_additive_attention(key, query_size, key_size, self.attention_size))
 
     def encode(self, source: Array, train: bool = False) -> tuple[Memory, Carry]:
-        """Encodes the padded source [S, B]. Returns: its memory, the decoder's initial state."""
+        """Encodes the padded source [S, B].
+
+        Returns: its memory, and from what the decoder starts: its state before all steps at once.
+        """
         mask = source != PADDING
         xs = self._embed(source, train)  # [S, B, E]
-        params = self.encoder.gru_params(self.embedding_size)
-        last, hs = grujax.bidirectional_gru(params, xs, lengths=mask.sum(0))  # [S, B, 2H]
+        last, hs = self.encoder(xs, lengths=mask.sum(0))  # [S, B, 2H]
         hs = self.drop(hs, deterministic=not train)
         keys = project_keys(AdditiveAttentionParams(**self.attention), hs, mask=mask)  # [S, B, A]
         values = self.to_value(hs) + xs  # [S, B, E]
-        summary = jnp.concatenate(last, -1)  # [B, 2H], the last states of both directions
-        carry = Carry(nn.tanh(self.to_lower(summary)), nn.tanh(self.to_upper(summary)))
-        return Memory(keys, values, source), carry
+        summary = last_outputs(self.cell, last)  # [B, 2H], of both directions
+        first = Carry(nn.tanh(self.to_lower(summary)), nn.tanh(self.to_upper(summary)))
+        return Memory(keys, values, source), first
+
+    def start(self, first: Carry, steps: int) -> Carry:
+        """The state from which `steps` steps are decoded one by one, for `first` of `encode`."""
+        layers = zip((self.lower, self.upper), first, strict=True)
+        return Carry(*(start_steps(self.cell, *layer, steps) for layer in layers))
 
     def decode(
         self, memory: Memory, carry: Carry, tokens: Array, train: bool = False
@@ -133,7 +156,7 @@ class EncoderDecoder(nn.Module):
           attention weights [T, ..., B, S].
         """
         xs = self._embed(tokens, train)  # [T, ..., B, E]
-        lower, queries = grujax.gru(self.lower.gru_params(xs.shape[-1]), xs, carry.lower)
+        lower, queries = self.lower(xs, carry.lower)
         context, weights = additive_attention(  # [T, ..., B, E] and [T, ..., B, S]
             AdditiveAttentionParams(**self.attention),
             queries,  # [T, ..., B, H]
@@ -143,7 +166,7 @@ class EncoderDecoder(nn.Module):
         )
         inputs = jnp.concatenate([queries, context], -1)  # [T, ..., B, H + E]
         inputs = self.drop(inputs, deterministic=not train)
-        upper, hs = grujax.gru(self.upper.gru_params(inputs.shape[-1]), inputs, carry.upper)
+        upper, hs = self.upper(inputs, carry.upper)
         hs = self.drop(hs, deterministic=not train)  # [T, ..., B, H]
         outputs = self.readout(jnp.concatenate([hs, queries], -1)) + context
         return Carry(lower, upper), self.drop(outputs, deterministic=not train), weights

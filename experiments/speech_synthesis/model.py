@@ -12,27 +12,29 @@ GRUs: the lower one reads the frames made so far, and its states are the queries
 attention over the letters; the upper one reads those states and the attention's contexts. With
 teacher forcing, where the frames are given, each of the three stages therefore runs over all steps
 at once. The previous frame passes through a small network with strong dropout (the prenet), so that
-the decoder learns not to rely on it.
+the decoder learns not to rely on it. Another cell can take the place of each GRU, with as many
+parameters.
 
 References: Wang et al. 2017, "Tacotron", https://arxiv.org/abs/1703.10135 (prenet, several frames
 per step); Tachibana et al. 2017, https://arxiv.org/abs/1710.08969 (guided attention).
 """
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-import grujax
+from experiments.common.rivals.layers import first_size, make_layer, output_size, start_steps
 from grujax.attention import (
     AdditiveAttentionParams,
     additive_attention,
     init_additive_attention,
     project_keys,
 )
-from grujax.linen import GRU, BidirectionalGRU
 
+PyTree = Any
 PADDING = 0  # the id of no letter
 
 
@@ -45,10 +47,10 @@ class Memory(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """The state of the decoder."""
+    """The state of the decoder: of each GRU [B, H], of other cells a tree of arrays."""
 
-    lower: Array  # [B, H]
-    upper: Array  # [B, H]
+    lower: PyTree
+    upper: PyTree
 
 
 class Step(NamedTuple):
@@ -72,6 +74,8 @@ class Synthesizer(nn.Module):
       attention_size: A.
       prenet_size: the size of its two layers.
       dropout: the rate in the prenet.
+      cell: what stands in the place of each GRU, with as many parameters, see `make_layer`. H and E
+        are then the sizes of its outputs.
     """
 
     num_letters: int
@@ -83,36 +87,51 @@ class Synthesizer(nn.Module):
     attention_size: int
     prenet_size: int
     dropout: float = 0.5
+    cell: str = "gru"
 
     def setup(self):
+        layer = partial(make_layer, self.cell, time_major=True)
+        query_size, key_size = self._sizes()
         self.embedding = nn.Embed(self.num_letters, self.embedding_size)
-        self.encoder = BidirectionalGRU(self.encoder_size)
-        self.attention = self.param("attention", self._init_attention)
+        self.encoder = layer(self.encoder_size, bidirectional=True)
+        self.attention = self.param("attention", self._init_attention, query_size, key_size)
         self.prenet = [nn.Dense(self.prenet_size), nn.Dense(self.prenet_size)]
-        self.lower = GRU(self.hidden_size)
-        self.upper = GRU(self.hidden_size)
+        self.lower = layer(self.hidden_size)
+        self.upper = layer(self.hidden_size)
         self.to_frames = nn.Dense(self.reduction * self.num_mels)
         self.to_stop = nn.Dense(1)
         self.drop = nn.Dropout(self.dropout)
 
-    def _init_attention(self, key: Array) -> dict[str, Array]:
-        sizes = (self.hidden_size, 2 * self.encoder_size, self.attention_size)
-        return vars(init_additive_attention(key, *sizes))
+    def _init_attention(self, key: Array, query_size: int, key_size: int) -> dict[str, Array]:
+        return vars(init_additive_attention(key, query_size, key_size, self.attention_size))
+
+    @nn.nowrap
+    def _sizes(self) -> tuple[int, int]:
+        """H and E."""
+        return (
+            output_size(self.cell, self.hidden_size, self.prenet_size),
+            output_size(self.cell, self.encoder_size, self.embedding_size, bidirectional=True),
+        )
 
     def encode(self, letters: Array) -> Memory:
         """Reads letters, int [S, B], padded."""
         valid = letters != PADDING
-        params = self.encoder.gru_params(self.embedding_size)
         xs = self.embedding(letters)  # [S, B, embedding_size]
-        _, hs = grujax.bidirectional_gru(params, xs, lengths=valid.sum(0))  # [S, B, E]
+        _, hs = self.encoder(xs, lengths=valid.sum(0))  # [S, B, E]
         attention = AdditiveAttentionParams(**self.attention)
         keys = project_keys(attention, hs, mask=valid)  # [S, B, A]
         return Memory(keys, hs, valid)
 
-    def start(self, batch_size: int) -> Carry:
-        """The state before the first step."""
-        zeros = jnp.zeros((batch_size, self.hidden_size))
-        return Carry(zeros, zeros)
+    def first(self, batch_size: int) -> Carry:
+        """From what the decoder starts: its state before all steps at once."""
+        inputs = self.prenet_size, sum(self._sizes())
+        sizes = (first_size(self.cell, self.hidden_size, size) for size in inputs)
+        return Carry(*(jnp.zeros((batch_size, size)) for size in sizes))
+
+    def start(self, batch_size: int, steps: int) -> Carry:
+        """The state from which `steps` steps are run one by one."""
+        layers = zip((self.lower, self.upper), self.first(batch_size), strict=True)
+        return Carry(*(start_steps(self.cell, *layer, steps) for layer in layers))
 
     def decode(
         self, memory: Memory, carry: Carry, previous: Array, allowed: Array, train: bool = False
@@ -129,13 +148,13 @@ class Synthesizer(nn.Module):
         xs = previous
         for layer in self.prenet:
             xs = self.drop(nn.relu(layer(xs)), deterministic=not train)  # [T, B, prenet_size]
-        lower, queries = grujax.gru(self.lower.gru_params(xs.shape[-1]), xs, carry.lower)
+        lower, queries = self.lower(xs, carry.lower)
         attention = AdditiveAttentionParams(**self.attention)
         context, weights = additive_attention(  # [T, B, E] and [T, B, S]
             attention, queries, memory.keys, memory.values, mask=allowed
         )
         attended = jnp.concatenate([queries, context], -1)  # [T, B, H + E]
-        upper, hs = grujax.gru(self.upper.gru_params(attended.shape[-1]), attended, carry.upper)
+        upper, hs = self.upper(attended, carry.upper)
         outputs = jnp.concatenate([hs, context], -1)  # [T, B, H + E]
         frames = self.to_frames(outputs).reshape(*hs.shape[:2], self.reduction, self.num_mels)
         return Carry(lower, upper), Step(frames, self.to_stop(outputs)[..., 0], weights)
@@ -143,7 +162,7 @@ class Synthesizer(nn.Module):
     def __call__(self, letters: Array, frames: Array, train: bool) -> Step:
         """Teacher forcing: letters [S, B], frames [T, B, reduction, M]."""
         memory = self.encode(letters)
-        carry = self.start(letters.shape[1])
+        carry = self.first(letters.shape[1])
         previous = jnp.concatenate([jnp.zeros_like(frames[:1, :, -1]), frames[:-1, :, -1]])
         return self.decode(memory, carry, previous, memory.valid, train)[1]
 

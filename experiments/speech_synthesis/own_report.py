@@ -6,6 +6,7 @@ from typing import Any
 
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table
+from experiments.common.report.plots import cell_title
 from experiments.speech_synthesis.data import letter_ids
 from experiments.speech_synthesis.own_recordings import OwnVoice
 from experiments.speech_synthesis.report import (
@@ -38,10 +39,10 @@ def report_own(
         for side in (own.train.texts, texts)
     )
     baselines = Baselines(known, own.train.audio)
-    answers = synthesizer(texts)
+    answers, title = synthesizer(texts), cell_title(synthesizer.model.cell)
     rows = {
         "recording through Griffin–Lim": copy_synthesis(recorded),
-        "GRU": [answer.audio for answer in answers],
+        title: [answer.audio for answer in answers],
         "nearest training recording": baselines.nearest(asked),
         "mean frame": baselines.mean_frame(asked),
     }
@@ -53,4 +54,4 @@ def report_own(
     write_results(
         out / "results.json", results | describe_synthesis(synthesizer, texts[0], answers)
     )
-    draw_plots(texts[:DRAWN], answers, recorded, "recording", records, out)
+    draw_plots(texts[:DRAWN], answers, recorded, ("recording", title), records, out)

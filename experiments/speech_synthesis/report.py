@@ -11,6 +11,7 @@ from experiments.common.outputs import write_results
 from experiments.common.report import format_table, plots
 from experiments.common.report.counts import count
 from experiments.common.report.heat_maps import plot_alignment
+from experiments.common.report.plots import cell_title
 from experiments.speech.scores import edit_distances, score_strings
 from experiments.speech_synthesis.audio import (
     HOP,
@@ -82,13 +83,13 @@ def write_report(
       out: the folder.
     """
     spoken = say([*digits, *digits])  # twice: the teacher's voice is not quite regular
-    teacher = spoken[: len(digits)]
+    teacher, title = spoken[: len(digits)], cell_title(synthesizer.model.cell)
     answers = synthesizer([spell(string) for string in digits])
     rows = {
         "teacher": teacher,
         "teacher, once more": spoken[len(digits) :],
         "teacher through Griffin–Lim": copy_synthesis(teacher),
-        "GRU": [answer.audio for answer in answers],
+        title: [answer.audio for answer in answers],
         "single digits joined": baselines.joined(digits),
         "nearest training string": baselines.nearest(digits),
         "mean frame": baselines.mean_frame(digits),
@@ -97,7 +98,8 @@ def write_report(
     results["longer"] = compare_longer(synthesizer, listener, say, len(digits) // 4 + 1)
     results |= describe_synthesis(synthesizer, spell(digits[0]), answers)
     write_results(out / "results.json", results)
-    draw_plots([spell(string) for string in digits[:2]], answers, teacher, "teacher", records, out)
+    drawn = [spell(string) for string in digits[:2]]
+    draw_plots(drawn, answers, teacher, ("teacher", title), records, out)
 
 
 def describe_synthesis(
@@ -125,10 +127,11 @@ def compare_longer(
     ]
     texts = [spell(string) for string in digits]
     teacher = say(digits)
+    title = cell_title(synthesizer.model.cell)
     rows = {
         "teacher": teacher,
-        "GRU, as a whole": [answer.audio for answer in synthesizer(texts)],
-        "GRU, in phrases": [synthesizer.say(text)[0] for text in texts],
+        f"{title}, as a whole": [answer.audio for answer in synthesizer(texts)],
+        f"{title}, in phrases": [synthesizer.say(text)[0] for text in texts],
     }
     return compare(rows, teacher, digits, listener)
 
@@ -176,7 +179,7 @@ def draw_plots(
     texts: Sequence[str],
     answers: Sequence[SpokenText],
     originals: Audio,
-    kind: str,
+    names: tuple[str, str],
     records: Sequence[dict[str, Any]],
     out: Path,
 ) -> None:
@@ -186,7 +189,7 @@ def draw_plots(
       texts: the first of those that were spoken.
       answers: what the network spoke.
       originals: what was recorded.
-      kind: the name of the originals.
+      names: of the originals, and of the network.
       records: the metrics of each epoch of the training.
       out: the folder.
     """
@@ -194,13 +197,13 @@ def draw_plots(
     for text, answer, original in zip(texts, answers, originals, strict=False):
         name = text[:LONGEST_NAME].replace(" ", "-")
         write_wav(out / f"{name}.wav", answer.audio)
-        write_wav(out / f"{name}.{kind}.wav", original)
+        write_wav(out / f"{name}.{names[0]}.wav", original)
         num_steps = len(answer.weights)
         seconds = len(answer.audio) / RATE * np.arange(num_steps) / num_steps
         maps.append((list(text), [f"{second:.2f}" for second in seconds], answer.weights))
     written = "time in the speech, seconds"
     plot_alignment(out / "attention.png", maps, read="letter", written=written)
-    both = {kind: originals[0], "GRU": answers[0].audio}
+    both = dict(zip(names, (originals[0], answers[0].audio), strict=True))
     plot_spectrograms(out / "spectrograms.png", texts[0], both)
     loss = "distance and square of frames, stop, attention"
     label = "validation loss: distance of frames and stop"

@@ -9,6 +9,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
+    CellName,
     DropoutRate,
     Flat,
     MonitorFlags,
@@ -26,6 +27,8 @@ from experiments.common.parsing import has_no_effect
 class Settings:
     """The settings of the synthesizer and its training."""
 
+    # what encodes and decodes; another cell than a GRU has as many parameters
+    cell: Annotated[CellName, ALWAYS] = "gru"
     num_strings: PositiveInt = 1600  # of at least 2 digits, in addition to the single digits
     num_validation: PositiveInt = 100
     reduction: PositiveInt = 4  # frames per step

@@ -59,7 +59,7 @@ def generate(model: Synthesizer, params: Any, letters: Array, num_steps: int) ->
         made = jax.tree.map(lambda array: array[0], made)
         return (carry, made.frames[:, -1], made.weights.argmax(-1)), made
 
-    carry = model.apply(params, batch_size, method="start")
+    carry = model.apply(params, batch_size, num_steps, method="start")
     state = (carry, jnp.zeros((batch_size, model.num_mels)), jnp.zeros(batch_size, int))
     _, made = jax.lax.scan(step, state, length=num_steps)
     stops = made.stop > 0

@@ -95,6 +95,7 @@ def make_model(settings: Settings, num_letters: int) -> Synthesizer:
         attention_size=settings.attention_size,
         prenet_size=settings.prenet_size,
         dropout=settings.prenet_dropout,
+        cell=settings.cell,
     )
 
 

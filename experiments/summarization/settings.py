@@ -11,6 +11,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
+    CellName,
     DropoutRate,
     Flat,
     MonitorFlags,
@@ -30,6 +31,8 @@ OUT = Path("runs/summarization")
 class Settings:
     """The settings of a training."""
 
+    # what encodes and decodes; another cell than a GRU has as many parameters
+    cell: Annotated[CellName, ALWAYS] = "gru"
     copy: Annotated[bool, ALWAYS] = True  # copy words, in addition to writing them
     num_pairs: PositiveInt | None = None  # number of random training pairs; None: all
     vocabulary_size: PositiveInt = 6000  # subwords of descriptions and synopses together

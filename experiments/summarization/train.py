@@ -31,6 +31,7 @@ from experiments.common import training
 from experiments.common.data.user_files import read_standard_input
 from experiments.common.provenance import command_line
 from experiments.common.report.heat_maps import plot_alignment
+from experiments.common.report.plots import cell_title
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
 from experiments.seq2seq.decoding import Translator, describe_speed
@@ -72,6 +73,7 @@ def make_model(settings: Settings) -> EncoderDecoder:
         hidden_size=settings.hidden_size,
         attention_size=settings.attention_size,
         dropout=settings.dropout,
+        cell=settings.cell,
     )
 
 
@@ -114,7 +116,7 @@ def load_summarizer(out: Path) -> Translator:
 
 def experiment(command: Command, out: Path) -> None:
     """Trains, summarizes the test set, and compares with the baselines."""
-    settings = command.settings
+    settings, title = command.settings, cell_title(command.settings.cell)
     if command.train is not None:
         corpus, notes = user_corpus(command.train, FIELDS, command.columns)
         print("\n".join(notes))
@@ -132,8 +134,8 @@ def experiment(command: Command, out: Path) -> None:
     outputs = summarizer(test, BATCH)
     rows = {
         **baselines(corpus.select(corpus.split.train), test),
-        "GRU, greedy": summarizer._replace(num_beams=1)(test, BATCH),
-        f"GRU, {BEAMS} beams": outputs,
+        f"{title}, greedy": summarizer._replace(num_beams=1)(test, BATCH),
+        f"{title}, {BEAMS} beams": outputs,
         f"oracle: the best {WORDS} words in a row": list(map(best_window, test, references)),
     }
     parts = corpus.parts[corpus.split.test]

@@ -10,6 +10,7 @@ from experiments.common.flags import (
     ALWAYS,
     MODE,
     TRAINING_MODE,
+    CellName,
     DropoutRate,
     Flat,
     MonitorFlags,
@@ -27,6 +28,8 @@ from experiments.common.parsing import has_no_effect
 class Settings:
     """The settings of a training."""
 
+    # what encodes and decodes; another cell than a GRU has as many parameters
+    cell: Annotated[CellName, ALWAYS] = "gru"
     num_pairs: PositiveInt | None = None  # number of random training pairs; None: all
     vocabulary_size: PositiveInt = 4000  # subwords of both languages together
     embedding_size: PositiveInt = 160

@@ -29,6 +29,7 @@ from experiments.common import training
 from experiments.common.command import InputError
 from experiments.common.provenance import command_line
 from experiments.common.report.heat_maps import plot_alignment
+from experiments.common.report.plots import cell_title
 from experiments.seq2seq import dates
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.buckets import Data
@@ -58,6 +59,7 @@ def make_model(settings: Settings) -> EncoderDecoder:
         hidden_size=settings.hidden_size,
         attention_size=settings.attention_size,
         dropout=settings.dropout,
+        cell=settings.cell,
     )
 
 
@@ -91,6 +93,7 @@ def load_translator(out: Path) -> Translator:
 def experiment(command: Command, out: Path) -> None:
     """Trains, translates the test set, and compares with the baselines."""
     settings, are_dates = command.settings, out.name == "dates"
+    title = cell_title(settings.cell)
     about: dict[str, Any] = {"data": command.data, "target": command.target}
     if command.train is not None:
         corpus, notes = user_corpus(command.train, FIELDS, command.columns)
@@ -113,8 +116,8 @@ def experiment(command: Command, out: Path) -> None:
     rows = {"copy": test, "translation memory": translation_memory(*known, test)}
     if not are_dates:
         rows["word dictionary"] = word_dictionary(*known, test)
-    rows["GRU, greedy"] = translator._replace(num_beams=1)(test, batch_size=BATCH)
-    rows[f"GRU, {BEAMS} beams"] = outputs = translator(test, batch_size=BATCH)
+    rows[f"{title}, greedy"] = translator._replace(num_beams=1)(test, batch_size=BATCH)
+    rows[f"{title}, {BEAMS} beams"] = outputs = translator(test, batch_size=BATCH)
     parts = corpus.parts[corpus.split.test]
     columns = ("exact",) if are_dates else ("BLEU", "chrF", "exact")
     write_scores(rows, references, parts, score_translations, columns, out / "results.json")

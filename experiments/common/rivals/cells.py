@@ -71,7 +71,9 @@ RIVALS = {
 }
 
 
-def read_both_ways(name: str, params: Any, xs: Array, lengths: Array | None = None) -> Array:
+def read_both_ways(
+    name: str, params: Any, xs: Array, lengths: Array | None = None
+) -> tuple[Array, Array]:
     """Reads xs [T, B, I] so that every output depends on the whole sequence.
 
     Args:
@@ -80,15 +82,19 @@ def read_both_ways(name: str, params: Any, xs: Array, lengths: Array | None = No
       xs: the sequence.
       lengths: int [B], the number of valid steps; None: all.
 
-    Returns: [T, B, 2·H], or [T, B, H] of a Transformer; zero in the padding.
+    Returns: the last output of each direction, side by side [B, 2·H], or that of a Transformer at
+      the last valid step [B, H]; and all outputs [T, B, 2·H or H], zero in the padding.
     """
     if name == "transformer":
-        return transformer.encode(params, xs, lengths)
+        hs = transformer.encode(params, xs, lengths)
+        return hs[-1 if lengths is None else lengths - 1, jnp.arange(xs.shape[1])], hs
     runs = (
-        RIVALS[name].run(direction, xs, lengths=lengths, reverse=reverse)[1]
+        RIVALS[name].run(direction, xs, lengths=lengths, reverse=reverse)
         for direction, reverse in zip(params, (False, True), strict=True)
     )
-    return jnp.concatenate(list(runs), -1)
+    states, outputs = zip(*runs, strict=True)
+    last = [RIVALS[name].output(state) for state in states]
+    return jnp.concatenate(last, -1), jnp.concatenate(outputs, -1)
 
 
 def init_both_ways(name: str, key: Array, input_size: int, hidden_size: int) -> Any:

@@ -53,7 +53,7 @@ def test_guided_attention_matches_the_loops(seed, steps, letters):
 def test_teacher_forcing_matches_single_steps():
     whole = MODEL.apply(PARAMS, LETTERS.T, FRAMES, False)
     memory = MODEL.apply(PARAMS, LETTERS.T, method="encode")
-    carry = MODEL.apply(PARAMS, 3, method="start")
+    carry = MODEL.apply(PARAMS, 3, len(FRAMES), method="start")
     heard = np.zeros((1, 3, MELS))
     for t in range(len(FRAMES)):
         carry, made = MODEL.apply(PARAMS, memory, carry, heard, memory.valid, method="decode")
@@ -80,7 +80,7 @@ def test_dropout_applies_in_training_only():
 def generate_slowly(letters: np.ndarray, num_steps: int):
     """Generates one text [S] without padding, by a loop."""
     memory = MODEL.apply(PARAMS, letters[:, None], method="encode")
-    carry = MODEL.apply(PARAMS, 1, method="start")
+    carry = MODEL.apply(PARAMS, 1, num_steps, method="start")
     decode = jax.jit(partial(MODEL.apply, PARAMS, memory, method="decode"))
     heard, place, frames, weights = np.zeros((1, 1, MELS)), 0, [], []
     for t in range(num_steps):

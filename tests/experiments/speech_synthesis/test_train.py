@@ -18,6 +18,7 @@ from experiments.speech_synthesis.audio import MELS
 from experiments.speech_synthesis.data import SpokenTexts, draw_digits
 from experiments.speech_synthesis.listener import ListenerSettings
 from experiments.speech_synthesis.model import Step
+from tests.experiments.typed_commands import run_typed
 from tests.fixtures.synthetic_teacher import speak
 from tests.helpers import read_results
 
@@ -110,6 +111,18 @@ def test_the_whole_experiment_and_a_resumed_run(tmp_path, capsys, monkeypatch, s
     for text, message in (("", "nothing to say"), ("one 2", "'2'"), ("o" * 99, "99 letters")):
         with pytest.raises(InputError, match=message):
             run(tmp_path / "alone", predict=text)
+
+
+@pytest.mark.slow
+def test_another_cell_speaks_from_its_own_folder(tmp_path, capsys):
+    flags = "--quick", "--cell", "transformer", "--out", tmp_path
+    run_typed("speech_synthesis", *flags, "--num-test", 4)
+    results = read_results(tmp_path / "quick" / "transformer" / "results.json")
+    assert list(results["test"])[3] == "Transformer"
+    assert list(results["longer"])[1:] == ["Transformer, as a whole", "Transformer, in phrases"]
+    assert "\nTransformer " in capsys.readouterr().out
+    run_typed("speech_synthesis", *flags, "--predict", "three seven one " * 5)
+    assert "The listener hears: " in capsys.readouterr().out
 
 
 def test_predict_without_a_model_names_the_command(tmp_path):

@@ -15,6 +15,7 @@ from experiments.seq2seq.decoding import search
 from experiments.seq2seq.parallel_corpus import synopsis_corpus
 from experiments.seq2seq.subwords import learn_subwords
 from experiments.summarization import train as summarization
+from tests.experiments.typed_commands import run_typed
 from tests.helpers import read_results
 
 TINY = summarization.Settings(
@@ -82,6 +83,19 @@ def test_the_whole_experiment_and_a_resumed_one(tmp_path, capsys, monkeypatch, s
     run(tmp_path / "alone", summarize="-")
     assert capsys.readouterr().out.rstrip("\n") == expected
     assert search._cache_size() == before
+
+
+@pytest.mark.slow
+def test_another_cell_summarizes_from_its_own_folder(tmp_path, capsys):
+    run_typed("summarization", "--quick", "--cell", "transformer", "--out", tmp_path)
+    folder = tmp_path / "quick" / "transformer" / "copying"
+    rows = list(read_results(folder / "results.json"))
+    assert rows[3:5] == ["Transformer, greedy", "Transformer, 5 beams"]
+    capsys.readouterr()
+    source, _, expected = (folder / "summaries.tsv").read_text().splitlines()[1].split("\t")
+    use = "--quick", "--summarize", source, "--out", tmp_path
+    run_typed("summarization", *use, "--cell", "transformer")
+    assert capsys.readouterr().out.rstrip("\n") == expected
 
 
 @pytest.mark.parametrize(("copy", "folder"), [(True, "copying"), (False, "writing")])

@@ -1,20 +1,23 @@
 """The translation experiment, end to end on a small index of package descriptions."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 from experiments.common.durable import read_json
+from experiments.common.report.plots import cell_title
 from experiments.common.training import loop
 from experiments.common.training.metrics import read_records
+from experiments.common.training.models import save_model
 from experiments.seq2seq import training as seq2seq
 from experiments.seq2seq.decoding import search
 from experiments.seq2seq.parallel_corpus import debian_corpus
-from experiments.seq2seq.subwords import learn_subwords
+from experiments.seq2seq.subwords import learn_or_load_subwords, learn_subwords
 from experiments.translation import settings
 from experiments.translation import train as translation
+from tests.experiments.typed_commands import run_typed
 from tests.helpers import read_results
 
 TINY = translation.Settings(
@@ -75,6 +78,36 @@ def test_the_whole_experiment(tmp_path, capsys):
     before = search._cache_size()
     run(tmp_path, translate="red tool")
     assert search._cache_size() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "transformer"])
+def test_another_cell_is_trained_and_translates_from_its_own_folder(cell, tmp_path, capsys):
+    run_typed("translation", "--quick", "--cell", cell, "--out", tmp_path)
+    folder = tmp_path / "quick" / cell / "ddtp-it"
+    title = cell_title(cell)
+    assert list(read_results(folder / "results.json"))[3:] == [
+        f"{title}, greedy",
+        f"{title}, 5 beams",
+    ]
+    assert seq2seq.load(folder, "")[1]["cell"] == cell
+    assert f"Try: python -m experiments.translation --cell {cell} --quick" in (
+        capsys.readouterr().out
+    )
+    source, _, expected = (folder / "translations.tsv").read_text().splitlines()[1].split("\t")
+    use = "--quick", "--translate", source, "--out", tmp_path
+    run_typed("translation", *use, "--cell", cell)
+    assert capsys.readouterr().out.rstrip("\n") == expected
+    with pytest.raises(SystemExit):
+        run_typed("translation", *use)
+    assert "Train it first" in capsys.readouterr().err
+
+
+def test_a_translator_that_was_saved_before_there_were_cells_is_a_gru(tmp_path):
+    saved = {name: value for name, value in asdict(TINY).items() if name != "cell"}
+    save_model(tmp_path / seq2seq.MODEL, {}, {"settings": saved}, [])
+    learn_or_load_subwords(tmp_path / seq2seq.TOKENIZER, ["a b"], 10)
+    assert translation.load_translator(tmp_path).model.cell == "gru"
 
 
 @pytest.mark.slow

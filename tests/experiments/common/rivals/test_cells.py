@@ -63,14 +63,16 @@ def test_no_rival_reads_ahead(name):
 def test_read_both_ways_the_first_output_depends_on_the_last_valid_step(name):
     params = init_both_ways(name, jax.random.key(0), I, H)
     read = jax.jit(lambda xs, lengths: read_both_ways(name, params, xs, lengths))
-    outputs = read(XS, LENGTHS)
+    last, outputs = read(XS, LENGTHS)
     assert outputs.shape == (T, B, H if name == "transformer" else 2 * H)
     assert not np.where((np.arange(T)[:, None] < LENGTHS)[..., None], 0, outputs).any()
     for row, length in enumerate(LENGTHS):
+        ends = [outputs[length - 1, row, :H], outputs[0, row, H:]]  # nothing is in the second half
+        assert_equal(last[row], jnp.concatenate(ends))  # of a Transformer
         for step in range(T):
             changed = XS.copy()
             changed[step, row] += 1
-            is_read = not np.allclose(read(changed, LENGTHS)[0, row], outputs[0, row], atol=1e-6)
+            is_read = not np.allclose(read(changed, LENGTHS)[1][0, row], outputs[0, row], atol=1e-6)
             assert is_read == (step < length)
 
 
@@ -81,4 +83,6 @@ def test_two_directions_are_two_runs():
         RIVALS["lstm"].run(direction, XS, reverse=reverse)[1]
         for direction, reverse in ((forward, False), (backward, True))
     ]
-    assert_equal(read_both_ways("lstm", params, XS), jnp.concatenate(runs, -1))
+    last, outputs = read_both_ways("lstm", params, XS)
+    assert_equal(outputs, jnp.concatenate(runs, -1))
+    assert_equal(last, jnp.concatenate([runs[0][-1], runs[1][0]], -1))

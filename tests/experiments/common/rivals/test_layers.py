@@ -1,5 +1,6 @@
 """The layers that `--cell` chooses: their sizes, their states, and their dropout."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,12 @@ from experiments.common.rivals.cells import RIVALS
 from experiments.common.rivals.layers import (
     count_layer_parameters,
     equal_size,
+    first_size,
+    last_outputs,
+    make_layer,
     make_layers,
+    output_size,
+    start_steps,
 )
 from grujax.baselines import count_parameters
 from grujax.linen import StackedGRU
@@ -19,6 +25,7 @@ from tests.helpers import Draw, assert_close, assert_equal
 B, T, I, H = 2, 6, 3, 6  # noqa: E741
 XS = Draw("sequence", "float32").normal(B, T, I)
 RIVAL_CELLS = [name for name in RIVALS if name != "gru"]
+every_cell = pytest.mark.parametrize("cell", list(RIVALS))
 every_rival = pytest.mark.parametrize("cell", RIVAL_CELLS)
 every_shape = pytest.mark.parametrize(
     ("num_layers", "bidirectional"), [(1, False), (2, False), (1, True), (3, True)]
@@ -65,6 +72,34 @@ def test_a_carry_continues_a_stream(cell):
     both = jnp.concatenate([first, second], 1)
     assert_close((carry, both), (want_carry, want), "float32", tolerance=1e-4)
     assert_close(layers.apply(params, XS)[1], want, "float32", tolerance=1e-4)
+
+
+@every_cell
+def test_steps_one_by_one_from_a_vector_also_in_beams_are_all_at_once(cell):
+    layer = make_layer(cell, H, time_major=True)
+    xs, first = XS.swapaxes(0, 1), Draw("first", "float32").normal(B, first_size(cell, H, I))
+    params = layer.init(jax.random.key(0), xs)
+    _, want = layer.apply(params, xs, jnp.asarray(first))
+    assert want.shape == (T, B, output_size(cell, H, I))
+    assert not np.allclose(want[-1], layer.apply(params, xs)[1][-1], atol=1e-4)
+    carry = nn.apply(lambda layer: start_steps(cell, layer, first, T), layer)(params)
+    carry = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), carry)
+    step = jax.jit(layer.apply)
+    for x, h in zip(xs, want, strict=True):
+        carry, hs = step(params, jnp.stack([x, x])[None], carry)
+        assert_close(hs, jnp.stack([h, h])[None], "float32", tolerance=1e-4)
+
+
+@every_cell
+def test_the_last_outputs_of_both_directions_are_those_of_the_valid_steps(cell):
+    layer = make_layer(cell, H, bidirectional=True)
+    params = layer.init(jax.random.key(0), XS)
+    carry, outputs = layer.apply(params, XS, lengths=np.array([6, 2]))
+    last = last_outputs(cell, carry)
+    assert outputs.shape[-1] == last.shape[-1] == output_size(cell, H, I, bidirectional=True)
+    alone, _ = layer.apply(params, XS[1:, :2])
+    assert_close(last[1:], last_outputs(cell, alone), "float32", tolerance=1e-4)
+    assert not np.allclose(last[0], last_outputs(cell, layer.apply(params, XS[:1, :2])[0]))
 
 
 @every_rival
