@@ -2,9 +2,9 @@
 // first. The derivation is in grujax/implementations/scan/rules.py, with the same names.
 #include "deltas.h"
 #include "gates.h"
-#include "weights.h"
 #include "time_window.h"
 #include "weight_gradients.h"
+#include "weights.h"
 
 namespace grujax {
 namespace {
@@ -47,8 +47,8 @@ class BackwardPass {
     zoneout_rate_ = layer.zoneout_rate ? *layer.zoneout_rate : 0.f;
   }
 
-  void run(const Weights<Product>& weights, const Cotangents& cotangents,
-           WeightGradientSums& sums, const Gradients& gradients) {
+  void run(const Weights<Product>& weights, const Cotangents& cotangents, WeightGradientSums& sums,
+           const Gradients& gradients) {
     const Sizes& s = layer_.size;
     const int64_t H = s.padded();
     for (int64_t row = 0; row < slice_.rows; ++row)
@@ -173,8 +173,7 @@ class BackwardPass {
   }
 
   // λ of the previous step: adjoint += dropout_mask ∘ (δ·Whᵀ), for gates [first, first + count).
-  void add_products(const Weights<Product>& weights, int64_t at, int first,
-                    int count) const {
+  void add_products(const Weights<Product>& weights, int64_t at, int first, int count) const {
     over_tiles(layer_.size.blocks(), slice_.rows,
                [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
                  constexpr int M = decltype(height)::value, C = decltype(width)::value;

@@ -40,8 +40,9 @@ template <class Product>
 void project(const Layer& layer, const Weights<Product>& weights, int64_t rows, const float* inputs,
              float* projected, int64_t first_block, int64_t end_block);
 
-// Evaluates the gates of some blocks of units, and the state after the step unless `after` is null. With
-// the reset gate before the product, the second of two stages needs the first one of all blocks.
+// Evaluates the gates of some blocks of units, and the state after the step unless `after` is null.
+// With the reset gate before the product, the second of two stages needs the first one of all
+// blocks.
 template <class Product>
 void evaluate_gates(const Layer& layer, const Weights<Product>& weights, const GateBuffers& buffers,
                     int stage, int64_t first_block, int64_t end_block);

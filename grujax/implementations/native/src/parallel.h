@@ -1,5 +1,5 @@
-// How the work is split into independent tasks, and how threads share them, or one task of few rows.
-// No thread ever waits for another that has not started.
+// How the work is split into independent tasks, and how threads share these tasks, or one task of
+// few rows. No thread ever waits for another that has not started.
 #pragma once
 
 #include <pthread.h>
@@ -90,9 +90,9 @@ inline void parallel_for(Pool& pool, int64_t count, int64_t workers,
   tasks->wait();
 }
 
-// Threads that compute one task together. Each runs the same program, which may depend on nothing that
-// its phases write. In a phase they take the parts of the units one by one, and wait until all parts
-// are finished. A thread that starts late finds the first phases finished.
+// Threads that compute one task together. Each runs the same program, whose course may depend on
+// nothing that its phases write. In a phase they take the parts of the units one by one, and wait
+// until all parts are finished. A thread that starts late finds the first phases finished.
 class Team {
  public:
   // Calls program(team) in the caller and in up to `members` − 1 threads of the pool.
@@ -145,7 +145,7 @@ class Team {
     const int64_t parts;
     const std::unique_ptr<Taken[]> taken;  // how many phases of each part
     std::atomic<int64_t> finished{0};      // parts of all phases
-    std::atomic<int64_t> active{0};        // threads inside the program, and whether others may enter
+    std::atomic<int64_t> active{0};        // threads inside the program, and kClosed at its end
   };
 
   Team(Shared* shared, int64_t first) : shared_(shared), first_(first) {}
@@ -185,8 +185,8 @@ inline int64_t choose_window_length(const Sizes& s, int64_t rows) {
 }
 
 // Which rows a task computes: all rows of a model if there are enough models for all threads,
-// otherwise a part of its rows. A part is processed in slices, each over all steps. A team shares the
-// units of the only task if there are too few rows for all threads.
+// otherwise a part of its rows. A part is processed in slices, each over all steps. A team shares
+// the units of the only task if there are too few rows for all threads.
 class BatchSplit {
  public:
   BatchSplit(const Sizes& size, int64_t threads, bool may_split_units) : size_(size) {
@@ -202,8 +202,8 @@ class BatchSplit {
     const bool may_be_few = work >= kMinWorkOfFewRows && size.rows < 4 * wanted;
     alignment_ = !may_be_few ? 4 : size.rows >= 2 * wanted ? 2 : 1;
     parts_ = std::max<int64_t>(1, std::min(wanted, size.rows / alignment_));
-    // Each member of a team has so many recurrent weights that reading them at each step takes longer
-    // than waiting for the others.
+    // Each member of a team has so many recurrent weights that to read them at each step takes
+    // longer than to wait for the others.
     constexpr int64_t kMinWeightsOfMember = 1 << 16;
     const int64_t members = std::min(threads_, 3 * size.units * size.units / kMinWeightsOfMember);
     if (may_split_units && size.models == 1 && size.rows / 4 < members) {

@@ -92,8 +92,8 @@ struct WeightGradientSums {
   }
 };
 
-// The gradients of a model's weights: adds up the sums of all parts, in order, and writes them in the
-// layout of the weights.
+// The gradients of a model's weights: adds up the sums of all parts, in order, and writes them in
+// the layout of the weights.
 class WeightGradients {
  public:
   WeightGradients(const Arguments& arguments, const BackwardResults& results, int64_t model,
@@ -130,7 +130,8 @@ class WeightGradients {
                  int64_t of_gate) const {
     for (int g = 0; g < 3; ++g)
       for (int64_t j = 0; j < size_.blocks(); ++j)
-        write(from + ((j * groups * kRows + k) * 3 + (g + first) % 3) * kLanes, to + g * of_gate, j);
+        write(from + ((j * groups * kRows + k) * 3 + (g + first) % 3) * kLanes, to + g * of_gate,
+              j);
   }
 
   void write_biases() const {

@@ -78,14 +78,17 @@ def rows_of(results, rows: slice):
     return [state[rows] for state in states], [sequence[:, rows] for sequence in sequences]
 
 
-# Rows of one slice, of several, and of several tasks; units of a vector, of a rest, and of more
-# than 128; both forms, directions and dtypes.
+# Rows of one slice, of several, and of several tasks; units of a vector, of a rest, of more than
+# 128, and so many that threads share those of a few rows; weights that are packed, or read in
+# place; both forms, directions and dtypes.
 SHAPES = {
     "small": Shape(5, 7, 3, 5),
     "small, reverse": Shape(9, 11, 6, 21, reset_after=False, reverse=True),
     "several slices": Shape(6, 203, 5, 16, reverse=True),
     "many units": Shape(7, 45, 9, 141, reset_after=False),
     "no masks": Shape(12, 40, 17, 64, masked=False),
+    "shared units": Shape(4, 20, 9, 217),
+    "a single step": Shape(1, 30, 9, 32, masked=False),
     "bfloat16": Shape(8, 50, 12, 40, "bfloat16"),
     "bfloat16, reverse": Shape(6, 133, 7, 33, "bfloat16", reset_after=False, reverse=True),
 }
