@@ -1,0 +1,62 @@
+"""Sentences with a negation, a contrast or an idiom, drawn from a grammar.
+
+Rated sentences have few of them. The files of the grammar hold alternatives under [name],
+separated by bars or lines, and {name} stands for one of them. The grammar was written before any model was tested with it, and
+without sight of the check list.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from experiments.sentiment.vader import CLASSES, plain_words
+
+GRAMMAR = Path(__file__).with_name("grammar")  # its folder
+RATINGS = 1.5, 2.5  # the smallest and the largest, of positive sentences
+_SLOT = re.compile(r"\{(.+?)\}")
+Grammar = Mapping[str, Sequence[str]]  # the alternatives of each name
+
+
+@cache
+def read_grammar() -> Grammar:
+    """Reads all files of the grammar."""
+    grammar: dict[str, list[str]] = {}
+    for path in sorted(GRAMMAR.glob("*.txt")):
+        for line in path.read_text("utf-8").splitlines():
+            if line.startswith("["):
+                alternatives = grammar.setdefault(line[1:-1], [])
+            elif not line.startswith("#"):
+                alternatives += map(str.strip, line.split("|"))
+    return grammar
+
+
+def draw_phrases(number: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draws `number` different sentences, as many of each class, or one more or fewer.
+
+    Returns: the texts, str [N], their ratings, float [N], from -4 to 4, and their classes, int [N].
+    """
+    rng = np.random.default_rng(seed)
+    texts: dict[str, str] = {}
+    while len(texts) < number:
+        text = draw(CLASSES[len(texts) % len(CLASSES)], rng)
+        texts.setdefault(plain_words(text), text)
+    labels = np.arange(number) % len(CLASSES)
+    ratings = (labels - 1) * rng.uniform(*RATINGS, number)
+    return np.array(list(texts.values()), object), ratings, labels
+
+
+def draw(name: str, rng: np.random.Generator) -> str:
+    """Draws a sentence that `name` in the grammar may stand for."""
+    text = " ".join(_expand(name, read_grammar(), rng).split())
+    text = re.sub(r"\ba (?=[aeio]|u[gnp])", "an ", text)
+    return text[:1].upper() + text[1:]
+
+
+def _expand(name: str, grammar: Grammar, rng: np.random.Generator) -> str:
+    """Replaces a name by one of its alternatives, and the names in it likewise."""
+    alternatives = grammar[name]
+    chosen = alternatives[rng.integers(len(alternatives))]
+    return _SLOT.sub(lambda slot: _expand(slot[1], grammar, rng), chosen)
