@@ -1,23 +1,32 @@
 """Sentences with a negation, a contrast or an idiom, drawn from a grammar.
 
-Rated sentences have few of them. The files of the grammar hold alternatives under [name],
-separated by bars or lines, and {name} stands for one of them. The grammar was written before any model was tested with it, and
-without sight of the check list.
+Rated sentences have few of them. The grammar was written before any model was tested with it, and
+without sight of the check list. In its files, under [name] stand alternatives, separated by bars or
+lines, and {name} stands for one of them.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from experiments.sentiment.vader import CLASSES, plain_words
 
-GRAMMAR = Path(__file__).with_name("grammar")  # its folder
-RATINGS = 1.5, 2.5  # the smallest and the largest, of positive sentences
+GRAMMAR = Path(__file__).with_name("grammar")  # the folder
+RATINGS = 1.5, 2.5  # the smallest and the largest of positive sentences
 _SLOT = re.compile(r"\{(.+?)\}")
 Grammar = Mapping[str, Sequence[str]]  # the alternatives of each name
+
+
+class Phrases(NamedTuple):
+    """N different sentences."""
+
+    texts: np.ndarray  # str [N]
+    ratings: np.ndarray  # float [N], -4 to 4; 0 for neutral ones
+    labels: np.ndarray  # int [N], positions in `CLASSES`
 
 
 @cache
@@ -33,23 +42,22 @@ def read_grammar() -> Grammar:
     return grammar
 
 
-def draw_phrases(number: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws `number` different sentences, as many of each class, or one more or fewer.
-
-    Returns: the texts, str [N], their ratings, float [N], from -4 to 4, and their classes, int [N].
-    """
+def draw_phrases(number: int, seed: int, held_out: Iterable[str] = ()) -> Phrases:
+    """Draws `number` sentences, a third of each class, and none that `held_out` has."""
     rng = np.random.default_rng(seed)
-    texts: dict[str, str] = {}
+    excluded, texts = set(map(plain_words, held_out)), []
     while len(texts) < number:
         text = draw(CLASSES[len(texts) % len(CLASSES)], rng)
-        texts.setdefault(plain_words(text), text)
+        if (words := plain_words(text)) not in excluded:
+            excluded.add(words)
+            texts.append(text)
     labels = np.arange(number) % len(CLASSES)
     ratings = (labels - 1) * rng.uniform(*RATINGS, number)
-    return np.array(list(texts.values()), object), ratings, labels
+    return Phrases(np.array(texts, object), ratings, labels)
 
 
 def draw(name: str, rng: np.random.Generator) -> str:
-    """Draws a sentence that `name` in the grammar may stand for."""
+    """Draws a sentence for which `name` stands in the grammar."""
     text = " ".join(_expand(name, read_grammar(), rng).split())
     text = re.sub(r"\ba (?=[aeio]|u[gnp])", "an ", text)
     return text[:1].upper() + text[1:]
