@@ -43,7 +43,7 @@ class Settings:
     # of hashed words and pairs, and as many of character n-grams; 0 leaves out their linear branch
     ngram_buckets: NonNegativeInt = 32768
     batch_size: PositiveInt = 64
-    epochs: PositiveInt = 4  # at most
+    epochs: PositiveInt = 3  # at most
     patience: PositiveInt = 3  # epochs without a better validation score
     learning_rate: PositiveFloat = 2e-3  # the peak: one epoch of warm-up, then a cosine
     weight_decay: NonNegativeFloat = 0.02
@@ -54,8 +54,8 @@ class Settings:
     class_balance: NonNegativeFloat = 1.0  # 1: all classes weigh the same; 0: all texts do
     rating_weight: NonNegativeFloat = 0.3  # of the squared error of the predicted mean rating
     film_weight: NonNegativeFloat = 0.3  # the same on 10,605 rated film snippets; 0 leaves them out
-    phrase_weight: NonNegativeFloat = 0.3  # of phrases drawn from a grammar in the loss
-    num_phrases: NonNegativeInt = 3000  # 0 leaves them out
+    phrase_weight: NonNegativeFloat = 0.25  # of phrases drawn from a grammar in the loss
+    num_phrases: NonNegativeInt = 6000  # 0 leaves them out
 
     @staticmethod
     def of(record: dict[str, Any]) -> "Settings":

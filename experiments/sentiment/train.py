@@ -53,7 +53,12 @@ from experiments.sentiment.report import (
     write_report,
 )
 from experiments.sentiment.settings import COMMAND, MODEL, NUM_FOLDS, Columns, Command, Settings
-from experiments.sentiment.training_data import Data, prepare, prepare_user_texts
+from experiments.sentiment.training_data import (
+    Data,
+    draw_unseen_phrases,
+    prepare,
+    prepare_user_texts,
+)
 
 MINUTES = 1.5  # of training per model on 2 CPU cores
 EXAMPLES = ("the battery died after two days", "not bad at all, I would buy it again")
@@ -161,7 +166,8 @@ def experiment(settings: Settings, folds: int, seeds: int, out: Path) -> None:
         labels, domains = sentences.labels[split.test], sentences.domains[split.test]
         texts = np.concatenate([sentences.texts[split.test], TEXTS])
         judge = partial(judge_answers, labels, domains)
-        for name, given in predict_baselines(sentences, split, texts).items():
+        phrases = draw_unseen_phrases(sentences, split, settings)
+        for name, given in predict_baselines(sentences, split, texts, phrases).items():
             rows.setdefault(name, []).append(judge(given))
         cell = cell_title(settings.cell)
         for lexicon, name in (

@@ -7,10 +7,9 @@ import numpy as np
 
 from experiments.common.data import text
 from experiments.common.data.splits import Split
-from experiments.sentiment import user_texts, vader
+from experiments.sentiment import phrases, user_texts, vader
 from experiments.sentiment.check_list import TEXTS
 from experiments.sentiment.model import encode
-from experiments.sentiment.phrases import draw_phrases
 from experiments.sentiment.settings import Settings
 
 
@@ -27,22 +26,22 @@ class Data(NamedTuple):
 def prepare(sentences: vader.Sentences, split: Split, lexicon: bool, settings: Settings) -> Data:
     """Builds vocabulary and arrays.
 
-    Film snippets train only the rating, not the classes. No phrase is a held-out sentence.
+    Film snippets train only the rating, not the classes.
     """
     held_out = np.concatenate([split.validation, split.test])
     known = split.train
     if settings.film_weight:
         known = np.concatenate([known, vader.film_snippets(sentences, held_out)])
-    phrases = draw_phrases(settings.num_phrases, 0, [*sentences.texts[held_out], *TEXTS])
-    texts = np.concatenate([sentences.texts[known], phrases.texts])
-    ratings = np.concatenate([sentences.ratings[known], phrases.ratings])
+    drawn = draw_unseen_phrases(sentences, split, settings)
+    texts = np.concatenate([sentences.texts[known], drawn.texts])
+    ratings = np.concatenate([sentences.ratings[known], drawn.ratings])
     vocabulary = text.build_vocabulary(map(text.word_forms, texts), min_count=2)
     train = encode(texts, vocabulary, lexicon, settings)
     train["target"] = vader.soft_labels(ratings, settings.label_width)
     train["target"][: len(known)] *= class_weights(
         sentences.labels[split.train], len(vader.CLASSES), settings.class_balance
     )
-    kinds = len(split.train), len(known) - len(split.train), len(phrases.texts)
+    kinds = len(split.train), len(known) - len(split.train), len(drawn.texts)
     weight = settings.phrase_weight
     weights = settings.rating_weight, settings.film_weight, weight * settings.rating_weight
     train["class_weight"] = np.repeat((1.0, 0.0, weight), kinds)
@@ -50,6 +49,14 @@ def prepare(sentences: vader.Sentences, split: Split, lexicon: bool, settings: S
     validation = encode(sentences.texts[split.validation], vocabulary, lexicon, settings)
     validation["label"] = sentences.labels[split.validation]
     return Data(train, validation, vocabulary)
+
+
+def draw_unseen_phrases(
+    sentences: vader.Sentences, split: Split, settings: Settings
+) -> phrases.Phrases:
+    """Draws phrases that are neither held out in the split nor on the check list."""
+    held_out = sentences.texts[np.concatenate([split.validation, split.test])]
+    return phrases.draw_phrases(settings.num_phrases, 0, [*held_out, *TEXTS])
 
 
 def class_weights(labels: np.ndarray, num_classes: int, balance: float) -> np.ndarray:

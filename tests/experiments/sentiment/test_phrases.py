@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.sentiment import vader
+from experiments.sentiment.baselines import predict_baselines
 from experiments.sentiment.check_list import TEXTS
-from experiments.sentiment.phrases import RATINGS, draw, draw_phrases, read_grammar
+from experiments.sentiment.phrases import RATINGS, Phrases, draw, draw_phrases, read_grammar
 from experiments.sentiment.settings import COMPARED, OWN, Settings
 from experiments.sentiment.training_data import prepare
 
@@ -53,7 +54,7 @@ def test_held_out_sentences_are_not_drawn():
     others = draw_phrases(50, 0, held_out).texts
     assert len(set(others)) == 50
     assert set(others).isdisjoint(texts[::5])
-    assert set(draw_phrases(3000, 0, TEXTS).texts).isdisjoint(TEXTS)
+    assert set(draw_phrases(Settings.num_phrases, 0, TEXTS).texts).isdisjoint(TEXTS)
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
@@ -87,3 +88,13 @@ def test_phrases_train_the_classes_and_the_rating_by_their_weight(archive):
 
 def test_phrases_are_in_no_training_of_other_texts():
     assert OWN.num_phrases == COMPARED.num_phrases == 0
+
+
+def test_linear_baselines_learn_from_phrases(archive):
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, 5, validation_parts=8, seed=0)[0]
+    texts = np.array(["plugh"], object)
+    for label in (0, 2):
+        phrases = Phrases(np.repeat(texts, 500), np.zeros(500), np.full(500, label))
+        given = predict_baselines(sentences, split, texts, phrases)
+        assert given["TF-IDF + logistic regression"].tolist() == [label]

@@ -21,6 +21,7 @@ from experiments.sentiment import train as sentiment
 from experiments.sentiment import vader
 from experiments.sentiment.baselines import predict_baselines, vader_rule
 from experiments.sentiment.model import NGRAMS
+from experiments.sentiment.phrases import draw_phrases
 from experiments.sentiment.training_data import class_weights
 from grujax import sweep
 from tests.helpers import ROOT, read_results
@@ -202,7 +203,10 @@ def test_the_baselines_learn_from_film_snippets_but_not_from_the_test_set(archiv
     sentences.texts[films] = "plugh"
     for label in (0, 2):
         sentences.labels[films] = label
-        assert predict_baselines(sentences, split, texts)[name].tolist() == [label] * 2
+        assert (
+            predict_baselines(sentences, split, texts, draw_phrases(0, 0))[name].tolist()
+            == [label] * 2
+        )
     sentences.groups[films] = sentences.groups[split.test[0]]
     assert not len(vader.film_snippets(sentences, split.test))
 
