@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from experiments.sentiment.baselines import predict_baselines
 from experiments.sentiment.check_list import TEXTS
 from experiments.sentiment.phrases import RATINGS, Phrases, draw, draw_phrases, read_grammar
 from experiments.sentiment.settings import COMPARED, OWN, Settings
+from experiments.sentiment.train import classifier_training
 from experiments.sentiment.training_data import prepare
 
 SETTINGS = Settings(
@@ -84,6 +86,29 @@ def test_phrases_train_the_classes_and_the_rating_by_their_weight(archive):
     assert train["target"][-30:].argmax(-1).tolist() == labels.tolist()
     np.testing.assert_allclose(train["target"][-30:].sum(-1), 1, atol=1e-6)  # not weighed by class
     np.testing.assert_array_equal(train["target"][:-30], without["target"])
+
+
+def test_a_row_counts_for_the_loss_by_its_weights(archive):
+    sentences = vader.read_sentences()
+    split = vader.split_rated(sentences, 5, validation_parts=8, seed=0)[0]
+    data = prepare(sentences, split, False, SETTINGS)
+    plan = classifier_training(SETTINGS, data, 1e-3, 0.0)
+    state = plan.init(jax.random.key(0))
+    step = jax.jit(plan.step)
+    batch = {name: array[-SETTINGS.batch_size :] for name, array in data.train.items()}
+
+    def loss(**weights):
+        ones = np.ones(SETTINGS.batch_size)
+        changed = batch | {"class_weight": 0 * ones, "rating_weight": 0 * ones} | weights
+        return float(step(state.params, state.optimizer_state, changed, jax.random.key(1))[1])
+
+    first, second = np.eye(SETTINGS.batch_size)[:2]
+    for name, add in (("class_weight", 0.25), ("rating_weight", 1.0)):
+        losses = [loss(**{name: first}), loss(**{name: second})]
+        assert losses[0] != losses[1]
+        both = loss(**{name: first + 3 * second})
+        assert both == pytest.approx(add * losses[0] + 3 * add * losses[1], rel=1e-5)
+    assert loss() == 0
 
 
 def test_phrases_are_in_no_training_of_other_texts():
