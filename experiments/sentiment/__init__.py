@@ -14,8 +14,8 @@ __getattr__ = open_door(
             "classifier_training",
             "main",
             "make_train",
-            "prepare",
         ],
+        "training_data": ["prepare"],
         "vader": ["vader"],
     },
 )

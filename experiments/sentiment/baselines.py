@@ -10,24 +10,27 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_union
 
 from experiments.common.data.splits import Split
+from experiments.sentiment.phrases import Phrases
 from experiments.sentiment.vader import FILMS, Sentences, film_snippets, sentence_features
 
 FILM_WEIGHT = 0.1  # of film snippets in the regressions' loss; better on validation sets than 0.3
+PHRASE_WEIGHT = 0.1  # of the phrases; likewise
 
 
 def predict_baselines(
-    sentences: Sentences, split: Split, test_texts: np.ndarray
+    sentences: Sentences, split: Split, test_texts: np.ndarray, phrases: Phrases
 ) -> dict[str, np.ndarray]:
     """The predictions of each baseline for N test texts, int [N].
 
     They learn from the training and validation sets together, the regressions also from the film
-    snippets.
+    snippets and the phrases.
     """
     rated = np.concatenate([split.train, split.validation])
     known = np.concatenate([rated, film_snippets(sentences, split.test)])
     weights = np.where(sentences.domains[known] == FILMS, FILM_WEIGHT, 1.0)
-    texts = sentences.texts[known]
-    labels = sentences.labels[known]
+    weights = np.concatenate([weights, np.full(len(phrases.texts), PHRASE_WEIGHT)])
+    texts = np.concatenate([sentences.texts[known], phrases.texts])
+    labels = np.concatenate([sentences.labels[known], phrases.labels])
     majority = np.bincount(sentences.labels[rated]).argmax()
     scores, test_scores = sentence_features(texts), sentence_features(test_texts)
     regression = partial(tfidf_logistic_regression, texts, labels, test_texts, weights=weights)

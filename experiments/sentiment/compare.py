@@ -15,7 +15,8 @@ from experiments.common.training.metrics import score_classifier
 from experiments.sentiment import vader
 from experiments.sentiment.model import Classifier, classify, encode
 from experiments.sentiment.settings import NUM_FOLDS, Command, Settings
-from experiments.sentiment.train import classifier_training, prepare
+from experiments.sentiment.train import classifier_training
+from experiments.sentiment.training_data import prepare
 
 FIGURES = {
     "accuracy": Figure("% correct", 1, scale=100),

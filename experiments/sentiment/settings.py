@@ -43,7 +43,7 @@ class Settings:
     # of hashed words and pairs, and as many of character n-grams; 0 leaves out their linear branch
     ngram_buckets: NonNegativeInt = 32768
     batch_size: PositiveInt = 64
-    epochs: PositiveInt = 4  # at most
+    epochs: PositiveInt = 3  # at most
     patience: PositiveInt = 3  # epochs without a better validation score
     learning_rate: PositiveFloat = 2e-3  # the peak: one epoch of warm-up, then a cosine
     weight_decay: NonNegativeFloat = 0.02
@@ -54,6 +54,8 @@ class Settings:
     class_balance: NonNegativeFloat = 1.0  # 1: all classes weigh the same; 0: all texts do
     rating_weight: NonNegativeFloat = 0.3  # of the squared error of the predicted mean rating
     film_weight: NonNegativeFloat = 0.3  # the same on 10,605 rated film snippets; 0 leaves them out
+    phrase_weight: NonNegativeFloat = 0.25  # of phrases drawn from a grammar in the loss
+    num_phrases: NonNegativeInt = 6000  # 0 leaves them out
 
     @staticmethod
     def of(record: dict[str, Any]) -> "Settings":
@@ -63,10 +65,17 @@ class Settings:
 
 # Of the user's texts, which may be few, and have no ratings.
 OWN = Settings(
-    batch_size=16, epochs=20, patience=6, rating_weight=0.0, film_weight=0.0, class_balance=0.0
+    batch_size=16,
+    epochs=20,
+    patience=6,
+    rating_weight=0.0,
+    film_weight=0.0,
+    num_phrases=0,
+    class_balance=0.0,
 )
-# Of --compare: without the linear branch, which is the same for all and hides what a cell does.
-COMPARED = Settings(ngram_buckets=0)
+# Of --compare: without the linear branch, which is the same for all and hides what a cell does, and
+# with real sentences alone.
+COMPARED = Settings(ngram_buckets=0, num_phrases=0)
 QUICK_COMPARED = Settings(  # with --quick
     embedding_size=8,
     hidden_size=8,
@@ -75,6 +84,7 @@ QUICK_COMPARED = Settings(  # with --quick
     ngram_buckets=0,
     epochs=1,
     film_weight=0.0,
+    num_phrases=0,
 )
 Columns = tuple[str, str]  # the names of the columns of texts and labels
 
@@ -120,5 +130,6 @@ class Command:
         if self.compare:
             self.rivals.check(given, ("cell", "folds", "seeds"))
         unused = given & {"folds", "seeds", "label_width", "rating_weight", "film_weight"}
+        unused |= given & {"phrase_weight", "num_phrases"}
         if self.train and unused:
             raise has_no_effect(min(unused), "train")

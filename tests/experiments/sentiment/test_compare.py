@@ -66,5 +66,5 @@ def test_quick_is_a_small_comparison():
 
 def test_cells_are_compared_without_the_linear_branch():
     command = parse(sentiment.Command, "sentiment", None, ["--compare"])
-    assert command.settings == sentiment.Settings(ngram_buckets=0)
+    assert command.settings == sentiment.Settings(ngram_buckets=0, num_phrases=0)
     assert command.rivals == Comparison()

@@ -21,6 +21,8 @@ from experiments.sentiment import train as sentiment
 from experiments.sentiment import vader
 from experiments.sentiment.baselines import predict_baselines, vader_rule
 from experiments.sentiment.model import NGRAMS
+from experiments.sentiment.phrases import draw_phrases
+from experiments.sentiment.training_data import class_weights
 from grujax import sweep
 from tests.helpers import ROOT, read_results
 
@@ -32,6 +34,7 @@ SETTINGS = sentiment.Settings(
     ngram_buckets=64,
     batch_size=16,
     epochs=3,
+    num_phrases=30,
 )
 
 
@@ -160,7 +163,7 @@ def test_no_film_snippet_repeats_a_held_out_sentence(archive):
     before = sentiment.prepare(sentences, split, False, SETTINGS)
     sentences.groups[film] = sentences.groups[split.test[0]]
     after = sentiment.prepare(sentences, split, False, SETTINGS)
-    assert len(after.train["film"]) == len(before.train["film"]) - 1
+    assert len(after.train["words"]) == len(before.train["words"]) - 1
 
 
 @pytest.mark.parametrize("lexicon", [False, True])
@@ -185,9 +188,9 @@ def test_padding_and_other_rows_change_nothing(archive, lexicon):
 def test_class_weights_have_a_mean_of_one():
     labels = np.array([0, 0, 0, 2])
     for balance in (0.0, 0.5, 1.0):
-        assert sentiment.class_weights(labels, 3, balance)[labels].mean() == pytest.approx(1)
-    np.testing.assert_allclose(sentiment.class_weights(labels, 3, 0.0), 1)
-    weights = sentiment.class_weights(labels, 3, 1.0)
+        assert class_weights(labels, 3, balance)[labels].mean() == pytest.approx(1)
+    np.testing.assert_allclose(class_weights(labels, 3, 0.0), 1)
+    weights = class_weights(labels, 3, 1.0)
     assert 3 * weights[0] == pytest.approx(weights[2])
 
 
@@ -200,7 +203,10 @@ def test_the_baselines_learn_from_film_snippets_but_not_from_the_test_set(archiv
     sentences.texts[films] = "plugh"
     for label in (0, 2):
         sentences.labels[films] = label
-        assert predict_baselines(sentences, split, texts)[name].tolist() == [label] * 2
+        assert (
+            predict_baselines(sentences, split, texts, draw_phrases(0, 0))[name].tolist()
+            == [label] * 2
+        )
     sentences.groups[films] = sentences.groups[split.test[0]]
     assert not len(vader.film_snippets(sentences, split.test))
 
