@@ -114,7 +114,7 @@ class EncoderDecoder(nn.Module):
         # The decoder.
         self.lower = layer()
         self.attention = self.param("attention", self._init_attention, query_size, key_size)
-        self.upper = layer()
+        self.upper = layer(gru_input=self.hidden_size + self.embedding_size)
         self.readout = nn.Dense(self.embedding_size)
         self.drop = nn.Dropout(self.dropout)
 

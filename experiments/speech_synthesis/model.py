@@ -97,7 +97,7 @@ class Synthesizer(nn.Module):
         self.attention = self.param("attention", self._init_attention, query_size, key_size)
         self.prenet = [nn.Dense(self.prenet_size), nn.Dense(self.prenet_size)]
         self.lower = layer(self.hidden_size)
-        self.upper = layer(self.hidden_size)
+        self.upper = layer(self.hidden_size, gru_input=self.hidden_size + 2 * self.encoder_size)
         self.to_frames = nn.Dense(self.reduction * self.num_mels)
         self.to_stop = nn.Dense(1)
         self.drop = nn.Dropout(self.dropout)

@@ -41,7 +41,12 @@ def make_layers(
 
 
 def make_layer(
-    cell: str, hidden_size: int, *, bidirectional: bool = False, time_major: bool = False
+    cell: str,
+    hidden_size: int,
+    *,
+    bidirectional: bool = False,
+    time_major: bool = False,
+    gru_input: int | None = None,
 ) -> nn.Module:
     """One layer: a `GRU`, a `BidirectionalGRU`, or `RivalLayers`.
 
@@ -54,10 +59,17 @@ def make_layer(
       hidden_size: of the GRU, in each direction; a rival has as many parameters.
       bidirectional: whether each output depends on the whole sequence.
       time_major: whether `xs` and `hs` are [T, B, ...].
+      gru_input: the size of the GRU's inputs; None: of the rival's.
     """
-    if cell != "gru":
-        return RivalLayers(cell, hidden_size, bidirectional=bidirectional, time_major=time_major)
-    return (BidirectionalGRU if bidirectional else GRU)(hidden_size, time_major=time_major)
+    if cell == "gru":
+        return (BidirectionalGRU if bidirectional else GRU)(hidden_size, time_major=time_major)
+    return RivalLayers(
+        cell,
+        hidden_size,
+        bidirectional=bidirectional,
+        time_major=time_major,
+        gru_input=gru_input,
+    )
 
 
 def output_size(
@@ -102,6 +114,7 @@ class RivalLayers(nn.Module):
       gru_size: the hidden size of the GRU in whose place they stand.
       num_layers, bidirectional, dropout: see `make_layers`.
       time_major: see `make_layer`. There can be batch axes before B then.
+      gru_input: see `make_layer`.
     """
 
     cell: str
@@ -110,6 +123,7 @@ class RivalLayers(nn.Module):
     bidirectional: bool = False
     dropout: float = 0.0
     time_major: bool = False
+    gru_input: int | None = None
 
     @nn.compact
     def __call__(
@@ -166,25 +180,34 @@ class RivalLayers(nn.Module):
 
     def size(self, input_size: int) -> int:
         """The hidden size for this size of the input."""
-        shape = (self.num_layers, self.bidirectional, input_size)
+        shape = (self.num_layers, self.bidirectional, input_size, self.gru_input)
         return equal_size(self.cell, self.gru_size, *shape)
 
 
 @cache
 def equal_size(
-    cell: str, gru_size: int, num_layers: int, bidirectional: bool, input_size: int
+    cell: str,
+    gru_size: int,
+    num_layers: int,
+    bidirectional: bool,
+    input_size: int,
+    gru_input: int | None = None,
 ) -> int:
-    """The hidden size at which layers have about as many parameters as those of a GRU."""
+    """The hidden size at which layers have about as many parameters as those of a GRU.
 
-    def count(name: str, hidden_size: int) -> int:
-        total, size = 0, input_size
+    The inputs of the GRU have the size `gru_input`, or that of the others'.
+    """
+
+    def count(name: str, size: int, hidden_size: int) -> int:
+        total = 0
         for _ in range(num_layers):
             init = partial(_init_layer, name, bidirectional, size, hidden_size)
             total += count_parameters(parameter_shapes(init))
             size = hidden_size * _directions(name, bidirectional)
         return total
 
-    return closest_size(partial(count, cell), count("gru", gru_size))
+    wanted = count("gru", gru_input or input_size, gru_size)
+    return closest_size(partial(count, cell, input_size), wanted)
 
 
 def _directions(cell: str, bidirectional: bool) -> int:

@@ -15,11 +15,11 @@ from experiments.common.parsing import parse
 from experiments.common.rivals.cells import RIVALS
 from experiments.seq2seq.decoding import SearchOptions, search
 from experiments.seq2seq.model import EncoderDecoder, PointerGenerator
-from experiments.seq2seq.subwords import PADDING
+from experiments.seq2seq.subwords import END, PADDING
 from grujax.baselines import count_parameters
 from tests.fixtures.random_params import random_params
 
-SOURCE = jnp.array([[4, 5], [6, 3], [4, 0], [3, 0]])
+SOURCE = jnp.array([[4, 5], [6, 7], [4, 0], [8, 0]])  # nothing to copy ends a sentence
 TARGETS = jnp.array([[4, 8], [6, 9], [3, 7]])
 every_cell = pytest.mark.parametrize("cell", list(RIVALS))
 
@@ -41,6 +41,7 @@ def score(model, params, source, targets):
 def test_a_sentence_that_is_found_has_the_rank_that_teacher_forcing_gives_it(cell, kind):
     model = make_model(cell, kind)
     params = random_params(model)
+    params["params"]["output_bias"][END] = -3  # not the first word
     tokens, ranks = search(model, SearchOptions(3, 7, 1.0, None), params, SOURCE)
     lengths = (tokens != PADDING).sum(1)
     assert lengths.max() > 2
