@@ -29,8 +29,9 @@ On other processors, None also picks the scan in these cases:
 
 Memory. Between the passes, the kernel keeps as much as the scan does, by the same rule. While a
 pass runs, each thread needs about 128·(13·H + 3·I) floats for a time window, plus the sums of the
-weights' gradients. There are at most two packed copies of the weights. XLA's memory analysis includes none
-of these. Up to 64 MB of them are kept for the next call, as new pages would cost more time.
+weights' gradients. There are at most two packed copies of the weights. XLA's memory analysis
+includes none of these. Up to 64 MB of them are kept for the next call, as new pages would cost more
+time.
 """
 
 from __future__ import annotations
