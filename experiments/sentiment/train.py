@@ -11,10 +11,10 @@ least twenty people, from the archive of Hutto and Gilbert 2014, "VADER". The me
     python -m experiments.sentiment --predict "very good" --model runs/sentiment/reviews
     python -m experiments.sentiment --compare                    beside an LSTM, an RNN and others
 
-Measured, mean of five folds and three seeds (accuracy / macro-F1, %), before the phrases of a
-grammar were learned from, with words alone and with VADER's lexicon, developed on these texts:
-GRU 64.8 / 63.7 and 69.2 / 68.1, three averaged 65.4 / 64.3 and 69.7 / 68.7, TF-IDF + logistic
-regression 64.0 / 63.0 and 69.5 / 68.4. Of a check list of 40 negations, contrasts and idioms, GRUs
+Measured before the phrases were learned from, mean of five folds and three seeds (accuracy /
+macro-F1, %), with words alone and with VADER's lexicon, which was developed on these texts: GRU
+64.8 / 63.7 and 69.2 / 68.1, three averaged 65.4 / 64.3 and 69.7 / 68.7, TF-IDF + logistic
+regression 64.0 / 63.0 and 69.5 / 68.4. Of a check list of 40 negations, contrasts and idioms GRUs
 got half right; with the phrases, on one fold, 67.5 and 70%, TF-IDF 67.5 and 72.5%. A single rater
 agrees with the others on 76%.
 """

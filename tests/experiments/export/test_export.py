@@ -24,6 +24,7 @@ SETTINGS = sentiment.Settings(
     ngram_buckets=64,
     batch_size=16,
     epochs=2,
+    num_phrases=0,
 )
 
 

@@ -19,7 +19,13 @@ from tests.experiments.sentiment.test_user_texts import make_rows, write_csv
 from tests.helpers import read_results
 
 SETTINGS = sentiment.Settings(
-    embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=64, batch_size=16, epochs=3
+    embedding_size=8,
+    hidden_size=8,
+    max_tokens=12,
+    subword_buckets=64,
+    batch_size=16,
+    epochs=3,
+    num_phrases=0,
 )
 RIVAL_CELLS = [name for name in RIVALS if name != "gru"]
 WORDS, TEXT = ["great", "awful", "phone"], "What a great, great phone!"

@@ -17,7 +17,13 @@ from grujax.sweep.contract import check_pure
 from tests.helpers import chunk_times, read_results
 
 SETTINGS = sentiment.Settings(
-    embedding_size=8, hidden_size=8, max_tokens=12, subword_buckets=64, batch_size=16, epochs=2
+    embedding_size=8,
+    hidden_size=8,
+    max_tokens=12,
+    subword_buckets=64,
+    batch_size=16,
+    epochs=2,
+    num_phrases=0,
 )
 
 

@@ -11,7 +11,12 @@ def test_it_prints_the_time_of_a_bare_step_and_of_a_step_of_an_epoch(
     archive, tmp_path, monkeypatch, capsys
 ):
     settings = sentiment.Settings(
-        embedding_size=6, hidden_size=5, max_tokens=9, subword_buckets=64, batch_size=16
+        embedding_size=6,
+        hidden_size=5,
+        max_tokens=9,
+        subword_buckets=64,
+        batch_size=16,
+        num_phrases=0,
     )
     monkeypatch.setattr(sentiment, "Settings", lambda: settings)
     compare.main(compare.Command(steps=2, seconds=0, out=tmp_path))
