@@ -25,7 +25,7 @@ def test_teacher_forcing_matches_single_steps_and_padding_changes_nothing(cell):
     model = Synthesizer(7, 3, 2, 6, 5, 8, 7, 6, cell=cell)
     params = jax.jit(partial(model.init, train=False))(jax.random.key(0), LETTERS.T, FRAMES)
     whole = model.apply(params, LETTERS.T, FRAMES, False)
-    assert np.ptp(whole.frames, 0).min() > 1e-3
+    assert np.ptp(whole.frames, 0).mean() > 1e-2
     alone = model.apply(params, LETTERS[1:, :2].T, FRAMES[:, 1:], False)
     np.testing.assert_allclose(whole.frames[:, 1:], alone.frames, atol=1e-5)
     memory = model.apply(params, LETTERS.T, method="encode")
