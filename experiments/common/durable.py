@@ -57,6 +57,11 @@ def describe(error: BaseException) -> str:
     return str(error).strip() or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of `describe`, without a period: another library's reason."""
+    return describe(error).partition("\n")[0].rstrip(".")
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Writes a file such that after a crash it has the old content or the new one, in full.
 

@@ -10,6 +10,7 @@ from scipy.signal import resample_poly
 
 from experiments.common.command import InputError
 from experiments.common.data.user_files import check_file
+from experiments.common.durable import first_line
 
 LEAST_RATE = 8000  # samples per second
 SHORTEST, LONGEST = 0.05, 60.0  # seconds of a recording
@@ -33,8 +34,7 @@ def read_wav(path: Path, rate: int) -> np.ndarray:
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks with a phone's notes
             own_rate, samples = wavfile.read(path)
     except Exception as error:  # a broken file can raise anything
-        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-        raise InputError(f"{path} cannot be read as a WAV file ({reason}).") from None
+        raise InputError(f"{path} cannot be read as a WAV file ({first_line(error)}).") from None
     seconds = len(samples) / own_rate if own_rate else 0.0
     if own_rate < LEAST_RATE:
         raise InputError(f"{path} has {own_rate:,} samples per second; {LEAST_RATE:,} are needed.")

@@ -19,9 +19,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from experiments.common.rivals.layers import last_output, make_layer
+from experiments.video.convolutions import CausalConvolutions
 from experiments.video.data import NUM_CLASSES, SIDE
 
 PyTree = Any
+IN_ORDER = ("gru", "cnn")  # the readers that read frame by frame, and predict the next ones
 INK_SCALE = 4.0  # frames are mostly paper; scaled, their standard deviation is about 1
 GLYPH_SIZE = 16  # rows and columns of the predicted glyph, at least GLYPH
 
@@ -67,14 +69,15 @@ class Encoder(nn.Module):
 
 
 class VideoNetwork(nn.Module):
-    """Classifies digit, direction and speed; with a GRU it also predicts the next frames.
+    """Classifies digit, direction and speed; reading in order, it also predicts the next frames.
 
     Attributes:
       hidden_size: H.
       features: of the encoder.
       dropout: the rate, before the classifiers.
-      reader: how frames are combined: "gru" takes the GRU's states, "mean" the mean over frames,
-        which ignores their order, "last" the last frame alone.
+      reader: how frames are combined: "gru" takes the GRU's states, "cnn" convolutions over time
+        with as many parameters, "mean" the mean over frames, which ignores their order, "last" the
+        last frame alone.
       cell: what stands in the place of the GRU, with as many parameters, see `make_layer`. A
         Transformer that has seen T frames attends to the last T, also of those that it predicts.
     """
@@ -88,7 +91,8 @@ class VideoNetwork(nn.Module):
     def setup(self) -> None:
         self.encoder = Encoder(self.features)
         self.gru = make_layer(self.cell, self.hidden_size)
-        self.dense = nn.Dense(self.hidden_size)  # instead of the GRU, for the other readers
+        self.convolutions = CausalConvolutions(self.hidden_size)
+        self.dense = nn.Dense(self.hidden_size)  # for the readers without order
         self.drop = nn.Dropout(self.dropout)
         self.questions = {name: nn.Dense(size) for name, size in NUM_CLASSES.items()}
         self.glyph = nn.Dense(GLYPH_SIZE**2)
@@ -100,18 +104,23 @@ class VideoNetwork(nn.Module):
         """Classifies videos [B, T, S, S] after each frame.
 
         Returns: logits [B, T, C] for each of NUM_CLASSES, outputs [B, T, H], and the state after
-        the last frame. Without a GRU there is only one answer, T = 1, and None for the state.
+        the last frame. Without order there is only one answer, T = 1, and None for the state.
         """
-        if self.reader == "gru":
-            carry, hs = self.run_gru(frames)
+        if self.reader in IN_ORDER:
+            carry, hs = self.read(frames)
         else:
             chosen = frames[:, -1:] if self.reader == "last" else frames
             carry, hs = None, nn.relu(self.dense(self._encode(chosen).mean(1)))[:, None]
         return self.classify(hs, train), hs, carry
 
-    def run_gru(self, frames: Array, carry: PyTree = None) -> tuple[PyTree, Array]:
+    def read(self, frames: Array, carry: PyTree = None) -> tuple[PyTree, Array]:
         """Reads frames [B, T, S, S] from a state. Returns: the last one, and outputs [B, T, H]."""
-        return self.gru(self._encode(frames), carry)
+        layer = self.gru if self.reader == "gru" else self.convolutions
+        return layer(self._encode(frames), carry)
+
+    def last_output(self, carry: PyTree) -> Array:
+        """The output [B, H] after the last frame, from the state that `read` returned."""
+        return last_output(self.cell, carry) if self.reader == "gru" else carry.output
 
     def classify(self, h: Array, train: bool = False) -> dict[str, Array]:
         """Computes logits [..., C] for each of NUM_CLASSES from states [..., H]."""
@@ -165,7 +174,7 @@ def init_network(network: VideoNetwork, key: Array) -> PyTree:
 
     def call_all(network: VideoNetwork) -> None:
         _, hs, _ = network(jnp.zeros((1, 2, SIDE, SIDE)))
-        if network.reader == "gru":
+        if network.reader in IN_ORDER:
             network.predict_frame(hs)
 
     return network.init(key, method=call_all)
@@ -175,9 +184,9 @@ def predict_frames(network: VideoNetwork, params: PyTree, carry: PyTree, count: 
     """Predicts frames [B, count, S, S] from a state, feeding each back as the next input."""
 
     def step(carry: PyTree, _: None) -> tuple[PyTree, Array]:
-        h = last_output(network.cell, carry)
+        h = network.last_output(carry)
         frame = network.apply(params, h, method="predict_frame")
-        carry, _ = network.apply(params, frame[:, None], carry, method="run_gru")
+        carry, _ = network.apply(params, frame[:, None], carry, method="read")
         return carry, frame
 
     _, frames = jax.lax.scan(step, carry, length=count)

@@ -18,12 +18,12 @@ from experiments.common.training import loop, map_batches
 from experiments.common.training.metrics import read_records, score_classifier
 from experiments.video.baselines import estimate_motion, extrapolate_last, extrapolate_mean
 from experiments.video.data import DIRECTIONS, NUM_CLASSES, SPEEDS, Clips
-from experiments.video.model import VideoNetwork, predict_frames
+from experiments.video.model import IN_ORDER, VideoNetwork, predict_frames
 from experiments.video.plots import plot_frames, plot_psnr
 
 Networks = Mapping[str, tuple[VideoNetwork, Any]]  # by reader, with their parameters
 Answers = Mapping[str, Mapping[str, np.ndarray]]  # by classifier, then by label: int [N]
-NAMES = {"mean": "mean over the frames", "last": "the last frame alone"}
+NAMES = {"cnn": "CNN over time", "mean": "mean over the frames", "last": "the last frame alone"}
 CORRELATION = "cross-correlation"
 CLIPS_DRAWN = 3
 BATCH_SIZE = 100
@@ -35,13 +35,13 @@ def run_network(
     """Classifies videos [N, T, S, S], and predicts how they continue.
 
     Returns: probabilities [N, C] for each of NUM_CLASSES, and the next frames [N, count, S, S], or
-    none if the network has no GRU.
+    none if the network does not read in order.
     """
 
     def run_batch(frames: jax.Array) -> Any:
         logits, hs, carry = network.apply(params, frames)
         probabilities = {name: jax.nn.softmax(row[:, -1]) for name, row in logits.items()}
-        if network.reader != "gru":
+        if network.reader not in IN_ORDER:
             return probabilities, hs[:, :0]
         return probabilities, predict_frames(network, params, carry, count)
 
@@ -71,10 +71,8 @@ def write_report(networks: Networks, clips: Clips, seen: int, out: Path) -> None
     answers[CORRELATION] = {"direction": direction, "speed": speed}
     accuracy = print_accuracy(answers, clips)
 
-    predicted = {
-        title: outputs["gru"][1],
-        "the last frame stays": np.repeat(frames[:, -1:], count, 1),
-    }
+    predicted = {names[name]: outputs[name][1] for name in IN_ORDER if name in outputs}
+    predicted["the last frame stays"] = np.repeat(frames[:, -1:], count, 1)
     for image, extrapolate in (
         ("the last", extrapolate_last),
         ("the mean of all", extrapolate_mean),

@@ -51,6 +51,7 @@ class Settings:
 
 SETTINGS = {
     "gru": Settings(),
+    "cnn": Settings("cnn"),
     "mean": Settings("mean", epochs=12),
     "last": Settings("last", num_clips=6400, batch_size=128, epochs=16),
 }

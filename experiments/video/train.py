@@ -53,7 +53,7 @@ from experiments.video.data import (
     read_frames,
     read_splits,
 )
-from experiments.video.model import VideoNetwork, init_network, predict_frames
+from experiments.video.model import IN_ORDER, VideoNetwork, init_network, predict_frames
 from experiments.video.onnx_model import build_model
 from experiments.video.own_training import predict_own, train_on_own
 from experiments.video.plots import plot_frames
@@ -112,7 +112,7 @@ def video_training(
         for name, row in logits.items():
             truth = jax.nn.one_hot(clips.labels[name], NUM_CLASSES[name])[:, None]
             total += optax.softmax_cross_entropy(row, truth).mean()
-        if settings.reader == "gru":
+        if settings.reader in IN_ORDER:
             total += settings.frame_weight * frame_error(
                 network, params, hs, carry, clips, settings.imagined
             )
@@ -126,7 +126,7 @@ def video_training(
             for name, labels in validation.labels.items()
         }
         metrics["validation_mean"] = sum(metrics.values()) / len(NUM_CLASSES)
-        if settings.reader == "gru":
+        if settings.reader in IN_ORDER:
             states = hs, carry
             metrics["validation_frame_error"] = frame_error(
                 network, params, *states, validation, NEXT
@@ -166,8 +166,8 @@ def experiment(command: Command) -> None:
         plan = video_training(settings, splits, settings.learning_rate)
         record = {"settings": asdict(settings)}
         state = loop.run(plan, jax.random.key(settings.seed), command.out / name, record, name)
-        # The baselines cannot know all labels, so their best epoch is chance: use the last.
-        params = state.best_params if name == "gru" else state.params
+        # Without order not all labels can be known, so the best epoch is chance: use the last.
+        params = state.best_params if name in IN_ORDER else state.params
         networks[name] = (make_network(settings), params)
         if name == "gru":
             record["temperatures"] = fit_temperatures(*networks[name], splits.validation)

@@ -1,12 +1,12 @@
 """Arrays in the user's .npy files."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from experiments.common.command import InputError
 from experiments.common.data.user_files import LIMIT, check_file
+from experiments.common.durable import first_line
 
 _NUMBER = 8  # bytes of a number in the computations
 
@@ -29,7 +29,7 @@ def load_array(path: Path, kinds: str = "fiu") -> np.ndarray:
         with np.errstate(over="ignore"):  # of the shape's product, which NumPy then refuses
             array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a broken file can raise anything
-        reason = re.split(r"\n|\. ", str(error))[0].rstrip(".") or type(error).__name__
+        reason = first_line(error).partition(". ")[0]
         raise InputError(f"{path} is not a .npy file of numbers ({reason}).") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} holds several arrays; expected a .npy file of one array.")

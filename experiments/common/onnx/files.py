@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from experiments.common.durable import DamagedFileError, naming, write_durably
+from experiments.common.durable import DamagedFileError, first_line, naming, write_durably
 
 KEY = "sha256"
 LARGEST_DIFFERENCE = 1e-3  # between JAX and onnxruntime, as a share of the largest output
@@ -42,8 +42,9 @@ def read_onnx(path: Path) -> onnxruntime.InferenceSession:
     except MemoryError:
         raise
     except Exception as error:  # onnxruntime's errors have no common class of their own
-        reason = str(error).splitlines()[0]
-        raise DamagedFileError(f"{path} is damaged, or no ONNX model ({reason}).") from error
+        raise DamagedFileError(
+            f"{path} is damaged, or no ONNX model ({first_line(error)})."
+        ) from error
 
 
 def export_model(

@@ -20,7 +20,7 @@ from flax.serialization import msgpack_restore, msgpack_serialize
 
 from experiments.common.durable import (
     DamagedFileError,
-    describe,
+    first_line,
     move_aside,
     naming,
     seal,
@@ -135,9 +135,8 @@ def _unchanged(path: Path) -> Iterator[None]:
     except (DamagedFileError, CheckpointError):
         raise
     except Exception as error:
-        reason = describe(error).splitlines()[0]
         raise CheckpointError(
-            f"The checkpoint {path} is not restored ({reason}). Nothing was changed."
+            f"The checkpoint {path} is not restored ({first_line(error)}). Nothing was changed."
         ) from error
 
 

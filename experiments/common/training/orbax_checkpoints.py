@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.common.durable import DamagedFileError
+from experiments.common.durable import DamagedFileError, first_line
 
 # How TensorStore, which Orbax reads with, reports a wrong checksum of its own.
 _DATA_LOSS = re.compile("DATA_LOSS|checksum", re.I)
@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         if not _DATA_LOSS.search(str(error)):
             raise
-        raise DamagedFileError(f"{path} is damaged: {str(error).splitlines()[0][:120]}.") from error
+        raise DamagedFileError(f"{path} is damaged: {first_line(error)[:120]}.") from error
     # The names in `checksums` are those of the state's classes, which Orbax does not keep.
     arrays = {
         jax.tree_util.keystr(place, simple=True, separator="/"): array

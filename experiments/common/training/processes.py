@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from experiments.common.durable import first_line
 from experiments.common.flags import ProcessFlags
 from experiments.common.training.devices import use_a_device_per_core
 from experiments.common.training.rendezvous import (
@@ -241,7 +242,7 @@ def detect_lost_processes() -> Iterator[None]:
         raise LostProcessError(
             "another process has ended or cannot be reached; its output says why. Start all "
             "processes again with the same command: they resume from the last checkpoint. "
-            f"({str(error).splitlines()[0][:200]})"
+            f"({first_line(error)[:200]})"
         ) from error
 
 

@@ -16,6 +16,7 @@ from experiments.common.durable import (
     DamagedFileError,
     DirectoryInUseError,
     describe,
+    first_line,
     lock_directory,
     read_json,
     seal,
@@ -194,3 +195,16 @@ def test_a_full_disk_has_no_room_for_a_lock(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device") as caught:
         lock_directory(tmp_path).__enter__()
     assert caught.value.filename == str(tmp_path / "lock")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("bad header.\nAt offset 3"), "bad header"),
+        (RuntimeError("\n  no such node\n"), "no such node"),
+        (RuntimeError(), "RuntimeError"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_a_reason_is_one_line(error, reason):
+    assert first_line(error) == reason

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.common.rivals.layers import last_output
+from experiments.video.convolutions import CausalConvolutions
 from experiments.video.data import NUM_CLASSES, SIDE
 from experiments.video.model import (
     GLYPH_SIZE,
@@ -17,6 +17,7 @@ from experiments.video.model import (
     init_network,
     predict_frames,
 )
+from grujax.baselines import count_parameters
 
 FRAMES = np.random.default_rng(0).random((2, 5, SIDE, SIDE)).astype(np.float32)
 
@@ -56,8 +57,8 @@ def test_content_does_not_depend_on_position():
     assert np.abs(here[:, 4:] - there[:, 4:]).max() > 1e-3
 
 
-def test_only_the_gru_sees_the_order_of_frames():
-    for reader, matters in (("gru", True), ("mean", False)):
+def test_only_readers_in_order_see_the_order_of_frames():
+    for reader, matters in (("gru", True), ("cnn", True), ("mean", False)):
         _, params, apply = make(reader)
         answers = [apply(params, frames)[0] for frames in (FRAMES, FRAMES[:, ::-1])]
         gaps = [np.abs(answers[0][name] - answers[1][name])[:, -1].max() for name in NUM_CLASSES]
@@ -69,14 +70,55 @@ def test_only_the_gru_sees_the_order_of_frames():
         np.testing.assert_allclose(logits, alone[name], atol=1e-6)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "min_gru"])
-def test_a_video_can_be_read_in_pieces(cell):
-    _, params, apply = make(cell=cell)
-    carry, first = apply(params, FRAMES[:, :2], method="run_gru")
-    carry, second = apply(params, FRAMES[:, 2:], carry, method="run_gru")
+@pytest.mark.parametrize(
+    ("reader", "cell"), [("gru", "gru"), ("gru", "lstm"), ("gru", "min_gru"), ("cnn", "gru")]
+)
+def test_a_video_can_be_read_in_pieces(reader, cell):
+    network, params, apply = make(reader, cell)
+    carry, first = apply(params, FRAMES[:, :2], method="read")
+    carry, second = apply(params, FRAMES[:, 2:], carry, method="read")
     hs = apply(params, FRAMES)[1]
     np.testing.assert_allclose(np.concatenate([first, second], 1), hs, atol=1e-5)
-    np.testing.assert_allclose(last_output(cell, carry), hs[:, -1], atol=1e-5)
+    np.testing.assert_allclose(network.last_output(carry), hs[:, -1], atol=1e-5)
+
+
+def test_causal_convolutions_agree_with_xla():
+    xs = np.random.default_rng(2).normal(size=(2, 7, 3)).astype(np.float32)
+    layers = CausalConvolutions(gru_size=5)
+    params = jax.jit(layers.init)(jax.random.key(0), xs)
+    expected = xs
+    for dense in params["params"].values():
+        kernel = dense["kernel"].reshape(layers.width, -1, dense["kernel"].shape[-1])
+        expected = jax.lax.conv_general_dilated(
+            expected,
+            kernel,
+            (1,),
+            [(layers.width - 1, 0)],
+            dimension_numbers=("NWC", "WIO", "NWC"),
+        )
+        expected = np.maximum(expected + dense["bias"], 0)
+    np.testing.assert_allclose(layers.apply(params, xs)[1], expected, atol=1e-5)
+
+
+def test_causal_convolutions_see_ten_frames():
+    xs = np.random.default_rng(3).normal(size=(1, 24, 4)).astype(np.float32)
+    layers = CausalConvolutions(gru_size=8)
+    params = jax.jit(layers.init)(jax.random.key(0), xs)
+    changed = xs.copy()
+    changed[:, 5] += 1
+    before, after = (layers.apply(params, inputs)[1][0] for inputs in (xs, changed))
+    differs = np.abs(before - after).max(-1) > 0
+    assert not differs[:5].any()
+    assert differs[5]
+    assert not differs[15:].any()
+
+
+@pytest.mark.parametrize(("input_size", "gru_size"), [(128, 128), (64, 64), (3, 16)])
+def test_causal_convolutions_have_as_many_parameters_as_the_gru(input_size, gru_size):
+    layers = CausalConvolutions(gru_size)
+    shapes = jax.eval_shape(layers.init, jax.random.key(0), jnp.zeros((1, 1, input_size)))
+    gru = 3 * gru_size * (input_size + gru_size) + 3 * gru_size
+    assert count_parameters(shapes["params"]) == pytest.approx(gru, rel=0.05)
 
 
 def test_a_predicted_frame_is_the_expectation_over_positions():
@@ -96,9 +138,9 @@ def test_a_predicted_frame_is_the_expectation_over_positions():
     np.testing.assert_allclose(apply(params, h, method="predict_frame")[0], frame, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm"])
-def test_predicted_frames_are_fed_back(cell):
-    network, params, apply = make(cell=cell)
+@pytest.mark.parametrize(("reader", "cell"), [("gru", "gru"), ("gru", "lstm"), ("cnn", "gru")])
+def test_predicted_frames_are_fed_back(reader, cell):
+    network, params, apply = make(reader, cell)
     carry = apply(params, FRAMES)[2]
     predicted = jax.jit(partial(predict_frames, network, count=3))(params, carry=carry)
     assert predicted.shape == (2, 3, SIDE, SIDE)

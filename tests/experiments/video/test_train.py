@@ -44,14 +44,20 @@ def test_experiment_resume_and_predict(tmp_path, capsys, monkeypatch, stop_after
     printed = capsys.readouterr().out
     out = tmp_path / "alone"
     results = read_results(out / "results.json")
-    names = ["GRU", "mean over the frames", "the last frame alone", "cross-correlation"]
+    names = [
+        "GRU",
+        "CNN over time",
+        "mean over the frames",
+        "the last frame alone",
+        "cross-correlation",
+    ]
     assert list(results["right"]) == names
     assert results["right"]["cross-correlation"] == {"direction": 1.0, "speed": 1.0}
     errors = results["mean squared error"]
     first = results["PSNR in dB"]["GRU"][0]
     assert first == pytest.approx(-10 * np.log10(errors["GRU"][0]))
-    assert list(errors)[:2] == ["GRU", "the last frame stays"]
-    last, mean = list(errors.values())[2:]
+    assert list(errors)[:3] == ["GRU", "CNN over time", "the last frame stays"]
+    last, mean = list(errors.values())[3:]
     np.testing.assert_allclose(last, video.NOISE**2, rtol=0.1)
     np.testing.assert_allclose(mean, video.NOISE**2 / video.SEEN, rtol=0.1)
     assert all(f"\n{name} " in printed for name in [*results["right"], *errors])
