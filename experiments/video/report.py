@@ -1,16 +1,16 @@
 """The report of `experiments.video`: accuracy, and errors of predicted frames."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments.common.outputs import write_results
-from experiments.common.report import format_table
+from experiments.common.report import format_table, mean_and_deviation
 from experiments.common.report.bootstrap import ratio_interval
 from experiments.common.report.heat_maps import plot_confusion
 from experiments.common.report.plots import Curve, cell_title, plot_learning_curves
@@ -21,12 +21,19 @@ from experiments.video.data import DIRECTIONS, NUM_CLASSES, SPEEDS, Clips
 from experiments.video.model import IN_ORDER, VideoNetwork, predict_frames
 from experiments.video.plots import plot_frames, plot_psnr
 
-Networks = Mapping[str, tuple[VideoNetwork, Any]]  # by reader, with their parameters
-Answers = Mapping[str, Mapping[str, np.ndarray]]  # by classifier, then by label: int [N]
+Answers = Mapping[str, Sequence[Mapping[str, np.ndarray]]]  # by classifier, seed, label: int [N]
 NAMES = {"cnn": "CNN over time", "mean": "mean over the frames", "last": "the last frame alone"}
 CORRELATION = "cross-correlation"
 CLIPS_DRAWN = 3
 BATCH_SIZE = 100
+
+
+class Trained(NamedTuple):
+    """A network and its training."""
+
+    network: VideoNetwork
+    params: Any
+    folder: Path  # of the training
 
 
 def run_network(
@@ -49,58 +56,66 @@ def run_network(
     return jax.tree.map(np.asarray, run(jnp.asarray(frames)))
 
 
-def write_report(networks: Networks, clips: Clips, seen: int, out: Path) -> None:
+def write_report(
+    networks: Mapping[str, Sequence[Trained]], clips: Clips, seen: int, out: Path
+) -> None:
     """Prints how the networks do on test clips, and writes results.json and plots.
 
     Args:
-      networks: one for each reader.
+      networks: those of each reader, one for each seed. The plots of clips and of directions are of
+        the first.
       clips: of test digits; the frames after the first `seen` are to be predicted.
       seen: the number of frames that the networks see.
-      out: the folder to write to; it holds a folder for each reader's training.
+      out: the folder to write to.
     """
-    frames, truth = clips.frames[:, :seen], clips.clean[:, seen:]
+    frames, truth = clips.frames[:, :seen], np.asarray(clips.clean[:, seen:])
     count = truth.shape[1]
-    outputs = {name: run_network(*network, frames, count) for name, network in networks.items()}
-    direction, speed = map(np.asarray, jax.jit(jax.vmap(estimate_motion))(frames))
-    title = cell_title(networks["gru"][0].cell)
+    title = cell_title(networks["gru"][0].network.cell)
     names = {"gru": title, **NAMES}
-    answers: dict[str, dict[str, np.ndarray]] = {
-        names[name]: {label: row.argmax(-1) for label, row in probabilities.items()}
-        for name, (probabilities, _) in outputs.items()
-    }
-    answers[CORRELATION] = {"direction": direction, "speed": speed}
+    answers: dict[str, list[dict[str, np.ndarray]]] = {}
+    predicted: dict[str, list[np.ndarray]] = {}
+    for reader, rows in networks.items():
+        outputs = [run_network(row.network, row.params, frames, count) for row in rows]
+        answers[names[reader]] = [
+            {label: row.argmax(-1) for label, row in probabilities.items()}
+            for probabilities, _ in outputs
+        ]
+        if reader in IN_ORDER:
+            predicted[names[reader]] = [continued for _, continued in outputs]
+    direction, speed = map(np.asarray, jax.jit(jax.vmap(estimate_motion))(frames))
+    answers[CORRELATION] = [{"direction": direction, "speed": speed}]
     accuracy = print_accuracy(answers, clips)
 
-    predicted = {names[name]: outputs[name][1] for name in IN_ORDER if name in outputs}
-    predicted["the last frame stays"] = np.repeat(frames[:, -1:], count, 1)
+    predicted["the last frame stays"] = [np.repeat(frames[:, -1:], count, 1)]
     for image, extrapolate in (
         ("the last", extrapolate_last),
         ("the mean of all", extrapolate_mean),
     ):
         run = jax.jit(jax.vmap(partial(extrapolate, count=count)))
-        predicted[f"{image} moves on, by {CORRELATION}"] = np.asarray(run(frames))
-    errors = print_errors(predicted, np.asarray(truth))
-    decibels = {name: psnr(np.array(row)).tolist() for name, row in errors.items()}
-    results = {"right": accuracy, "mean squared error": errors, "PSNR in dB": decibels}
-    write_results(out / "results.json", results)
-    rows = {name: ((frames - truth) ** 2).mean((2, 3)) for name, frames in predicted.items()}
-    psnrs = {name: psnr_with_interval(np.asarray(row)) for name, row in rows.items()}
+        predicted[f"{image} moves on, by {CORRELATION}"] = [np.asarray(run(frames))]
+    errors = {
+        name: np.stack([((row - truth) ** 2).mean((2, 3)) for row in rows])
+        for name, rows in predicted.items()
+    }
+    decibels = print_errors(errors)
+    write_results(out / "results.json", {"right": accuracy, "PSNR in dB": decibels})
+    psnrs = {name: psnr_with_interval(rows.mean(0)) for name, rows in errors.items()}
     plot_psnr(out / "errors.png", psnrs)
-    draw_plots(answers, predicted[title], clips, seen, out)
-    draw_curves({names[reader]: out / reader for reader in networks}, out)
+    draw_plots(answers, predicted[title][0], clips, seen, out)
+    draw_curves({names[reader]: rows[0].folder for reader, rows in networks.items()}, out)
 
 
-def print_accuracy(answers: Answers, clips: Clips) -> dict[str, dict[str, float]]:
-    """Prints and returns the accuracy of each classifier for each label."""
+def print_accuracy(answers: Answers, clips: Clips) -> dict[str, dict[str, list[float]]]:
+    """Prints and returns the accuracies of each classifier for each label, one for each seed."""
     accuracy = {
         name: {
-            label: float((answer == np.asarray(clips.labels[label])).mean())
-            for label, answer in row.items()
+            label: [float((row[label] == np.asarray(clips.labels[label])).mean()) for row in rows]
+            for label in rows[0]
         }
-        for name, row in answers.items()
+        for name, rows in answers.items()
     }
     rows = [
-        [name, *(f"{100 * row[label]:.1f}" if label in row else "–" for label in NUM_CLASSES)]
+        [name, *(mean_and_deviation(row[label]) if label in row else "–" for label in NUM_CLASSES)]
         for name, row in accuracy.items()
     ]
     header = [f"{len(clips.frames)} clips, % correct", *NUM_CLASSES]
@@ -108,18 +123,18 @@ def print_accuracy(answers: Answers, clips: Clips) -> dict[str, dict[str, float]
     return accuracy
 
 
-def print_errors(predicted: Mapping[str, np.ndarray], truth: np.ndarray) -> dict[str, list[float]]:
-    """Prints mean squared errors and PSNR of frames [N, count, S, S]. Returns: the errors."""
-    errors = {
-        name: ((frames - truth) ** 2).mean((0, 2, 3)).tolist() for name, frames in predicted.items()
-    }
-    header = ["frames ahead: error (PSNR, dB)", *map(str, range(1, truth.shape[1] + 1))]
-    rows = [
-        [name, *(f"{error:.4f} ({psnr(error):.1f})" for error in row)]
-        for name, row in errors.items()
-    ]
+def print_errors(errors: Mapping[str, np.ndarray]) -> dict[str, list[list[float]]]:
+    """Prints and returns the PSNR of predicted frames: of each number of frames ahead, by seed.
+
+    Args:
+      errors: mean squared errors [seeds, N, count].
+    """
+    decibels = {name: psnr(rows.mean(1)).T for name, rows in errors.items()}
+    count = len(next(iter(decibels.values())))
+    header = ["PSNR in dB, frames ahead", *map(str, range(1, count + 1))]
+    rows = [[name, *(f"{x:.1f}" for x in row.mean(1))] for name, row in decibels.items()]
     print(f"\n{format_table(header, rows)}")
-    return errors
+    return {name: row.tolist() for name, row in decibels.items()}
 
 
 def psnr(error: Any) -> Any:
@@ -140,19 +155,20 @@ def psnr_with_interval(errors: np.ndarray) -> np.ndarray:
 
 def draw_plots(answers: Answers, predicted: np.ndarray, clips: Clips, seen: int, out: Path) -> None:
     """Draws clips with the predictions of the first network, and its confusion of directions."""
-    network, drawn = next(iter(answers)), []
+    firsts = {name: rows[0] for name, rows in answers.items()}
+    network, drawn = next(iter(firsts)), []
     for i in range(CLIPS_DRAWN):
         truth = {name: int(row[i]) for name, row in clips.labels.items()}
-        answer = {name: int(row[i]) for name, row in answers[network].items()}
+        answer = {name: int(row[i]) for name, row in firsts[network].items()}
         title = f"{describe(truth)}; {network}: {describe(answer)}"
         whole = np.concatenate([clips.frames[i, :seen], clips.clean[i, seen:]])
         drawn.append((title, {"seen, then truth": whole, network: predicted[i]}))
     plot_frames(out / "frames.png", drawn)
     truth, count = clips.labels["direction"], len(DIRECTIONS)
     confusions = {
-        name: np.asarray(score_classifier(truth, answers[name]["direction"], count).confusion)
+        name: np.asarray(score_classifier(truth, firsts[name]["direction"], count).confusion)
         for name in (network, NAMES["mean"])
-        if name in answers
+        if name in firsts
     }
     plot_confusion(out / "directions.png", confusions, list(DIRECTIONS))
 

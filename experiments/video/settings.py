@@ -59,14 +59,14 @@ QUICK = {"gru": Settings(hidden_size=96, features=32, batch_size=16, epochs=5, l
 
 QUICK_EXPECTED = Expectations(
     (
-        Expected(("right", "GRU", "digit"), 0.727, 0.1),
-        Expected(("right", "GRU", "direction"), 0.987, 0.05),
-        Expected(("right", "GRU", "speed"), 0.544, 0.15, judged=False),
+        Expected(("right", "GRU", "digit", 0), 0.727, 0.1),
+        Expected(("right", "GRU", "direction", 0), 0.987, 0.05),
+        Expected(("right", "GRU", "speed", 0), 0.544, 0.15, judged=False),
     )
 )
 # Of the user's clips, which may be few; each epoch draws `num_clips` of them.
 OWN = Settings(hidden_size=64, features=32, num_clips=256, batch_size=16, epochs=20)
-UNUSED_BY_OWN = frozenset({"frame_weight", "imagined", "num_test"})
+UNUSED_BY_OWN = frozenset({"frame_weight", "imagined", "num_test", "seeds"})
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Command:
     """Trains the networks and compares them, or classifies a video with the GRU."""
 
     settings: Flat[Settings] = SETTINGS["gru"]  # a flag that is given holds for all networks
+    seeds: PositiveInt = 1  # trainings of each network, from `seed` on
     num_test: PositiveInt = 1000  # number of test clips
     # the GRU alone, smaller
     quick: Annotated[bool, ALWAYS] = False

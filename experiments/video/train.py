@@ -18,7 +18,7 @@ that of the last noisy frame, moved on (20.0); the mean of all frames seen, move
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ from experiments.video.model import IN_ORDER, VideoNetwork, init_network, predic
 from experiments.video.onnx_model import build_model
 from experiments.video.own_training import predict_own, train_on_own
 from experiments.video.plots import plot_frames
-from experiments.video.report import run_network, write_report
+from experiments.video.report import Trained, run_network, write_report
 from experiments.video.settings import Command, Settings
 from experiments.vision.digits import CLASSES, Digits, Splits
 
@@ -157,21 +157,16 @@ def make_train(settings: Settings, splits: Splits) -> Callable[..., training.Met
 
 
 def experiment(command: Command) -> None:
-    """Trains one network per reader, and compares them on the test digits."""
-    minutes = MINUTES[command.quick]
+    """Trains the network of each reader, and compares them on the test digits."""
+    minutes = MINUTES[command.quick] * command.seeds
     print(f"Training and testing: about {minutes} minutes on an idle CPU core.")
     splits = read_splits()
-    networks = {}
-    for name, settings in command.trainings().items():
-        plan = video_training(settings, splits, settings.learning_rate)
-        record = {"settings": asdict(settings)}
-        state = loop.run(plan, jax.random.key(settings.seed), command.out / name, record, name)
-        # Without order not all labels can be known, so the best epoch is chance: use the last.
-        params = state.best_params if name in IN_ORDER else state.params
-        networks[name] = (make_network(settings), params)
-        if name == "gru":
-            record["temperatures"] = fit_temperatures(*networks[name], splits.validation)
-        save_model(command.out / name / MODEL, params, record, list(NUM_CLASSES))
+    networks: dict[str, list[Trained]] = {}
+    for name, preset in command.trainings().items():
+        for number in range(command.seeds):
+            settings = replace(preset, seed=preset.seed + number)
+            trained = train_network(settings, splits, training_folder(command.out, name, number))
+            networks.setdefault(name, []).append(trained)
     clips = draw_evaluation_clips(splits.test, command.num_test, seed=2)
     write_report(networks, clips, SEEN, command.out)
     example = command.out / EXAMPLE
@@ -179,6 +174,25 @@ def experiment(command: Command) -> None:
         np.save(example, np.asarray(clips.frames[0, :SEEN]))
     line = command_line(COMMAND, "--predict", str(example))
     print(f"\nPlots and models are in {command.out}. Try: {line}")
+
+
+def training_folder(out: Path, reader: str, number: int = 0) -> Path:
+    """The folder of one of a reader's trainings, of which the first one answers."""
+    return out / f"{reader}-{number}"
+
+
+def train_network(settings: Settings, splits: Splits, folder: Path) -> Trained:
+    """Trains a network, or loads a finished training, and saves the model in the folder."""
+    plan = video_training(settings, splits, settings.learning_rate)
+    record: dict[str, Any] = {"settings": asdict(settings)}
+    state = loop.run(plan, jax.random.key(settings.seed), folder, record, folder.name)
+    network = make_network(settings)
+    # Without order not all labels can be known, so the best epoch is chance: use the last.
+    params = state.best_params if network.reader in IN_ORDER else state.params
+    if network.reader == "gru":
+        record["temperatures"] = fit_temperatures(network, params, splits.validation)
+    save_model(folder / MODEL, params, record, list(NUM_CLASSES))
+    return Trained(network, params, folder)
 
 
 def fit_temperatures(network: VideoNetwork, params: Any, digits: Digits) -> dict[str, float]:
@@ -194,7 +208,7 @@ def fit_temperatures(network: VideoNetwork, params: Any, digits: Digits) -> dict
 def predict(out: Path, file: Path) -> str:
     """Classifies a file of frames with the saved GRU, and writes the frames it predicts next."""
     frames = read_frames(file)
-    params, record, _ = load_model(out / "gru" / MODEL, COMMAND)
+    params, record, _ = load_model(training_folder(out, "gru") / MODEL, COMMAND)
     network = make_network(Settings(**record["settings"]))
     probabilities, predicted = run_network(network, params, frames[None], NEXT)
     classes = {"digit": range(CLASSES), "direction": list(DIRECTIONS), "speed": SPEEDS}
@@ -230,7 +244,7 @@ def export(path: Path) -> None:
 def main(command: Command) -> None:
     """Runs the command."""
     if command.export is not None:
-        return export(command.out / "gru" / MODEL)
+        return export(training_folder(command.out, "gru") / MODEL)
     if command.train is not None:
         return train_on_own(command)
     if command.predict is None:

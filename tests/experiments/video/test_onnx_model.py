@@ -17,7 +17,7 @@ def test_the_exported_classifiers_are_those_of_jax(tmp_path, capsys):
     shapes = jax.eval_shape(lambda key: video.init_network(network, key), jax.random.key(0))
     temperatures = {"digit": 1.5, "direction": 0.7, "speed": 2.0}
     record = {"settings": asdict(SETTINGS), "temperatures": temperatures}
-    save_model(tmp_path / "gru" / video.MODEL, random_like(shapes), record, [])
+    save_model(tmp_path / "gru-0" / video.MODEL, random_like(shapes), record, [])
     [session] = export(video.main, video.Command(out=tmp_path, export="onnx"), capsys)
     sizes = {name: ["B", "T", size] for name, size in video.NUM_CLASSES.items()}
     assert signature(session) == ({"frames": ["B", "T", 32, 32]}, sizes)
