@@ -19,7 +19,7 @@ from experiments.common.report.plots import (
     error_bars,
     line_styles,
 )
-from experiments.common.report.shares import wilson_interval
+from experiments.common.report.shares import mean_interval
 from experiments.memory import gradient_flow
 from experiments.vision.digits import CLASSES
 
@@ -27,22 +27,25 @@ HATCHES = ("", "//", "..", "xx")  # tell bars apart in gray print
 Profiles = Mapping[str, tuple[np.ndarray, np.ndarray]]  # per cell: untrained [T] and trained [T]
 
 
-def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], num_test: int) -> None:
+def plot_accuracy(
+    path: Path, accuracies: Mapping[str, Mapping[str, Sequence[float]]], num_test: int
+) -> None:
     """Draws bars of the test accuracy: one group per reading, one bar per cell.
 
     Args:
       path: the PNG to write.
-      accuracy: of each cell, by the title of the reading.
+      accuracies: of each cell's seeds, by the title of the reading.
       num_test: the number of test digits, for 95% intervals.
     """
-    figure = Figure((1.5 + 1.9 * len(accuracy), 3.4), dpi=120, layout="constrained")
+    figure = Figure((1.5 + 1.9 * len(accuracies), 3.4), dpi=120, layout="constrained")
     axis = figure.subplots()
-    cells = list(next(iter(accuracy.values())))
+    cells = list(next(iter(accuracies.values())))
     width = 0.8 / len(cells)
     for number, cell in enumerate(cells):
-        xs = np.arange(len(accuracy)) + width * (number - (len(cells) - 1) / 2)
-        heights = [row[cell] for row in accuracy.values()]
-        bars = error_bars(heights, [wilson_interval(height, num_test) for height in heights])
+        xs = np.arange(len(accuracies)) + width * (number - (len(cells) - 1) / 2)
+        heights = [float(np.mean(row[cell])) for row in accuracies.values()]
+        intervals = [mean_interval(row[cell], num_test) for row in accuracies.values()]
+        bars = error_bars(heights, intervals)
         style = {"color": CELLS[cell][0], "hatch": HATCHES[number % 4], "edgecolor": "white"}
         axis.bar(xs, heights, width, label=cell_title(cell), **style)
         axis.errorbar(xs, heights, bars, fmt="none", ecolor="black", capsize=2, elinewidth=1)
@@ -50,7 +53,7 @@ def plot_accuracy(path: Path, accuracy: Mapping[str, Mapping[str, float]], num_t
             label = f"{100 * height:.0f}"
             axis.text(x, height + above + 0.015, label, ha="center", fontsize=8)
     axis.axhline(1 / CLASSES, color=GRAY, linestyle=":", label="guessing")
-    axis.set_xticks(range(len(accuracy)), accuracy)
+    axis.set_xticks(range(len(accuracies)), accuracies)
     axis.set(ylim=(0, 1.12), ylabel="test accuracy, 95% interval", xlabel="how the image is read")
     axis.yaxis.set_major_formatter(PercentFormatter(1.0))
     add_legend(figure, axis, "cell")

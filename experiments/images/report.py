@@ -9,7 +9,7 @@ import numpy as np
 from experiments.common.outputs import write_results
 from experiments.common.report import format_table, mean_and_deviation
 from experiments.common.report.plots import Curve, cell_title, plot_learning_curves
-from experiments.common.report.shares import wilson_interval
+from experiments.common.report.shares import mean_interval
 from experiments.images.plots import plot_accuracy, plot_failure, plot_gradients, plot_misread
 from experiments.images.sequences import READINGS, hidden_size_for, reading_title
 from experiments.memory.gradient_flow import describe_flow
@@ -17,12 +17,12 @@ from experiments.vision.digits import Digits
 
 
 class CellResult(NamedTuple):
-    """How one cell classified one kind of sequence."""
+    """How one cell classified one kind of sequence, with several seeds."""
 
-    accuracy: float  # on the test set
+    accuracies: list[float]  # on the test set, of each seed
     before: np.ndarray  # [T], gradient flow of the untrained cell, see `memory.gradient_flow`
     after: np.ndarray  # [T], of the trained one
-    records: list[dict[str, Any]]  # of its training, as in metrics.jsonl
+    records: list[dict[str, Any]]  # of the first seed's training, as in metrics.jsonl
 
 
 CellResults = Mapping[str, Mapping[str, CellResult]]  # by reading, then by cell
@@ -31,11 +31,6 @@ CellResults = Mapping[str, Mapping[str, CellResult]]  # by reading, then by cell
 def accuracy(answers: np.ndarray, digits: Digits) -> float:
     """The fraction of correct answers [N]."""
     return float((answers == digits.labels).mean())
-
-
-def mean_interval(accuracies: Sequence[float], num_test: int) -> tuple[float, float]:
-    """The 95% interval of the mean of several seeds' accuracies on `num_test` digits."""
-    return wilson_interval(float(np.mean(accuracies)), num_test)
 
 
 def describe_classifiers(rows: Mapping[str, Sequence[float]], num_test: int) -> str:
@@ -59,7 +54,7 @@ def describe_cells(results: CellResults, parameters: int) -> str:
     for reading, row in results.items():
         epochs = len(row[cells[0]].records)
         sizes = "/".join(str(hidden_size_for(cell, reading, parameters)) for cell in cells)
-        percent = [f"{100 * row[cell].accuracy:.1f}" for cell in cells]
+        percent = [mean_and_deviation(row[cell].accuracies) for cell in cells]
         accuracies.append([reading_title(reading), str(epochs), sizes, *percent])
         flow = [describe_flow(result.before[-1:], result.after[-1:]) for result in row.values()]
         flows.append([reading_title(reading), *flow])
@@ -106,7 +101,7 @@ def write_report(
         "cells": {
             reading: {
                 cell: {
-                    "accuracy": result.accuracy,
+                    "accuracy": result.accuracies,
                     "epochs": len(result.records),
                     "gradient at the first step, untrained and trained": [
                         float(result.before[-1]),
@@ -126,7 +121,7 @@ def write_report(
 def draw_figures(results: CellResults, num_test: int, out: Path) -> None:
     """Draws accuracies, gradients, and the longest reading in a figure of its own."""
     accuracies = {
-        reading_title(reading): {cell: result.accuracy for cell, result in row.items()}
+        reading_title(reading): {cell: result.accuracies for cell, result in row.items()}
         for reading, row in results.items()
     }
     plot_accuracy(out / "accuracy.png", accuracies, num_test)

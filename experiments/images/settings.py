@@ -80,7 +80,7 @@ class Command:
 
     # a flag that is given holds for all networks
     settings: Flat[Settings] = LARGER["bidirectional GRU by rows"]
-    seeds: PositiveInt = 3  # trainings per network that sees whole images
+    seeds: PositiveInt = 3  # trainings of each network
     # two cells, two readings, fewer epochs, one seed
     quick: Annotated[bool, ALWAYS] = False
     # the folder for all output

@@ -5,7 +5,7 @@ testing. A GRU, an LSTM, a three-layer minimal GRU and a plain RNN of the same s
 rows, as 14 x 14 pixels, as the same in random order, and as 784 single pixels; only the learning
 rate differs. A bidirectional GRU, ReNet and a CNN see more at once. All train on distorted digits.
 
-    python -m experiments.images                         about 7 minutes of one core's time
+    python -m experiments.images                         about 15 minutes of one core's time
     python -m experiments.images --quick                 2 minutes: two cells, two readings
     python -m experiments.images --predict digit.png     classifies your own image or .npy file
     python -m experiments.images --train pictures        your own images, one folder for each class
@@ -18,7 +18,7 @@ multiplies it by 1 − h², which is below 1 after the first ink. Gated cells ke
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -54,11 +54,12 @@ from experiments.images.sequences import Network, cell_network, gradient_flow
 from experiments.images.settings import LARGER, Command, Distortion, Settings
 from experiments.images.strokes import find_doubt, fit_ranges
 from experiments.images.user_image import read_image, to_mnist, to_text
+from experiments.memory.gradient_flow import geometric_mean
 from experiments.vision.digits import CLASSES, SIDE, Digits, Splits, read_digits, split_three_ways
 
 COMMAND = "python -m experiments.images"
 MODEL = "model.msgpack"
-MINUTES = {False: 7, True: 2}  # of the whole command on an idle core, without and with --quick
+MINUTES = {False: 15, True: 2}  # of the whole command on an idle core, without and with --quick
 DIGITS = [str(digit) for digit in range(CLASSES)]
 PARAMETERS = 8000  # approximate size of a cell's layers
 
@@ -139,16 +140,24 @@ def train_and_test(
     return state.best_params, np.asarray(classify(state.best_params, test.images))
 
 
-def train_cell(settings: Settings, data: Splits, directory: Path) -> CellResult:
-    """Trains one cell, and measures its gradient flow before and after on validation digits."""
+def train_cell(settings: Settings, data: Splits, folders: Sequence[Path]) -> CellResult:
+    """Trains one cell with the seeds 0, 1, ..., each in its folder.
+
+    Its gradient flow before and after is measured on validation digits, in the geometric mean.
+    """
     plan = image_training(settings, data, settings.learning_rate)
-    params, probabilities = train_and_test(plan, settings, data.test, 0, directory)
-    untrained = jax.jit(plan.init)(jax.random.key(0)).params
+    init = jax.jit(plan.init)
     batch = (data.validation.images[:32] / 255.0, data.validation.labels[:32])
     flow = jax.jit(partial(gradient_flow, settings.network, settings.reading))
-    profiles = [np.asarray(flow(p, *batch).profile[0]) for p in (untrained, params)]
-    correct = accuracy(probabilities.argmax(-1), data.test)
-    return CellResult(correct, *profiles, read_records(directory / loop.METRICS))
+    accuracies, before, after = [], [], []
+    for seed, folder in enumerate(folders):
+        params, probabilities = train_and_test(plan, settings, data.test, seed, folder)
+        accuracies.append(accuracy(probabilities.argmax(-1), data.test))
+        untrained = init(jax.random.key(seed)).params
+        before.append(np.asarray(flow(untrained, *batch).profile[0]))
+        after.append(np.asarray(flow(params, *batch).profile[0]))
+    profiles = (geometric_mean(np.stack(profiles)) for profiles in (before, after))
+    return CellResult(accuracies, *profiles, read_records(folders[0] / loop.METRICS))
 
 
 def calibrate_network(
@@ -203,7 +212,11 @@ def experiment(command: Command) -> None:
             records[directory.name] = read_records(directory / loop.METRICS)
     cell_results = {
         reading: {
-            cell: train_cell(settings, data, command.out / f"{reading}-{cell}")
+            cell: train_cell(
+                settings,
+                data,
+                [command.out / f"{reading}-{cell}-seed{seed}" for seed in range(command.seeds)],
+            )
             for cell, settings in row.items()
         }
         for reading, row in command.cells().items()

@@ -26,7 +26,7 @@ def test_tables():
     assert "99.0 ±1.0  98.2 to 99.5" in table
 
     profile = np.geomspace(1, 1e-4, 28)
-    result = CellResult(0.5, profile, np.ones(28), [{"epoch": 1}, {"epoch": 2}])
+    result = CellResult([0.5], profile, np.ones(28), [{"epoch": 1}, {"epoch": 2}])
     table = describe_cells({"rows": {"gru": result, "min_gru": result}}, 400)
     assert "400 parameters, % correct" in table
     assert "minGRU" in table
