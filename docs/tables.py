@@ -17,8 +17,9 @@ FOLDER/PAGE.toml what that page of another folder takes:
   names such as `learn/faq`.
 
 A number is a field of Python's `str.format`, such as `{video[right][GRU][digit]:.1p}`. After the
-colon, `p` is a percentage without its sign. A list is written as mean ±sample standard deviation,
-or one of `.mean`, `.sd`, `.least` and `.most` is taken, as in `{images[cells][rows].most:.1p}`.
+colon, `p` is a percentage without its sign, and `3t` is a number with three digits. A list is
+written as mean ±sample standard deviation, or one of `.mean`, `.sd`, `.least` and `.most` is taken,
+as in `{images[cells][rows].most:.1p}`.
 """
 
 import argparse
@@ -64,6 +65,10 @@ class Value:
             raise TypeError(f"{self.name} is no number.")
         if spec.endswith("p"):
             text = format(100 * self.value, spec[:-1] + "f")
+        elif spec.endswith("t"):
+            after_first = int(spec[:-1]) - 1
+            exponent = int(f"{self.value:.{after_first}e}".partition("e")[2])
+            text = f"{self.value:,.{max(after_first - exponent, 0)}f}"
         else:
             text = format(self.value, spec)
         text = re.sub(r"e([+-])0*(\d+)", lambda found: f"e{found[1].strip('+')}{found[2]}", text)

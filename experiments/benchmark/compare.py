@@ -63,10 +63,11 @@ from experiments.benchmark.measurements import (
 )
 from experiments.benchmark.peers import Setting, compile_program, make_problem, why_missing
 from experiments.benchmark.plots import plot_ratios, plot_times
-from experiments.benchmark.report import collect_points, format_ratios, format_report
+from experiments.benchmark.report import format_ratios, format_report
 from experiments.benchmark.settings import Command
+from experiments.benchmark.summary import collect_points, summarize
 from experiments.common.monitoring import shows_progress
-from experiments.common.outputs import write_text
+from experiments.common.outputs import write_results, write_text
 from experiments.common.provenance import processor
 from experiments.common.report.timing import busy_processes
 from experiments.common.training.devices import available_cores
@@ -138,12 +139,16 @@ def compare_libraries(command: Command) -> None:
     table = stem.with_suffix(".csv")
     grid = quick_grid() if command.quick else full_grid()
     points = collect_points(measure_grid(grid, columns, command, table), columns[0])
-    report = f"{describe_machine(peers)}\n\n{format_report(points, columns)}\n"
+    machine = describe_machine(peers)
+    report = f"{machine}\n\n{format_report(points, columns)}\n"
     write_text(stem.with_suffix(".txt"), report)
+    write_results(stem.with_suffix(".json"), {"machine": machine, **summarize(points)})
     plot_times(Path(f"{stem}_times.png"), points, BASE)
     plot_ratios(Path(f"{stem}_ratios.png"), points)
     write_text(Path(f"{stem}_ratios.csv"), format_ratios(points))
-    written = (f"{stem}{end}" for end in (".txt", "_times.png", "_ratios.png", "_ratios.csv"))
+    written = (
+        f"{stem}{end}" for end in (".txt", ".json", "_times.png", "_ratios.png", "_ratios.csv")
+    )
     print(f"{report}\nWritten: {table}, {', '.join(written)}")
 
 

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
 from experiments.benchmark.peers import MODES, Setting
-from experiments.benchmark.report import Point
+from experiments.benchmark.summary import Point
 from experiments.common.report.plots import add_legend, line_styles, save_figure
 
 AXES = {"steps": "T", "batch": "B", "hidden_size": "H"}

@@ -55,7 +55,7 @@ def test_a_record_is_that_of_its_command_at_a_commit(path):
 
 def test_a_wrong_number_is_named_and_mended(tmp_path):
     docs = tmp_path / "docs"
-    for folder in ("results", "experiments", "learn"):
+    for folder in ("results", "experiments", "learn", "project"):
         shutil.copytree(DOCS / folder, docs / folder, ignore=shutil.ignore_patterns("*.png"))
     script = shutil.copy(DOCS / "tables.py", docs)
     changes = {"flip_flop": ("| 100.0% |", "| 99.0% |"), "index": ("exactly 8 st", "exactly 7 st")}
@@ -123,3 +123,11 @@ def test_numbers_in_a_sentence_are_replaced_where_lines_are_broken():
         tables.replace_numbers("It had 9.1% and 3e-7.", sentence, RESULTS)
     with pytest.raises(LookupError, match="once; it has it 2 times"):
         tables.replace_marked(2 * "<!-- run: x -->\n<!-- end -->\n", "run", "x", "y")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0.024681, "0.0247"), (0.9996, "1.00"), (2.8, "2.80"), (11.93, "11.9"), (5331.5, "5,332")],
+)
+def test_three_digits(number, text):
+    assert f"{tables.Value(number, ''):3t}" == text

@@ -29,7 +29,13 @@ def test_a_run_writes_everything_and_resumes(tiny_grid, tmp_path, capsys, monkey
         quick=True, libraries=("flax.linen",), implementations=("scan",), seconds=0, out=tmp_path
     )
     benchmark.main(settings)
-    for name in ("libraries.csv", "libraries.txt", "libraries_times.png", "libraries_ratios.png"):
+    for name in (
+        "libraries.csv",
+        "libraries.json",
+        "libraries.txt",
+        "libraries_times.png",
+        "libraries_ratios.png",
+    ):
         assert (tmp_path / name).stat().st_size > 0
     header, row = (tmp_path / "libraries_ratios.csv").read_text(encoding="utf-8").splitlines()
     assert header == "T,B,I,H,forward,training"
