@@ -10,9 +10,10 @@ FOLDER/PAGE.toml what that page of another folder takes:
 - `[runs]`: the command of each record, by its NAME. Between `<!-- run: NAME -->` and
   `<!-- end -->` is how it was made;
 - `[tables.TITLE]`: what is between `<!-- table: TITLE -->` and `<!-- end -->` in the page. `rows`
-  and `columns` are lists of keys, or labels with their keys. `cell` is the text of a cell, with
-  [ROW] and [COLUMN] for the keys; a row or a column may have a text of its own instead of a key.
-  `corner` is the text above the rows, `missing` that of a cell whose number no record has;
+  and `columns` are lists of keys, or labels with their keys, or the title of a table of the page
+  that has the same ones. `cell` is the text of a cell, with [ROW] and [COLUMN] for the keys; a row
+  or a column may have a text of its own instead of a key. `corner` is the text above the rows,
+  `missing` that of a cell whose number no record has;
 - `[sentences]`: for a page, sentences whose numbers are replaced. Pages of other folders have
   names such as `learn/faq`.
 
@@ -138,6 +139,14 @@ def make_table(table: Mapping[str, Any], results: Mapping[str, Value]) -> str:
     return "".join([header, rule, *body]).replace("|  |", "| |")
 
 
+def with_labels_of_others(
+    table: Mapping[str, Any], tables: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The table with the rows and columns of those that it names."""
+    named = {key: table[key] for key in ("rows", "columns") if isinstance(table[key], str)}
+    return {**table, **{key: tables[title][key] for key, title in named.items()}}
+
+
 def with_labels(labels: Labels) -> dict[str, str]:
     """Labels with their keys."""
     return labels if isinstance(labels, dict) else {key: key for key in labels}
@@ -222,7 +231,7 @@ def make_pages(docs: Path) -> dict[Path, str]:
             pages[name] = page_path(docs, name).read_text(encoding="utf-8")
         try:
             for title, table in tables.items():
-                content = make_table(table, results)
+                content = make_table(with_labels_of_others(table, tables), results)
                 pages[page] = replace_marked(pages[page], "table", title, content)
             for name in re.findall(r"<!-- run: (\w+) -->", pages[page]):
                 content = describe_run(runs[name], records[name]["run"])

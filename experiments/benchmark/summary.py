@@ -107,8 +107,8 @@ def summarize(points: Sequence[Point]) -> dict[str, Any]:
             "ms": {m.library: m.median_ms for m in p.all_libraries()},
             "fastest library": p.fastest and p.fastest.library,
             "fastest library, ms": p.fastest and p.fastest.median_ms,
-            "ratio": p.ratio if p.fastest else None,
-            "roofline": p.roofline,
+            "ratio": round(p.ratio, 4) if p.fastest else None,
+            "roofline": round(p.roofline, 4),
         }
     means = {
         mode: {

@@ -131,3 +131,10 @@ def test_numbers_in_a_sentence_are_replaced_where_lines_are_broken():
 )
 def test_three_digits(number, text):
     assert f"{tables.Value(number, ''):3t}" == text
+
+
+def test_a_table_can_have_the_rows_of_another():
+    first = {"rows": {"a row": "one"}, "columns": ["a"], "cell": "{x[ROW][COLUMN]:.1p}"}
+    second = {**first, "rows": "first"}
+    both = {"first": first, "second": second}
+    assert tables.with_labels_of_others(second, both) == first
