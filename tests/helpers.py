@@ -1,7 +1,10 @@
 """What the tests share: the implementations, one table of cases, tolerances."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -262,3 +265,22 @@ def chunk_times(folder: Path) -> dict[str, int]:
 def read_results(path: Path) -> Any:
     """The results in a results.json."""
     return json.loads(path.read_text(encoding="utf-8"))["results"]
+
+
+def run_on_eight_devices(path: str, *options: str) -> None:
+    """Runs a file of `tests/fixtures` in a new process, as JAX fixes the devices at its start.
+
+    Args:
+        path: of the file in that folder.
+        *options: of pytest, which select tests.
+    """
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    result = subprocess.run(
+        [*command, str(ROOT / "tests" / "fixtures" / path)],
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "8", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout

@@ -2,7 +2,10 @@
 
 from grujax.meshes.arrays import (
     RowSharding,
+    as_gradient,
     gather,
+    key_of_device,
+    map_rows,
     row_sharding,
     run_own_rows,
     scan,
@@ -10,4 +13,15 @@ from grujax.meshes.arrays import (
     vary_alike,
 )
 
-__all__ = ["RowSharding", "gather", "row_sharding", "run_own_rows", "scan", "stack", "vary_alike"]
+__all__ = [
+    "RowSharding",
+    "as_gradient",
+    "gather",
+    "key_of_device",
+    "map_rows",
+    "row_sharding",
+    "run_own_rows",
+    "scan",
+    "stack",
+    "vary_alike",
+]

@@ -94,14 +94,77 @@ def run_own_rows(
 
     xs = recurrences[0].xs
     rows = row_sharding(xs, 1, xs.ndim - 2)
-    split = {name for of_axis in rows.axes if of_axis for name in jax.tree.leaves(of_axis)}
-    if rows.mesh.are_all_axes_explicit:
-        split = set()  # all axes, except those over which `vmap` spreads models
-    elif not split:
+    split = _split_axes(rows)
+    if not split and not rows.mesh.are_all_axes_explicit:
         return run_here(*arrays)
     specs = tuple(PartitionSpec(*[None] * first, *rows.axes) for first in axes)
-    out_specs = [specs] * len(recurrences)
-    return jax.shard_map(run_here, mesh=rows.mesh, out_specs=out_specs, axis_names=split)(*arrays)
+    return jax.shard_map(
+        run_here,
+        mesh=rows.mesh,
+        out_specs=[specs] * len(recurrences),
+        axis_names=_manual_axes(rows, split),
+    )(*arrays)
+
+
+def map_rows(
+    run: Callable[[Any, Any], Any],
+    shared: Any,
+    of_rows: Any,
+    number: int,
+    *,
+    is_sum: bool = False,
+) -> Any:
+    """`run(shared, of_rows)`; on a mesh with explicit axes each device takes the rows it holds.
+
+    Args:
+        run: returns a pytree of arrays that begin with the batch axes; with `is_sum`, of sums over
+            all rows. All of its arguments vary over the same manual axes.
+        shared: a pytree of arrays without batch axes.
+        of_rows: a pytree of arrays that begin with the batch axes.
+        number: of batch axes.
+        is_sum: see `run`.
+    """
+    shardings = [row_sharding(leaf, 0, number) for leaf in jax.tree.leaves(of_rows)]
+    rows = next((rows for rows in shardings if _split_axes(rows)), shardings[0])
+    split = _split_axes(rows)
+
+    def run_here(shared: Any, of_rows: Any) -> Any:
+        results = run(*vary_alike((shared, of_rows)))
+        return lax.psum(results, tuple(sorted(split))) if is_sum and split else results
+
+    if not split:
+        return run_here(shared, of_rows)
+    shared = jax.tree.map(rows.place, shared)
+    of_rows = jax.tree.map(lambda leaf: rows.place(leaf, 0), of_rows)
+    return jax.shard_map(
+        run_here,
+        mesh=rows.mesh,
+        out_specs=PartitionSpec() if is_sum else PartitionSpec(*rows.axes),
+        axis_names=_manual_axes(rows, split),
+    )(shared, of_rows)
+
+
+def key_of_device(key: Array, of_rows: Any) -> Array:
+    """A key of its own for each device whose rows are others, so that all rows draw independently.
+
+    Args:
+        key: a JAX random key.
+        of_rows: a pytree of arrays. Over the manual axes over which any of them varies, the number
+            of the device is folded in.
+    """
+    axes = frozenset[str]().union(*map(_varying, jax.tree.leaves(of_rows)))
+    for axis in sorted(axes - _varying(key)):
+        key = jax.random.fold_in(key, lax.axis_index(axis))
+    return key
+
+
+def as_gradient(gradient: Array, of: Array) -> Array:
+    """A gradient in the type of what it belongs to, as `jax.grad` gives it.
+
+    It is summed over the manual axes over which it varies, and `of` does not.
+    """
+    axes = tuple(sorted(_varying(gradient) - _varying(of)))
+    return _like(lax.psum(gradient, axes) if axes else gradient, of)
 
 
 def scan(
@@ -128,6 +191,17 @@ def scan(
         return jax.tree.map(_like, new_carry, carry), output
 
     return lax.scan(typed_step, carry, inputs, reverse=reverse)
+
+
+def _split_axes(rows: RowSharding) -> set[str]:
+    """The mesh axes over which rows are split."""
+    return {name for of_axis in rows.axes if of_axis for name in jax.tree.leaves(of_axis)}
+
+
+def _manual_axes(rows: RowSharding, split: set[str]) -> set[str]:
+    """The axes of `jax.shard_map` for these rows."""
+    # An empty set is all axes, except those over which `vmap` spreads models.
+    return set() if rows.mesh.are_all_axes_explicit else split
 
 
 def _take_type(array: Array, of_steps: jax.ShapeDtypeStruct) -> Array:

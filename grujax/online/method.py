@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax import meshes
 from grujax.checks import array_leaves, as_arrays, check_instance
 from grujax.implementations.plain import select
 from grujax.online.pattern import Pattern
@@ -63,7 +64,8 @@ class Method:
             influence. `x` is a pytree of `[B, ...]`.
         gradient: `gradient(carry, d_state) -> d_params`: the gradient of a loss that reads the
             state after the last step, for `d_state`, its gradient with respect to that state. The
-            sum over the rows. Add them up over the steps for the gradient of a sum over steps.
+            sum over the rows; inside of `jax.shard_map`, over those of one device. Add them up over
+            the steps for the gradient of a sum over steps.
     """
 
     init: Init
@@ -117,9 +119,51 @@ def check_start(params: Any, state: Any) -> tuple[Any, Any, Layout, Rows]:
     return params, state, layout_of(params), rows_of("state", state)
 
 
-def join_gradient(carry: Carry, d_state: Any) -> Array:
-    """`d_state` as `[R, S]`; raises ValueError unless it has the shapes of the state."""
+def step_rows(
+    advance: Callable[..., tuple[Any, Any]], params: Any, carry: Carry, x: Any, *drawn: Array
+) -> tuple[Carry, Any]:
+    """`Method.step`; on a mesh with explicit axes each device takes the rows that it holds.
+
+    Args:
+        advance: `advance(rows, params, state, influence, x, *drawn) -> (state, influence)`.
+        params: see `Method`.
+        carry: see `Method`.
+        x: see `Method`.
+        *drawn: `[B, ...]`, what was drawn for this step.
+
+    Raises:
+        ValueError: the state or `x` does not fit.
+    """
+    rows = rows_of("state", carry.state)
+    x = rows.check_inputs(x)
+
+    def run(params: Any, of_rows: Any) -> tuple[Any, Any]:
+        return advance(rows.like(jax.tree.leaves(of_rows)[0]), params, *of_rows)
+
+    of_rows = (carry.state, carry.influence, x, *drawn)
+    state, influence = meshes.map_rows(run, params, of_rows, len(rows.batch))
+    return replace(carry, state=state, influence=influence), state
+
+
+def sum_rows(pull: Callable[[Array, Any], Array], carry: Carry, d_state: Any) -> Any:
+    """`Method.gradient`; on a mesh with explicit axes each device takes the rows that it holds.
+
+    Args:
+        pull: `pull(d_states [R, S], influence [B, ...]) -> [P]`.
+        carry: see `Method`.
+        d_state: see `Method`.
+
+    Raises:
+        ValueError: `d_state` does not have the shapes of the state.
+    """
     rows, d_state = rows_of("state", carry.state), as_arrays("d_state", d_state)
     if jax.tree.map(jnp.shape, d_state) != jax.tree.map(jnp.shape, carry.state):
         raise ValueError("`d_state` must have the structure and the shapes of the state.")
-    return rows.join(d_state)
+
+    def run(_: Any, of_rows: Any) -> Array:
+        d_state, influence = of_rows
+        here = rows.like(jax.tree.leaves(d_state)[0])
+        return pull(here.join(d_state), influence)
+
+    of_rows = (d_state, carry.influence)
+    return carry.layout.split(meshes.map_rows(run, (), of_rows, len(rows.batch), is_sum=True))

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from grujax.jax_support.concrete import compute_now
 from grujax.online.rows import Layout, RowStep, pull_back
 
 DRAWS = 3  # random points: a derivative that is zero at all of them is taken as always zero
@@ -120,7 +121,7 @@ def _nonzero(
         return of_states[0] != 0, of_params[0] != 0
 
     moves, acts = np.zeros((size, size), bool), np.zeros((size, sum(params.sizes)), bool)
-    with jax.ensure_compile_time_eval():  # known while others trace
+    with compute_now():
         for seed in range(DRAWS):
             rng = np.random.default_rng(seed)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grujax import meshes
 from grujax.checks import array_leaves, as_arrays
 
 # A cell, `cell(params, state, x) -> state`, as `grujax.scan_cell` takes it.
@@ -96,16 +97,25 @@ class Rows:
         """`[R, S]` as the state."""
         return self.layout.split(vectors, self.batch)
 
-    def split_inputs(self, x: Any) -> Any:
-        """The inputs of one step, a pytree of `[B, ...]`, as `[R, ...]`."""
-        x, axes = as_arrays("x", x), len(self.batch)
+    def check_inputs(self, x: Any) -> Any:
+        """The inputs of one step as arrays `[B, ...]`; raises ValueError unless they are."""
+        x = as_arrays("x", x)
         for leaf in jax.tree.leaves(x):
-            if leaf.shape[:axes] != self.batch:
+            if leaf.shape[: len(self.batch)] != self.batch:
                 raise ValueError(
                     f"`x` holds an array of shape {list(leaf.shape)}, expected the batch axes "
                     f"B = {list(self.batch)} of the state in front."
                 )
+        return x
+
+    def split_inputs(self, x: Any) -> Any:
+        """The inputs of one step, a pytree of `[B, ...]`, as `[R, ...]`."""
+        axes = len(self.batch)
         return jax.tree.map(lambda leaf: leaf.reshape(self.number, *leaf.shape[axes:]), x)
+
+    def like(self, leaf: Array) -> Rows:
+        """These rows with the batch axes of `leaf [B, ...]`, which may be those of one device."""
+        return replace(self, batch=leaf.shape[: len(self.batch)])
 
     def of_one(self, cell: Cell) -> RowStep:
         """The cell for one row. The cell sees batch axes of size 1, as many as there are."""
@@ -174,6 +184,8 @@ def pull_back(
         covectors: `[Q, S]`; the identity gives the Jacobians.
     """
     layout = layout_of(params)
+    # Each row's own gradient of the parameters, even if all devices have the same parameters.
+    params, states, xs, covectors = meshes.vary_alike((params, states, xs, covectors))
 
     def of_row(s: Array, x: Any) -> StepDerivatives:
         new_s, pull = jax.vjp(lambda params, s: step(params, s, x), params, s)

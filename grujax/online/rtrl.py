@@ -10,7 +10,6 @@ this step's use of θ alone.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,8 +19,8 @@ from jax import Array
 from grujax.cell import gru_cell
 from grujax.checks import check_callable
 from grujax.online.gru import advance_influence, take_step
-from grujax.online.method import Carry, Method, check_start, join_gradient
-from grujax.online.rows import Cell, check_same_type, pull_back, rows_of
+from grujax.online.method import Carry, Method, check_start, step_rows, sum_rows
+from grujax.online.rows import Cell, Rows, check_same_type, pull_back
 from grujax.params import GRUParams
 
 
@@ -68,32 +67,30 @@ def rtrl(cell: Cell) -> Method:
         influence = jnp.zeros((*rows.batch, rows.size, sum(layout.sizes)), dtype)
         return Carry(state, influence, None, layout)
 
-    step = _step_gru if cell is gru_cell else partial(_step_any, cell)
-    return Method(init, step, dense_gradient)
+    advance = _advance_gru if cell is gru_cell else partial(_advance_any, cell)
+    return Method(init, partial(step_rows, advance), partial(sum_rows, _pull))
 
 
-def _step_any(cell: Cell, params: Any, carry: Carry, x: Any) -> tuple[Carry, Any]:
-    """`Method.step` by reverse mode through one step, once for each number in the state."""
-    rows = rows_of("state", carry.state)
+def _advance_any(
+    cell: Cell, rows: Rows, params: Any, state: Any, influence: Array, x: Any
+) -> tuple[Any, Array]:
+    """By reverse mode through one step, once for each number in the state."""
     xs, identity = rows.split_inputs(x), jnp.eye(rows.size)
-    after = pull_back(rows.of_one(cell), params, rows.join(carry.state), xs, identity)
-    influence = after.of_states @ carry.influence.reshape(after.of_params.shape)
-    influence = (influence + after.of_params).reshape(carry.influence.shape)
-    state = rows.split(after.states)
-    return replace(carry, state=state, influence=influence), state
+    after = pull_back(rows.of_one(cell), params, rows.join(state), xs, identity)
+    kept = after.of_states @ influence.reshape(after.of_params.shape)
+    return rows.split(after.states), (kept + after.of_params).reshape(influence.shape)
 
 
-def _step_gru(params: GRUParams, carry: Carry, x: Any) -> tuple[Carry, Any]:
-    """`Method.step` of a GRU in closed form."""
-    rows_of("state", carry.state).split_inputs(x)
-    steps = take_step(params, carry.state, x)
-    check_same_type(carry.state, steps.after)
-    influence = advance_influence(params, steps, x, carry.influence)
-    return replace(carry, state=steps.after, influence=influence), steps.after
+def _advance_gru(
+    rows: Rows, params: GRUParams, state: Any, influence: Array, x: Any
+) -> tuple[Any, Array]:
+    """By the closed form of a GRU."""
+    steps = take_step(params, state, x)
+    check_same_type(state, steps.after)
+    return steps.after, advance_influence(params, steps, x, influence)
 
 
-def dense_gradient(carry: Carry, d_state: Any) -> Any:
-    """`Method.gradient` for an influence `[B, S, P]`."""
-    gradients = join_gradient(carry, d_state).reshape(-1)
-    influence = carry.influence.reshape(gradients.size, -1)
-    return carry.layout.split(gradients.astype(influence.dtype) @ influence)
+def _pull(d_states: Array, influence: Array) -> Array:
+    """The gradient `[P]` of an influence `[B, S, P]`."""
+    d_states = d_states.reshape(-1).astype(influence.dtype)
+    return d_states @ influence.reshape(d_states.size, -1)

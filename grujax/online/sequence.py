@@ -111,7 +111,8 @@ def value_and_gradient(
     backward pass through the loss alone. A second pass forward carries the influence and adds up
     the gradients. So `hs`, its gradient and the arguments are all that grows with T: besides them
     the memory is that of one step. For a stream without end use the functions of a `Method`, which
-    keep nothing.
+    keep nothing. Inside of `jax.shard_map` the gradient is that of the loss of all devices, as that
+    of `jax.grad`.
 
     Args:
         cell: `cell(params, state, x) -> state`, as in `grujax.scan_cell`, with a state of arrays
@@ -175,7 +176,8 @@ def value_and_gradient(
     x = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape[1:], leaf.dtype), xs)
     carry = chosen.init(params, state0, x=x, key=key)
     inputs = (xs, d_states, masks.reads, masks.restart, reset_states)
-    return value, _add_up(chosen, params, carry, after_reset, inputs)
+    gradients = _add_up(chosen, params, carry, after_reset, inputs)
+    return value, jax.tree.map(meshes.as_gradient, gradients, params)
 
 
 def _add_up(method: Method, params: Any, carry: Carry, after_reset: Any, inputs: Any) -> Any:

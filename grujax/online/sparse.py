@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,9 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from grujax.checks import array_leaves
-from grujax.online.method import Carry, Method, check_start, join_gradient
+from grujax.online.method import Carry, Method, check_start, step_rows, sum_rows
 from grujax.online.pattern import Pattern, find_pattern
-from grujax.online.rows import Cell, Rows, RowStep, pull_back, rows_of
+from grujax.online.rows import Cell, Rows, RowStep, pull_back
 
 
 def sparse_method(cell: Cell, cut: Callable[[RowStep], RowStep], order: int | None) -> Method:
@@ -35,20 +34,28 @@ def sparse_method(cell: Cell, cut: Callable[[RowStep], RowStep], order: int | No
         return Carry(state, influence, None, layout, pattern)
 
     def step(params: Any, carry: Carry, x: Any) -> tuple[Carry, Any]:
-        rows, pattern = rows_of("state", carry.state), _pattern(carry)
-        one, xs, states = rows.of_one(cell), rows.split_inputs(x), rows.join(carry.state)
-        covectors = jnp.asarray(pattern.covectors, carry.influence.dtype)
-        after = pull_back(one, params, states, xs, covectors)
-        jacobians = pull_back(cut(one), params, states, xs, jnp.eye(rows.size)).of_states
-        influence = pattern.move(jacobians, carry.influence.reshape(after.of_params.shape))
-        influence = (influence + after.of_params).reshape(carry.influence.shape)
-        state = rows.split(after.states)
-        return replace(carry, state=state, influence=influence), state
+        pattern = _pattern(carry)
+
+        def advance(
+            rows: Rows, params: Any, state: Any, influence: Array, x: Any
+        ) -> tuple[Any, Array]:
+            one, xs, states = rows.of_one(cell), rows.split_inputs(x), rows.join(state)
+            covectors = jnp.asarray(pattern.covectors, influence.dtype)
+            after = pull_back(one, params, states, xs, covectors)
+            jacobians = pull_back(cut(one), params, states, xs, jnp.eye(rows.size)).of_states
+            kept = pattern.move(jacobians, influence.reshape(after.of_params.shape))
+            return rows.split(after.states), (kept + after.of_params).reshape(influence.shape)
+
+        return step_rows(advance, params, carry, x)
 
     def gradient(carry: Carry, d_state: Any) -> Any:
-        d_states, pattern = join_gradient(carry, d_state), _pattern(carry)
-        influence = carry.influence.reshape(-1, *pattern.used.shape)
-        return carry.layout.split(pattern.pull(d_states.astype(influence.dtype), influence))
+        pattern = _pattern(carry)
+
+        def pull(d_states: Array, influence: Array) -> Array:
+            influence = influence.reshape(-1, *pattern.used.shape)
+            return pattern.pull(d_states.astype(influence.dtype), influence)
+
+        return sum_rows(pull, carry, d_state)
 
     return Method(init, step, gradient)
 

@@ -15,15 +15,17 @@ E[ν·νᵀ] is the identity, so E[s̃'·θ̃'ᵀ] = A·E[s̃·θ̃ᵀ] + D: the
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from grujax import meshes
 from grujax.checks import check_callable, check_key
-from grujax.online.method import Carry, Method, check_start, join_gradient
-from grujax.online.rows import Cell, RowStep, layout_of, rows_of
+from grujax.online.method import Carry, Method, check_start, step_rows, sum_rows
+from grujax.online.rows import Cell, Rows, RowStep, layout_of, rows_of
 
 
 class RankOne(NamedTuple):
@@ -80,18 +82,25 @@ def uoro(cell: Cell) -> Method:
 
     def step(params: Any, carry: Carry, x: Any) -> tuple[Carry, Any]:
         rows = rows_of("state", carry.state)
-        one, xs, states = rows.of_one(cell), rows.split_inputs(x), rows.join(carry.state)
-        before = jax.tree.map(lambda leaf: leaf.reshape(rows.number, -1), carry.influence)
         key, draw = jax.random.split(check_key("carry.key", carry.key))
-        signs = jax.random.rademacher(draw, states.shape, states.dtype)
-        states, influence = jax.vmap(
-            lambda *of_row: _step_of_row(one, params, *of_row), in_axes=(0, 0, 0, 0)
-        )(states, xs, before, signs)
-        influence = jax.tree.map(lambda leaf: leaf.reshape(*rows.batch, *leaf.shape[1:]), influence)
-        state = rows.split(states)
-        return replace(carry, state=state, influence=influence, key=key), state
+        draw = meshes.key_of_device(draw, (carry.state, x))
+        signs = jax.random.rademacher(draw, (*rows.batch, rows.size), rows.layout.dtype)
+        carry, state = step_rows(partial(_advance, cell), params, carry, x, signs)
+        return replace(carry, key=key), state
 
-    return Method(init, step, _gradient)
+    return Method(init, step, partial(sum_rows, _pull))
+
+
+def _advance(
+    cell: Cell, rows: Rows, params: Any, state: Any, influence: RankOne, x: Any, signs: Array
+) -> tuple[Any, RankOne]:
+    """One step of all rows."""
+    step = rows.of_one(cell)
+    before = jax.tree.map(lambda leaf: leaf.reshape(rows.number, -1), influence)
+    of_rows = rows.join(state), rows.split_inputs(x), before, signs.reshape(rows.number, -1)
+    states, after = jax.vmap(partial(_step_of_row, step, params))(*of_rows)
+    after = jax.tree.map(lambda leaf: leaf.reshape(*rows.batch, *leaf.shape[1:]), after)
+    return rows.split(states), after
 
 
 def _step_of_row(
@@ -117,9 +126,8 @@ def _balance(of_params: Array, of_state: Array) -> Array:
     return jnp.where(is_zero, 1, jnp.sqrt(above / jnp.where(is_zero, 1, below)))
 
 
-def _gradient(carry: Carry, d_state: Any) -> Any:
-    """`Method.gradient`: Σ over the rows of (d_state·s̃)·θ̃."""
-    influence, gradients = carry.influence, join_gradient(carry, d_state)
-    of_state = influence.of_state.reshape(gradients.shape)
-    of_params = influence.of_params.reshape(gradients.shape[0], -1)
-    return carry.layout.split((gradients * of_state).sum(1) @ of_params)
+def _pull(d_states: Array, influence: RankOne) -> Array:
+    """The gradient `[P]`: Σ over the rows of (d_state·s̃)·θ̃."""
+    of_state = influence.of_state.reshape(d_states.shape)
+    of_params = influence.of_params.reshape(len(d_states), -1)
+    return (d_states * of_state).sum(1) @ of_params

@@ -42,6 +42,7 @@ from grujax.implementations.cuda.rules import backward, forward
 from grujax.implementations.library_cache import KernelError
 from grujax.implementations.primitive.model_batch import ModelBatch
 from grujax.implementations.types import RecurrenceArgs, Residuals, StepMasks
+from grujax.jax_support.concrete import compute_now
 from grujax.params import GRUParams
 
 SUPPORTS = "computes in " + " and ".join(
@@ -112,7 +113,7 @@ def _self_test() -> str | None:
         if why_too_large(target(), dtype, units):
             continue
         try:
-            with jax.ensure_compile_time_eval(), jax.default_matmul_precision("highest"):
+            with compute_now(), jax.default_matmul_precision("highest"):
                 error = _error(dtype, units, reset_after)
         except (KernelError, RuntimeError) as failure:
             versions = ", ".join(TRIED_WITH)

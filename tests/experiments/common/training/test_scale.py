@@ -18,7 +18,7 @@ from experiments.common.training.scale import (
     shard_rows,
     use_scale,
 )
-from tests.helpers import ROOT
+from tests.helpers import ROOT, run_on_eight_devices
 
 
 @pytest.mark.parametrize(
@@ -29,16 +29,7 @@ from tests.helpers import ROOT
     ],
 )
 def test_experiments_give_the_same_on_eight_devices(chosen):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen]
-    result = subprocess.run(
-        [*command, str(ROOT / "tests" / "fixtures" / "eight_devices.py")],
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "8"},
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
+    run_on_eight_devices("eight_devices.py", "-k", chosen)
 
 
 def test_rows_are_counted_along_their_axes():
