@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax import meshes
 from grujax.checks import array_leaves, as_array, as_arrays, check_integer
 
 __all__ = ["join_sequences", "resets_from_dones", "split_sequences"]
@@ -84,8 +85,9 @@ def split_sequences(xs: Any, length: int) -> Any:
         steps, batch, *rest = leaf.shape
         if steps % length:
             raise ValueError(f"`length` must divide the {steps} steps of `xs`, got {length}.")
-        parts = leaf.reshape(steps // length, length, batch, *rest)
-        return jnp.moveaxis(parts, 1, 0).reshape(length, -1, *rest)
+        parts = steps // length
+        cut = meshes.reshape(leaf, (parts, length, batch, *rest), axis=1, to=2)
+        return meshes.reshape(jnp.moveaxis(cut, 1, 0), (length, parts * batch, *rest), axis=2, to=1)
 
     return jax.tree.map(split, _as_rows(xs))
 
@@ -118,8 +120,10 @@ def join_sequences(xs: Any, steps: int) -> Any:
                 f"`steps` must be a multiple of the length {length} of `xs`, and its "
                 f"{columns} sequences must fill rows of that many steps, got {steps}."
             )
-        parts = leaf.reshape(length, steps // length, -1, *rest)
-        return jnp.moveaxis(parts, 1, 0).reshape(steps, -1, *rest)
+        parts = steps // length
+        batch = columns // parts
+        cut = meshes.reshape(leaf, (length, parts, batch, *rest), axis=1, to=2)
+        return meshes.reshape(jnp.moveaxis(cut, 1, 0), (steps, batch, *rest), axis=2, to=1)
 
     return jax.tree.map(join, _as_rows(xs))
 

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax import meshes
 from grujax.analysis.checks import at_least_float32, check_function, check_next_state
 from grujax.analysis.jacobians import step_jacobian
 from grujax.analysis.numerics import of_finite
@@ -131,7 +132,8 @@ def find_fixed_points(
     size, steps = check_integer("size", size), check_integer("steps", steps, 0)
     bound = jnp.inf if bound is None else check_number("bound", bound, "(0, inf]")
     _check_distances(tolerance, slow_tolerance, radius)
-    params, constant, states = _check_system(params, cell, x, starts)
+    system = _check_system(params, cell, x, starts)
+    params, constant, states = meshes.vary_alike(jax.tree.map(meshes.gather, system))
     step = partial(_step, cell, params, constant)
     jacobian = partial(_jacobian, cell, params, constant)
     after = jax.eval_shape(step, states[0])
@@ -217,11 +219,11 @@ def sample_states(
         Array([1., 1., 1.], dtype=float32)
     """
     check_key("key", key)
-    hs = as_floating("hs", hs)
+    hs = meshes.gather(as_floating("hs", hs))
     if hs.ndim < 2:
         raise ValueError(f"`hs` must have shape [T, B, H] or [T, H], got {list(hs.shape)}.")
     num, noise = check_integer("num", num), check_number("noise", noise, "[0, inf)")
-    exists = checked_steps(hs, lengths).reshape(-1)
+    exists = meshes.gather(checked_steps(hs, lengths)).reshape(-1)
     count = exists.sum()
     if not exists.size or (not is_traced(count) and not count):
         raise ValueError("`hs` has no step that exists according to `lengths`, expected one.")
@@ -282,7 +284,8 @@ def _descend(
         )
 
     damping = jnp.asarray(DAMPING, start.dtype)
-    carry = (0, start, _residual(step, start), damping, jnp.int32(0))
+    carry = (jnp.int32(0), start, _residual(step, start), damping, jnp.int32(0))
+    carry = meshes.vary_alike(carry)
     _, h, residual, _, _ = jax.lax.while_loop(is_running, attempt, carry)
     return h, residual
 
@@ -308,7 +311,7 @@ def _merge(
         owner = jnp.where(is_new, index, jnp.where(known.any(), jnp.argmax(known), num))
         return distinct.at[index].set(is_new), owner
 
-    distinct, owners = jax.lax.scan(visit, jnp.zeros(num, bool), numbers)
+    distinct, owners = meshes.scan(visit, jnp.zeros(num, bool), numbers)
     owners = jnp.where(is_slow, owners, num)
     arrived = jnp.zeros(num + 1, int).at[owners].add(1)
     (slots,) = jnp.nonzero(distinct, size=size, fill_value=num)

@@ -104,17 +104,20 @@ def lyapunov_exponents(
 
     # Random, as a network may never mix the axes.
     tangents, _ = jnp.linalg.qr(jax.random.normal(key, (size, num_exponents), state.dtype))
-    run = partial(_growth, cell, params, qr_interval=qr_interval)
 
-    def mean_growth(xs: Array, exists: Array, h: Array) -> Array:
+    def mean_growth(shared: Any, of_row: Any) -> Array:
+        (params, tangents), (xs, exists, h) = shared, of_row
+        run = partial(_growth, cell, params, qr_interval=qr_interval)
         h, vectors, _ = run(xs[:warmup], exists[:warmup], h, tangents)
         h, _, growth = run(xs[warmup:], exists[warmup:], h, vectors)
         is_known = jnp.isfinite(h).all() & (growth < jnp.inf).all()  # −∞ is a result, NaN is not
         return jnp.where(is_known, growth / exists[warmup:].sum().astype(growth.dtype), jnp.nan)
 
-    for _ in range(exists.ndim - 1):
-        mean_growth = jax.vmap(mean_growth, in_axes=(1, 1, 0))
-    return sort_descending(mean_growth(inputs, exists, state))
+    number = exists.ndim - 1
+    for _ in range(number):
+        mean_growth = jax.vmap(mean_growth, in_axes=(None, 0))
+    rows = jnp.moveaxis(inputs, 0, number), jnp.moveaxis(exists, 0, number), state
+    return sort_descending(meshes.map_rows(mean_growth, (params, tangents), rows, number))
 
 
 def kaplan_yorke_dimension(exponents: ArrayLike) -> Array:
@@ -185,7 +188,7 @@ def _growth(
 
     def chunk(carry, inputs):
         h, tangents, growth = carry
-        (h, vectors, growth), _ = jax.lax.scan(step, (h, tangents.T, growth), inputs)
+        (h, vectors, growth), _ = meshes.scan(step, (h, tangents.T, growth), inputs)
         tangents, triangle = one_matrix_at_a_time(jnp.linalg.qr)(vectors.T)
         stretch = jnp.log(jnp.abs(jnp.diagonal(triangle)))
         exists_any = inputs[1].any()  # or QR's rounding errors alone would add up in the padding

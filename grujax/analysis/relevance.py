@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from grujax import meshes
 from grujax.analysis.checks import as_numbers
 from grujax.analysis.gates import GateTrace, check_trace
 from grujax.checks import check_bool
@@ -74,7 +74,7 @@ def gate_relevance(
         return keep * read, read
 
     zero = jnp.zeros(shape[1:], jnp.result_type(weights, keep))
-    _, read = jax.lax.scan(read_later, zero, (weights, keep), reverse=not reverse)
+    _, read = meshes.scan(read_later, zero, (weights, keep), reverse=not reverse)
     return jnp.where(exists, (1 - keep) * trace.candidate * read, 0)
 
 

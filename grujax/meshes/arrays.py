@@ -15,6 +15,7 @@ On automatic axes XLA splits what it wants, and all of this does nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -59,6 +60,22 @@ def gather(array: Array, axis: int | None = None) -> Array:
     if axis is not None:
         kept[axis] = None
     return _reshard(array, mesh, kept)
+
+
+def reshape(array: Array, shape: tuple[int, ...], axis: int, to: int) -> Array:
+    """`array.reshape(shape)`, of which axis `to` is split as axis `axis` of `array` was.
+
+    All other axes are on every device; so is that one if it cannot be split evenly.
+    """
+    mesh, spec = _sharding(array)
+    if not any(spec):
+        return array.reshape(shape)
+    parts = math.prod(mesh.shape[name] for name in jax.tree.leaves(spec[axis]))
+    split: list[Any] = [None] * len(shape)
+    if shape[to] % parts == 0:
+        split[to] = spec[axis]
+    array = _reshard(array, mesh, [part if i == axis else None for i, part in enumerate(spec)])
+    return jnp.reshape(array, shape, out_sharding=NamedSharding(mesh, PartitionSpec(*split)))
 
 
 def stack(arrays: Sequence[Array]) -> Array:
@@ -173,7 +190,13 @@ def scan(
     """`lax.scan`, whose carry takes the type on the mesh that the steps give it."""
     if any(leaf.shape[0] == 0 for leaf in jax.tree.leaves(inputs)):
         with jax.disable_jit(False):  # without `jit`, JAX does not scan over nothing
-            return lax.scan(step, carry, inputs, reverse=reverse)
+            return _typed_scan(step, carry, inputs, reverse)
+    return _typed_scan(step, carry, inputs, reverse)
+
+
+def _typed_scan(
+    step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Any, reverse: bool
+) -> tuple[Any, Any]:
     if not _has_types(carry, inputs):
         return lax.scan(step, carry, inputs, reverse=reverse)
 
