@@ -48,7 +48,8 @@ class CausalConvolutions(nn.Module):
             window = jnp.zeros(start, xs.dtype) if seen is None else seen.windows[number]
             extended = jnp.concatenate([window, xs], 1)
             patches = [extended[:, i : i + steps] for i in range(self.width)]
-            xs = nn.relu(nn.Dense(channels)(jnp.concatenate(patches, -1)))
+            dense = nn.Dense(channels, kernel_init=nn.initializers.he_normal())
+            xs = nn.relu(dense(jnp.concatenate(patches, -1)))
             windows.append(extended[:, steps:])
         return Seen(windows, xs[:, -1]), xs
 
