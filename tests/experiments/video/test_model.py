@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.video.convolutions import CausalConvolutions
 from experiments.video.data import NUM_CLASSES, SIDE
 from experiments.video.model import (
     GLYPH_SIZE,
+    CausalConvolutions,
     Encoder,
     TorusConv,
     VideoNetwork,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from experiments.common.training import rendezvous
 from experiments.common.training.rendezvous import (
     Address,
     Connection,
@@ -20,6 +19,8 @@ from experiments.common.training.rendezvous import (
     Watch,
     meet,
 )
+from experiments.common.training.rendezvous import meeting as meetings
+from experiments.common.training.rendezvous import watch as watching
 
 LONG = 30  # seconds: none of these tests waits for so long
 
@@ -204,7 +205,7 @@ def test_silent_strangers_do_not_add_up(pool, address):
     (zero,) = start(pool, Meeting(address, 2, 0, LONG))
     with ExitStack() as stack:
         first = stack.enter_context(connect(address))
-        for _ in range(rendezvous.MAX_STRANGERS):
+        for _ in range(meetings.MAX_STRANGERS):
             stack.enter_context(connect(address))
         assert is_closed(first)
         close(*map(outcome, [zero, *start(pool, Meeting(address, 2, 1, LONG))]))
@@ -310,7 +311,7 @@ def tcp_pair() -> list[socket.socket]:
 
 @pytest.fixture(autouse=True)
 def _brief_grace(monkeypatch):
-    monkeypatch.setattr(rendezvous, "GRACE_SECONDS", 0.4)
+    monkeypatch.setattr(watching, "GRACE_SECONDS", 0.4)
 
 
 @pytest.mark.parametrize("victim", [0, 1, 2])
@@ -353,7 +354,7 @@ def test_processes_that_fail_alike_end_with_their_own_messages(pool):
     watched = Watched(2, victim=1)
     watched.watches[1].say_failure(1)
     own = pool.submit(watched.watches[0].say_failure, 1)
-    time.sleep(2 * rendezvous.GRACE_SECONDS)
+    time.sleep(2 * watching.GRACE_SECONDS)
     watched.kill(1)
     own.result(LONG)
     assert watched.join() == {}
@@ -361,7 +362,7 @@ def test_processes_that_fail_alike_end_with_their_own_messages(pool):
 
 def test_process_0_ends_last(monkeypatch):
     """JAX aborts the others when its service, in process 0, is gone."""
-    monkeypatch.setattr(rendezvous, "GRACE_SECONDS", 5.0)
+    monkeypatch.setattr(watching, "GRACE_SECONDS", 5.0)
     watched = Watched(3, victim=1)
     watched.kill(1)
     watched.join()

@@ -1,67 +1,27 @@
-"""How several processes find each other before JAX connects them, and notice that one has ended.
-
-JAX's own runtime waits for a missing process until it aborts with a stack of C++, takes two
-processes of one number for a restarted one, and listens on all interfaces. So process 0 first
-listens here, at the coordinator's address alone, until every other process has said its number;
-what is wrong is told to all as a sentence. Then it leaves the port to JAX. The connections stay
-open, so that the others notice at once when a process ends without a goodbye.
-
-Messages are lines of JSON. Connections that say anything else are closed.
-"""
+"""How processes wait for each other until all have come, or one is missing."""
 
 import errno
-import ipaddress
-import json
-import os
-import re
 import selectors
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
-from experiments.common.command import InputError
+from experiments.common.training.rendezvous.connections import (
+    GRACE_SECONDS,
+    Address,
+    Connection,
+    LostProcessError,
+    ScaleError,
+    resolve,
+)
 
 RETRY_SECONDS = 0.1  # between two attempts to connect
-GRACE_SECONDS = 1.0  # after another process has failed, to end with a message of one's own
-MAX_MESSAGE = 4096  # bytes
 MAX_STRANGERS = 64  # connections that have not said who they are
-
-
-class ScaleError(InputError):
-    """The flags for devices and processes are invalid here; the message says why."""
-
-
-class LostProcessError(RuntimeError):
-    """Another process has ended, or cannot be reached."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """A host, by name or number, and a TCP port."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str, name: str) -> "Address":
-        """Reads HOST:PORT or [IPV6]:PORT; `name` is where it comes from. Raises ScaleError."""
-        match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})", text)
-        if match is None or not 1 <= int(match[3]) <= 65535:
-            raise ScaleError(f"{name} must be HOST:PORT with a port of 1 to 65535, got {text!r}.")
-        return cls(match[1] or match[2], int(match[3]))
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    def is_loopback(self) -> bool:
-        """Whether no other machine can reach it. The host is a number."""
-        return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
 
 
 @dataclass(frozen=True)
@@ -78,48 +38,6 @@ class Meeting:
     def facts(self) -> dict[str, Any]:
         """What all processes must agree on."""
         return {"--processes": self.processes} | dict(self.about)
-
-
-class Connection:
-    """A connection that carries lines of JSON."""
-
-    def __init__(self, connected: socket.socket):
-        self.socket = connected
-        self._received = b""
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, option):  # a machine that vanished is noticed after 25 seconds
-                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-    def fileno(self) -> int:
-        """The file descriptor, for selectors."""
-        return self.socket.fileno()
-
-    def send(self, message: dict[str, Any]) -> None:
-        """Sends a message, or nothing if the connection has ended."""
-        with suppress(OSError):
-            self.socket.sendall(json.dumps(message).encode() + b"\n")
-
-    def receive(self) -> list[dict[str, Any]]:
-        """The messages that have arrived. Raises OSError if it has ended, or carries others."""
-        try:
-            received = self.socket.recv(MAX_MESSAGE)
-        except BlockingIOError:
-            return []
-        if not received:
-            raise ConnectionResetError("the connection has ended")
-        *lines, self._received = (self._received + received).split(b"\n")
-        try:
-            messages = [json.loads(line) for line in lines]
-        except (ValueError, RecursionError) as error:
-            raise ConnectionAbortedError("not a message") from error
-        if len(self._received) > MAX_MESSAGE or not all(type(x) is dict for x in messages):
-            raise ConnectionAbortedError("not a message")
-        return messages
-
-    def close(self) -> None:
-        """Ends it."""
-        self.socket.close()
 
 
 def meet(meeting: Meeting) -> tuple[dict[int, Connection], Address]:
@@ -264,16 +182,6 @@ def _listen(address: Address) -> socket.socket:
     raise ScaleError(f"Process 0 cannot listen at {address}: {reason}.") from problem
 
 
-def resolve(address: Address) -> list[tuple[int, Any]]:
-    """The families and numeric addresses of a host. Raises ScaleError if it has none."""
-    try:
-        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ScaleError(f"The host of {address} is unknown: {reason}.") from error
-    return [(family, place) for family, _, _, _, place in found]
-
-
 def _join(meeting: Meeting) -> Connection:
     """Finds process 0, and waits until all have come, or until it says which one has not."""
     connection = _connect(meeting)
@@ -327,94 +235,3 @@ def _connect(meeting: Meeting) -> Connection:
                 f"(--timeout): {reason}. Start it there, with the same --coordinator."
             ) from problem
         time.sleep(RETRY_SECONDS)
-
-
-def end_with(sentence: str) -> NoReturn:
-    """Prints an error and ends this process, whatever its main thread waits for."""
-    print(f"\nerror: {sentence}", file=sys.stderr, flush=True)
-    os._exit(1)
-
-
-class Watch(threading.Thread):
-    """Ends this process when another one has ended without a goodbye.
-
-    A process that fails says so first. Then the others have GRACE_SECONDS to end by themselves with
-    a message of their own: what is wrong with one is often wrong with all. Process 0 ends last,
-    because JAX aborts the others as soon as its service is gone.
-    """
-
-    def __init__(
-        self,
-        connections: Mapping[int, Connection],
-        end: Callable[[str], Any] = end_with,
-    ):
-        """Watches the connections of `meet`; `end(sentence)` is called at most once."""
-        super().__init__(daemon=True, name="watch")
-        self._connections = dict(connections)
-        self._end = end
-        self._is_host = 0 not in self._connections
-        self._all_ended = threading.Event()
-        self._has_left = self._fails = False
-        self._sentence: str | None = None  # why this process is going to end
-        self._earliest = self._latest = 0.0  # when
-
-    def run(self) -> None:
-        """Waits until the others have ended."""
-        done: set[int] = set()
-        with selectors.DefaultSelector() as selector:
-            for number, connection in self._connections.items():
-                selector.register(connection, selectors.EVENT_READ, number)
-            while selector.get_map():
-                wait = None if self._sentence is None else self._latest - time.monotonic()
-                if wait is not None and wait <= 0:
-                    break
-                for key, _ in selector.select(wait):
-                    try:
-                        messages = self._connections[key.data].receive()
-                    except OSError:
-                        selector.unregister(key.fileobj)
-                        messages = [] if key.data in done else [{"lost": key.data}]
-                    for message in messages:
-                        done.add(key.data)
-                        self._understand(key.data, message)
-        self._all_ended.set()
-        if self._sentence is not None:
-            time.sleep(max(0.0, self._earliest - time.monotonic()))
-            if not self._fails:
-                self._end(self._sentence)
-
-    def say_goodbye(self) -> None:
-        """Tells the others that this process ends well."""
-        if not self._has_left:
-            self._has_left = True
-            self._tell({"goodbye": True})
-
-    def say_failure(self, status: int) -> None:
-        """Tells the others that this process ends with an error; process 0 waits for them."""
-        self._fails = True
-        if not self._has_left:
-            self._has_left = True
-            self._tell({"lost": None, "status": status})
-            if self._is_host:
-                self._all_ended.wait(2 * GRACE_SECONDS)
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        for connection in self._connections.values():
-            connection.send(message)
-
-    def _understand(self, sender: int, message: dict[str, Any]) -> None:
-        """Notes that a process is lost: the sender, or one that process 0 names."""
-        if "lost" not in message or self._sentence is not None:
-            return
-        number = sender if message["lost"] is None else message["lost"]
-        status = message.get("status")
-        how = "was interrupted" if status == 130 else "has ended or cannot be reached"
-        self._sentence = (
-            f"Process {number} {how}; its output says why. Start all processes again with the same "
-            "command: they resume from the last checkpoint."
-        )
-        self._earliest = time.monotonic() + (0.0 if status is None else GRACE_SECONDS)
-        self._latest = self._earliest
-        if self._is_host:
-            self._tell({"lost": number, "status": status})
-            self._latest += GRACE_SECONDS
