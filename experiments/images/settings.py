@@ -80,7 +80,8 @@ class Command:
 
     # a flag that is given holds for all networks
     settings: Flat[Settings] = LARGER["bidirectional GRU by rows"]
-    seeds: PositiveInt = 3  # trainings of each network
+    seeds: PositiveInt = 3  # trainings of each network that sees whole images
+    cell_seeds: PositiveInt = 1  # trainings of each cell
     # two cells, two readings, fewer epochs, one seed
     quick: Annotated[bool, ALWAYS] = False
     # the folder for all output
@@ -117,8 +118,8 @@ class Command:
     def check(self, given: frozenset[str]) -> None:
         """Raises InputError if flags do not fit together."""
         if self.compare:
-            self.rivals.check(given, ("train", "seeds", *NOT_OF_CELLS))
-        unused = [name for name in ("patch", "seeds") if name in given]
+            self.rivals.check(given, ("train", "seeds", "cell_seeds", *NOT_OF_CELLS))
+        unused = [name for name in ("patch", "seeds", "cell_seeds") if name in given]
         if self.train is not None and unused:
             raise has_no_effect(unused[0], "train")
 

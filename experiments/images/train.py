@@ -5,7 +5,7 @@ testing. A GRU, an LSTM, a three-layer minimal GRU and a plain RNN of the same s
 rows, as 14 x 14 pixels, as the same in random order, and as 784 single pixels; only the learning
 rate differs. A bidirectional GRU, ReNet and a CNN see more at once. All train on distorted digits.
 
-    python -m experiments.images                         about 15 minutes of one core's time
+    python -m experiments.images                         about 7 minutes of one core's time
     python -m experiments.images --quick                 2 minutes: two cells, two readings
     python -m experiments.images --predict digit.png     classifies your own image or .npy file
     python -m experiments.images --train pictures        your own images, one folder for each class
@@ -59,7 +59,7 @@ from experiments.vision.digits import CLASSES, SIDE, Digits, Splits, read_digits
 
 COMMAND = "python -m experiments.images"
 MODEL = "model.msgpack"
-MINUTES = {False: 15, True: 2}  # of the whole command on an idle core, without and with --quick
+MINUTES = {False: 7, True: 2}  # of the whole command on an idle core, without and with --quick
 DIGITS = [str(digit) for digit in range(CLASSES)]
 PARAMETERS = 8000  # approximate size of a cell's layers
 
@@ -215,7 +215,10 @@ def experiment(command: Command) -> None:
             cell: train_cell(
                 settings,
                 data,
-                [command.out / f"{reading}-{cell}-seed{seed}" for seed in range(command.seeds)],
+                [
+                    command.out / f"{reading}-{cell}-seed{seed}"
+                    for seed in range(command.cell_seeds)
+                ],
             )
             for cell, settings in row.items()
         }

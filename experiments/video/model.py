@@ -27,6 +27,7 @@ from grujax.baselines import count_parameters
 PyTree = Any
 IN_ORDER = ("gru", "cnn")  # the readers that read frame by frame, and predict the next ones
 INK_SCALE = 4.0  # frames are mostly paper; scaled, their standard deviation is about 1
+AT_ONCE = 3  # frames that the first convolution sees where no GRU joins them
 GLYPH_SIZE = 16  # rows and columns of the predicted glyph, at least GLYPH
 
 
@@ -62,8 +63,8 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, frames: Array) -> Array:
-        """[N, S, S] -> [N, 2 · features]."""
-        maps = TorusConv(16, 5)(INK_SCALE * frames[..., None])
+        """[N, S, S, C] -> [N, 2 · features]; C is the number of frames that are seen at once."""
+        maps = TorusConv(16, 5)(INK_SCALE * frames)
         profiles = jnp.concatenate([maps.mean(1), maps.mean(2)], -1).reshape(len(frames), -1)
         position = nn.relu(nn.Dense(self.features)(profiles))
         content = TorusConv(self.features, 5)(TorusConv(32, 3)(maps)).max((1, 2))
@@ -131,8 +132,8 @@ class VideoNetwork(nn.Module):
       features: of the encoder.
       dropout: the rate, before the classifiers.
       reader: how frames are combined: "gru" takes the GRU's states, "cnn" convolutions over time
-        with as many parameters, "mean" the mean over frames, which ignores their order, "last" the
-        last frame alone.
+        with as many parameters, whose encoder sees `AT_ONCE` frames at a time, "mean" the mean over
+        frames, which ignores their order, "last" the last frame alone.
       cell: what stands in the place of the GRU, with as many parameters, see `make_layer`. A
         Transformer that has seen T frames attends to the last T, also of those that it predicts.
     """
@@ -165,17 +166,24 @@ class VideoNetwork(nn.Module):
             carry, hs = self.read(frames)
         else:
             chosen = frames[:, -1:] if self.reader == "last" else frames
-            carry, hs = None, nn.relu(self.dense(self._encode(chosen).mean(1)))[:, None]
+            codes = self._encode(chosen[..., None])
+            carry, hs = None, nn.relu(self.dense(codes.mean(1)))[:, None]
         return self.classify(hs, train), hs, carry
 
     def read(self, frames: Array, carry: PyTree = None) -> tuple[PyTree, Array]:
         """Reads frames [B, T, S, S] from a state. Returns: the last one, and outputs [B, T, H]."""
-        layer = self.gru if self.reader == "gru" else self.convolutions
-        return layer(self._encode(frames), carry)
+        if self.reader == "gru":
+            return self.gru(self._encode(frames[..., None]), carry)
+        before = jnp.zeros_like(frames[:, :1]).repeat(AT_ONCE - 1, 1)
+        before, seen = (before, None) if carry is None else carry
+        extended = jnp.concatenate([before, frames], 1)
+        windows = [extended[:, i : i + frames.shape[1]] for i in range(AT_ONCE)]
+        seen, hs = self.convolutions(self._encode(jnp.stack(windows, -1)), seen)
+        return (extended[:, frames.shape[1] :], seen), hs
 
     def last_output(self, carry: PyTree) -> Array:
         """The output [B, H] after the last frame, from the state that `read` returned."""
-        return last_output(self.cell, carry) if self.reader == "gru" else carry.output
+        return last_output(self.cell, carry) if self.reader == "gru" else carry[1].output
 
     def classify(self, h: Array, train: bool = False) -> dict[str, Array]:
         """Computes logits [..., C] for each of NUM_CLASSES from states [..., H]."""
@@ -192,8 +200,8 @@ class VideoNetwork(nn.Module):
         return rows @ glyph @ jnp.swapaxes(columns, -1, -2)
 
     def _encode(self, frames: Array) -> Array:
-        """[B, T, S, S] -> [B, T, 2 · features]; time is folded into the batch."""
-        flat = self.encoder(frames.reshape(-1, SIDE, SIDE))
+        """[B, T, S, S, C] -> [B, T, 2 · features]; time is folded into the batch."""
+        flat = self.encoder(frames.reshape(-1, *frames.shape[2:]))
         return flat.reshape(*frames.shape[:2], -1)
 
 
@@ -218,7 +226,7 @@ class ClipClassifier(nn.Module):
     def __call__(self, frames: Array, lengths: Array, train: bool = False) -> Array:
         """Classifies clips [B, T, S, S] of `lengths` [B]: logits [B, T, K]."""
         encoder = Encoder(self.features)
-        codes = encoder(frames.reshape(-1, SIDE, SIDE) / INK_SCALE)
+        codes = encoder(frames.reshape(-1, SIDE, SIDE, 1) / INK_SCALE)
         codes = codes.reshape(*frames.shape[:2], -1)
         _, hs = make_layer(self.cell, self.hidden_size)(codes, lengths=lengths)
         return nn.Dense(self.num_classes)(nn.Dropout(self.dropout)(hs, deterministic=not train))

@@ -50,9 +50,10 @@ def test_convolution_agrees_with_xla(size):
 
 def test_content_does_not_depend_on_position():
     encoder = Encoder(4)
-    params = jax.jit(encoder.init)(jax.random.key(0), FRAMES[0])
+    frames = FRAMES[0][..., None]
+    params = jax.jit(encoder.init)(jax.random.key(0), frames)
     run = jax.jit(encoder.apply)
-    here, there = run(params, FRAMES[0]), run(params, np.roll(FRAMES[0], (8, 16), (1, 2)))
+    here, there = run(params, frames), run(params, np.roll(frames, (8, 16), (1, 2)))
     np.testing.assert_allclose(here[:, :4], there[:, :4], atol=1e-5)
     assert np.abs(here[:, 4:] - there[:, 4:]).max() > 1e-3
 
