@@ -17,10 +17,10 @@ settings.register_profile("grujax", deadline=None, max_examples=20, derandomize=
 settings.load_profile("grujax")
 
 # Programs for environments of their own, and cases for a process with eight devices, which
-# `tests/grujax/meshes/test_arrays.py` starts.
+# `tests.helpers.run_on_eight_devices` starts.
 collect_ignore = ["fixtures/machine/by_jax2onnx.py", "fixtures/machine/by_wandb_and_mlflow.py"]
 if os.environ.get("JAX_NUM_CPU_DEVICES") != "8":
-    collect_ignore.append("fixtures/machine/on_meshes.py")
+    collect_ignore_glob = ["fixtures/machine/*on_meshes.py"]
 
 # LLVM takes longer to optimize programs as small as these than they run. XLA's own passes stay on.
 # JAX reads the flags when it first compiles, here and in the processes that tests start. The later

@@ -128,7 +128,7 @@ FIGURES = {
         path, rows("", shape=(3, 2, len(LEVELS)))[""], ["1 day ahead", "2 days ahead"]
     ),
     "images, accuracy": lambda path: images.plot_accuracy(
-        path, {"rows": dict.fromkeys(PROFILES, [0.9])}, 100
+        path, {"rows": dict.fromkeys(PROFILES, (0.9,))}, 100
     ),
     "images, gradients": lambda path: images.plot_gradients(path, {"rows": PROFILES}),
     "images, failure": lambda path: images.plot_failure(
