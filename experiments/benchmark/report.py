@@ -79,7 +79,9 @@ def _summary(points: Sequence[Point]) -> str:
             lines += [f"  {name}, {title}: {_describe(mean)}" for title, mean in means.items()]
         variants = compare_variants(chosen)
         lines += [f"  {title}: {_describe(mean)}" for title, mean in variants.items()]
-        slower = [f"{p} ({p.ratio:.2f})" for p in chosen if p.ratio < 1]
+        slower = [
+            f"{p} ({p.ratio:.2f}, {p.fastest.library})" for p in chosen if p.fastest and p.ratio < 1
+        ]
         lines.append(f"  slower than a peer at: {_list(slower)}")
     return "\n".join([*lines, _more_memory(points)])
 

@@ -31,13 +31,14 @@ def test_the_summary_says_what_was_measured():
     assert [point.ratio for point in points[:2]] == [2.0, 0.5]
     text = format_report(points, ["grujax scan", "flax.linen", "torch"])
     assert "grujax scan, H ≤ 256: geometric mean 1.00 over 2, 0.50 (T256 B16 I64 H256) to" in text
-    assert "slower than a peer at: T256 B16 I64 H256 (0.50)" in text
-    assert "memory / flax.linen's: geometric mean 0.71 over 2" in text
+    assert "slower than a peer at: T256 B16 I64 H256 (0.50, flax.linen)" in text
+    assert "memory / flax.linen's: geometric mean 0.71 over 2, 0.25 (" in text
+    assert "to 2.00 (T256 B16 I64 H256)" in text
     assert "compile time / flax.linen's: geometric mean 2.00 over 1" in text
-    assert "with lengths / without: geometric mean 1.20 over 1" in text
+    assert "with lengths / without: geometric mean 1.20 over 1, 1.20 (" in text
     assert "roofline, B ≥ 16 and H ≥ 128: geometric mean 0.10 over 2" in text
-    assert "both directions / one: geometric mean 1.90 over 1" in text
-    assert "grujax plain / grujax scan: geometric mean 2.00 over 1" in text
+    assert "both directions / one: geometric mean 1.90 over 1, 1.90 (" in text
+    assert "grujax plain / grujax scan: geometric mean 2.00 over 1, 2.00 (" in text
 
 
 def test_the_record_has_all_points_and_means():
