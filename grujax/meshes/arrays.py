@@ -85,7 +85,7 @@ def stack(arrays: Sequence[Array]) -> Array:
 
 def vary_alike(tree: Any) -> Any:
     """A pytree of arrays that all vary over the manual axes over which any of them varies."""
-    axes = frozenset[str]().union(*map(_varying, jax.tree.leaves(tree)))
+    axes = _varying_in(tree)
     return jax.tree.map(lambda leaf: _vary_over(leaf, axes), tree) if axes else tree
 
 
@@ -169,8 +169,7 @@ def key_of_device(key: Array, of_rows: Any) -> Array:
         of_rows: a pytree of arrays. Over the manual axes over which any of them varies, the number
             of the device is folded in.
     """
-    axes = frozenset[str]().union(*map(_varying, jax.tree.leaves(of_rows)))
-    for axis in sorted(axes - _varying(key)):
+    for axis in sorted(_varying_in(of_rows) - _varying(key)):
         key = jax.random.fold_in(key, lax.axis_index(axis))
     return key
 
@@ -258,6 +257,11 @@ def _reshard(array: Array, mesh: Any, spec: Sequence[Any]) -> Array:
 
 def _varying(array: Array) -> frozenset[str]:
     return jax.typeof(array).manual_axis_type.varying
+
+
+def _varying_in(tree: Any) -> frozenset[str]:
+    """The manual axes over which any array of a pytree varies."""
+    return frozenset[str]().union(*map(_varying, jax.tree.leaves(tree)))
 
 
 def _vary_over(array: Array, axes: frozenset[str]) -> Array:

@@ -82,6 +82,7 @@ def uoro(cell: Cell) -> Method:
 
     def step(params: Any, carry: Carry, x: Any) -> tuple[Carry, Any]:
         rows = rows_of("state", carry.state)
+        x = rows.check_inputs(x)
         key, draw = jax.random.split(check_key("carry.key", carry.key))
         draw = meshes.key_of_device(draw, (carry.state, x))
         signs = jax.random.rademacher(draw, (*rows.batch, rows.size), rows.layout.dtype)
