@@ -9,6 +9,9 @@ FOLDER/PAGE.toml what that page of another folder takes:
 
 - `[runs]`: the command of each record, by its NAME. Between `<!-- run: NAME -->` and
   `<!-- end -->` is how it was made;
+- `[seeds]`: names of records that differ in their seed, by a name for them together, which tables,
+  sentences and `run` marks may use. Each number of it is the list of the records' numbers, or the
+  number itself where it is the same in all;
 - `[tables.TITLE]`: what is between `<!-- table: TITLE -->` and `<!-- end -->` in the page. `rows`
   and `columns` are lists of keys, or labels with their keys, or the title of a table of the page
   that has the same ones. `cell` is the text of a cell, with [ROW] and [COLUMN] for the keys; a row
@@ -96,11 +99,26 @@ class Value:
         return Value(max(self.value), self.name)
 
 
+def merge_seeds(results: list[Any]) -> Any:
+    """What is the same in all results, or the list of what each has.
+
+    Raises:
+      LookupError: some results lack an entry.
+    """
+    first = results[0]
+    if isinstance(first, dict):
+        if any(set(other) != set(first) for other in results):
+            raise LookupError("The records of seeds have different entries.")
+        return {key: merge_seeds([other[key] for other in results]) for key in first}
+    return first if all(other == first for other in results) else results
+
+
 class Declaration(NamedTuple):
     """What a page takes from records, see the top of this file."""
 
     page: str
     runs: dict[str, str]
+    seeds: dict[str, list[str]]
     tables: dict[str, dict[str, Any]]
     sentences: dict[str, list[str]]
 
@@ -226,15 +244,20 @@ def make_pages(docs: Path) -> dict[Path, str]:
     records = read_records(docs / "results")
     results = {name: Value(record["results"], name) for name, record in records.items()}
     pages: dict[str, str] = {}
-    for page, runs, tables, sentences in read_declarations(docs / "results"):
+    for page, runs, seeds, tables, sentences in read_declarations(docs / "results"):
         for name in {page, *sentences} - set(pages):
             pages[name] = page_path(docs, name).read_text(encoding="utf-8")
         try:
+            for name, trainings in seeds.items():
+                merged = merge_seeds([records[one]["results"] for one in trainings])
+                results[name] = Value(merged, name)
             for title, table in tables.items():
                 content = make_table(with_labels_of_others(table, tables), results)
                 pages[page] = replace_marked(pages[page], "table", title, content)
             for name in re.findall(r"<!-- run: (\w+) -->", pages[page]):
-                content = describe_run(runs[name], records[name]["run"])
+                trainings = seeds.get(name, [name])
+                lines = [describe_run(runs[one], records[one]["run"]) for one in trainings]
+                content = lines[0] if len(lines) == 1 else "".join(f"- {line}" for line in lines)
                 pages[page] = replace_marked(pages[page], "run", name, content)
             for other, texts in sentences.items():
                 for text in texts:

@@ -57,6 +57,7 @@ def test_a_wrong_number_is_named_and_mended(tmp_path):
     docs = tmp_path / "docs"
     for folder in ("results", "experiments", "learn", "project"):
         shutil.copytree(DOCS / folder, docs / folder, ignore=shutil.ignore_patterns("*.png"))
+    shutil.copy(ROOT / "README.md", tmp_path)
     script = shutil.copy(DOCS / "tables.py", docs)
     changes = {"flip_flop": ("| 100.0% |", "| 99.0% |"), "index": ("exactly 8 st", "exactly 7 st")}
     whole = {name: (docs / "experiments" / f"{name}.md").read_text("utf-8") for name in changes}
@@ -138,3 +139,38 @@ def test_a_table_can_have_the_rows_of_another():
     second = {**first, "rows": "first"}
     both = {"first": first, "second": second}
     assert tables.with_labels_of_others(second, both) == first
+
+
+def test_records_of_seeds_are_lists_where_they_differ():
+    seeds = [{"rule": {"right": 0.5}, "GRU": {"right": x, "bits": [x, 1]}} for x in (0.25, 0.75)]
+    together = tables.Value(tables.merge_seeds(seeds), "x")
+    assert "{x[rule][right]:.1p}, {x[GRU][right]:.0p}".format(x=together) == "50.0, 50 ±35"
+    assert tables.merge_seeds([{"a": "b"}] * 3) == {"a": "b"}
+    with pytest.raises(LookupError, match="different entries"):
+        tables.merge_seeds([{"a": 1}, {"b": 1}])
+
+
+def test_a_page_names_the_runs_of_all_seeds(tmp_path):
+    for folder in ("results", "experiments"):
+        (tmp_path / folder).mkdir()
+    machine = {"processor": "AMD EPYC", "cores": 2}
+    for seed, right in enumerate((0.25, 0.75)):
+        run = {"commit": 40 * str(seed), "machine": machine, "seconds": 9, "versions": {"jax": "1"}}
+        record = {"results": {"right": right}, "run": run}
+        (tmp_path / "results" / f"x{seed}.json").write_text(json.dumps(record))
+    (tmp_path / "results/page.toml").write_text("""
+[runs]
+x0 = "python x"
+x1 = "python x --seed 1"
+[seeds]
+x = ["x0", "x1"]
+[sentences]
+page = ["It is {x[right].mean:.0p}%"]
+""")
+    page = tmp_path / "experiments/page.md"
+    page.write_text("It is 3% right.\n<!-- run: x -->\n<!-- end -->\n")
+    made = tables.make_pages(tmp_path)[page].splitlines()
+    how = "with jax 1, on 2 cores of an AMD EPYC: 9 seconds elapsed."
+    assert made[0] == "It is 50% right."
+    assert f"- From `python x` at commit 0000000, {how}" in made
+    assert f"- From `python x --seed 1` at commit 1111111, {how}" in made
