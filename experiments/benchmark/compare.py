@@ -6,6 +6,7 @@
     python -m experiments.benchmark --quick --busy 4 --libraries     with four competing processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
     python -m experiments.benchmark --cost      how the time grows with T, B, H and threads
+    python -m experiments.benchmark --first-call     the first training step of a process, a minute
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
     python -m experiments.benchmark --blocks    a GRU in blocks, compared with a dense one and Flax
     python -m experiments.benchmark --rl        recurrent PPO instead, compared with Flax
@@ -52,6 +53,7 @@ import grujax
 from experiments.benchmark import blocks, rl, sweeps, vmap
 from experiments.benchmark.cells import report_cells
 from experiments.benchmark.cost import report_cost
+from experiments.benchmark.first_call import PROCESSES, report_first_call
 from experiments.benchmark.gpu import report_gpu
 from experiments.benchmark.grid import BASE, full_grid, quick_grid
 from experiments.benchmark.measurements import (
@@ -165,6 +167,11 @@ def main(command: Command) -> None:
         print(describe_machine([]))
         threads = sorted({1, available_cores()})
         return report_cost(threads, command.seconds, command.out / "cost.md")
+    if command.first_call:
+        implementations, peers = find_columns(command)
+        print(describe_machine(peers))
+        columns = [*implementations, *peers]
+        return report_first_call(columns, BASE, PROCESSES, command.out / "first_call.md")
     if command.sweep:
         first = 0 if can_run_here("native") else 1
         print(describe_machine(["flax"]))

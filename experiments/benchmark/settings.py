@@ -30,9 +30,12 @@ class Command:
     # 12 points instead of the full grid
     quick: Annotated[bool, With("rl")] = False
     # the peers; those not installed are skipped
-    libraries: tuple[LibraryName, ...] = get_args(LibraryName)
+    libraries: Annotated[tuple[LibraryName, ...], With("first_call")] = get_args(LibraryName)
     # grujax implementations, built if necessary; the first one is compared with the peers
-    implementations: tuple[ImplementationName, ...] = ("native", "scan")
+    implementations: Annotated[tuple[ImplementationName, ...], With("first_call")] = (
+        "native",
+        "scan",
+    )
     # of timing per point; with --quick: 1
     seconds: Annotated[NonNegativeFloat, With("cells", "cost", "sweep", "blocks", "rl")] = 2.0
     out: Annotated[Path, ALWAYS] = Path("runs/benchmark")
@@ -41,6 +44,8 @@ class Command:
     cells: Annotated[bool, MODE] = False
     # how the time grows with T, B, H and threads (`experiments.benchmark.cost`) instead
     cost: Annotated[bool, MODE] = False
+    # the first training step of a process (`experiments.benchmark.first_call`) instead
+    first_call: Annotated[bool, MODE] = False
     # many models (`experiments.benchmark.sweeps` and `.vmap`) instead
     sweep: Annotated[bool, MODE] = False
     # a GRU in blocks (`experiments.benchmark.blocks`) instead
