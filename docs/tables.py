@@ -80,8 +80,9 @@ class Value:
 
     @property
     def mean(self) -> "Value":
-        """The mean of a list."""
-        return Value(statistics.fmean(self.value), self.name)
+        """The mean of a list; a number is its own."""
+        values = self.value if isinstance(self.value, list) else [self.value]
+        return Value(statistics.fmean(values), self.name)
 
     @property
     def sd(self) -> "Value":

@@ -53,7 +53,7 @@ import grujax
 from experiments.benchmark import blocks, rl, sweeps, vmap
 from experiments.benchmark.cells import report_cells
 from experiments.benchmark.cost import report_cost
-from experiments.benchmark.first_call import PROCESSES, report_first_call
+from experiments.benchmark.first_call import report_first_call
 from experiments.benchmark.gpu import report_gpu
 from experiments.benchmark.grid import BASE, full_grid, quick_grid
 from experiments.benchmark.measurements import (
@@ -171,7 +171,7 @@ def main(command: Command) -> None:
         implementations, peers = find_columns(command)
         print(describe_machine(peers))
         columns = [*implementations, *peers]
-        return report_first_call(columns, BASE, PROCESSES, command.out / "first_call.md")
+        return report_first_call(columns, BASE, command.out / "first_call.md")
     if command.sweep:
         first = 0 if can_run_here("native") else 1
         print(describe_machine(["flax"]))

@@ -71,20 +71,17 @@ def finish(library: str, setting: dict[str, int], imports: float) -> None:
     print(json.dumps(FirstCall(imports, program.compile_seconds or 0.0, step)))
 
 
-def report_first_call(
-    columns: Sequence[str], setting: Setting, processes: int, path: Path
-) -> None:
+def report_first_call(columns: Sequence[str], setting: Setting, path: Path) -> None:
     """Writes and prints the medians of each library that trains, in seconds.
 
     Args:
         columns: names of libraries, or "grujax IMPLEMENTATION".
         setting: of the training step.
-        processes: of each library.
         path: of the table in Markdown.
     """
     trained = [x for x in columns if x not in LIBRARIES or "training" in LIBRARIES[x].modes]
     calls: dict[str, list[FirstCall]] = {library: [] for library in trained}
-    turns = trained * processes
+    turns = trained * PROCESSES
     for library in tqdm(turns, desc="benchmark", unit="process", disable=not shows_progress()):
         calls[library].append(measure(library, setting))
     lines = ["| first step, s | import | compile | step | together |", "|---|---|---|---|---|"]
