@@ -14,11 +14,12 @@ carries the state bit for bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from math import prod
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from grujax.checks import as_features, check_batch_axes
 from grujax.jax_support.promotion import match, match_rank, wide_dtype
@@ -42,6 +43,7 @@ class CellParams(Protocol):
 
 
 Params = TypeVar("Params", bound=CellParams)
+MultiplyStates = Callable[[Array, int, int], Sequence[Array]]  # see `evaluate_gates`
 
 
 @register
@@ -111,12 +113,7 @@ def gru_gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
 
 
 def _gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
-    matrices = jnp.unstack(params.w_h)
-
-    def multiply(states: Array, begin: int, end: int) -> list[Array]:
-        return [matmul(states.astype(h.dtype), w) for w in matrices[begin:end]]
-
-    projected = project_inputs(params, x)
+    projected, multiply = project_inputs(params, x), multiply_states(params)
     return evaluate_gates(projected, h, params.b_hn, multiply, params.reset_after)[0]
 
 
@@ -124,7 +121,7 @@ def evaluate_gates(
     projected: tuple[Array, Array, Array],
     h: Array,
     b_hn: Array,
-    multiply: Callable[[Array, int, int], Sequence[Array]],
+    multiply: MultiplyStates,
     reset_after: bool,
 ) -> tuple[GRUGates, Array | None]:
     """The equations of the gates, for every implementation that evaluates them in JAX.
@@ -134,7 +131,7 @@ def evaluate_gates(
         h: `[..., H]`, the state as the gates see it.
         b_hn: `[H]`.
         multiply: `(states, begin, end) -> states·Wh` for the gates from `begin` to `end` − 1, in
-            the order r, z, n; `[..., H]` each. It may pack gates for its matmuls.
+            the order r, z, n; `[..., H]` each. `states` are of the dtype of `h`.
         reset_after: as in `GRUParams`.
 
     Returns:
@@ -146,8 +143,19 @@ def evaluate_gates(
     if reset_after:
         product = add_bias(h_n[0], b_hn)
         return GRUGates(reset, update, jnp.tanh(x_n + reset * product)), product
-    (rh_n,) = multiply(reset * h.astype(reset.dtype), 2, 3)
+    reset_h = (reset * h.astype(reset.dtype)).astype(h.dtype)
+    (rh_n,) = multiply(reset_h, 2, 3)
     return GRUGates(reset, update, jnp.tanh(add_bias(x_n + rh_n, b_hn))), None
+
+
+def multiply_states(params: GRUParams) -> MultiplyStates:
+    """The recurrent products of `evaluate_gates`, where there is no loop to pack matrices for."""
+    matrices = jnp.unstack(params.w_h)
+
+    def multiply(states: Array, begin: int, end: int) -> list[Array]:
+        return matmul_each(states, jnp.stack(matrices[begin:end]))
+
+    return multiply
 
 
 def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
@@ -156,8 +164,7 @@ def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
     The stacks are unstacked, not indexed: the gradient then is a stack of three gradients instead
     of a sum of three stacks, which a loop over steps would add up at every step.
     """
-    of_gates = zip(jnp.unstack(params.w_x), jnp.unstack(params.b_x), strict=True)
-    x_r, x_z, x_n = (add_bias(matmul(xs, w), b) for w, b in of_gates)
+    x_r, x_z, x_n = map(add_bias, matmul_each(xs, params.w_x), jnp.unstack(params.b_x))
     return x_r, x_z, x_n
 
 
@@ -174,6 +181,46 @@ def add_bias(product: Array, b: Array) -> Array:
 def matmul(x: Array, w: Array) -> Array:
     """`x·w`, accumulated and returned in at least float32."""
     return jnp.matmul(x, w, preferred_element_type=wide_dtype(x.dtype))
+
+
+def matmul_each(x: Array, w: Array) -> list[Array]:
+    """`x·w` for each matrix of a stack: `[..., H]` each, for `x [..., N]` and `w [G, N, H]`.
+
+    XLA for CPUs copies a matrix out of its stack before it multiplies, again at every step of a
+    loop. One batched product reads the stack where it is, but needs G copies of x. So it is used
+    where x has no more rows than a matrix has columns; in derivatives, where x has one row, as
+    XLA's batched products along rows are slow.
+    """
+    return _batched(x, w) if _has_at_most(w.shape[-1], x) else _separate(x, w)
+
+
+def _has_at_most(rows: int, x: Array) -> bool:
+    """False if their number is not known yet, as `jax.export` may leave it."""
+    size = prod(x.shape[:-1])
+    return isinstance(size, int) and size <= rows
+
+
+@jax.custom_jvp
+def _batched(x: Array, w: Array) -> list[Array]:
+    return _together(x, w)
+
+
+@_batched.defjvp
+def _tangent(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+    (x, w), (d_x, d_w) = primals, tangents
+    multiply = _together if _has_at_most(1, x) else _separate
+    return _batched(x, w), list(map(jnp.add, multiply(d_x, w), multiply(x, d_w)))
+
+
+def _together(x: Array, w: Array) -> list[Array]:
+    copies = jnp.broadcast_to(x, (len(w), *x.shape))
+    over = ((x.ndim,), (1,)), ((0,), (0,))
+    product = lax.dot_general(copies, w, over, preferred_element_type=wide_dtype(x.dtype))
+    return list(jnp.unstack(product))
+
+
+def _separate(x: Array, w: Array) -> list[Array]:
+    return [matmul(x, matrix) for matrix in jnp.unstack(w)]
 
 
 def promote(params: GRUParams, h: Array, x: Array) -> tuple[GRUParams, Array, Array]:

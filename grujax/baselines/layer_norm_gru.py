@@ -21,7 +21,7 @@ from jax.nn import initializers
 from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
-from grujax.cell import add_bias, matmul, promote_operands, update_state
+from grujax.cell import add_bias, matmul_each, promote_operands, update_state
 from grujax.checks import check_arrays
 from grujax.implementations import split_cells
 from grujax.implementations.split_cells import SplitCell
@@ -151,15 +151,13 @@ def layer_norm_gru_cell(params: LayerNormGRUParams, h: Array, x: Array) -> Array
     """
     check_arrays(params, LayerNormGRUParams, _AXES)
     params, (h,), x = promote_operands(params, {"h": h}, x)
-    products = tuple(matmul(h, w) for w in jnp.unstack(params.w_h))
-    return _update(
-        (params.scale, params.offset), h, tuple(map(jnp.add, _project(params, x), products))
-    )
+    sums = tuple(map(jnp.add, _project(params, x), matmul_each(h, params.w_h)))
+    return _update((params.scale, params.offset), h, sums)
 
 
 def _project(params: LayerNormGRUParams, x: Array) -> tuple[Array, ...]:
     """x·Wx of each gate, [..., H]."""
-    return tuple(matmul(x, w) for w in jnp.unstack(params.w_x))
+    return tuple(matmul_each(x, params.w_x))
 
 
 def _update(

@@ -20,7 +20,7 @@ from jax.nn import initializers
 from jax.typing import DTypeLike
 
 from grujax.baselines.sizes import LayerSizes
-from grujax.cell import add_bias, matmul, promote_operands
+from grujax.cell import add_bias, matmul_each, promote_operands
 from grujax.checks import check_arrays, check_instance
 from grujax.implementations import split_cells
 from grujax.implementations.split_cells import SplitCell
@@ -157,14 +157,13 @@ def lstm_cell(params: LSTMParams, state: LSTMState, x: Array) -> LSTMState:
     check_arrays(params, LSTMParams, _AXES)
     check_instance("state", state, LSTMState)
     params, (h, c), x = promote_operands(params, state._asdict(), x)
-    products = tuple(matmul(h, w) for w in jnp.unstack(params.w_h))
-    return _update(None, LSTMState(h, c), tuple(map(jnp.add, _project(params, x), products)))
+    sums = tuple(map(jnp.add, _project(params, x), matmul_each(h, params.w_h)))
+    return _update(None, LSTMState(h, c), sums)
 
 
 def _project(params: LSTMParams, x: Array) -> tuple[Array, ...]:
     """x·Wx + b of each gate, [..., H]."""
-    gates = zip(jnp.unstack(params.w_x), jnp.unstack(params.b), strict=True)
-    return tuple(add_bias(matmul(x, w), b) for w, b in gates)
+    return tuple(map(add_bias, matmul_each(x, params.w_x), jnp.unstack(params.b)))
 
 
 def _update(_: None, state: LSTMState, sums: tuple[Array, ...]) -> LSTMState:

@@ -7,31 +7,45 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.cell import evaluate_gates, matmul, project_inputs
+from grujax.cell import (
+    MultiplyStates,
+    evaluate_gates,
+    matmul,
+    multiply_states,
+    project_inputs,
+)
 from grujax.implementations.types import GateResiduals, RecurrenceArgs, StepMasks
 from grujax.params import GRUParams
 
 Projected = tuple[Array, Array, Array]  # x·Wx + b for r, z, n, each [..., B, H]
 
 
-def make_gates_fn(params: GRUParams) -> Callable[[Array, Projected], GateResiduals]:
+def make_gates_fn(
+    params: GRUParams, is_single: bool = False
+) -> Callable[[Array, Projected], GateResiduals]:
     """The function `(h, projected) -> GateResiduals`, for `h [..., B, H]` as the gates see it.
 
-    The recurrent matrices of all gates are packed for one matmul. The projected inputs are one
-    operand per gate: slicing a packed array inside a loop would defeat XLA's CPU vectorizer.
+    The recurrent matrices of all gates are packed for one matmul, unless it runs a single step, as
+    packing takes as long. The projected inputs are one operand per gate: slicing a packed array
+    inside a loop would defeat XLA's CPU vectorizer.
     """
-    blocks = ((0, 3),) if params.reset_after else ((0, 2), (2, 3))
-    packed = {block: pack_gates(params.w_h[slice(*block)]) for block in blocks}
+    multiply = multiply_states(params) if is_single else _multiply_packed(params)
 
     def gates(h: Array, projected: Projected) -> GateResiduals:
-        def multiply(states: Array, begin: int, end: int) -> Sequence[Array]:
-            product = matmul(states.astype(h.dtype), packed[begin, end])
-            return jnp.split(product, end - begin, axis=-1)
-
         found, product = evaluate_gates(projected, h, params.b_hn, multiply, params.reset_after)
         return GateResiduals(*found, product)
 
     return gates
+
+
+def _multiply_packed(params: GRUParams) -> MultiplyStates:
+    blocks = ((0, 3),) if params.reset_after else ((0, 2), (2, 3))
+    packed = {block: pack_gates(params.w_h[slice(*block)]) for block in blocks}
+
+    def multiply(states: Array, begin: int, end: int) -> Sequence[Array]:
+        return jnp.split(matmul(states, packed[begin, end]), end - begin, axis=-1)
+
+    return multiply
 
 
 def project_steps(args: RecurrenceArgs) -> Projected:

@@ -144,8 +144,10 @@ def test_a_table_can_have_the_rows_of_another():
 def test_records_of_seeds_are_lists_where_they_differ():
     seeds = [{"rule": {"right": 0.5}, "GRU": {"right": x, "bits": [x, 1]}} for x in (0.25, 0.75)]
     together = tables.Value(tables.merge_seeds(seeds), "x")
-    assert "{x[rule][right]:.1p}, {x[GRU][right]:.0p}".format(x=together) == "50.0, 50 ±35"
-    assert "{x[rule][right].mean:.1f}, {x[GRU][right].mean:.1f}".format(x=together) == "0.5, 0.5"
+    assert f"{together['rule']['right']:.1p}, {together['GRU']['right']:.0p}" == "50.0, 50 ±35"
+    assert (
+        f"{together['rule']['right'].mean:.1f}, {together['GRU']['right'].mean:.1f}" == "0.5, 0.5"
+    )
     assert tables.merge_seeds([{"a": "b"}] * 3) == {"a": "b"}
     with pytest.raises(LookupError, match="different entries"):
         tables.merge_seeds([{"a": 1}, {"b": 1}])

@@ -5,6 +5,7 @@ import pytest
 from jax.test_util import check_grads
 
 import grujax
+from grujax.cell import matmul_each
 from tests.helpers import Draw, assert_close, assert_equal
 from tests.reference import textbook_step, textbook_weights
 
@@ -119,6 +120,30 @@ def test_the_gradient_of_a_step_is_a_stack_not_a_sum_of_padded_stacks(reset_afte
     text = jax.jit(gradient).lower(*step).as_text()
     assert "stablehlo.pad" not in text
     assert "stablehlo.scatter" not in text
+
+
+@pytest.mark.parametrize(("rows", "products"), [(1, 2), (5, 2), (6, 6)])
+def test_few_rows_read_the_stacks_of_matrices_where_they_are(rows, products):
+    """XLA copies each matrix that is taken out of its stack, at every step of a loop."""
+    step = step_of(True, "float32", batch=(rows,))
+    text = jax.jit(grujax.gru_cell).lower(*step).as_text()
+    assert text.count("stablehlo.dot_general") == products
+
+
+@pytest.mark.parametrize("batch", [(), (0,), (2, 2), (6,)])
+def test_products_with_a_stack_and_their_derivatives_are_those_with_each_matrix(x64, batch):
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((*batch, 3)), rng.standard_normal((2, 3, 5))
+
+    def derivatives(multiply):
+        def loss(x, w):
+            return sum(jnp.sum(product**3) for product in multiply(x, w))
+
+        return multiply(x, w), jax.grad(loss, (0, 1))(x, w), jax.hessian(loss, (0, 1))(x, w)
+
+    found = jax.jit(derivatives, static_argnums=0)(matmul_each)
+    expected = derivatives(lambda x, w: [x @ matrix for matrix in w])
+    assert_close(found, expected, "float64")
 
 
 def test_an_operand_without_batch_axes_serves_all_rows():

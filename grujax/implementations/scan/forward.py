@@ -25,7 +25,7 @@ def forward(args: RecurrenceArgs, *, keep_gates: bool) -> Outputs:
     masks, h0 = args.masks, args.h0
     steps, batch, _ = args.xs.shape
     chunks = split_time(steps, batch, args.reverse)
-    gates_fn = make_gates_fn(args.params)
+    gates_fn = make_gates_fn(args.params, is_single=steps == 1)
 
     def step(h: Array, inputs: Any) -> tuple[Array, Any]:
         projected, valid, restart = inputs

@@ -190,8 +190,9 @@ inline int64_t choose_window_length(const Sizes& s, int64_t rows) {
 class BatchSplit {
  public:
   BatchSplit(const Sizes& size, int64_t threads, bool may_split_units) : size_(size) {
-    // With fewer multiplications, waking a helper does not pay.
-    constexpr double kMinParallelWork = 4e5;
+    // With fewer multiplications, waking a helper does not pay. It pays earlier where it reads half
+    // of the weights.
+    constexpr double kMinParallelWork = 2e6, kMinWorkOfTeam = 4e5;
     const double work =
         3. * size.models * size.steps * size.rows * size.units * (size.units + size.inputs);
     threads_ = work < kMinParallelWork ? 1 : threads;
@@ -205,8 +206,8 @@ class BatchSplit {
     // Each member of a team has so many recurrent weights that to read them at each step takes
     // longer than to wait for the others.
     constexpr int64_t kMinWeightsOfMember = 1 << 16;
-    const int64_t members = std::min(threads_, 3 * size.units * size.units / kMinWeightsOfMember);
-    if (may_split_units && size.models == 1 && size.rows / 4 < members) {
+    const int64_t members = std::min(threads, 3 * size.units * size.units / kMinWeightsOfMember);
+    if (may_split_units && work >= kMinWorkOfTeam && size.models == 1 && size.rows / 4 < members) {
       parts_ = 1;
       members_ = members;
     }
