@@ -6,7 +6,7 @@ at a time: called from Python, and in a compiled loop. The state of a recurrent 
 The Transformer's cache keeps all steps, and doubles when it is full, or it keeps the window of 128
 steps that it was trained on, and forgets the rest.
 
-    python -m experiments.streaming            15 minutes of one idle core
+    python -m experiments.streaming            5 minutes of one idle core
     python -m experiments.streaming --quick    small networks: 2 minutes
 
 To keep it on one core, as the figures of its page are, begin the line with `taskset -c 0` on Linux.

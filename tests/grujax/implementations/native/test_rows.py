@@ -84,7 +84,7 @@ def rows_of(results, rows: slice):
 SHAPES = {
     "small": Shape(5, 7, 3, 5),
     "small, reverse": Shape(9, 11, 6, 21, reset_after=False, reverse=True),
-    "several slices": Shape(6, 203, 5, 16, reverse=True),
+    "several slices": Shape(6, 203, 5, 24, reverse=True),
     "many units": Shape(7, 45, 9, 141, reset_after=False),
     "no masks": Shape(12, 40, 17, 64, masked=False),
     "shared units": Shape(4, 20, 9, 217),
