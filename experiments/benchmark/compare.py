@@ -50,12 +50,13 @@ import numpy as np
 from tqdm import tqdm
 
 import grujax
-from experiments.benchmark import blocks, rl, sweeps, vmap
+from experiments.benchmark import blocks, rl
 from experiments.benchmark.cells import report_cells
 from experiments.benchmark.cost import report_cost
 from experiments.benchmark.first_call import report_first_call
 from experiments.benchmark.gpu import report_gpu
 from experiments.benchmark.grid import BASE, full_grid, quick_grid
+from experiments.benchmark.many_models import sweeps, vmap
 from experiments.benchmark.measurements import (
     Measurement,
     contestants,

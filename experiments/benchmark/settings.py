@@ -46,7 +46,7 @@ class Command:
     cost: Annotated[bool, MODE] = False
     # the first training step of a process (`experiments.benchmark.first_call`) instead
     first_call: Annotated[bool, MODE] = False
-    # many models (`experiments.benchmark.sweeps` and `.vmap`) instead
+    # many models (`experiments.benchmark.many_models`) instead
     sweep: Annotated[bool, MODE] = False
     # a GRU in blocks (`experiments.benchmark.blocks`) instead
     blocks: Annotated[bool, MODE] = False

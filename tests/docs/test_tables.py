@@ -170,7 +170,7 @@ x = ["x0", "x1"]
 [sentences]
 page = ["It is {x[right].mean:.0p}%"]
 """)
-    page = tmp_path / "experiments/page.md"
+    page = tmp_path / "experiments" / "page.md"
     page.write_text("It is 3% right.\n<!-- run: x -->\n<!-- end -->\n")
     made = tables.make_pages(tmp_path)[page].splitlines()
     how = "with jax 1, on 2 cores of an AMD EPYC: 9 seconds elapsed."

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 
 import grujax
-from experiments.benchmark import newton, vmap
+from experiments.benchmark import newton
 from experiments.benchmark.gpu.checks import CHECKS, Check, run_checks
 from experiments.benchmark.gpu.memory import measure_memory
 from experiments.benchmark.gpu.programs import Shape, holds
@@ -41,6 +41,7 @@ from experiments.benchmark.gpu.timing import (
     time_shape,
 )
 from experiments.benchmark.gpu.verdicts import check_step, newton_step, speed_step
+from experiments.benchmark.many_models import vmap
 from experiments.common.command import InputError
 from experiments.common.durable import lock_directory
 from experiments.common.outputs import write_text

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 
 import grujax
-from experiments.benchmark import vmap
 from experiments.benchmark.gpu.programs import (
     Call,
     Shape,
@@ -25,6 +24,7 @@ from experiments.benchmark.gpu.programs import (
     make_function,
     run_gru,
 )
+from experiments.benchmark.many_models import vmap
 from experiments.benchmark.peers import MODES
 from experiments.benchmark.peers.cudnn import cudnn_calls
 from experiments.common.report.timing import time_interleaved

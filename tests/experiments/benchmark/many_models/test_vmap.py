@@ -2,7 +2,7 @@
 
 import jax
 
-from experiments.benchmark import vmap
+from experiments.benchmark.many_models import vmap
 from tests.helpers import COMPILER, assert_close
 
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
-from experiments.benchmark import sweeps
-from experiments.benchmark.sweeps import CONTESTANTS, Shape, make_run, report_sweeps
+from experiments.benchmark.many_models import sweeps
+from experiments.benchmark.many_models.sweeps import CONTESTANTS, Shape, make_run, report_sweeps
 from tests.helpers import COMPILER
 
 CAN_RUN = CONTESTANTS if COMPILER else CONTESTANTS[1:]
