@@ -6,7 +6,7 @@
     python -m experiments.benchmark --quick --busy 4 --libraries     with four competing processes
     python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
     python -m experiments.benchmark --cost      how the time grows with T, B, H and threads
-    python -m experiments.benchmark --first-call     the first training step of a process, a minute
+    python -m experiments.benchmark --first-call     the first training step of a process, 2 minutes
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
     python -m experiments.benchmark --blocks    a GRU in blocks, compared with a dense one and Flax
     python -m experiments.benchmark --rl        recurrent PPO instead, compared with Flax
