@@ -10,6 +10,7 @@ This derivative is exact and total: it includes the layers above and all later s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import jax
@@ -159,7 +160,10 @@ def cell_gradient_flow(
         )
 
     gradients = jax.tree.leaves(jax.grad(perturbed_loss)(deltas))
-    flat = [gradient.reshape(steps, *batch, -1) for gradient in gradients]
+    flat = [
+        gradient.reshape(steps, *batch, prod(gradient.shape[1 + len(batch) :]))
+        for gradient in gradients
+    ]
     norms = stable_norm(jnp.concatenate(flat, axis=-1), axis=-1)
     return summarize(norms[None], {"cell": False}, lengths)
 

@@ -183,7 +183,9 @@ def block_gru(
         if as_array(name, value).ndim == 0:
             value = jnp.broadcast_to(as_array(name, value), hidden_size)
         state = as_features(name, value, hidden_size, "hidden size")
-        return jnp.moveaxis(state.reshape(*state.shape[:-1], blocks, -1), -2, 0)
+        return jnp.moveaxis(
+            state.reshape(*state.shape[:-1], blocks, state.shape[-1] // blocks), -2, 0
+        )
 
     def run(block: GRUParams, h0: Array | None, reset_state: Array | None) -> tuple[Array, Array]:
         return gru(

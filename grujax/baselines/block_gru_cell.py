@@ -244,12 +244,12 @@ def _activate(product: Array, b: Array, scale: Array) -> Array:
 
 def _split(a: Array, blocks: int) -> Array:
     """`[..., H]` as `[..., K, P]`."""
-    return a.reshape(*a.shape[:-1], blocks, -1)
+    return a.reshape(*a.shape[:-1], blocks, a.shape[-1] // blocks)
 
 
 def _join(a: Array) -> Array:
     """`[..., K, P]` as `[..., H]`."""
-    return a.reshape(*a.shape[:-2], -1)
+    return a.reshape(*a.shape[:-2], a.shape[-2] * a.shape[-1])
 
 
 def _contract(equation: str, x: Array, w: Array) -> Array:

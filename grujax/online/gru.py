@@ -47,7 +47,7 @@ def advance_influence(params: GRUParams, steps: Steps, x: Array, influence: Arra
     """
     size = params.hidden_size
     kept = dense_jacobians(params, NO_MASKS, steps) @ influence
-    by_unit = kept.reshape(*steps.before.shape, -1, size)  # [B, H, K, H]
+    by_unit = kept.reshape(*steps.before.shape, kept.shape[-1] // size, size)  # [B, H, K, H]
     # Without the barrier, XLA would compute it anew for every unit i, inside of the sum.
     own = jax.lax.optimization_barrier(own_influence(params, steps, x))[..., None, :, :]
     by_unit = by_unit + jnp.where(jnp.eye(size, dtype=bool)[:, None], own, 0)

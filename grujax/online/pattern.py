@@ -79,7 +79,7 @@ class Pattern:
     def pull(self, d_states: Array, influence: Array) -> Array:
         """The gradient `[P]`, the sum over rows, for `d_states [R, S]`."""
         if self.is_dense:
-            return d_states.reshape(-1) @ influence.reshape(d_states.size, -1)
+            return d_states.reshape(-1) @ influence.reshape(d_states.size, influence.shape[-1])
         return (d_states[:, self.units] * influence).sum((0, 1))
 
 

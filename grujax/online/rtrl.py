@@ -93,4 +93,4 @@ def _advance_gru(
 def _pull(d_states: Array, influence: Array) -> Array:
     """The gradient `[P]` of an influence `[B, S, P]`."""
     d_states = d_states.reshape(-1).astype(influence.dtype)
-    return d_states @ influence.reshape(d_states.size, -1)
+    return d_states @ influence.reshape(d_states.size, influence.shape[-1])

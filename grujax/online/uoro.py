@@ -97,8 +97,9 @@ def _advance(
 ) -> tuple[Any, RankOne]:
     """One step of all rows."""
     step = rows.of_one(cell)
-    before = jax.tree.map(lambda leaf: leaf.reshape(rows.number, -1), influence)
-    of_rows = rows.join(state), rows.split_inputs(x), before, signs.reshape(rows.number, -1)
+    before = jax.tree.map(lambda leaf: leaf.reshape(rows.number, leaf.shape[-1]), influence)
+    signs = signs.reshape(rows.number, rows.size)
+    of_rows = rows.join(state), rows.split_inputs(x), before, signs
     states, after = jax.vmap(partial(_step_of_row, step, params))(*of_rows)
     after = jax.tree.map(lambda leaf: leaf.reshape(*rows.batch, *leaf.shape[1:]), after)
     return rows.split(states), after
@@ -130,5 +131,5 @@ def _balance(of_params: Array, of_state: Array) -> Array:
 def _pull(d_states: Array, influence: RankOne) -> Array:
     """The gradient `[P]`: Σ over the rows of (d_state·s̃)·θ̃."""
     of_state = influence.of_state.reshape(d_states.shape)
-    of_params = influence.of_params.reshape(len(d_states), -1)
+    of_params = influence.of_params.reshape(len(d_states), influence.of_params.shape[-1])
     return (d_states * of_state).sum(1) @ of_params

@@ -151,6 +151,15 @@ def test_a_constant_loss():
     assert flow.vanishes_after.tolist() == [-1]
 
 
+def test_no_rows():
+    params, xs = baselines.init_lstm(jax.random.key(0), 4, 5), jnp.ones((6, 0, 4))
+    state0 = baselines.LSTMState(jnp.ones((0, 5)), jnp.ones((0, 5)))
+    flow = analysis.cell_gradient_flow(
+        baselines.lstm_cell, params, xs, state0, lambda last, states: last.h.sum()
+    )
+    assert flow.norms.shape == (1, 6, 0)
+
+
 @pytest.mark.slow
 def test_jit_and_a_population():
     draw = Draw("population", "float32")

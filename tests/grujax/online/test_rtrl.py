@@ -110,9 +110,15 @@ def test_of_a_sequence_only_states_and_their_gradients_grow(cell):
     assert sizes[1] - sizes[0] <= 2 * H * number + number
 
 
-def test_no_steps_have_no_gradient():
+@pytest.mark.parametrize("shape", [(0, 2), (2, 0), (2, 3, 0)])
+@pytest.mark.parametrize("method", ["rtrl", "snap", "eprop", "uoro"])
+@pytest.mark.parametrize("cell", [grujax.gru_cell, lambda *step: grujax.gru_cell(*step)])
+def test_no_steps_and_no_rows_have_no_gradient(cell, method, shape):
+    key = {"key": jax.random.key(0)} if method == "uoro" else {}
     gradient = jax.jit(
-        lambda params: online.gradient(grujax.gru_cell, params, jnp.ones((0, 2, I)), jnp.sum)
+        lambda params: online.gradient(
+            cell, params, jnp.ones((*shape, I)), jnp.sum, method=method, **key
+        )
     )(PARAMS)
     assert all(not leaf.any() for leaf in jax.tree.leaves(gradient))
 
