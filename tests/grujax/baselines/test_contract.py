@@ -85,7 +85,7 @@ def _reference(name: str, case: Case, reverse: bool):
 
 def assert_equals_the_paper(name, case, reverse):
     got = outputs_and_gradients(name, inputs_for(name, case), reverse)
-    # The norm of a single unit hardly changes: its gradient is a difference of nearly equal numbers.
+    # The norm of one unit hardly changes: its gradient is a difference of nearly equal numbers.
     is_cancelled = name == "block_gru_cell" and case.hidden_size == 1
     tolerance = 1e-10 if is_cancelled else None
     assert_close(got, reference(name, case, reverse), "float64", tolerance)
