@@ -43,6 +43,7 @@ class CellParams(Protocol):
 
 
 Params = TypeVar("Params", bound=CellParams)
+MultiplyEach = Callable[[Array, Array], list[Array]]  # see `matmul_each`
 MultiplyStates = Callable[[Array, int, int], Sequence[Array]]  # see `evaluate_gates`
 
 
@@ -80,8 +81,13 @@ def gru_cell(params: GRUParams, h: Array, x: Array) -> Array:
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
+    return gru_step(params, h, x, matmul_each)
+
+
+def gru_step(params: GRUParams, h: Array, x: Array, multiply_each: MultiplyEach) -> Array:
+    """`gru_cell`; with `matmul_separately`, for stacks that were just made of separate matrices."""
     params, h, x = promote(params, h, x)
-    gates = _gates(params, h, x)
+    gates = _gates(params, h, x, multiply_each)
     return update_state(gates.update, gates.candidate, h)
 
 
@@ -109,11 +115,12 @@ def gru_gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
     Reference:
         Cho et al. 2014, https://arxiv.org/abs/1406.1078
     """
-    return _gates(*promote(params, h, x))
+    return _gates(*promote(params, h, x), matmul_each)
 
 
-def _gates(params: GRUParams, h: Array, x: Array) -> GRUGates:
-    projected, multiply = project_inputs(params, x), multiply_states(params)
+def _gates(params: GRUParams, h: Array, x: Array, multiply_each: MultiplyEach) -> GRUGates:
+    projected = project_inputs(params, x, multiply_each)
+    multiply = multiply_states(params, multiply_each)
     return evaluate_gates(projected, h, params.b_hn, multiply, params.reset_after)[0]
 
 
@@ -148,23 +155,25 @@ def evaluate_gates(
     return GRUGates(reset, update, jnp.tanh(add_bias(x_n + rh_n, b_hn))), None
 
 
-def multiply_states(params: GRUParams) -> MultiplyStates:
+def multiply_states(params: GRUParams, multiply_each: MultiplyEach) -> MultiplyStates:
     """The recurrent products of `evaluate_gates`, where there is no loop to pack matrices for."""
     matrices = jnp.unstack(params.w_h)
 
     def multiply(states: Array, begin: int, end: int) -> list[Array]:
-        return matmul_each(states, jnp.stack(matrices[begin:end]))
+        return multiply_each(states, jnp.stack(matrices[begin:end]))
 
     return multiply
 
 
-def project_inputs(params: GRUParams, xs: Array) -> tuple[Array, Array, Array]:
+def project_inputs(
+    params: GRUParams, xs: Array, multiply_each: MultiplyEach
+) -> tuple[Array, Array, Array]:
     """The inputs' part of the gates r, z and n, `xs·Wx + b`, each `[..., H]`, for `xs [..., I]`.
 
     The stacks are unstacked, not indexed: the gradient then is a stack of three gradients instead
     of a sum of three stacks, which a loop over steps would add up at every step.
     """
-    x_r, x_z, x_n = map(add_bias, matmul_each(xs, params.w_x), jnp.unstack(params.b_x))
+    x_r, x_z, x_n = map(add_bias, multiply_each(xs, params.w_x), jnp.unstack(params.b_x))
     return x_r, x_z, x_n
 
 
@@ -191,7 +200,12 @@ def matmul_each(x: Array, w: Array) -> list[Array]:
     where x has no more rows than a matrix has columns; in derivatives, where x has one row, as
     XLA's batched products along rows are slow.
     """
-    return _batched(x, w) if _has_at_most(w.shape[-1], x) else _separate(x, w)
+    return _batched(x, w) if _has_at_most(w.shape[-1], x) else matmul_separately(x, w)
+
+
+def matmul_separately(x: Array, w: Array) -> list[Array]:
+    """The same by one product for each matrix, which undoes a stack of separate matrices."""
+    return [matmul(x, matrix) for matrix in jnp.unstack(w)]
 
 
 def _has_at_most(rows: int, x: Array) -> bool:
@@ -208,7 +222,7 @@ def _batched(x: Array, w: Array) -> list[Array]:
 @_batched.defjvp
 def _tangent(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
     (x, w), (d_x, d_w) = primals, tangents
-    multiply = _together if _has_at_most(1, x) else _separate
+    multiply = _together if _has_at_most(1, x) else matmul_separately
     return _batched(x, w), list(map(jnp.add, multiply(d_x, w), multiply(x, d_w)))
 
 
@@ -217,10 +231,6 @@ def _together(x: Array, w: Array) -> list[Array]:
     over = ((x.ndim,), (1,)), ((0,), (0,))
     product = lax.dot_general(copies, w, over, preferred_element_type=wide_dtype(x.dtype))
     return list(jnp.unstack(product))
-
-
-def _separate(x: Array, w: Array) -> list[Array]:
-    return [matmul(x, matrix) for matrix in jnp.unstack(w)]
 
 
 def promote(params: GRUParams, h: Array, x: Array) -> tuple[GRUParams, Array, Array]:

@@ -17,7 +17,7 @@ from grujax import meshes
 from grujax.analysis.checks import as_square
 from grujax.analysis.numerics import of_finite
 from grujax.analysis.states import visit_states
-from grujax.cell import project_inputs, promote
+from grujax.cell import matmul_each, project_inputs, promote
 from grujax.checks import as_floating, check_instance
 from grujax.implementations.newton.steps import dense_jacobians, take_steps
 from grujax.implementations.types import StepMasks
@@ -55,7 +55,7 @@ def step_jacobian(params: GRUParams, h: ArrayLike, x: ArrayLike) -> Array:
     """
     params, h, x = promote(params, as_floating("h", h), as_floating("x", x))
     masks = StepMasks()
-    steps = take_steps(params, project_inputs(params, x), masks, h)
+    steps = take_steps(params, project_inputs(params, x, matmul_each), masks, h)
     return dense_jacobians(params, masks, steps)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike, DTypeLike
 
-from grujax.cell import gru_cell
+from grujax.cell import gru_step, matmul_separately
 from grujax.checks import (
     as_array,
     as_features,
@@ -284,7 +284,7 @@ def run_cell(dtype: DTypeLike | None, params: GRUParams, carry: Any, inputs: Any
     carry = as_features("carry", carry, params.hidden_size, "hidden size")
     check_batch_axes({"carry": carry, "inputs": inputs})
     params, inputs = cast_floating(dtype, params, inputs)
-    return gru_cell(params, carry, inputs)
+    return gru_step(params, carry, inputs, matmul_separately)
 
 
 def fill_in_learned(h0: Any, learned_h0: Any) -> Any:

@@ -11,6 +11,7 @@ from grujax.cell import (
     MultiplyStates,
     evaluate_gates,
     matmul,
+    matmul_each,
     multiply_states,
     project_inputs,
 )
@@ -29,7 +30,7 @@ def make_gates_fn(
     packing takes as long. The projected inputs are one operand per gate: slicing a packed array
     inside a loop would defeat XLA's CPU vectorizer.
     """
-    multiply = multiply_states(params) if is_single else _multiply_packed(params)
+    multiply = multiply_states(params, matmul_each) if is_single else _multiply_packed(params)
 
     def gates(h: Array, projected: Projected) -> GateResiduals:
         found, product = evaluate_gates(projected, h, params.b_hn, multiply, params.reset_after)
@@ -55,7 +56,7 @@ def project_steps(args: RecurrenceArgs) -> Projected:
     gradient reaches the gates. It is finite: `jax_debug_infs` finds no infinity that is not the
     user's.
     """
-    x_r, x_z, x_n = project_inputs(args.params, args.xs)
+    x_r, x_z, x_n = project_inputs(args.params, args.xs, matmul_each)
     huge = float(jnp.finfo(x_z.dtype).max) / 2  # no product with Wh overflows it
     return x_r, set_carried(x_z, args.masks, huge), x_n
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from grujax.cell import project_inputs, promote
+from grujax.cell import matmul_each, project_inputs, promote
 from grujax.implementations.newton.steps import Steps, dense_jacobians, take_steps
 from grujax.implementations.scan.adjoint import update_factors
 from grujax.implementations.types import StepMasks
@@ -37,7 +37,7 @@ NO_MASKS = StepMasks()
 def take_step(params: GRUParams, h: Array, x: Array) -> Steps:
     """One step from `h [B, H]` with the input `x [B, I]`."""
     params, h, x = promote(params, h, x)
-    return take_steps(params, project_inputs(params, x), NO_MASKS, h)
+    return take_steps(params, project_inputs(params, x, matmul_each), NO_MASKS, h)
 
 
 def advance_influence(params: GRUParams, steps: Steps, x: Array, influence: Array) -> Array:

@@ -650,10 +650,15 @@ HANGS = 'sleep 1000 & echo $! >> "$PIDS"; wait'
 
 
 def is_running(pid: str) -> bool:
-    try:
-        return "(sleep) Z" not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
+    """Whether a process runs on. One that was killed may take a moment to end."""
+    for _ in range(200):
+        try:
+            if "(sleep) Z" in Path(f"/proc/{pid}/stat").read_text():
+                return False
+        except OSError:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def test_a_compiler_that_hangs_is_ended_with_all_that_it_started(compiler, monkeypatch, tmp_path):
