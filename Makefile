@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 demo: $(VENV)/.experiments-$(VERSION)
 	$(BIN)/python -m experiments.sentiment
 
-test: $(VENV)/.dev-$(VERSION)  # every module: 15 minutes on 2 cores
+test: $(VENV)/.dev-$(VERSION)  # every module: 20 minutes on 2 cores
 	$(PYTEST) -m "not slow and not long"
 
 test-all: $(VENV)/.dev-$(VERSION)  # also all combinations, processes, and kills: 75 minutes
