@@ -29,8 +29,9 @@ class BackwardPass {
     before_ = scratch.floats(rows * H);
     masked_ = layer.dropout_mask ? scratch.floats(rows * H) : before_;
     const bool after = layer.reset_after;
-    masked_cells_ = scratch.floats(cells<Product>(rows * H));
-    reset_masked_ = after ? nullptr : scratch.floats(cells<Product>(rows * H));
+    const int64_t operand = cells<Product>((rows + Product::kRowsBeyond) * H);
+    masked_cells_ = scratch.floats(operand);
+    reset_masked_ = after ? nullptr : scratch.floats(operand);
     update_ = after || !recompute ? nullptr : scratch.floats(rows * H);
     if (recompute)
       gates_ = {scratch.floats(rows * H), scratch.floats(rows * H), scratch.floats(rows * H),
@@ -38,9 +39,10 @@ class BackwardPass {
     deltas_ = Deltas<Product>(s, rows, scratch);
     const int64_t row_cells = cells<Product>(rows);
     deltas_along_rows_ = Product::kPerCell == 1 ? nullptr : scratch.floats(row_cells * 4 * kLanes);
-    packed_inputs_ = scratch.floats(row_cells * s.input_groups() * kRows);
-    packed_states_ = scratch.floats(row_cells * s.unit_groups() * kRows);
-    packed_reset_ = after ? nullptr : scratch.floats(row_cells * s.unit_groups() * kRows);
+    auto packed = [&](int64_t groups) { return row_cells * (groups * kRows + Product::kRowsBeyond); };
+    packed_inputs_ = scratch.floats(packed(s.input_groups()));
+    packed_states_ = scratch.floats(packed(s.unit_groups()));
+    packed_reset_ = after ? nullptr : scratch.floats(packed(s.unit_groups()));
     d_inputs_ = scratch.floats(rows * s.input_blocks() * kLanes);
     adjoint_ = scratch.floats(slice.rows * H);
     d_reset_ = scratch.floats(slice.rows * H);
@@ -174,7 +176,7 @@ class BackwardPass {
 
   // λ of the previous step: adjoint += dropout_mask ∘ (δ·Whᵀ), for gates [first, first + count).
   void add_products(const Weights<Product>& weights, int64_t at, int first, int count) const {
-    over_tiles(layer_.size.blocks(), slice_.rows,
+    over_tiles<Product>(layer_.size.blocks(), slice_.rows,
                [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
                  constexpr int M = decltype(height)::value, C = decltype(width)::value;
                  Vector sums[M][C][1] = {};
@@ -191,7 +193,7 @@ class BackwardPass {
   void add_reset_products(const Weights<Product>& weights, const Gates& gates,
                           int64_t at) const {
     const Sizes& s = layer_.size;
-    over_tiles(
+    over_tiles<Product>(
         s.blocks(), slice_.rows,
         [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
           constexpr int M = decltype(height)::value, C = decltype(width)::value;
@@ -235,7 +237,7 @@ class BackwardPass {
                             const Floats& d_xs) const {
     const Sizes& s = layer_.size;
     const int64_t stride = s.input_blocks() * kLanes, rows = slice_.rows;
-    over_tiles(s.input_blocks(), length * rows,
+    over_tiles<Product>(s.input_blocks(), length * rows,
                [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
                  constexpr int M = decltype(height)::value, C = decltype(width)::value;
                  Vector sums[M][C][1] = {};
@@ -285,6 +287,7 @@ void backward_with(Pool& pool, const Arguments& arguments, const BackwardArgumen
   const int64_t sums_floats = WeightGradientSums::floats(s);
   const AlignedFloats sums(sums_floats * (is_split ? split.tasks() : split.workers()));
   parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
+    [[maybe_unused]] const typename Product::Session session;
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
     const Weights<Product> weights = models.get(layer, m, worker);
@@ -320,7 +323,7 @@ void backward_with(Pool& pool, const Arguments& arguments, const BackwardArgumen
 
 void backward(Pool& pool, const Arguments& arguments, const BackwardArguments& extra,
               const BackwardResults& results) {
-  with_product(arguments.in_pairs, [&](auto product) {
+  with_product(arguments.product, [&](auto product) {
     backward_with<decltype(product)>(pool, arguments, extra, results);
   });
 }

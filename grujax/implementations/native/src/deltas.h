@@ -17,7 +17,7 @@ class Deltas {
   Deltas(const Sizes& size, int64_t rows, ScratchArena& scratch)
       : blocks_(size.blocks()),
         rows_(rows),
-        data_(scratch.floats(rows * size.blocks() * 4 * kLaneCells)) {}
+        data_(scratch.floats((rows * size.blocks() + Product::kRowsBeyond) * 4 * kLaneCells)) {}
 
   float* at(int64_t block, int64_t row) const {
     return data_ + (block * rows_ + row) * 4 * kLaneCells;
@@ -33,7 +33,7 @@ class Deltas {
   const float* along_rows(int64_t block, int64_t rows, float* memory) const {
     if constexpr (Product::kPerCell == 1) return at(block, 0);
     float* to = memory;
-    for (int64_t row = 0; row < rows; row += Product::kPerCell)
+    for (int64_t row = 0; row < cells<Product>(rows) * Product::kPerCell; row += Product::kPerCell)
       for (int index = 0; index < 4; ++index, to += kLanes)
         store(to, Product::gather_cells(row, rows, [&](int64_t r) GRUJAX_INLINE_LAMBDA {
                 Halves halves;
@@ -48,11 +48,10 @@ class Deltas {
   GRUJAX_INLINE void multiply(Vector (&sums)[M][C][1], int64_t row, int64_t column,
                               const float* weights, int first, int count, int weights_first) const {
     const int64_t tile = kLaneCells * kLanes;
-    for (int64_t j = 0; j < blocks_; ++j)
-      grujax::multiply<Product>(sums, count * kLaneCells, at(j, row) + first * kLaneCells,
-                                4 * kLaneCells, 1,
-                                weights + ((column * blocks_ + j) * 3 + weights_first) * tile,
-                                kLanes, blocks_ * 3 * tile);
+    grujax::multiply<Product>(sums, count * kLaneCells, at(0, row) + first * kLaneCells,
+                              4 * kLaneCells, 1,
+                              weights + (column * blocks_ * 3 + weights_first) * tile, kLanes,
+                              blocks_ * 3 * tile, 0, blocks_, rows_ * 4 * kLaneCells, 3 * tile);
   }
 
  private:
@@ -61,12 +60,12 @@ class Deltas {
 };
 
 // Calls f(height, width, row, block) for tiles of rows × blocks.
-template <class F>
+template <class Product, class F>
 GRUJAX_INLINE void over_tiles(int64_t blocks, int64_t rows, F&& f) {
   int64_t j = 0;
   auto with_width = [&](auto width) GRUJAX_INLINE_LAMBDA {
-    tile_rows(rows,
-              [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA { f(height, width, row, j); });
+    tile_rows<Product::kMostRows>(
+        rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA { f(height, width, row, j); });
     j += decltype(width)::value;
   };
   while (blocks - j >= 5 || blocks - j == 3) with_width(Constant<3>{});

@@ -20,8 +20,10 @@ class ForwardPass {
     h_ = scratch.floats(state);
     next_ = scratch.floats(state);
     masked_ = layer.dropout_mask ? scratch.floats(state) : nullptr;
-    masked_cells_ = scratch.floats(cells<Product>(state));
-    reset_masked_ = layer.reset_after ? nullptr : scratch.floats(cells<Product>(state));
+    const int64_t operand =
+        cells<Product>((slice.rows + Product::kRowsBeyond) * layer.size.padded());
+    masked_cells_ = scratch.floats(operand);
+    reset_masked_ = layer.reset_after ? nullptr : scratch.floats(operand);
     update_ = layer.reset_after ? nullptr : scratch.floats(state);
   }
 
@@ -141,6 +143,7 @@ void forward_with(Pool& pool, const Arguments& arguments, const ForwardResults& 
   ForwardPass<Product>(arguments.layer(0), split.largest_slice(), needed);
   const AlignedFloats scratch(needed.used() * split.workers());
   auto run = [&](Team& team, int64_t task, int worker) {
+    [[maybe_unused]] const typename Product::Session session;
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
     const Weights<Product> weights = models.get(layer, m, worker);
@@ -164,7 +167,7 @@ void forward_with(Pool& pool, const Arguments& arguments, const ForwardResults& 
 }  // namespace
 
 void forward(Pool& pool, const Arguments& arguments, const ForwardResults& results) {
-  with_product(arguments.in_pairs, [&](auto product) {
+  with_product(arguments.product, [&](auto product) {
     forward_with<decltype(product)>(pool, arguments, results);
   });
 }

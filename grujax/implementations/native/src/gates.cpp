@@ -19,7 +19,7 @@ class GateEvaluator {
     const int64_t I = cells<Product>(size_.inputs);
     const int64_t stride = cells<Product>(size_.input_groups() * kRows);
     for (int64_t j = first; j < end; ++j)
-      tile_rows(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
+      tile_rows<Product::kMostRows>(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
         constexpr int M = decltype(height)::value;
         Vector sums[M][1][3];
         for (int m = 0; m < M; ++m)
@@ -49,18 +49,19 @@ class GateEvaluator {
  private:
   const float* bias(int64_t j) const { return weights_.bias + j * 4 * kLanes; }
 
-  // Many rows use one block's weights while these are in the cache. Fewer rows compute two blocks
-  // at once, to have enough independent sums.
+  // Many rows use one block's weights while these are in the cache. In registers, fewer rows
+  // compute two blocks at once, to have enough independent sums.
   template <class F>
   static GRUJAX_INLINE void over_tiles(int64_t rows, int64_t j, int64_t end, F&& f) {
-    if (rows < kRows)
-      for (; j + 2 <= end; j += 2)
-        tile_rows(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
-          if constexpr (decltype(height)::value < kRows) f(height, Constant<2>{}, row, j);
+    constexpr int kMost = Product::kMostRows;
+    if constexpr (!Product::kHasTiles)
+      for (; rows < kMost && j + 2 <= end; j += 2)
+        tile_rows<kMost>(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
+          if constexpr (decltype(height)::value < kMost) f(height, Constant<2>{}, row, j);
         });
     for (; j < end; ++j)
-      tile_rows(rows, [&](auto height, int64_t row)
-                          GRUJAX_INLINE_LAMBDA { f(height, Constant<1>{}, row, j); });
+      tile_rows<kMost>(rows, [&](auto height, int64_t row)
+                                 GRUJAX_INLINE_LAMBDA { f(height, Constant<1>{}, row, j); });
   }
 
   template <int M, int C, int G>
@@ -195,6 +196,9 @@ void evaluate_gates(const Layer& layer, const Weights<Product>& weights,
 GRUJAX_INSTANTIATE(SingleProduct)
 #ifdef GRUJAX_HAS_PAIRS
 GRUJAX_INSTANTIATE(PairProduct)
+#endif
+#ifdef GRUJAX_HAS_TILES
+GRUJAX_INSTANTIATE(TileProduct)
 #endif
 
 }  // namespace grujax

@@ -27,17 +27,17 @@ struct Arguments {
   Sizes size;
   int64_t reverse;  // bit m % 2: whether model m runs in reverse
   bool reset_after;
-  bool in_pairs = false;  // whether bfloat16 are multiplied as such, see `may_use_pairs`
+  ProductKind product = ProductKind::kSingle;
   ModelArray w_x, w_h, b_x, b_hn, xs, h0, reset_state;
   // Of StepMasks; without data where None.
   ModelArray valid, restart, kept, zoneout_rate, dropout_mask;
   int64_t kept_units = 0;  // entries of `kept` for each row of a step: 1 or H
 
-  // Whether everything that is multiplied is bfloat16, and the processor has such products.
-  bool may_use_pairs() const {
+  // Whether everything that is multiplied is bfloat16.
+  bool multiplies_bfloat16() const {
     for (const ModelArray* array : {&w_x, &w_h, &xs, &h0, &reset_state})
       if (!array->is_bfloat16) return false;
-    return has_pairs();
+    return true;
   }
 
   Layer layer(int64_t m) const {

@@ -193,12 +193,18 @@ GRUJAX_INLINE void transpose(Vector (&square)[kLanes]) {
 template <int N>
 using Constant = std::integral_constant<int, N>;
 
-// Calls f(Constant<M>, row) for tiles of M rows that cover [0, rows).
-template <class F>
+// Calls f(Constant<M>, row) for tiles of M ≤ kMost rows that cover [0, rows).
+template <int kMost, class F>
 GRUJAX_INLINE void tile_rows(int64_t rows, F&& f) {
   int64_t row = 0;
-  for (; rows - row >= kRows; row += kRows) f(Constant<kRows>{}, row);
-  if constexpr (kRows > 4) {
+  for (; rows - row >= kMost; row += kMost) f(Constant<kMost>{}, row);
+  if constexpr (kMost > 8) {
+    if (rows - row >= 8) {
+      f(Constant<8>{}, row);
+      row += 8;
+    }
+  }
+  if constexpr (kMost > 4) {
     if (rows - row >= 4) {
       f(Constant<4>{}, row);
       row += 4;

@@ -24,7 +24,7 @@ void copy_cells(const Floats& from, int64_t size, float* to, int64_t stride) {
   } else {
     char* bytes = reinterpret_cast<char*>(to);
     std::memcpy(bytes, from.data, 2 * size);
-    std::memset(bytes + 2 * size, 0, 2 * (stride - size));
+    std::memset(bytes + 2 * size, 0, 4 * cells<Product>(stride) - 2 * size);
   }
 }
 
@@ -48,7 +48,8 @@ class TimeWindow {
       : layer_(layer), slice_(slice) {
     const Sizes& s = layer.size;
     const int64_t rows = slice.window_rows();
-    inputs = scratch.floats(rows * cells<Product>(s.input_groups() * kRows));
+    inputs = scratch.floats((rows + Product::kRowsBeyond) *
+                            cells<Product>(s.input_groups() * kRows));
     projected = scratch.floats(rows * s.padded() * 3);
     valid = layer.valid ? scratch.bytes(rows) : nullptr;
     restart = layer.restart ? scratch.bytes(rows) : nullptr;

@@ -5,8 +5,8 @@
 
 namespace grujax {
 
-// Copies [rows][cells of stride] to cells along the rows, [groups][cells of rows][kRows], so that a
-// tile reads contiguous operands. The last group is padded with zeros.
+// Copies [rows][cells of stride] to cells along the rows, [groups][cells of rows][kRows], so that
+// registers read contiguous operands. The last group is padded with zeros.
 template <class Product>
 void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t stride, float* to) {
   using Entry = std::conditional_t<Product::kPerCell == 1, uint32_t, uint16_t>;
@@ -24,6 +24,29 @@ void pack_groups(int64_t rows, int64_t groups, const float* from, int64_t stride
     }
   }
 }
+
+#ifdef GRUJAX_HAS_TILES
+// For tiles, [groups][kRows][cells of rows].
+template <>
+inline void pack_groups<TileProduct>(int64_t rows, int64_t groups, const float* from,
+                                     int64_t stride, float* to) {
+  const int64_t steps = cells<TileProduct>(rows), columns = groups * kRows;
+  for (int64_t column = 0; column < columns; column += kLanes)
+    for (int64_t cell = 0; cell < steps; cell += kLanes) {
+      Vector square[kLanes];
+      for (int i = 0; i < kLanes; ++i)
+        square[i] = TileProduct::gather_cells(2 * (cell + i), rows, [&](int64_t row) {
+          Halves halves;
+          std::memcpy(&halves, from + row * cells<TileProduct>(stride) + column / 2, sizeof halves);
+          return from_bfloat16(halves);
+        });
+      transpose(square);
+      for (int i = 0; i < kLanes && column + i < columns; ++i)
+        store(to + (column + i) * steps + cell, square[i],
+              static_cast<int>(std::min<int64_t>(kLanes, steps - cell)));
+    }
+}
+#endif
 
 struct WeightGradientSums {
   float* w_x;            // [blocks][input_groups · kRows][r z n][lanes]
@@ -76,19 +99,26 @@ struct WeightGradientSums {
   void add_outer(int64_t rows, int64_t groups, const float* packed, const float* deltas,
                  float* to) const {
     const int64_t steps = cells<Product>(rows);
-    for (int64_t group = 0; group < groups; ++group, to += kRows * 3 * kLanes) {
-      Vector sums[kRows][1][G];
+    auto add = [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
+      constexpr int M = decltype(height)::value;
+      constexpr bool kHasTiles = Product::kHasTiles;
+      float* at = to + row * 3 * kLanes;
+      Vector sums[M][1][G];
 #pragma GCC unroll 8
-      for (int m = 0; m < kRows; ++m)
+      for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) sums[m][0][g] = start(to + (m * 3 + g) * kLanes);
-      multiply<Product>(sums, steps, packed + group * steps * kRows, 1, kRows, deltas, 4 * kLanes,
-                        0);
+        for (int g = 0; g < G; ++g) sums[m][0][g] = start(at + (m * 3 + g) * kLanes);
+      multiply<Product>(sums, steps, packed + row * steps, kHasTiles ? steps : 1,
+                        kHasTiles ? 1 : kRows, deltas, 4 * kLanes, 0);
 #pragma GCC unroll 8
-      for (int m = 0; m < kRows; ++m)
+      for (int m = 0; m < M; ++m)
 #pragma GCC unroll 8
-        for (int g = 0; g < G; ++g) store(to + (m * 3 + g) * kLanes, sums[m][0][g]);
-    }
+        for (int g = 0; g < G; ++g) store(at + (m * 3 + g) * kLanes, sums[m][0][g]);
+    };
+    int64_t row = 0;
+    for (; row + Product::kMostRows <= groups * kRows; row += Product::kMostRows)
+      add(Constant<Product::kMostRows>{}, row);
+    if (row < groups * kRows) add(Constant<kRows>{}, row);
   }
 };
 

@@ -97,7 +97,7 @@ class PackedWeights {
   static void pack_plain(float* to, const Floats& from, const Sizes& s, int64_t K, int64_t block) {
     to += block * cells<Product>(K) * 3 * kLanes;
     for (int g = 0; g < 3; ++g)
-      for (int64_t k = 0; k < K; k += Product::kPerCell)
+      for (int64_t k = 0; k < cells<Product>(K) * Product::kPerCell; k += Product::kPerCell)
         store(to + (k / Product::kPerCell * 3 + g) * kLanes,
               Product::gather_cells(k, K, [&](int64_t entry) {
                 return from.get((g * K + entry) * s.units + block * kLanes, s.lanes(block));

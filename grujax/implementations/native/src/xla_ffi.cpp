@@ -75,7 +75,7 @@ Arguments read_arguments(BufferReader& buffers, int64_t models, int64_t reverse,
   if (a.kept.data) a.kept_units = buffers.dimension(1);
   a.zoneout_rate = buffers.next();
   a.dropout_mask = buffers.next();
-  a.in_pairs = a.may_use_pairs();
+  if (a.multiplies_bfloat16()) a.product = bfloat16_product();
   return a;
 }
 
