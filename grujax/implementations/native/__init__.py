@@ -5,7 +5,8 @@ opens it: one that `building.py` made for this machine, or one of the wheel. `co
 both kinds; `processor.py` says what this machine has. The sources in `src/`, in reading order:
 
     simd.h              AVX-512, AVX2, SSE and NEON vectors, sigmoid and tanh
-    product.h           the inner loop of every matmul, for float32 and for pairs of bfloat16
+    bfloat16.h          products of bfloat16, in vectors or in tiles
+    product.h           the inner loop of every matmul
     layer.h             sizes and arrays of one model's layer
     gru.h               both passes over all models, and their arguments
     gates.h, gates.cpp  the equations of the gates, for any number of rows

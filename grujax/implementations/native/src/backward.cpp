@@ -287,7 +287,7 @@ void backward_with(Pool& pool, const Arguments& arguments, const BackwardArgumen
   const int64_t sums_floats = WeightGradientSums::floats(s);
   const AlignedFloats sums(sums_floats * (is_split ? split.tasks() : split.workers()));
   parallel_for(pool, split.tasks(), split.workers(), [&](int64_t task, int worker) {
-    [[maybe_unused]] const typename Product::Session session;
+    [[maybe_unused]] typename Product::Session session;
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
     const Weights<Product> weights = models.get(layer, m, worker);

@@ -143,7 +143,7 @@ void forward_with(Pool& pool, const Arguments& arguments, const ForwardResults& 
   ForwardPass<Product>(arguments.layer(0), split.largest_slice(), needed);
   const AlignedFloats scratch(needed.used() * split.workers());
   auto run = [&](Team& team, int64_t task, int worker) {
-    [[maybe_unused]] const typename Product::Session session;
+    [[maybe_unused]] typename Product::Session session;
     const int64_t m = task / split.parts();
     const Layer layer = arguments.layer(m);
     const Weights<Product> weights = models.get(layer, m, worker);

@@ -18,18 +18,21 @@ class GateEvaluator {
                int64_t end) const {
     const int64_t I = cells<Product>(size_.inputs);
     const int64_t stride = cells<Product>(size_.input_groups() * kRows);
-    for (int64_t j = first; j < end; ++j)
-      tile_rows<Product::kMostRows>(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
-        constexpr int M = decltype(height)::value;
-        Vector sums[M][1][3];
-        for (int m = 0; m < M; ++m)
-          for (int g = 0; g < 3; ++g) sums[m][0][g] = load(bias(j) + g * kLanes);
-        multiply<Product>(sums, I, inputs + row * stride, stride, 1,
-                          weights_.x.at(j), weights_.x.cell, 0, weights_.x.gate);
-        for (int m = 0; m < M; ++m)
-          for (int g = 0; g < 3; ++g)
-            store(projected + (((row + m) * size_.blocks() + j) * 3 + g) * kLanes, sums[m][0][g]);
-      });
+    over_tiles(rows, first, end,
+               [&](auto height, auto width, int64_t row, int64_t j) GRUJAX_INLINE_LAMBDA {
+                 constexpr int M = decltype(height)::value, C = decltype(width)::value;
+                 Vector sums[M][C][3];
+                 for (int m = 0; m < M; ++m)
+                   for (int c = 0; c < C; ++c)
+                     for (int g = 0; g < 3; ++g) sums[m][c][g] = load(bias(j + c) + g * kLanes);
+                 multiply<Product>(sums, I, inputs + row * stride, stride, 1, weights_.x.at(j),
+                                   weights_.x.cell, weights_.x.block, weights_.x.gate);
+                 for (int m = 0; m < M; ++m)
+                   for (int c = 0; c < C; ++c)
+                     for (int g = 0; g < 3; ++g)
+                       store(projected + (((row + m) * size_.blocks() + j + c) * 3 + g) * kLanes,
+                             sums[m][c][g]);
+               });
   }
 
   void gates(const GateBuffers& buffers, int stage, int64_t first, int64_t end) const {
@@ -50,15 +53,17 @@ class GateEvaluator {
   const float* bias(int64_t j) const { return weights_.bias + j * 4 * kLanes; }
 
   // Many rows use one block's weights while these are in the cache. In registers, fewer rows
-  // compute two blocks at once, to have enough independent sums.
+  // compute several blocks at once, to have enough independent sums.
   template <class F>
   static GRUJAX_INLINE void over_tiles(int64_t rows, int64_t j, int64_t end, F&& f) {
     constexpr int kMost = Product::kMostRows;
-    if constexpr (!Product::kHasTiles)
+    if constexpr (!Product::kHasTiles) {
+      for (; rows == 1 && j + 4 <= end; j += 4) f(Constant<1>{}, Constant<4>{}, 0, j);
       for (; rows < kMost && j + 2 <= end; j += 2)
         tile_rows<kMost>(rows, [&](auto height, int64_t row) GRUJAX_INLINE_LAMBDA {
           if constexpr (decltype(height)::value < kMost) f(height, Constant<2>{}, row, j);
         });
+    }
     for (; j < end; ++j)
       tile_rows<kMost>(rows, [&](auto height, int64_t row)
                                  GRUJAX_INLINE_LAMBDA { f(height, Constant<1>{}, row, j); });

@@ -50,11 +50,12 @@ def test_other_dtypes_raise_by_name_and_use_the_scan_by_default(x64):
 
 
 @pytest.mark.parametrize("reset_after", [True, False])
-@pytest.mark.parametrize(("inputs", "units"), [(1, 1), (7, 33), (48, 64)])
-def test_bfloat16_is_float32_but_for_rounding(inputs, units, reset_after):
-    # Also where the processor multiplies pairs of bfloat16, of which the last has one entry here.
+@pytest.mark.parametrize(("rows", "inputs", "units"), [(5, 1, 1), (13, 7, 33), (33, 48, 64)])
+def test_bfloat16_is_float32_but_for_rounding(rows, inputs, units, reset_after):
+    # Also where the processor multiplies pairs of bfloat16, of which the last has one entry here,
+    # and tiles of 16 rows, of which the last has fewer.
     params = grujax.init_gru(jax.random.key(0), inputs, units, reset_after=reset_after)
-    xs = Draw("bfloat16", "float32").normal(21, 5, inputs)
+    xs = Draw("bfloat16", "float32").normal(21, rows, inputs)
     half = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(jnp.bfloat16), (params, xs))
     exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), half)
     gradient = jax.grad(lambda params, xs: loss(params, xs).astype(jnp.float32), (0, 1))
