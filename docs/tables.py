@@ -11,7 +11,8 @@ FOLDER/PAGE.toml what that page of another folder takes:
   `<!-- end -->` is how it was made;
 - `[seeds]`: names of records that differ in their seed, by a name for them together, which tables,
   sentences and `run` marks may use. Each number of it is the list of the records' numbers, or the
-  number itself where it is the same in all;
+  number itself where it is the same in all. `records` has each record by its NAME, for a table
+  whose rows or columns are records;
 - `[tables.TITLE]`: what is between `<!-- table: TITLE -->` and `<!-- end -->` in the page. `rows`
   and `columns` are lists of keys, or labels with their keys, or the title of a table of the page
   that has the same ones. `cell` is the text of a cell, with [ROW] and [COLUMN] for the keys; a row
@@ -243,7 +244,9 @@ def make_pages(docs: Path) -> dict[Path, str]:
       LookupError: a page lacks a mark or a sentence, or no record has a number; it says which.
     """
     records = read_records(docs / "results")
-    results = {name: Value(record["results"], name) for name, record in records.items()}
+    by_name = {name: record["results"] for name, record in records.items()}
+    results = {name: Value(of_record, name) for name, of_record in by_name.items()}
+    results["records"] = Value(by_name, "records")
     pages: dict[str, str] = {}
     for page, runs, seeds, tables, sentences in read_declarations(docs / "results"):
         for name in {page, *sentences} - set(pages):
