@@ -1,6 +1,6 @@
 """The cost of the GRU and of other cells: `python -m experiments.benchmark --cells`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,14 @@ from jax import Array
 
 import grujax
 from experiments.benchmark.peers import MODES, Setting
+from experiments.benchmark.peers import cells as peers
 from experiments.common.cells import CELLS, Run, hidden_size_for
 from experiments.common.outputs import write_text
 from experiments.common.report.timing import time_interleaved
 from grujax import baselines
 from grujax.baselines import count_parameters
+
+BATCHES = (1, 16, 64)  # of the comparison with other libraries
 
 
 class Row(NamedTuple):
@@ -110,6 +113,47 @@ def report_cells(setting: Setting, seconds: float, path: Path) -> None:
     write_text(path, table + "\n")
     shape = f"T = {setting.steps}, B = {setting.batch}, I = {setting.input_size}"
     print(f"Microseconds per time step, {shape}\n\n{table}\n\nWritten: {path}")
+
+
+def report_peers(setting: Setting, libraries: Sequence[str], seconds: float, path: Path) -> None:
+    """Measures a training step of the LSTM and the RNN of each library, for some numbers of rows.
+
+    All programs of a row of the table take turns.
+
+    Args:
+      setting: the shape but for the rows.
+      libraries: their names.
+      seconds: the time to spend on each row of the table.
+      path: the Markdown file to write; the table is also printed.
+    """
+    columns = ["grujax", *(name for name in libraries if peers.has_cell(name, "lstm"))]
+    times: dict[tuple[str, int], dict[str, float]] = {}
+    for cell in ("lstm", "rnn"):
+        for batch in BATCHES:
+            programs = {
+                name: peers.compile_training(name, cell, replace(setting, batch=batch))
+                for name in columns
+                if peers.has_cell(name, cell)
+            }
+            runs = time_interleaved(programs, seconds)
+            times[cell, batch] = {name: 1e3 * float(np.median(run)) for name, run in runs.items()}
+    table = format_peers(columns, times)
+    write_text(path, table + "\n")
+    print(f"\nMilliseconds of a training step\n\n{table}\n\nWritten: {path}")
+
+
+def format_peers(columns: Sequence[str], times: Mapping[tuple[str, int], dict[str, float]]) -> str:
+    """The table of `report_peers`, from milliseconds by cell and rows, and by library."""
+    lines = [
+        f"| cell | B | {' | '.join(columns)} | fastest / grujax |",
+        "|---" * (3 + len(columns)) + "|",
+    ]
+    for (cell, batch), ms in times.items():
+        cells = [f"{ms[name]:.3g}" if name in ms else "–" for name in columns]
+        others = [time for name, time in ms.items() if name != "grujax"]
+        ratio = f"{min(others) / ms['grujax']:.2f}" if others else "–"
+        lines.append(f"| {cell.upper()} | {batch} | {' | '.join(cells)} | {ratio} |")
+    return "\n".join(lines)
 
 
 def compile_program(row: Row, setting: Setting, mode: str) -> Callable[[], Any]:

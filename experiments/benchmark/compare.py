@@ -4,7 +4,7 @@
     python -m experiments.benchmark             about 100 points, up to half an hour
     python -m experiments.benchmark --implementations scan     without the native kernel
     python -m experiments.benchmark --quick --busy 4 --libraries     with four competing processes
-    python -m experiments.benchmark --cells     other cells instead of other libraries, 2 minutes
+    python -m experiments.benchmark --cells     other cells, also of other libraries, 2 minutes
     python -m experiments.benchmark --cost      how the time grows with T, B, H and threads
     python -m experiments.benchmark --first-call     the first training step of a process, 2 minutes
     python -m experiments.benchmark --sweep     many models at once instead, under 5 minutes
@@ -35,9 +35,9 @@ rates are measured in the same turns. Temporaries are taken from XLA's memory an
 
 Results go to runs/benchmark, with --quick to runs/benchmark/quick: libraries.csv (one row per
 point, library and mode), the report as text, two plots, and the ratios of the second one as CSV;
-cells.md has the tables of cells. docs/project/ratios.png and ratios.csv are copies of
-libraries_ratios.png and libraries_ratios.csv. An interrupted run resumes where it stopped. After a
-change of the code or the machine, use --fresh to measure everything anew.
+cells.md and cells_libraries.md have the tables of cells. docs/project/ratios.png and ratios.csv are
+copies of libraries_ratios.png and libraries_ratios.csv. An interrupted run resumes where it
+stopped. After a change of the code or the machine, use --fresh to measure everything anew.
 """
 
 import platform
@@ -51,7 +51,7 @@ from tqdm import tqdm
 
 import grujax
 from experiments.benchmark import blocks, rl
-from experiments.benchmark.cells import report_cells
+from experiments.benchmark.cells import report_cells, report_peers
 from experiments.benchmark.cost import report_cost
 from experiments.benchmark.first_call import report_first_call
 from experiments.benchmark.gpu import report_gpu
@@ -163,7 +163,9 @@ def main(command: Command) -> None:
     jax.config.update("jax_enable_compilation_cache", False)  # to measure compile times
     if command.cells:
         print(describe_machine([]))
-        return report_cells(BASE, 4 * command.seconds, command.out / "cells.md")
+        _, peers = find_columns(command)
+        report_cells(BASE, 4 * command.seconds, command.out / "cells.md")
+        return report_peers(BASE, peers, 2 * command.seconds, command.out / "cells_libraries.md")
     if command.cost:
         print(describe_machine([]))
         threads = sorted({1, available_cores()})

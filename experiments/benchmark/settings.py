@@ -30,7 +30,9 @@ class Command:
     # 12 points instead of the full grid
     quick: Annotated[bool, With("rl")] = False
     # the peers; those not installed are skipped
-    libraries: Annotated[tuple[LibraryName, ...], With("first_call")] = get_args(LibraryName)
+    libraries: Annotated[tuple[LibraryName, ...], With("first_call", "cells")] = get_args(
+        LibraryName
+    )
     # grujax implementations, built if necessary; the first one is compared with the peers
     implementations: Annotated[tuple[ImplementationName, ...], With("first_call")] = (
         "native",

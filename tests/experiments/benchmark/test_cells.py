@@ -5,8 +5,15 @@ import numpy as np
 import pytest
 
 from experiments.benchmark import compare as benchmark
-from experiments.benchmark.cells import ROWS, Cost, compile_program, format_markdown
-from experiments.benchmark.peers import Setting
+from experiments.benchmark.cells import (
+    ROWS,
+    Cost,
+    compile_program,
+    format_markdown,
+    format_peers,
+)
+from experiments.benchmark.peers import Setting, why_missing
+from experiments.benchmark.peers import cells as peers
 from experiments.common.cells import CELLS
 from tests.helpers import assert_close
 
@@ -46,12 +53,44 @@ def test_the_tables_are_at_equal_hidden_size_and_at_equal_parameters():
     assert len(uses.splitlines()) == 2 + len(ROWS)
 
 
+LAYERS = [
+    (library, cell)
+    for library in (*peers.LAYERS, "torch")
+    for cell in ("lstm", "rnn")
+    if peers.has_cell(library, cell)
+]
+
+
+@pytest.mark.parametrize(("library", "cell"), LAYERS)
+def test_the_layers_of_all_libraries_train_weights_of_the_same_sizes(library, cell):
+    if library != "grujax" and why_missing(library):
+        pytest.skip("not installed")
+    leaves = map(np.asarray, jax.tree.leaves(peers.compile_training(library, cell, TINY)()))
+    gradients = list(leaves)
+    assert all(np.isfinite(leaf).all() for leaf in gradients)
+    number = sum(leaf.size for leaf in gradients)
+    gates = 4 if cell == "lstm" else 1
+    T, B, I, H = 5, 2, 3, 4  # noqa: E741
+    of_weights = gates * (I * H + H * H + H)
+    of_states = T * B * I + B * H * (2 if cell == "lstm" and library == "torch" else 1)
+    # PyTorch has two biases.
+    assert number - of_weights - of_states == (gates * H if library == "torch" else 0)
+
+
+def test_the_table_of_libraries_has_the_ratio_to_the_fastest():
+    times = {("rnn", 16): {"grujax": 2.0, "haiku": 5.25}}
+    table = format_peers(["grujax", "haiku", "equinox"], times)
+    assert table.splitlines()[-1] == "| RNN | 16 | 2 | 5.25 | – | 2.62 |"
+
+
 @pytest.mark.slow
 def test_the_command_prints_and_writes_the_tables(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(benchmark, "BASE", TINY)
     benchmark.main(benchmark.Command(cells=True, seconds=0, out=tmp_path))
     tables = (tmp_path / "cells.md").read_text(encoding="utf-8")
-    assert tables in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert tables in printed
+    assert (tmp_path / "cells_libraries.md").read_text(encoding="utf-8") in printed
     for table in tables.split("\n\n")[:2]:
         _, _, *rows = table.splitlines()
         assert len(rows) == len(ROWS)
