@@ -2,6 +2,7 @@
 
     python -m experiments.benchmark --quick     12 points, under 3 minutes on two idle cores
     python -m experiments.benchmark             about 100 points, up to half an hour
+    python -m experiments.benchmark --short     calls of 1 to 16 steps, 4 minutes
     python -m experiments.benchmark --implementations scan     without the native kernel
     python -m experiments.benchmark --quick --busy 4 --libraries     with four competing processes
     python -m experiments.benchmark --cells     other cells, also of other libraries, 2 minutes
@@ -34,10 +35,11 @@ three such passes: forward, the gradients of states and inputs, the gradients of
 rates are measured in the same turns. Temporaries are taken from XLA's memory analysis.
 
 Results go to runs/benchmark, with --quick to runs/benchmark/quick: libraries.csv (one row per
-point, library and mode), the report as text, two plots, and the ratios of the second one as CSV;
-cells.md and cells_libraries.md have the tables of cells. docs/project/ratios.png and ratios.csv are
-copies of libraries_ratios.png and libraries_ratios.csv. An interrupted run resumes where it
-stopped. After a change of the code or the machine, use --fresh to measure everything anew.
+point, library and mode), the report as text, two plots, and the ratios of the second one as CSV.
+With --short, libraries-short.csv and its report have no plots. cells.md and cells_libraries.md have
+the tables of cells. docs/project/ratios.png and ratios.csv are copies of libraries_ratios.png and
+libraries_ratios.csv. An interrupted run resumes where it stopped. After a change of the code or the
+machine, use --fresh to measure everything anew.
 """
 
 import platform
@@ -55,7 +57,7 @@ from experiments.benchmark.cells import report_cells, report_peers
 from experiments.benchmark.cost import report_cost
 from experiments.benchmark.first_call import report_first_call
 from experiments.benchmark.gpu import report_gpu
-from experiments.benchmark.grid import BASE, full_grid, quick_grid
+from experiments.benchmark.grid import BASE, full_grid, quick_grid, short_grid
 from experiments.benchmark.many_models import sweeps, vmap
 from experiments.benchmark.measurements import (
     Measurement,
@@ -138,21 +140,22 @@ def compare_libraries(command: Command) -> None:
     implementations, peers = find_columns(command)
     columns = [*implementations, *peers]
     command.out.mkdir(parents=True, exist_ok=True)
-    stem = command.out / ("libraries" + "-busy" * (command.busy > 0))
+    stem = command.out / ("libraries" + "-short" * command.short + "-busy" * (command.busy > 0))
     table = stem.with_suffix(".csv")
-    grid = quick_grid() if command.quick else full_grid()
+    grid = short_grid() if command.short else quick_grid() if command.quick else full_grid()
     points = collect_points(measure_grid(grid, columns, command, table), columns[0])
     machine = describe_machine(peers)
     report = f"{machine}\n\n{format_report(points, columns)}\n"
     write_text(stem.with_suffix(".txt"), report)
     write_results(stem.with_suffix(".json"), {"machine": machine, **summarize(points)})
-    plot_times(Path(f"{stem}_times.png"), points, BASE)
-    plot_ratios(Path(f"{stem}_ratios.png"), points)
-    write_text(Path(f"{stem}_ratios.csv"), format_ratios(points))
-    written = (
-        f"{stem}{end}" for end in (".txt", ".json", "_times.png", "_ratios.png", "_ratios.csv")
-    )
-    print(f"{report}\nWritten: {table}, {', '.join(written)}")
+    written = [table, stem.with_suffix(".txt"), stem.with_suffix(".json")]
+    if not command.short:
+        times, ratios = (Path(f"{stem}_{name}.png") for name in ("times", "ratios"))
+        plot_times(times, points, BASE)
+        plot_ratios(ratios, points)
+        write_text(ratios.with_suffix(".csv"), format_ratios(points))
+        written += [times, ratios, ratios.with_suffix(".csv")]
+    print(f"{report}\nWritten: {', '.join(map(str, written))}")
 
 
 def main(command: Command) -> None:

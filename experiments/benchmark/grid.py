@@ -37,6 +37,16 @@ def quick_grid() -> list[Setting]:
     return [BASE, *cross, *variants(BASE)]
 
 
+def short_grid() -> list[Setting]:
+    """Calls of a few steps, as an agent or a service makes them: T = 1, 4, 16 and B = 1, 16, 64."""
+    return [
+        Setting(steps, batch, 64, hidden)
+        for steps in (1, 4, 16)
+        for batch in (1, 16, 64)
+        for hidden in (64, 128, 256)
+    ]
+
+
 def variants(shape: Setting) -> list[Setting]:
     """The other kinds of layers, and bfloat16, at one shape."""
     kinds = [replace(shape, kind=kind) for kind in VARIANT_KINDS]

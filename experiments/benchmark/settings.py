@@ -30,18 +30,21 @@ class Command:
     # 12 points instead of the full grid
     quick: Annotated[bool, With("rl")] = False
     # the peers; those not installed are skipped
-    libraries: Annotated[tuple[LibraryName, ...], With("first_call", "cells")] = get_args(
+    libraries: Annotated[tuple[LibraryName, ...], With("cells", "first_call", "short")] = get_args(
         LibraryName
     )
     # grujax implementations, built if necessary; the first one is compared with the peers
-    implementations: Annotated[tuple[ImplementationName, ...], With("first_call")] = (
+    implementations: Annotated[tuple[ImplementationName, ...], With("first_call", "short")] = (
         "native",
         "scan",
     )
     # of timing per point; with --quick: 1
-    seconds: Annotated[NonNegativeFloat, With("cells", "cost", "sweep", "blocks", "rl")] = 2.0
+    seconds: Annotated[
+        NonNegativeFloat, With("short", "cells", "cost", "sweep", "blocks", "rl")
+    ] = 2.0
     out: Annotated[Path, ALWAYS] = Path("runs/benchmark")
-    fresh: Annotated[bool, With("gpu")] = False  # measure everything again
+    fresh: Annotated[bool, With("gpu", "short")] = False  # measure everything again
+    short: Annotated[bool, MODE] = False  # calls of 1 to 16 steps instead
     # the GRU, LSTM, RNN and others (`experiments.common.cells`) at one point instead
     cells: Annotated[bool, MODE] = False
     # how the time grows with T, B, H and threads (`experiments.benchmark.cost`) instead
@@ -53,7 +56,8 @@ class Command:
     # a GRU in blocks (`experiments.benchmark.blocks`) instead
     blocks: Annotated[bool, MODE] = False
     rl: Annotated[bool, MODE] = False  # recurrent PPO (`experiments.benchmark.rl`) instead
-    busy: NonNegativeInt = 0  # the number of competing processes that use all cores
+    # the number of competing processes that use all cores
+    busy: Annotated[NonNegativeInt, With("short")] = 0
     # is grujax right and fast on this GPU (`experiments.benchmark.gpu`) instead
     gpu: Annotated[bool, MODE] = False
     # no step begins after this time; the next call goes on

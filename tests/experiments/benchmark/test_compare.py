@@ -24,6 +24,20 @@ def tiny_grid(monkeypatch):
     monkeypatch.setattr(benchmark, "BASE", TINY)
 
 
+def test_short_calls_are_reported_without_plots(tiny_grid, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmark, "short_grid", lambda: [replace(TINY, steps=1)])
+    settings = benchmark.Command(
+        short=True, libraries=("flax.linen",), implementations=("scan",), seconds=0, out=tmp_path
+    )
+    benchmark.main(settings)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [name for name in names if name.startswith("libraries")] == [
+        f"libraries-short.{end}" for end in ("csv", "json", "txt")
+    ]
+    report = (tmp_path / "libraries-short.txt").read_text(encoding="utf-8")
+    assert report in capsys.readouterr().out
+
+
 def test_a_run_writes_everything_and_resumes(tiny_grid, tmp_path, capsys, monkeypatch):
     settings = benchmark.Command(
         quick=True, libraries=("flax.linen",), implementations=("scan",), seconds=0, out=tmp_path

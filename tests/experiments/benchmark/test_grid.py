@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.benchmark.grid import full_grid, quick_grid, roofline_ms
+from experiments.benchmark.grid import full_grid, quick_grid, roofline_ms, short_grid
 from experiments.benchmark.peers.problem import KINDS, Setting
 
 
@@ -23,6 +23,11 @@ def test_the_roofline_counts_every_layer_and_direction():
     assert roofline_ms(both, "forward", flops, np.inf) == pytest.approx(2e3)
     stack = replace(one, kind="two layers")
     assert roofline_ms(stack, "forward", flops, np.inf) == pytest.approx(1e3 * (1 + 8 / 7))
+
+
+def test_the_short_grid_repeats_nothing():
+    assert len(set(short_grid())) == len(short_grid())
+    assert {setting.steps for setting in short_grid()} == {1, 4, 16}
 
 
 @pytest.mark.parametrize("grid", [full_grid(), quick_grid()])
