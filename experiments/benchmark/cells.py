@@ -130,8 +130,10 @@ def report_peers(setting: Setting, libraries: Sequence[str], seconds: float, pat
     times: dict[tuple[str, int], dict[str, float]] = {}
     for cell in ("lstm", "rnn"):
         for batch in BATCHES:
-            programs = {
-                name: peers.compile_training(name, cell, replace(setting, batch=batch))
+            at = replace(setting, batch=batch)
+            [ours] = (row for row in ROWS if row.cell == cell)
+            programs = {"grujax": compile_program(ours, at, "training")} | {
+                name: peers.compile_training(name, cell, at)
                 for name in columns
                 if peers.has_cell(name, cell)
             }

@@ -1,4 +1,4 @@
-"""The LSTM and the RNN of grujax and of six other libraries.
+"""The LSTM and the RNN of five other libraries.
 
 Every library draws its own weights of the same sizes. A training step computes the gradients of
 Σ hs ∘ c with respect to all weights, xs and the initial state, for a fixed random c.
@@ -12,24 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-import grujax
 from experiments.benchmark.peers.problem import Setting
-from experiments.common.cells import CELLS
-from grujax.baselines import LSTMState
 
 # (weights, run), where run(weights, xs [T, B, I], h0 [B, H]) -> hs [T, B, H].
 Layer = tuple[Any, Callable[[Any, Array, Array], Array]]
-
-
-def grujax_layer(cell: str, setting: Setting) -> Layer:
-    """`scan_cell` of the baseline."""
-    kind = CELLS[cell]
-
-    def run(params: Any, xs: Array, h0: Array) -> Array:
-        state0 = LSTMState(h0, h0) if cell == "lstm" else h0
-        return kind.output(grujax.scan_cell(kind.step, params, xs, state0)[1])
-
-    return kind.init(jax.random.key(0), setting.input_size, setting.hidden_size), run
 
 
 def linen_layer(cell: str, setting: Setting) -> Layer:
@@ -96,7 +82,6 @@ def keras_layer(cell: str, setting: Setting) -> Layer:
 
 
 LAYERS: dict[str, Callable[[str, Setting], Layer]] = {
-    "grujax": grujax_layer,
     "flax.linen": linen_layer,
     "haiku": haiku_layer,
     "equinox": equinox_layer,

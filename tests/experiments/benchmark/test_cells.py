@@ -63,7 +63,7 @@ LAYERS = [
 
 @pytest.mark.parametrize(("library", "cell"), LAYERS)
 def test_the_layers_of_all_libraries_train_weights_of_the_same_sizes(library, cell):
-    if library != "grujax" and why_missing(library):
+    if why_missing(library):
         pytest.skip("not installed")
     leaves = map(np.asarray, jax.tree.leaves(peers.compile_training(library, cell, TINY)()))
     gradients = list(leaves)
